@@ -1,0 +1,16 @@
+#include "cachestore/base/hash.h"
+
+#include <xxhash.h>
+
+namespace reprise::cachestore {
+
+Hash128 HashBytes128(absl::Span<const std::byte> bytes) {
+  const XXH128_hash_t h = XXH3_128bits(bytes.data(), bytes.size());
+  return {h.high64, h.low64};
+}
+
+uint64_t HashBytes64(absl::Span<const std::byte> bytes) {
+  return XXH3_64bits(bytes.data(), bytes.size());
+}
+
+}  // namespace reprise::cachestore

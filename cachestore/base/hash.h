@@ -1,0 +1,24 @@
+// XXH3: the only includer of xxhash.h. Pure functions, thread-safe. Values are persisted: they are
+// those of the XXH3 specification (xxHash 0.8), the same on every machine.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "absl/types/span.h"
+
+namespace reprise::cachestore {
+
+struct Hash128 {
+  uint64_t hi = 0;
+  uint64_t lo = 0;
+  friend bool operator==(const Hash128&, const Hash128&) = default;
+};
+
+// XXH3-128 of `bytes`, seed 0.
+Hash128 HashBytes128(absl::Span<const std::byte> bytes);
+
+// XXH3-64 of `bytes`, seed 0.
+uint64_t HashBytes64(absl::Span<const std::byte> bytes);
+
+}  // namespace reprise::cachestore

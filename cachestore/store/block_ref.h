@@ -1,0 +1,71 @@
+// BlockRef and WritableBlock: the RAII handles on RAM slots. Move-only; each handle is used by one
+// thread at a time, different handles by any threads. A handle must not outlive its TieredStore.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "absl/types/span.h"
+#include "cachestore/block/block_key.h"
+
+namespace reprise::cachestore {
+
+class BlockRegistry;  // implemented by the store: takes back pins and slots
+
+// A pin: while it lives, the block's bytes neither move nor change. Destroying it unpins.
+class BlockRef {
+ public:
+  BlockRef() = default;
+  BlockRef(BlockRef&& other) noexcept;
+  BlockRef& operator=(BlockRef&& other) noexcept;
+  ~BlockRef();
+
+  // One block, laid out as the namespace's KvLayout says; 4 KiB aligned. Lives as long as the pin.
+  absl::Span<const std::byte> bytes() const { return bytes_; }
+  const BlockKey& key() const { return key_; }
+  explicit operator bool() const { return registry_ != nullptr; }
+
+  // For the store alone.
+  BlockRef(BlockRegistry* registry, uint64_t handle, const BlockKey& key,
+           absl::Span<const std::byte> bytes)
+      : registry_(registry), handle_(handle), key_(key), bytes_(bytes) {}
+
+ private:
+  BlockRegistry* registry_ = nullptr;
+  uint64_t handle_ = 0;
+  BlockKey key_;
+  absl::Span<const std::byte> bytes_;
+};
+
+// Exclusive use of one slot until it is sealed. Destroying it unsealed frees the slot.
+class WritableBlock {
+ public:
+  WritableBlock() = default;
+  WritableBlock(WritableBlock&& other) noexcept;
+  WritableBlock& operator=(WritableBlock&& other) noexcept;
+  ~WritableBlock();
+
+  absl::Span<std::byte> bytes() const { return bytes_; }
+  explicit operator bool() const { return registry_ != nullptr; }
+
+  // For the store alone.
+  WritableBlock(BlockRegistry* registry, uint64_t handle, absl::Span<std::byte> bytes)
+      : registry_(registry), handle_(handle), bytes_(bytes) {}
+  // Gives up ownership without freeing; returns the slot's handle.
+  uint64_t Release();
+
+ private:
+  BlockRegistry* registry_ = nullptr;
+  uint64_t handle_ = 0;
+  absl::Span<std::byte> bytes_;
+};
+
+// What the handles call back into. Thread-safe. `handle` is the store's name for a slot.
+class BlockRegistry {
+ public:
+  virtual ~BlockRegistry() = default;
+  virtual void Unpin(uint64_t handle) = 0;
+  virtual void AbortWrite(uint64_t handle) = 0;
+};
+
+}  // namespace reprise::cachestore

@@ -1,0 +1,48 @@
+// PinTicket: a cached prefix being made resident in RAM and pinned there. Move-only; one thread at a
+// time. Destroying a ticket before it is done is allowed: its pins go when the loads have ended.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "cachestore/store/block_ref.h"
+
+namespace reprise::cachestore {
+
+// Filled by the store as loads end; shared with it.
+struct PinState;
+
+// The good leading blocks of a finished ticket.
+struct PinnedPrefix {
+  std::vector<BlockRef> blocks;  // root first
+  int64_t ram_blocks = 0;        // how many of `blocks` were in RAM when Pin was called
+  int64_t disk_blocks = 0;       // how many were loaded from disk
+};
+
+class PinTicket {
+ public:
+  PinTicket() = default;
+  PinTicket(PinTicket&&) noexcept;
+  PinTicket& operator=(PinTicket&&) noexcept;
+  ~PinTicket();
+
+  // Blocks matched when Pin was called; the upper bound of what Take() returns.
+  int64_t matched_blocks() const;
+  // True once every load has ended, well or badly.
+  bool done() const;
+  // Waits until done() or `deadline`; returns done(). BLOCKS.
+  bool Wait(absl::Time deadline) const;
+  // The leading blocks up to the first one that could not be loaded or failed verification.
+  // REQUIRES: done(). Call once.
+  PinnedPrefix Take();
+
+  // For the store alone.
+  explicit PinTicket(std::shared_ptr<PinState> state);
+
+ private:
+  std::shared_ptr<PinState> state_;
+};
+
+}  // namespace reprise::cachestore

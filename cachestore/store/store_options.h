@@ -1,0 +1,34 @@
+// StoreOptions: what a TieredStore is built from. Plain data, checked once by Validate().
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+
+namespace reprise::cachestore {
+
+struct RamOptions {
+  int64_t capacity_bytes = int64_t{1} << 30;  // exact budget of the arena, reserved at start
+};
+
+struct DiskOptions {
+  std::string directory;                      // empty: no disk tier
+  int64_t capacity_bytes = int64_t{8} << 30;  // exact budget of the payload files
+  int num_io_threads = 2;                     // loads and demotions in flight
+};
+
+struct StoreOptions {
+  RamOptions ram;
+  DiskOptions disk;
+  // The demoter starts when less than this share of RAM is free, and frees up to twice of it,
+  // so that Allocate finds room without waiting for disk.
+  double ram_free_low_watermark = 0.05;
+  int max_queued_loads = 4096;  // blocks waiting to be loaded; beyond it they are misses
+
+  // kInvalidArgument names the option, its value and the allowed range.
+  absl::Status Validate() const;
+};
+
+}  // namespace reprise::cachestore

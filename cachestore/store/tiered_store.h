@@ -1,0 +1,113 @@
+// TieredStore: the one owner of "which block is where" (RAM, disk), and the only one who moves blocks.
+//
+//     Allocate -> write -> Seal -> pinned <-> idle -> Demote (to disk) or Drop
+//
+// Invariants:
+//  (1) A sealed block is immutable. Its key, parent key and token ids never change.
+//  (2) A block's parent is in the store for as long as the block is.
+//  (3) What is on disk is prefix-closed: the parent of a block on disk is on disk.
+//  (4) A pinned block's bytes neither move nor change, in any tier, until the last pin is gone.
+//  (5) RAM and disk never hold more bytes than their budgets.
+//
+// A cache miss is not an error, and a block whose bytes fail verification is a miss, counted in
+// StoreStats, never data. Thread-safe; one lock guards the metadata and is never held over I/O or a
+// copy of a payload.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "cachestore/block/block_key.h"
+#include "cachestore/block/namespace_identity.h"
+#include "cachestore/store/pin_ticket.h"
+#include "cachestore/store/block_ref.h"
+#include "cachestore/store/store_options.h"
+#include "cachestore/store/store_stats.h"
+
+namespace reprise::cachestore {
+
+// A namespace opened in this process. Cheap to copy; valid for the store's life.
+struct NamespaceHandle {
+  uint32_t id = 0;      // index in this process, never persisted
+  BlockKey root;        // root of the key chain
+  KvLayout layout;
+};
+
+// How much of a prompt is cached, at the moment of asking. In whole blocks from the start.
+struct PrefixMatch {
+  int64_t ram_blocks = 0;   // leading matched blocks readable from RAM
+  int64_t disk_blocks = 0;  // leading matched blocks that only disk holds
+  int64_t total_blocks() const { return ram_blocks + disk_blocks; }
+};
+
+class TieredStore {
+ public:
+  // Opens or creates the store. With options.disk.directory empty there is no disk tier: RAM is the
+  // last tier. BLOCKS on disk recovery (index only; payloads are verified when loaded).
+  // kInvalidArgument: options; kFailedPrecondition: directory locked, or of a newer format, or of
+  // something else; both values are named. kResourceExhausted: budget larger than memory or disk.
+  static absl::StatusOr<std::unique_ptr<TieredStore>> Open(const StoreOptions& options);
+
+  // Stops the threads, drops what is only in RAM. REQUIRES: every BlockRef, WritableBlock and
+  // PinTicket is gone. Call Demote() first to keep RAM's blocks.
+  ~TieredStore();
+
+  // The same identity gives the same namespace, in this process and after a restart.
+  // kInvalidArgument: a field is missing, or a block does not fit into the RAM or disk budget.
+  absl::StatusOr<NamespaceHandle> OpenNamespace(const NamespaceIdentity& identity);
+
+  // Longest cached prefix of `tokens`, verified by token ids. Moves and pins nothing; may be stale
+  // by the time it is read. At most `max_blocks` blocks are considered. `touch`ing is left to Pin.
+  PrefixMatch Match(const NamespaceHandle& ns, absl::Span<const TokenId> tokens,
+                    int64_t max_blocks) const;
+
+  // One atomic step: matches the longest cached prefix of `tokens` (at most `max_blocks` blocks),
+  // pins it in whatever tier it is, and starts loading into RAM what only disk holds. Never blocks.
+  // The ticket tells when loading has ended and how many leading blocks are good.
+  // `on_done` (may be empty) runs once, on an unspecified thread and possibly before Pin returns,
+  // when the ticket is done; it must not call into the store.
+  PinTicket Pin(const NamespaceHandle& ns, absl::Span<const TokenId> tokens, int64_t max_blocks,
+                std::function<void()> on_done);
+
+  // An exclusive RAM slot for one block of `ns`, contents undefined. Never blocks.
+  // kResourceExhausted: nothing can be evicted now; room may come when pins go or writes to disk end.
+  absl::StatusOr<WritableBlock> Allocate(const NamespaceHandle& ns);
+
+  // Publishes `block`, which holds the KV of `tokens` (exactly block_tokens of them) after the block
+  // `parent` (ns.root for the first block), and returns a pin. When the same block is already in
+  // RAM, the pin is on that one and `block` is freed. When the parent is not in the store any more,
+  // the block stays private to the caller: usable, never matched, freed with its last pin.
+  BlockRef Seal(const NamespaceHandle& ns, WritableBlock block, const BlockKey& parent,
+                absl::Span<const TokenId> tokens);
+
+  // Waits until Allocate of `ns` could succeed or `deadline` has passed. BLOCKS.
+  void AwaitRoom(const NamespaceHandle& ns, absl::Time deadline);
+
+  // Moves every unpinned block from RAM to disk (drops what disk rejects) and returns how many
+  // blocks left RAM. Durable when it returns. BLOCKS. kFailedPrecondition: there is no disk tier.
+  absl::StatusOr<int64_t> Demote();
+
+  StoreStats stats() const;
+
+  // RAM slots for blocks of `ns` that the budget allows in all.
+  int64_t ram_capacity_blocks(const NamespaceHandle& ns) const;
+
+  // Compares index, pools, policies and disk; kInternal names the first disagreement.
+  // BLOCKS for as long as the index is scanned. Meant for tests and for an idle store.
+  absl::Status CheckIntegrity() const;
+
+ private:
+  class Impl;
+  explicit TieredStore(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace reprise::cachestore

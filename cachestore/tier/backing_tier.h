@@ -1,0 +1,80 @@
+// BackingTier: a key-addressed place for sealed blocks below RAM: disk now, a shared store later.
+//
+// It sees host memory only, chooses no victims, knows no other tier and never calls back. Every call
+// is batched, so that an implementation can overlap and order its I/O. Thread-safe; Load may run
+// beside anything. The caller never erases a key while a Load of it is running, and never stores a
+// key that is present.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "cachestore/base/hash.h"
+#include "cachestore/block/block_key.h"
+
+namespace reprise::cachestore {
+
+// What a tier remembers of a block beside its payload.
+struct StoredBlock {
+  BlockKey key;
+  BlockKey parent;              // the namespace's root key for a first block
+  BlockKey root;                // root key of the block's namespace
+  std::vector<TokenId> tokens;  // block_tokens ids
+  uint64_t payload_bytes = 0;
+  uint64_t sequence = 0;        // grows with every block stored; the order of storing
+};
+
+// One block to store. `payload` is 4 KiB aligned, as is the end of its slot: the bytes up to the next
+// multiple of 4 KiB may be read (and are stored as padding). Pinned by the caller during the call.
+struct BlockToStore {
+  StoredBlock block;  // `sequence` is assigned by the tier
+  absl::Span<const std::byte> payload;
+};
+
+class BackingTier {
+ public:
+  virtual ~BackingTier() = default;
+
+  // Random once, when the tier was created; persisted. Mixed into every namespace's root key.
+  virtual Hash128 secret() const = 0;
+
+  // Remembers for good that `root` stands for the namespace with this identity encoding.
+  // kFailedPrecondition: `root` already stands for another identity.
+  virtual absl::Status BindNamespace(const BlockKey& root, absl::string_view identity_encoding) = 0;
+
+  // Blocks of `payload_bytes` bytes that fit now, without erasing anything.
+  virtual int64_t FreeSlots(uint64_t payload_bytes) const = 0;
+  // Blocks of `payload_bytes` bytes that fit when the tier is empty.
+  virtual int64_t CapacitySlots(uint64_t payload_bytes) const = 0;
+
+  // Stores the batch, in order (parents come first); all of it survives kill -9 once this returns
+  // OK, and none of it is visible after a failure. BLOCKS. kResourceExhausted: no slot, or the file
+  // system is full; kInternal: I/O error with the cause.
+  virtual absl::Status Store(absl::Span<const BlockToStore> batch) = 0;
+
+  // Reads the payload of `block` into `payload` (block.payload_bytes long; 4 KiB aligned with room
+  // up to the next multiple of 4 KiB) and verifies identity header and checksum before it returns.
+  // BLOCKS. kNotFound; kDataLoss: the bytes are not what was stored; kInternal: I/O error. After an
+  // error the contents of `payload` are undefined.
+  virtual absl::Status Load(const StoredBlock& block, absl::Span<std::byte> payload) = 0;
+
+  // Forgets the keys, durably, before it returns; their slots are free then. Unknown keys are
+  // skipped. BLOCKS.
+  virtual absl::Status Erase(absl::Span<const BlockKey> keys) = 0;
+
+  // Calls `visit` for every stored block in the order of storing. Reads no payload. BLOCKS.
+  virtual absl::Status ForEach(absl::FunctionRef<void(StoredBlock)> visit) = 0;
+
+  // Bytes that stored blocks take of the budget, the budget, and stored blocks.
+  virtual int64_t used_bytes() const = 0;
+  virtual int64_t capacity_bytes() const = 0;
+  virtual int64_t num_blocks() const = 0;
+};
+
+}  // namespace reprise::cachestore

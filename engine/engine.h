@@ -1,0 +1,68 @@
+// Engine: continuous batching over one model and one store. Owns the engine thread, the only one
+// that runs the scheduler and the model. Thread-safe.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "cachestore/store/tiered_store.h"
+#include "engine/engine_options.h"
+#include "engine/model/model_config.h"
+#include "engine/sched/request.h"
+#include "engine/tokenizer/tokenizer.h"
+
+namespace reprise::engine {
+
+using RequestId = uint64_t;
+
+// Counters and gauges of an engine. Counters only grow.
+struct EngineStats {
+  int64_t finished_requests = 0;
+  int64_t failed_requests = 0;
+  int64_t prompt_tokens = 0;        // of admitted requests
+  int64_t cached_tokens = 0;        // of those, not computed
+  int64_t prefilled_tokens = 0;     // computed
+  int64_t decoded_tokens = 0;
+  int64_t waiting_requests = 0;     // gauge
+  int64_t running_requests = 0;     // gauge
+};
+
+class Engine {
+ public:
+  // Loads the model folder and starts the engine thread. `store` must outlive the engine. BLOCKS.
+  // Errors as LoadModel, LoadTokenizer and EngineOptions::Validate;
+  // kInvalidArgument when the RAM tier cannot hold a single block.
+  static absl::StatusOr<std::unique_ptr<Engine>> Open(const EngineOptions& options,
+                                                      cachestore::TieredStore* store);
+  // Cancels every request (OnError(kUnavailable)) and joins the thread.
+  ~Engine();
+
+  // Queues a request. `sink` receives its output and is released after the last call.
+  // kInvalidArgument: empty prompt, prompt longer than the context (both lengths named), token id or
+  // sampling parameter out of range; kResourceExhausted: the queue is full, or the prompt needs
+  // more KV blocks than the RAM tier has.
+  absl::StatusOr<RequestId> Submit(GenerateRequest request, std::shared_ptr<TokenSink> sink);
+
+  // Ends a request early: its sink gets OnFinish(kCancelled), unless it has ended already.
+  void Cancel(RequestId id);
+
+  // The namespace in which requests of this tenant and salt keep their blocks.
+  absl::StatusOr<cachestore::NamespaceHandle> NamespaceOf(const std::string& tenant,
+                                                          const std::string& salt);
+  // The typed identity of that namespace.
+  cachestore::NamespaceIdentity IdentityOf(const std::string& tenant, const std::string& salt) const;
+
+  const Tokenizer& tokenizer() const;
+  const ModelConfig& model_config() const;
+  EngineStats stats() const;
+
+ private:
+  class Impl;
+  explicit Engine(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace reprise::engine

@@ -1,0 +1,43 @@
+// ModelConfig: what config.json says, as the one layer code understands it. A model family is a
+// function that fills this description (model_config.cc); nothing below it knows families.
+// Plain data.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "engine/backend/backend.h"
+
+namespace reprise::engine {
+
+enum class NormKind { kRms, kLayer };
+enum class PositionKind { kRope, kLearned };
+
+struct ModelConfig {
+  std::string architecture;  // architectures[0], e.g. "LlamaForCausalLM"
+  std::string family;        // "gpt2", "llama", "mistral", "qwen2"
+  int64_t vocab_size = 0;
+  int64_t hidden_size = 0;
+  int64_t intermediate_size = 0;
+  int64_t num_layers = 0;
+  int64_t num_heads = 0;
+  int64_t num_kv_heads = 0;
+  int64_t head_dim = 0;
+  int64_t max_positions = 0;
+  NormKind norm = NormKind::kRms;
+  float norm_epsilon = 0;
+  PositionKind position = PositionKind::kRope;
+  double rope_theta = 10000;
+  Activation activation = Activation::kSiluMul;
+  bool gated_mlp = true;
+  bool tied_embeddings = false;
+  std::vector<uint32_t> eos_token_ids;  // from generation_config.json, else config.json; may be empty
+};
+
+// Reads config.json (and generation_config.json when there is one) of a Hugging Face folder.
+// Errors as LoadModel's.
+absl::StatusOr<ModelConfig> ReadModelConfig(const std::string& folder);
+
+}  // namespace reprise::engine

@@ -1,0 +1,76 @@
+// GenerateRequest, GenerateResult, TokenSink: what goes into the engine and what comes out.
+// Plain data and one callback interface, declared here and implemented above (api/).
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+
+namespace reprise::engine {
+
+struct SamplingParams {
+  float temperature = 0;  // 0: greedy
+  int32_t top_k = 0;      // 0: off
+  float top_p = 1;        // (0, 1]
+  uint64_t seed = 0;      // same seed, same request: same tokens
+};
+
+struct StopConditions {
+  int32_t max_new_tokens = 128;
+  bool ignore_eos = false;                 // go on past the model's end-of-sequence tokens
+  std::vector<uint32_t> stop_token_ids;    // besides the model's own
+  std::vector<std::string> stop_strings;   // text from the stop string on is not emitted
+};
+
+// Whether a request may use cached blocks and leave its own behind.
+enum class CacheMode { kUse, kOff };
+
+// What the caller knows of the conversation; reaches the eviction policy. All optional.
+struct CacheHints {
+  std::string session;      // conversation id
+  int32_t turn = 0;         // 1-based; 0: unknown
+  std::string finish_reason;  // how the previous turn ended, e.g. "tool_use", "end_turn"
+  bool session_closed = false;  // no further turn will come
+  int32_t waiting_requests = 0; // requests queued at the caller that share this prefix
+};
+
+struct GenerateRequest {
+  std::vector<uint32_t> prompt;  // at least one token
+  SamplingParams sampling;
+  StopConditions stop;
+  CacheMode cache = CacheMode::kUse;
+  std::string tenant = "default";
+  std::string salt;              // requests share blocks only under equal tenant and salt
+  CacheHints hints;
+};
+
+enum class FinishReason { kStopToken, kStopString, kMaxTokens, kContextFull, kCancelled };
+
+struct GenerateResult {
+  FinishReason finish_reason = FinishReason::kMaxTokens;
+  int64_t prompt_tokens = 0;
+  int64_t cached_ram_tokens = 0;   // prompt tokens whose KV came from RAM
+  int64_t cached_disk_tokens = 0;  // prompt tokens whose KV came from disk
+  int64_t new_tokens = 0;
+  absl::Duration queue_time;       // submitted -> admitted
+  absl::Duration load_time;        // waiting for cached blocks
+  absl::Duration ttft;             // submitted -> first token
+  absl::Duration total;            // submitted -> last token
+};
+
+// Receives one request's output. Calls come from the engine thread, one at a time, and must be
+// quick. Exactly one of OnFinish and OnError comes, last.
+class TokenSink {
+ public:
+  virtual ~TokenSink() = default;
+  // One new token and the text that became complete with it (may be empty).
+  virtual void OnToken(uint32_t token, absl::string_view text) = 0;
+  virtual void OnFinish(const GenerateResult& result) = 0;
+  virtual void OnError(const absl::Status& status) = 0;
+};
+
+}  // namespace reprise::engine

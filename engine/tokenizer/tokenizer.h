@@ -1,0 +1,59 @@
+// Tokenizer: text to token ids and back, as tokenizer.json of a Hugging Face folder says.
+// Byte-level BPE (GPT-2, Llama 3, Qwen2). Immutable after loading, thread-safe.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+
+namespace reprise::engine {
+
+class Tokenizer {
+ public:
+  virtual ~Tokenizer() = default;
+
+  // Token ids of UTF-8 `text`. Added and special tokens written in the text are recognised. No
+  // BOS or EOS is added unless tokenizer.json's post-processor says so.
+  // kInvalidArgument: `text` is not UTF-8.
+  virtual absl::StatusOr<std::vector<uint32_t>> Encode(absl::string_view text) const = 0;
+
+  // The raw bytes that token `id` stands for: part of a UTF-8 character at times. Special tokens
+  // give their text. Empty for an id outside of the vocabulary.
+  virtual std::string TokenBytes(uint32_t id) const = 0;
+  virtual bool IsSpecial(uint32_t id) const = 0;
+  // Text of `ids`, special tokens left out; bytes that are not UTF-8 become U+FFFD.
+  virtual std::string Decode(absl::Span<const uint32_t> ids) const = 0;
+
+  // Id of a token given by its exact text (e.g. "<|im_end|>"). kNotFound.
+  virtual absl::StatusOr<uint32_t> TokenToId(absl::string_view token) const = 0;
+  // Ids are below this.
+  virtual uint32_t vocab_size() const = 0;
+  // Digest of tokenizer.json's bytes (hex).
+  virtual const std::string& digest() const = 0;
+};
+
+// Loads `folder`/tokenizer.json. kNotFound: missing; kInvalidArgument: malformed, with the place and
+// cause, or a kind of tokenizer that is not supported, with its name.
+absl::StatusOr<std::unique_ptr<Tokenizer>> LoadTokenizer(const std::string& folder);
+
+// Turns a stream of tokens into UTF-8 text that never ends inside a character. One per sequence;
+// thread-compatible.
+class StreamDecoder {
+ public:
+  explicit StreamDecoder(const Tokenizer* tokenizer) : tokenizer_(tokenizer) {}
+  // Text that became complete with `id`; special tokens give none.
+  std::string Push(uint32_t id);
+  // What is left, incomplete characters as U+FFFD.
+  std::string Finish();
+
+ private:
+  const Tokenizer* tokenizer_;
+  std::string pending_;  // bytes of a character not yet complete; at most 3
+};
+
+}  // namespace reprise::engine
