@@ -1,0 +1,111 @@
+#include "cachestore/block/kv_layout.h"
+
+#include <array>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "cachestore/base/check.h"
+#include "cachestore/base/status_macros.h"
+
+namespace reprise::cachestore {
+namespace {
+
+constexpr int64_t kMaxBlockBytes = int64_t{16} << 20;
+
+struct DTypeInfo {
+  DType dtype;
+  absl::string_view name;
+  int bits;
+};
+
+constexpr std::array<DTypeInfo, 6> kDTypes = {{
+    {DType::kF32, "fp32", 32},
+    {DType::kF16, "fp16", 16},
+    {DType::kBF16, "bf16", 16},
+    {DType::kF8E4M3, "fp8", 8},
+    {DType::kInt8, "int8", 8},
+    {DType::kInt4, "int4", 4},
+}};
+
+const DTypeInfo* FindDType(DType dtype) {
+  for (const DTypeInfo& info : kDTypes) {
+    if (info.dtype == dtype) return &info;
+  }
+  return nullptr;
+}
+
+const DTypeInfo& InfoOf(DType dtype) {
+  const DTypeInfo* info = FindDType(dtype);
+  CHECK(info != nullptr);
+  return *info;
+}
+
+absl::Status CheckPositive(absl::string_view field, int32_t value) {
+  if (value > 0) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("kv layout: ", field, " is ", value, "; it must be positive"));
+}
+
+}  // namespace
+
+absl::string_view DTypeName(DType dtype) { return InfoOf(dtype).name; }
+
+absl::StatusOr<DType> DTypeFromName(absl::string_view name) {
+  std::string known;
+  for (const DTypeInfo& info : kDTypes) {
+    if (info.name == name) return info.dtype;
+    absl::StrAppend(&known, known.empty() ? "" : ", ", info.name);
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("unknown KV dtype \"", name, "\"; known: ", known));
+}
+
+int DTypeBits(DType dtype) { return InfoOf(dtype).bits; }
+
+absl::Status KvLayout::Validate() const {
+  RETURN_IF_ERROR(CheckPositive("num_layers", num_layers));
+  RETURN_IF_ERROR(CheckPositive("num_kv_heads", num_kv_heads));
+  RETURN_IF_ERROR(CheckPositive("head_dim", head_dim));
+  RETURN_IF_ERROR(CheckPositive("block_tokens", block_tokens));
+  const DTypeInfo* info = FindDType(dtype);
+  if (info == nullptr) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("kv layout: dtype has unknown value ", static_cast<int>(dtype)));
+  }
+  // A row of int4 elements must end on a byte, or two heads would share one.
+  if (info->bits < 8 && head_dim % (8 / info->bits) != 0) {
+    return absl::InvalidArgumentError(absl::StrCat("kv layout: head_dim is ", head_dim, "; ",
+                                                   info->name, " needs a multiple of ",
+                                                   8 / info->bits));
+  }
+  // Growing the product factor by factor and stopping at the limit cannot overflow.
+  int64_t bits = 2 * info->bits;
+  for (const auto& [field, value] : {std::pair<absl::string_view, int32_t>{"head_dim", head_dim},
+                                     {"block_tokens", block_tokens},
+                                     {"num_kv_heads", num_kv_heads},
+                                     {"num_layers", num_layers}}) {
+    bits *= value;
+    if (bits > kMaxBlockBytes * 8) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("kv layout: a block would be larger than ", kMaxBlockBytes,
+                       " bytes; the limit is passed at ", field, " = ", value));
+    }
+  }
+  return absl::OkStatus();
+}
+
+size_t KvLayout::BytesPerPart() const {
+  const size_t elements =
+      static_cast<size_t>(num_kv_heads) * static_cast<size_t>(block_tokens) * head_dim;
+  return elements * DTypeBits(dtype) / 8;
+}
+
+size_t KvLayout::PartOffset(int32_t layer, int32_t which) const {
+  return (static_cast<size_t>(layer) * 2 + which) * BytesPerPart();
+}
+
+size_t KvLayout::BytesPerBlock() const {
+  return 2 * static_cast<size_t>(num_layers) * BytesPerPart();
+}
+
+}  // namespace reprise::cachestore

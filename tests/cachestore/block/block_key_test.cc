@@ -1,0 +1,82 @@
+#include "cachestore/block/block_key.h"
+
+#include <gtest/gtest.h>
+
+#include <numeric>
+#include <set>
+
+#include "cachestore/block/namespace_identity.h"
+
+namespace reprise::cachestore {
+namespace {
+
+constexpr Hash128 kSecret = {0x0102030405060708u, 0x090a0b0c0d0e0f10u};
+
+// The identity of the worked example in cachestore/README.md.
+std::string ExampleIdentity() {
+  NamespaceIdentity id;
+  id.model_digest = "m";
+  id.tokenizer_digest = "t";
+  id.adapter_digest = "none";
+  id.layout = {
+      .num_layers = 2, .num_kv_heads = 1, .head_dim = 4, .block_tokens = 4, .dtype = DType::kF32};
+  id.kv_scales = "none";
+  id.position_scheme = "learned";
+  return id.Encode();
+}
+
+// Computed independently with the reference implementation of XXH3 (the xxhash package of Python)
+// from the byte strings in cachestore/README.md. They are persisted and must never change.
+TEST(BlockKeyTest, GoldenVectors) {
+  const BlockKey root = RootKey(kSecret, ExampleIdentity());
+  EXPECT_EQ(root.ToHex(), "9406ff0d14c6a9801f87da14b500c0c6");
+  const BlockKey first = ChildKey(root, {1, 2, 3, 4});
+  EXPECT_EQ(first.ToHex(), "60227a1cfabf074977cfc9800754bd92");
+  const BlockKey second = ChildKey(first, {5, 6, 7, 8});
+  EXPECT_EQ(second.ToHex(), "c10669dadf2d74de8d903b19e0425548");
+  std::vector<TokenId> many(1000);
+  std::iota(many.begin(), many.end(), 100000);
+  EXPECT_EQ(ChildKey(root, many).ToHex(), "0e0a9911dac3118a3b286436625d262c");
+}
+
+TEST(BlockKeyTest, ChainKeysNamesFullBlocksOnly) {
+  const BlockKey root = RootKey(kSecret, ExampleIdentity());
+  const std::vector<TokenId> tokens = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11};
+  const std::vector<BlockKey> keys = ChainKeys(root, tokens, 4);
+  ASSERT_EQ(keys.size(), 2u);
+  EXPECT_EQ(keys[0], ChildKey(root, {1, 2, 3, 4}));
+  EXPECT_EQ(keys[1], ChildKey(keys[0], {5, 6, 7, 8}));
+  EXPECT_TRUE(ChainKeys(root, {1, 2, 3}, 4).empty());
+}
+
+TEST(BlockKeyTest, ParentTokensAndTheirOrderDecide) {
+  const BlockKey root = RootKey(kSecret, ExampleIdentity());
+  const BlockKey other = RootKey({kSecret.hi, kSecret.lo + 1}, ExampleIdentity());
+  std::set<BlockKey> keys = {root, other};
+  EXPECT_TRUE(keys.insert(ChildKey(root, {1, 2})).second);
+  EXPECT_TRUE(keys.insert(ChildKey(root, {2, 1})).second);
+  EXPECT_TRUE(keys.insert(ChildKey(other, {1, 2})).second);
+  EXPECT_TRUE(keys.insert(ChildKey(ChildKey(root, {1}), {2})).second);
+  EXPECT_FALSE(keys.insert(ChildKey(root, {1, 2})).second);
+}
+
+TEST(BlockKeyTest, LargeBlocksHashTheSameOnAndOffTheStack) {
+  // 512 tokens is the last size hashed from the stack; both sides of it agree with one hash of the
+  // concatenated bytes.
+  for (const size_t count : {511u, 512u, 513u, 4096u}) {
+    std::vector<TokenId> tokens(count, 7);
+    const BlockKey parent = {1, 2};
+    std::vector<uint32_t> input = {1, 0, 2, 0};
+    input.insert(input.end(), tokens.begin(), tokens.end());
+    const Hash128 hash = HashBytes128(
+        {reinterpret_cast<const std::byte*>(input.data()), input.size() * sizeof(uint32_t)});
+    EXPECT_EQ(ChildKey(parent, tokens), (BlockKey{hash.hi, hash.lo})) << count;
+  }
+}
+
+TEST(BlockKeyTest, HexHasThirtyTwoDigitsHighHalfFirst) {
+  EXPECT_EQ((BlockKey{0xab, 1}).ToHex(), "00000000000000ab0000000000000001");
+}
+
+}  // namespace
+}  // namespace reprise::cachestore

@@ -1,0 +1,92 @@
+#include "cachestore/block/kv_layout.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <limits>
+
+namespace reprise::cachestore {
+namespace {
+
+using ::testing::HasSubstr;
+
+KvLayout Layout() {
+  return {
+      .num_layers = 3, .num_kv_heads = 2, .head_dim = 8, .block_tokens = 16, .dtype = DType::kF16};
+}
+
+TEST(KvLayoutTest, SizesFollowTheShape) {
+  const KvLayout layout = Layout();
+  ASSERT_TRUE(layout.Validate().ok());
+  EXPECT_EQ(layout.BytesPerPart(), 2u * 16 * 8 * 2);
+  EXPECT_EQ(layout.BytesPerBlock(), 2u * 3 * layout.BytesPerPart());
+  EXPECT_EQ(layout.PartOffset(0, 0), 0u);
+  EXPECT_EQ(layout.PartOffset(0, 1), layout.BytesPerPart());
+  EXPECT_EQ(layout.PartOffset(2, 1), 5 * layout.BytesPerPart());
+}
+
+TEST(KvLayoutTest, FourBitElementsTakeHalfAByte) {
+  KvLayout layout = Layout();
+  layout.dtype = DType::kInt4;
+  ASSERT_TRUE(layout.Validate().ok());
+  EXPECT_EQ(layout.BytesPerPart(), 2u * 16 * 8 / 2);
+  layout.head_dim = 7;
+  EXPECT_THAT(std::string(layout.Validate().message()), HasSubstr("head_dim is 7"));
+}
+
+TEST(KvLayoutTest, ValidateNamesTheFieldThatIsNotPositive) {
+  const auto message_after = [](int32_t KvLayout::*field, int32_t value) {
+    KvLayout layout = Layout();
+    layout.*field = value;
+    EXPECT_EQ(layout.Validate().code(), absl::StatusCode::kInvalidArgument);
+    return std::string(layout.Validate().message());
+  };
+  EXPECT_THAT(message_after(&KvLayout::num_layers, 0), HasSubstr("num_layers is 0"));
+  EXPECT_THAT(message_after(&KvLayout::num_kv_heads, -1), HasSubstr("num_kv_heads is -1"));
+  EXPECT_THAT(message_after(&KvLayout::head_dim, 0), HasSubstr("head_dim is 0"));
+  EXPECT_THAT(message_after(&KvLayout::block_tokens, -7), HasSubstr("block_tokens is -7"));
+}
+
+TEST(KvLayoutTest, ABlockOfExactlySixteenMebibytesIsTheLargest) {
+  KvLayout layout = {.num_layers = 64,
+                     .num_kv_heads = 8,
+                     .head_dim = 256,
+                     .block_tokens = 16,
+                     .dtype = DType::kF32};
+  ASSERT_EQ(layout.BytesPerBlock(), size_t{16} << 20);
+  EXPECT_TRUE(layout.Validate().ok());
+  layout.num_layers = 65;
+  EXPECT_THAT(std::string(layout.Validate().message()), HasSubstr("num_layers = 65"));
+}
+
+TEST(KvLayoutTest, HugeShapesDoNotOverflowIntoValidOnes) {
+  constexpr int32_t kHuge = std::numeric_limits<int32_t>::max();
+  const KvLayout layout = {kHuge, kHuge, kHuge, kHuge, DType::kF32};
+  EXPECT_EQ(layout.Validate().code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST(KvLayoutTest, AnUnknownDTypeIsRefused) {
+  KvLayout layout = Layout();
+  layout.dtype = static_cast<DType>(99);
+  EXPECT_THAT(std::string(layout.Validate().message()), HasSubstr("99"));
+}
+
+TEST(DTypeTest, NamesAndBitsRoundTrip) {
+  const std::pair<const char*, int> known[] = {{"fp32", 32}, {"fp16", 16}, {"bf16", 16},
+                                               {"fp8", 8},   {"int8", 8},  {"int4", 4}};
+  for (const auto& [name, bits] : known) {
+    const absl::StatusOr<DType> dtype = DTypeFromName(name);
+    ASSERT_TRUE(dtype.ok()) << dtype.status();
+    EXPECT_EQ(DTypeName(*dtype), name);
+    EXPECT_EQ(DTypeBits(*dtype), bits);
+  }
+}
+
+TEST(DTypeTest, AnUnknownNameListsTheKnownOnes) {
+  const absl::StatusOr<DType> dtype = DTypeFromName("float");
+  EXPECT_EQ(dtype.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(dtype.status().message()), HasSubstr("fp32, fp16, bf16, fp8"));
+}
+
+}  // namespace
+}  // namespace reprise::cachestore
