@@ -22,6 +22,14 @@ class Tokenizer {
   // kInvalidArgument: `text` is not UTF-8.
   virtual absl::StatusOr<std::vector<uint32_t>> Encode(absl::string_view text) const = 0;
 
+  // Token ids of UTF-8 `text` taken literally: a special token written in it is encoded as the
+  // characters it is made of, never as its id, and nothing is added. For text that others wrote.
+  // kInvalidArgument: `text` is not UTF-8.
+  virtual absl::StatusOr<std::vector<uint32_t>> EncodePlain(absl::string_view text) const = 0;
+
+  // What the post-processor puts before every text (BOS, as a rule); empty for most tokenizers.
+  virtual const std::vector<uint32_t>& leading_ids() const = 0;
+
   // The raw bytes that token `id` stands for: part of a UTF-8 character at times. Special tokens
   // give their text. Empty for an id outside of the vocabulary.
   virtual std::string TokenBytes(uint32_t id) const = 0;
@@ -29,7 +37,8 @@ class Tokenizer {
   // Text of `ids`, special tokens left out; bytes that are not UTF-8 become U+FFFD.
   virtual std::string Decode(absl::Span<const uint32_t> ids) const = 0;
 
-  // Id of a token given by its exact text (e.g. "<|im_end|>"). kNotFound.
+  // Id of the token that stands for exactly the bytes `token` (e.g. "<|im_end|>"): the inverse of
+  // TokenBytes. kNotFound.
   virtual absl::StatusOr<uint32_t> TokenToId(absl::string_view token) const = 0;
   // Ids are below this.
   virtual uint32_t vocab_size() const = 0;
