@@ -1,0 +1,38 @@
+#include "api/cli/table.h"
+
+#include <gtest/gtest.h>
+
+#include <sstream>
+
+namespace reprise::api {
+namespace {
+
+TEST(TableTest, ColumnsOfNumbersAreRightAligned) {
+  Table table({"name", "tokens"});
+  table.AddRow({"a", "7"});
+  table.AddRow({"long name", "1,234"});
+  std::ostringstream out;
+  table.Print(out);
+  EXPECT_EQ(out.str(),
+            "name       tokens\n"
+            "-----------------\n"
+            "a               7\n"
+            "long name   1,234\n");
+}
+
+TEST(TableTest, ThousandsAreSeparated) {
+  EXPECT_EQ(WithThousands(0), "0");
+  EXPECT_EQ(WithThousands(999), "999");
+  EXPECT_EQ(WithThousands(1000), "1,000");
+  EXPECT_EQ(WithThousands(2147483648), "2,147,483,648");
+  EXPECT_EQ(WithThousands(-123456), "-123,456");
+}
+
+TEST(TableTest, BytesHaveABinaryUnit) {
+  EXPECT_EQ(BytesText(512), "512 B");
+  EXPECT_EQ(BytesText(1536), "1.50 KiB");
+  EXPECT_EQ(BytesText(int64_t{64} << 30), "64.00 GiB");
+}
+
+}  // namespace
+}  // namespace reprise::api
