@@ -1,4 +1,14 @@
-// The disk tier: payload in preallocated files of fixed slots, index and metadata in RocksDB.
+// DiskTier: the BackingTier on a local directory. RocksDB holds the index and all metadata (small,
+// transactional, synced); payload lies in preallocated files of fixed, 4 KiB aligned slots. Byte
+// layout, order of writes and recovery: cachestore/README.md, "Disk format".
+//
+// Invariants:
+//  (1) The sizes of all payload files add up to at most capacity_bytes, at every moment.
+//  (2) A key is durably gone from the index before its slot is written again, and durably in the
+//      index only after its payload is on disk; so what the index names can be verified.
+//  (3) A slot belongs to at most one block.
+// What does not verify on Load is kDataLoss, never data. Thread-safe; no lock is held over payload
+// I/O.
 #pragma once
 
 #include <cstdint>
@@ -10,14 +20,22 @@
 
 namespace reprise::cachestore {
 
+class BlockFileSystem;  // block_file.h
+
 struct DiskTierOptions {
-  std::string directory;       // created if it is missing
-  int64_t capacity_bytes = 0;  // exact budget of the payload files
+  std::string directory;       // created when it is not there
+  int64_t capacity_bytes = 0;  // exact budget of the payload files; the index is not part of it
 };
 
-// Opens or creates the tier in a directory, which is locked while the tier lives. BLOCKS.
-// kInvalidArgument: options; kFailedPrecondition: the directory is locked, of a newer format or of
-// something else; kResourceExhausted: the budget does not fit on the file system.
+// Opens the tier in options.directory, or creates it there, and recovers what was stored: reads the
+// index only. BLOCKS.
+// kInvalidArgument: an option; kFailedPrecondition: the directory is in use, of a newer format, or
+// holds something else; kResourceExhausted: the file system is full; kDataLoss, kInternal: the index
+// cannot be read. Every error names the directory and the cause.
 absl::StatusOr<std::unique_ptr<BackingTier>> OpenDiskTier(const DiskTierOptions& options);
+
+// The same, with the payload files on `files` instead of on the local file system.
+absl::StatusOr<std::unique_ptr<BackingTier>> OpenDiskTier(const DiskTierOptions& options,
+                                                          std::shared_ptr<BlockFileSystem> files);
 
 }  // namespace reprise::cachestore
