@@ -30,11 +30,19 @@ struct ModelConfig {
   float norm_epsilon = 0;
   PositionKind position = PositionKind::kRope;
   double rope_theta = 10000;
+  float attention_scale = 0;  // scores are q . k x this
   Activation activation = Activation::kSiluMul;
   bool gated_mlp = true;
+  bool qkv_bias = false;
+  bool attention_output_bias = false;
+  bool mlp_bias = false;
   bool tied_embeddings = false;
-  std::vector<uint32_t> eos_token_ids;  // from generation_config.json, else config.json; may be empty
+  std::vector<uint32_t>
+      eos_token_ids;  // from generation_config.json, else config.json; may be empty
 };
+
+// The architectures that ReadModelConfig accepts, for help texts and errors: "A, B, C".
+std::string SupportedArchitectures();
 
 // Reads config.json (and generation_config.json when there is one) of a Hugging Face folder.
 // Errors as LoadModel's.
