@@ -1,0 +1,132 @@
+#include "engine/engine.h"
+
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_map.h"
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
+#include "cachestore/base/status_macros.h"
+#include "engine/backend/backend.h"
+#include "engine/engine_loop.h"
+#include "engine/engine_request.h"
+#include "engine/model/model.h"
+#include "engine/sched/block_budget.h"
+
+namespace reprise::engine {
+
+using cachestore::KvLayout;
+using cachestore::NamespaceHandle;
+using cachestore::NamespaceIdentity;
+using cachestore::TieredStore;
+
+class Engine::Impl {
+ public:
+  // Everything that Open() has to load or that can fail.
+  struct Loaded {
+    std::unique_ptr<Backend> backend;
+    std::unique_ptr<Model> model;  // uses the backend
+    std::unique_ptr<Tokenizer> tokenizer;
+  };
+
+  Impl(const EngineOptions& options, Loaded loaded, TieredStore* store)
+      : block_tokens_(options.block_tokens), loaded_(std::move(loaded)), store_(store) {}
+
+  // Finds out what the store has room for and starts the engine thread. Called once, first.
+  absl::Status Start(const EngineOptions& options) {
+    ASSIGN_OR_RETURN(const NamespaceHandle ns, NamespaceOf("default", ""));
+    const int64_t capacity_blocks = store_->ram_capacity_blocks(ns);
+    if (capacity_blocks < 1) {
+      return absl::InvalidArgumentError(absl::StrCat("the RAM tier cannot hold a single block of ",
+                                                     ns.layout.BytesPerBlock(), " bytes"));
+    }
+    loop_ = std::make_unique<EngineLoop>(
+        EngineParts{loaded_.model.get(), loaded_.tokenizer.get(), store_}, ns.layout,
+        BlockBudget(capacity_blocks, block_tokens_, model_config().max_positions),
+        SchedulerOptions{.step_tokens = options.step_tokens, .max_running = options.max_running},
+        options.max_waiting);
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<NamespaceHandle> NamespaceOf(const std::string& tenant, const std::string& salt)
+      ABSL_LOCKS_EXCLUDED(namespaces_mu_) {
+    const std::pair<std::string, std::string> name(tenant, salt);
+    {
+      absl::MutexLock lock(&namespaces_mu_);
+      if (auto it = namespaces_.find(name); it != namespaces_.end()) return it->second;
+    }
+    // Two threads may both come here; the store gives both the same namespace.
+    ASSIGN_OR_RETURN(const NamespaceHandle ns, store_->OpenNamespace(IdentityOf(tenant, salt)));
+    absl::MutexLock lock(&namespaces_mu_);
+    namespaces_.emplace(name, ns);
+    return ns;
+  }
+
+  NamespaceIdentity IdentityOf(const std::string& tenant, const std::string& salt) const {
+    NamespaceIdentity identity;
+    identity.model_digest = loaded_.model->digest();
+    identity.tokenizer_digest = loaded_.tokenizer->digest();
+    identity.adapter_digest = "none";
+    identity.layout = loaded_.model->layout(block_tokens_);
+    identity.kv_scales = "none";
+    identity.position_scheme = loaded_.model->position_scheme();
+    identity.tenant = tenant;
+    identity.salt = salt;
+    return identity;
+  }
+
+  EngineLoop& loop() { return *loop_; }
+  const Tokenizer& tokenizer() const { return *loaded_.tokenizer; }
+  const ModelConfig& model_config() const { return loaded_.model->config(); }
+
+ private:
+  const int32_t block_tokens_;
+  const Loaded loaded_;
+  TieredStore* const store_;
+
+  absl::Mutex namespaces_mu_;
+  // By (tenant, salt).
+  absl::flat_hash_map<std::pair<std::string, std::string>, NamespaceHandle> namespaces_
+      ABSL_GUARDED_BY(namespaces_mu_);
+
+  std::unique_ptr<EngineLoop> loop_;  // last: its thread uses the model
+};
+
+absl::StatusOr<std::unique_ptr<Engine>> Engine::Open(const EngineOptions& options,
+                                                     TieredStore* store) {
+  RETURN_IF_ERROR(options.Validate());
+  Impl::Loaded loaded;
+  loaded.backend = NewCpuBackend(options.num_threads);
+  ASSIGN_OR_RETURN(loaded.model, LoadModel(options.model_folder, loaded.backend.get()));
+  ASSIGN_OR_RETURN(loaded.tokenizer, LoadTokenizer(options.model_folder));
+  RETURN_IF_ERROR(loaded.model->layout(options.block_tokens).Validate());
+  auto impl = std::make_unique<Impl>(options, std::move(loaded), store);
+  RETURN_IF_ERROR(impl->Start(options));
+  return std::unique_ptr<Engine>(new Engine(std::move(impl)));
+}
+
+Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Engine::~Engine() = default;
+
+absl::StatusOr<RequestId> Engine::Submit(GenerateRequest request, std::shared_ptr<TokenSink> sink) {
+  RETURN_IF_ERROR(ValidateRequest(request, model_config()));
+  ASSIGN_OR_RETURN(const NamespaceHandle ns, NamespaceOf(request.tenant, request.salt));
+  return impl_->loop().Submit(ns, std::move(request), std::move(sink));
+}
+
+void Engine::Cancel(RequestId id) { impl_->loop().Cancel(id); }
+
+absl::StatusOr<NamespaceHandle> Engine::NamespaceOf(const std::string& tenant,
+                                                    const std::string& salt) {
+  return impl_->NamespaceOf(tenant, salt);
+}
+
+NamespaceIdentity Engine::IdentityOf(const std::string& tenant, const std::string& salt) const {
+  return impl_->IdentityOf(tenant, salt);
+}
+
+const Tokenizer& Engine::tokenizer() const { return impl_->tokenizer(); }
+const ModelConfig& Engine::model_config() const { return impl_->model_config(); }
+EngineStats Engine::stats() const { return impl_->loop().stats(); }
+
+}  // namespace reprise::engine

@@ -1,0 +1,75 @@
+#include "engine/engine_inbox.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace reprise::engine {
+
+absl::StatusOr<SequenceId> Inbox::Submit(Submission submission) {
+  absl::MutexLock lock(&mu_);
+  if (mail_.closed) return absl::UnavailableError("the engine is shutting down");
+  if (NumWaitingLocked() >= max_waiting_) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("the queue is full: ", max_waiting_, " requests are waiting"));
+  }
+  submission.id = next_id_++;
+  alive_.insert(submission.id);
+  mail_.submissions.push_back(std::move(submission));
+  return mail_.submissions.back().id;
+}
+
+void Inbox::Cancel(SequenceId id) {
+  absl::MutexLock lock(&mu_);
+  if (!alive_.contains(id)) return;
+  std::vector<SequenceId>& cancelled = mail_.cancelled;
+  if (std::find(cancelled.begin(), cancelled.end(), id) == cancelled.end()) cancelled.push_back(id);
+}
+
+void Inbox::Wake() {
+  absl::MutexLock lock(&mu_);
+  woken_ = true;
+}
+
+void Inbox::Close() {
+  absl::MutexLock lock(&mu_);
+  mail_.closed = true;
+}
+
+Inbox::Mail Inbox::Take(absl::Time deadline) {
+  absl::MutexLock lock(&mu_);
+  mu_.AwaitWithDeadline(absl::Condition(this, &Inbox::HasNewsLocked), deadline);
+  woken_ = false;
+  taken_waiting_ += static_cast<int64_t>(mail_.submissions.size());
+  Mail mail = std::move(mail_);
+  mail_ = Mail{.closed = mail.closed};
+  return mail;
+}
+
+void Inbox::SetTakenWaiting(int64_t count) {
+  absl::MutexLock lock(&mu_);
+  taken_waiting_ = count;
+}
+
+void Inbox::Forget(SequenceId id) {
+  absl::MutexLock lock(&mu_);
+  alive_.erase(id);
+  mail_.cancelled.erase(std::remove(mail_.cancelled.begin(), mail_.cancelled.end(), id),
+                        mail_.cancelled.end());
+}
+
+int64_t Inbox::num_waiting() const {
+  absl::MutexLock lock(&mu_);
+  return NumWaitingLocked();
+}
+
+bool Inbox::HasNewsLocked() const {
+  return woken_ || mail_.closed || !mail_.submissions.empty() || !mail_.cancelled.empty();
+}
+
+int64_t Inbox::NumWaitingLocked() const {
+  return taken_waiting_ + static_cast<int64_t>(mail_.submissions.size());
+}
+
+}  // namespace reprise::engine

@@ -1,0 +1,35 @@
+// BlockBudget: how many RAM blocks the engine's sequences may need, one by one and together.
+//
+// The scheduler admits a sequence only while the worst cases of all admitted sequences fit into
+// usable_blocks(). So every admitted sequence can reach its end without another one giving up
+// blocks first: running sequences cannot lock each other out. Immutable, thread-safe.
+#pragma once
+
+#include <cstdint>
+
+#include "absl/status/status.h"
+#include "engine/sched/request.h"
+
+namespace reprise::engine {
+
+class BlockBudget {
+ public:
+  // `capacity_blocks`: of the RAM tier, in blocks of `block_tokens` tokens. `max_positions`: the
+  // model's context.
+  BlockBudget(int64_t capacity_blocks, int32_t block_tokens, int64_t max_positions);
+
+  // What sequences may use together. The rest is left to blocks that are pinned for other reasons:
+  // calls of the cache service, and loads that were given up and are still under way.
+  int64_t usable_blocks() const { return usable_blocks_; }
+  // Blocks of the longest sequence that `request` can become.
+  int64_t WorstCaseBlocks(const GenerateRequest& request) const;
+  // kResourceExhausted, naming both numbers, when `request` does not even fit alone.
+  absl::Status CheckFits(const GenerateRequest& request) const;
+
+ private:
+  const int64_t usable_blocks_;
+  const int64_t block_tokens_;
+  const int64_t max_positions_;
+};
+
+}  // namespace reprise::engine

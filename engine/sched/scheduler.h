@@ -1,0 +1,145 @@
+// Scheduler: decides what the next step computes, and keeps every sequence's blocks.
+//
+//     StepPlan plan = scheduler.Plan(now);          // admit, load, give out slots
+//     outcomes = runner.Run(plan);                  // the model; not known here
+//     scheduler.Commit(plan, outcomes, now);        // seal, append, end
+//
+// Continuous batching: every sequence that only lacks its newest token gets one token (decode);
+// what is left of step_tokens goes to the prefill of the others in the order of their admission,
+// cut into chunks. Requests are admitted first in, first out.
+//
+// Invariants:
+//  (1) At most max_running sequences are admitted, and their worst cases fit into the BlockBudget.
+//  (2) A sequence given to Submit() comes back exactly once from TakeEnded().
+//
+// Knows the store, but no model and no tokenizer. Engine-thread only.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "cachestore/store/tiered_store.h"
+#include "engine/sched/block_budget.h"
+#include "engine/sched/request.h"
+#include "engine/sched/sequence.h"
+
+namespace reprise::engine {
+
+struct SchedulerOptions {
+  int32_t step_tokens =
+      512;                   // most tokens in a step; at least max_running, so that no decode waits
+  int32_t max_running = 64;  // most sequences admitted at once
+  // A cached prefix that is not resident by then is computed instead.
+  absl::Duration load_timeout = absl::Seconds(10);
+  // When no sequence could get a slot for so long, the youngest one is ended with an error.
+  absl::Duration stall_timeout = absl::Seconds(30);
+};
+
+// One sequence's share of a step: its next `num_tokens` tokens.
+struct PlannedChunk {
+  Sequence* sequence = nullptr;  // owned by the scheduler, valid until Commit
+  int64_t num_tokens = 0;
+  bool samples = false;  // the chunk ends with the newest token: a token follows from it
+};
+
+struct StepPlan {
+  std::vector<PlannedChunk> chunks;
+  int64_t starved_sequences = 0;  // running, but without a slot for even one token
+};
+
+// What became of one chunk.
+struct ChunkOutcome {
+  absl::Status status;                 // not OK: the sequence ends with this error
+  std::optional<uint32_t> token;       // sampled; set exactly when the chunk samples
+  std::optional<FinishReason> finish;  // the sequence ends with that token
+};
+
+// A sequence that has left the scheduler. Its pins and slots are gone already.
+struct EndedSequence {
+  std::unique_ptr<Sequence> sequence;
+  absl::Status status;  // not OK: it ended by an error
+  FinishReason reason = FinishReason::kCancelled;
+  absl::Time ended;
+};
+
+// Counters, which only grow.
+struct SchedulerCounters {
+  int64_t admitted_sequences = 0;
+  int64_t prompt_tokens = 0;     // of admitted sequences
+  int64_t cached_tokens = 0;     // of those, taken from the store
+  int64_t prefilled_tokens = 0;  // of those, computed
+  int64_t sampled_tokens = 0;
+  int64_t abandoned_loads = 0;
+  int64_t starved_plans = 0;  // plans in which nothing could be computed for want of slots
+};
+
+class Scheduler {
+ public:
+  // `store` must outlive the scheduler. `on_loaded` runs on any thread when a cached prefix has
+  // become resident (see TieredStore::Pin); it may run after the scheduler is gone.
+  Scheduler(const SchedulerOptions& options, const BlockBudget& budget,
+            cachestore::TieredStore* store, std::function<void()> on_loaded);
+
+  // Queues a sequence. REQUIRES: the budget's CheckFits() accepts its request.
+  void Submit(std::unique_ptr<Sequence> sequence);
+  // Ends a sequence in any state; kCancelled. Not between Plan and Commit. Unknown ids: no effect.
+  void Cancel(SequenceId id, absl::Time now);
+  // Ends every sequence with `status`. Not between Plan and Commit.
+  void EndAll(const absl::Status& status, absl::Time now);
+
+  // Admits, takes over finished loads, and chooses the next step's chunks. Never blocks.
+  StepPlan Plan(absl::Time now);
+  // Takes over what the step gave. `outcomes`: one for each chunk of `plan`, in its order.
+  void Commit(const StepPlan& plan, absl::Span<const ChunkOutcome> outcomes, absl::Time now);
+  // What has ended since the last call.
+  std::vector<EndedSequence> TakeEnded();
+
+  // Waits until a slot may be free or `deadline` has passed, for use after a plan in which all
+  // running sequences were starved. BLOCKS.
+  void AwaitRoom(absl::Time deadline);
+
+  // When Plan() should run again if nothing happens: InfinitePast when a sequence can be admitted
+  // or run, else the moment the oldest load is given up; InfiniteFuture when there is nothing to
+  // do.
+  absl::Time NextPlanTime() const;
+
+  int64_t num_waiting() const { return static_cast<int64_t>(waiting_.size()); }
+  int64_t num_admitted() const { return static_cast<int64_t>(admitted_.size()); }
+  const SchedulerCounters& counters() const { return counters_; }
+
+ private:
+  // Whether the oldest waiting sequence may be admitted now.
+  bool CanAdmit() const;
+  void AdmitWaiting(absl::Time now);
+  void TakeOverLoads(absl::Time now);
+  // Adds to `plan` up to `budget_tokens` tokens of `sequence`; returns how many.
+  int64_t PlanChunk(Sequence* sequence, int64_t budget_tokens, StepPlan* plan);
+  // Ends the youngest running sequence when nothing has moved for stall_timeout.
+  void CheckStall(const StepPlan& plan, absl::Time now);
+  // Ends a sequence that is in neither list any more.
+  void End(std::unique_ptr<Sequence> sequence, absl::Status status, FinishReason reason,
+           absl::Time now);
+  // Takes an admitted sequence out; its share of the budget is free again.
+  std::unique_ptr<Sequence> RemoveAdmitted(size_t index);
+
+  const SchedulerOptions options_;
+  const BlockBudget budget_;
+  cachestore::TieredStore* const store_;
+  const std::function<void()> on_loaded_;
+
+  std::deque<std::unique_ptr<Sequence>> waiting_;    // oldest first
+  std::vector<std::unique_ptr<Sequence>> admitted_;  // loading or running, oldest first
+  int64_t reserved_blocks_ = 0;                      // worst cases of admitted_
+  std::vector<EndedSequence> ended_;
+  absl::Time stalled_since_ = absl::InfiniteFuture();
+  SchedulerCounters counters_;
+};
+
+}  // namespace reprise::engine

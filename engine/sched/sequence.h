@@ -1,0 +1,110 @@
+// Sequence: one request on its way through the engine: its tokens, and the blocks with their KV.
+//
+//     tokens  | prompt ....................................... | new tokens ........ |
+//     KV      | computed positions ................................ | not yet        |
+//     blocks  | sealed (BlockRef: pinned) ....... | writable (WritableBlock) .. |
+//
+// Invariants:
+//  (1) blocks()[i] points at the bytes of positions [i x block_tokens, (i + 1) x block_tokens).
+//  (2) Sealed blocks lead, writable blocks follow; positions not yet computed are in writable ones.
+//  (3) With CacheMode::kOff nothing is sealed and nothing comes from the store.
+//
+// Owns its pins and slots; they go with it. Engine-thread only.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "cachestore/store/block_ref.h"
+#include "cachestore/store/pin_ticket.h"
+#include "cachestore/store/tiered_store.h"
+#include "engine/sched/request.h"
+
+namespace reprise::engine {
+
+using SequenceId = uint64_t;
+
+// waiting: queued. loading: its cached prefix is being made resident. running: takes part in steps.
+enum class SequenceState { kWaiting, kLoading, kRunning };
+
+class Sequence {
+ public:
+  // `ns` is the namespace of the request's tenant and salt. REQUIRES: the prompt is not empty.
+  Sequence(SequenceId id, const cachestore::NamespaceHandle& ns, GenerateRequest request,
+           absl::Time submitted);
+
+  SequenceId id() const { return id_; }
+  SequenceState state() const { return state_; }
+  const GenerateRequest& request() const { return request_; }
+  const cachestore::NamespaceHandle& ns() const { return ns_; }
+  int64_t prompt_tokens() const { return prompt_tokens_; }
+  int64_t new_tokens() const { return static_cast<int64_t>(tokens_.size()) - prompt_tokens_; }
+  // Prompt tokens whose KV came from the store.
+  int64_t cached_tokens() const { return cached_ram_tokens_ + cached_disk_tokens_; }
+  // Positions [0, computed()) have their KV in blocks().
+  int64_t computed() const { return computed_; }
+  // Tokens without KV; at least one until the sequence ends.
+  int64_t remaining() const { return static_cast<int64_t>(tokens_.size()) - computed_; }
+  // The next `n` tokens to compute. REQUIRES: n <= remaining(). Valid until Append().
+  absl::Span<const uint32_t> NextTokens(int64_t n) const;
+  // The block table, for the model. Valid until the next non-const call.
+  absl::Span<std::byte* const> blocks() const { return blocks_; }
+
+  // waiting -> loading or, when the request may not or cannot use the cache, running.
+  // `on_loaded` as TieredStore::Pin's on_done.
+  void Admit(cachestore::TieredStore* store, const std::function<void()>& on_loaded,
+             absl::Time now);
+  // loading -> running when every load has ended. False: still loading.
+  bool TryFinishLoading(absl::Time now);
+  // loading -> running without the prefix: all of the prompt is computed.
+  void AbandonLoading(absl::Time now);
+  absl::Time admitted() const { return admitted_; }
+
+  // Takes slots until positions [0, computed() + n) have blocks; returns how many of the n have.
+  // Fewer than n: the store had no room. Never blocks.
+  int64_t Reserve(cachestore::TieredStore* store, int64_t n);
+  // The KV of the next `n` tokens is in blocks(). Seals the blocks that became full, in order.
+  // REQUIRES: Reserve() gave n.
+  void Advance(cachestore::TieredStore* store, int64_t n);
+  // Adds a sampled token. REQUIRES: remaining() == 0.
+  void Append(uint32_t token, absl::Time now);
+  // Gives back all pins and slots, last block first, so that the store sees parents used last.
+  void ReleaseBlocks();
+
+  // The result as of `now`.
+  GenerateResult ResultAt(FinishReason reason, absl::Time now) const;
+
+ private:
+  int64_t block_tokens() const { return ns_.layout.block_tokens; }
+  void SealFullBlocks(cachestore::TieredStore* store);
+
+  // Constant after construction.
+  const SequenceId id_;
+  const cachestore::NamespaceHandle ns_;
+  const GenerateRequest request_;
+  const int64_t prompt_tokens_;
+  const absl::Time submitted_;
+
+  SequenceState state_ = SequenceState::kWaiting;
+  std::vector<uint32_t> tokens_;  // prompt and new tokens
+  int64_t computed_ = 0;
+  int64_t cached_ram_tokens_ = 0;
+  int64_t cached_disk_tokens_ = 0;
+
+  cachestore::PinTicket ticket_;                    // while loading
+  std::vector<cachestore::BlockRef> sealed_;        // root first
+  std::deque<cachestore::WritableBlock> writable_;  // after the sealed ones
+  std::vector<std::byte*> blocks_;                  // of both
+
+  absl::Time admitted_ = absl::InfiniteFuture();
+  absl::Time loaded_ = absl::InfiniteFuture();
+  absl::Time first_token_ = absl::InfiniteFuture();
+};
+
+}  // namespace reprise::engine

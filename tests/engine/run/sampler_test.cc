@@ -1,0 +1,164 @@
+#include "engine/run/sampler.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <set>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace reprise::engine {
+namespace {
+
+using testing::HasSubstr;
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+// How often each token comes at 20,000 positions of one seed.
+std::vector<int64_t> Counts(const std::vector<float>& logits, const SamplingParams& params,
+                            int64_t draws = 20'000) {
+  std::vector<int64_t> counts(logits.size());
+  for (int64_t position = 0; position < draws; ++position) {
+    const absl::StatusOr<uint32_t> token = SampleToken(logits, params, position);
+    EXPECT_TRUE(token.ok()) << token.status();
+    ++counts[token.value_or(0)];
+  }
+  return counts;
+}
+
+// Pearson's statistic of `counts` against the softmax of logits / temperature over `allowed`.
+double ChiSquare(const std::vector<int64_t>& counts, const std::vector<float>& logits,
+                 double temperature, const std::set<size_t>& allowed) {
+  double total_weight = 0;
+  int64_t draws = 0;
+  for (size_t i : allowed) total_weight += std::exp(logits[i] / temperature);
+  for (int64_t count : counts) draws += count;
+  double chi_square = 0;
+  for (size_t i : allowed) {
+    const double expected = draws * std::exp(logits[i] / temperature) / total_weight;
+    chi_square += (counts[i] - expected) * (counts[i] - expected) / expected;
+  }
+  return chi_square;
+}
+
+TEST(SamplerTest, TemperatureZeroTakesTheLargestAndOfEqualsTheLowestId) {
+  EXPECT_EQ(*SampleToken({0.5f, 2.0f, -1.0f, 2.0f}, {}, 0), 1u);
+  EXPECT_EQ(*SampleToken({-kInfinity, -kInfinity, -3.0f}, {}, 0), 2u);
+}
+
+TEST(SamplerTest, TheDistributionIsTheSoftmaxAtTheTemperature) {
+  const std::vector<float> logits = {1.0f, 0.0f, 2.0f, -1.0f, 0.5f, 1.5f};
+  const std::set<size_t> all = {0, 1, 2, 3, 4, 5};
+  for (const float temperature : {0.7f, 1.0f, 2.0f}) {
+    const std::vector<int64_t> counts = Counts(logits, {.temperature = temperature, .seed = 11});
+    // 5 degrees of freedom: above 25 with probability 0.0001.
+    EXPECT_LT(ChiSquare(counts, logits, temperature, all), 25) << temperature;
+    // The test can tell: the same counts do not fit another temperature.
+    EXPECT_GT(ChiSquare(counts, logits, temperature * 1.3, all), 100) << temperature;
+  }
+}
+
+TEST(SamplerTest, TopKKeepsTheBestAndOfEqualsTheLowestIds) {
+  const std::vector<float> logits = {1.0f, 3.0f, 1.0f, 2.0f, 1.0f};
+  const std::vector<int64_t> counts = Counts(logits, {.temperature = 1, .top_k = 3, .seed = 5});
+  EXPECT_EQ(counts[2], 0);
+  EXPECT_EQ(counts[4], 0);
+  EXPECT_LT(ChiSquare(counts, logits, 1, {0, 1, 3}), 18.4);  // 2 degrees of freedom, 0.0001
+}
+
+TEST(SamplerTest, TopPKeepsTheSmallestSetThatReachesTheShare) {
+  // Shares 0.5, 0.3, 0.15, 0.05 in another order.
+  const std::vector<float> logits = {std::log(0.15f), std::log(0.5f), std::log(0.05f),
+                                     std::log(0.3f)};
+  const std::vector<int64_t> two = Counts(logits, {.temperature = 1, .top_p = 0.75f, .seed = 5});
+  EXPECT_EQ(two[0], 0);
+  EXPECT_EQ(two[2], 0);
+  EXPECT_LT(ChiSquare(two, logits, 1, {1, 3}), 15.2);  // 1 degree of freedom, 0.0001
+  const std::vector<int64_t> one = Counts(logits, {.temperature = 1, .top_p = 0.01f, .seed = 5});
+  EXPECT_EQ(one[1], 20'000);
+  const std::vector<int64_t> three = Counts(logits, {.temperature = 1, .top_p = 0.81f, .seed = 5});
+  EXPECT_GT(three[0], 0);
+  EXPECT_EQ(three[2], 0);
+}
+
+TEST(SamplerTest, TopPCountsSharesOfWhatTopKLeft) {
+  // Of all, the best has 0.4; of the best two, 0.57: then 0.5 is reached by it alone.
+  const std::vector<float> logits = {std::log(0.4f), std::log(0.3f), std::log(0.2f),
+                                     std::log(0.1f)};
+  const std::vector<int64_t> both =
+      Counts(logits, {.temperature = 1, .top_k = 2, .top_p = 0.5f, .seed = 3});
+  EXPECT_EQ(both[0], 20'000);
+  const std::vector<int64_t> top_p_alone =
+      Counts(logits, {.temperature = 1, .top_p = 0.5f, .seed = 3});
+  EXPECT_GT(top_p_alone[1], 0);
+}
+
+TEST(SamplerTest, TemperatureActsBeforeTopP) {
+  // At temperature 4 the shares are nearly even, so that 0.6 needs more than two of four.
+  const std::vector<float> logits = {2.0f, 1.0f, 0.0f, -1.0f};
+  const std::vector<int64_t> hot = Counts(logits, {.temperature = 4, .top_p = 0.6f, .seed = 3});
+  EXPECT_GT(hot[1], 0);
+  const std::vector<int64_t> plain = Counts(logits, {.temperature = 1, .top_p = 0.6f, .seed = 3});
+  EXPECT_EQ(plain[0], 20'000);
+}
+
+TEST(SamplerTest, ADrawDependsOnSeedAndPositionAlone) {
+  const std::vector<float> logits(1000, 0.0f);
+  const SamplingParams params = {.temperature = 1, .seed = 42};
+  EXPECT_EQ(*SampleToken(logits, params, 7), *SampleToken(logits, params, 7));
+  std::set<uint32_t> tokens;
+  for (int64_t position = 0; position < 50; ++position) {
+    tokens.insert(*SampleToken(logits, params, position));
+  }
+  EXPECT_GT(tokens.size(), 40u);
+  // Neighbouring seeds are not shifted copies of each other.
+  int equal = 0;
+  for (int64_t position = 0; position < 100; ++position) {
+    const SamplingParams next = {.temperature = 1, .seed = 43};
+    equal += *SampleToken(logits, params, position + 1) == *SampleToken(logits, next, position);
+  }
+  EXPECT_LT(equal, 5);
+}
+
+TEST(SamplerTest, ATinyTemperatureIsGreedyAndDoesNotOverflow) {
+  const std::vector<float> logits = {1e30f, -1e30f, 1.0000001e30f};
+  EXPECT_EQ(Counts(logits, {.temperature = 1e-30f, .top_p = 0.9f}, 100)[2], 100);
+  EXPECT_EQ(Counts(logits, {.temperature = 1e-30f}, 100)[2], 100);
+}
+
+TEST(SamplerTest, ATokenWithLogitMinusInfinityNeverComes) {
+  const std::vector<float> logits = {-kInfinity, 0.0f, -kInfinity, 0.0f};
+  for (const float top_p : {1.0f, 0.99f}) {
+    const std::vector<int64_t> counts = Counts(logits, {.temperature = 1, .top_p = top_p});
+    EXPECT_EQ(counts[0] + counts[2], 0);
+    EXPECT_GT(counts[1], 9'000);
+  }
+}
+
+TEST(SamplerTest, LogitsThatAreNotNumbersAreAnError) {
+  for (const float temperature : {0.0f, 1.0f}) {
+    const SamplingParams params = {.temperature = temperature};
+    const absl::Status nan = SampleToken({1.0f, NAN, 2.0f}, params, 0).status();
+    EXPECT_EQ(nan.code(), absl::StatusCode::kInternal);
+    EXPECT_THAT(nan.message(), HasSubstr("token 1"));
+    EXPECT_FALSE(SampleToken({1.0f, kInfinity}, params, 0).ok());
+    EXPECT_FALSE(SampleToken({-kInfinity, -kInfinity}, params, 0).ok());
+  }
+}
+
+TEST(SamplerTest, ParametersOutOfRangeAreNamed) {
+  EXPECT_TRUE(ValidateSampling({}).ok());
+  EXPECT_TRUE(ValidateSampling({.temperature = 2, .top_k = 50, .top_p = 1}).ok());
+  EXPECT_THAT(ValidateSampling({.temperature = -1}).message(), HasSubstr("temperature is -1"));
+  EXPECT_THAT(ValidateSampling({.temperature = NAN}).message(), HasSubstr("temperature is nan"));
+  EXPECT_THAT(ValidateSampling({.temperature = kInfinity}).message(), HasSubstr("temperature"));
+  EXPECT_THAT(ValidateSampling({.top_k = -1}).message(), HasSubstr("top_k is -1"));
+  EXPECT_THAT(ValidateSampling({.top_p = 0}).message(), HasSubstr("top_p is 0"));
+  EXPECT_THAT(ValidateSampling({.top_p = 1.5f}).message(), HasSubstr("top_p is 1.5"));
+  EXPECT_THAT(ValidateSampling({.top_p = NAN}).message(), HasSubstr("top_p is nan"));
+}
+
+}  // namespace
+}  // namespace reprise::engine
