@@ -1,0 +1,193 @@
+#include "cachestore/tier/block_file.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "absl/cleanup/cleanup.h"
+#include "absl/strings/str_cat.h"
+#include "cachestore/base/status_macros.h"
+
+namespace reprise::cachestore {
+namespace {
+
+// Moves all of `pieces` to or from `offset` with `transfer` (pwritev or preadv), however often the
+// kernel stops early. Returns the bytes moved before end of file, or -errno.
+template <typename Transfer>
+int64_t TransferAll(std::vector<iovec> pieces, uint64_t offset, Transfer transfer) {
+  int64_t total = 0;
+  size_t first = 0;
+  while (first < pieces.size()) {
+    const int count = static_cast<int>(std::min<size_t>(pieces.size() - first, IOV_MAX));
+    const ssize_t moved = transfer(pieces.data() + first, count, offset + total);
+    if (moved < 0 && errno == EINTR) continue;
+    if (moved < 0) return -errno;
+    if (moved == 0) break;
+    total += moved;
+    for (size_t left = moved; left > 0;) {
+      iovec& piece = pieces[first];
+      const size_t step = std::min(left, piece.iov_len);
+      piece.iov_base = static_cast<char*>(piece.iov_base) + step;
+      piece.iov_len -= step;
+      left -= step;
+      if (piece.iov_len == 0) ++first;
+    }
+  }
+  return total;
+}
+
+// The pieces as the kernel takes them; empty ones are left out.
+template <typename Byte>
+std::vector<iovec> ToIovecs(absl::Span<const absl::Span<Byte>> pieces, int64_t* total_bytes) {
+  std::vector<iovec> result;
+  result.reserve(pieces.size());
+  for (const absl::Span<Byte>& piece : pieces) {
+    if (piece.empty()) continue;
+    result.push_back({const_cast<std::byte*>(piece.data()), piece.size()});
+    *total_bytes += static_cast<int64_t>(piece.size());
+  }
+  return result;
+}
+
+class PosixBlockFile final : public BlockFile {
+ public:
+  PosixBlockFile(int fd, std::string path) : fd_(fd), path_(std::move(path)) {}
+  ~PosixBlockFile() override { close(fd_); }
+
+  absl::Status Write(uint64_t offset,
+                     absl::Span<const absl::Span<const std::byte>> pieces) override {
+    int64_t wanted = 0;
+    std::vector<iovec> iovecs = ToIovecs(pieces, &wanted);
+    const int64_t moved = TransferAll(
+        std::move(iovecs), offset, [this](const iovec* v, int n, uint64_t at) {
+          return pwritev(fd_, v, n, static_cast<off_t>(at));
+        });
+    if (moved == wanted) return absl::OkStatus();
+    return ErrnoStatus(moved < 0 ? static_cast<int>(-moved) : EIO,
+                       absl::StrCat("write ", wanted, " bytes to ", path_, " at ", offset));
+  }
+
+  absl::Status Read(uint64_t offset, absl::Span<const absl::Span<std::byte>> pieces) override {
+    int64_t wanted = 0;
+    std::vector<iovec> iovecs = ToIovecs(pieces, &wanted);
+    const int64_t moved = TransferAll(
+        std::move(iovecs), offset, [this](const iovec* v, int n, uint64_t at) {
+          return preadv(fd_, v, n, static_cast<off_t>(at));
+        });
+    if (moved == wanted) return absl::OkStatus();
+    if (moved < 0) {
+      return ErrnoStatus(static_cast<int>(-moved),
+                         absl::StrCat("read ", wanted, " bytes of ", path_, " at ", offset));
+    }
+    return absl::DataLossError(absl::StrCat(path_, " ends after ", moved, " of ", wanted,
+                                            " bytes at ", offset));
+  }
+
+  absl::Status Sync() override {
+    if (fdatasync(fd_) == 0) return absl::OkStatus();
+    return ErrnoStatus(errno, absl::StrCat("sync ", path_));
+  }
+
+ private:
+  const int fd_;
+  const std::string path_;
+};
+
+// Opens an existing file past the kernel's cache, or through it where the file system refuses that.
+absl::StatusOr<std::unique_ptr<BlockFile>> OpenUncached(const std::string& path) {
+  int fd = open(path.c_str(), O_RDWR | O_CLOEXEC | O_DIRECT);
+  if (fd < 0 && errno == EINVAL) fd = open(path.c_str(), O_RDWR | O_CLOEXEC);
+  if (fd < 0) return ErrnoStatus(errno, absl::StrCat("open ", path));
+  return std::make_unique<PosixBlockFile>(fd, path);
+}
+
+// Creates `path` with `bytes` reserved bytes. May leave a file behind on failure.
+absl::Status CreateReserved(const std::string& path, uint64_t bytes) {
+  // Not O_DIRECT: where fallocate is missing, posix_fallocate writes single bytes instead.
+  const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  if (fd < 0) return ErrnoStatus(errno, absl::StrCat("create ", path));
+  absl::Cleanup close_fd = [fd] { close(fd); };
+  const int error = posix_fallocate(fd, 0, static_cast<off_t>(bytes));
+  if (error != 0) return ErrnoStatus(error, absl::StrCat("reserve ", bytes, " bytes for ", path));
+  if (fsync(fd) != 0) return ErrnoStatus(errno, absl::StrCat("sync ", path));
+  return absl::OkStatus();
+}
+
+std::string DirectoryOf(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  return slash == std::string::npos ? "." : path.substr(0, slash + 1);
+}
+
+class PosixBlockFileSystem final : public BlockFileSystem {
+ public:
+  absl::StatusOr<std::unique_ptr<BlockFile>> Create(const std::string& path,
+                                                    uint64_t bytes) override {
+    absl::Cleanup remove_leftover = [&path] { unlink(path.c_str()); };
+    RETURN_IF_ERROR(CreateReserved(path, bytes));
+    RETURN_IF_ERROR(SyncDirectory(DirectoryOf(path)));
+    absl::StatusOr<std::unique_ptr<BlockFile>> file = OpenUncached(path);
+    if (file.ok()) std::move(remove_leftover).Cancel();
+    return file;
+  }
+
+  absl::StatusOr<std::unique_ptr<BlockFile>> Open(const std::string& path) override {
+    return OpenUncached(path);
+  }
+
+  absl::Status Remove(const std::string& path) override {
+    if (unlink(path.c_str()) != 0) return ErrnoStatus(errno, absl::StrCat("remove ", path));
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<std::vector<Entry>> List(const std::string& directory) override {
+    DIR* dir = opendir(directory.c_str());
+    if (dir == nullptr) return ErrnoStatus(errno, absl::StrCat("list ", directory));
+    absl::Cleanup close_dir = [dir] { closedir(dir); };
+    std::vector<Entry> entries;
+    for (;;) {
+      errno = 0;
+      const dirent* entry = readdir(dir);
+      if (entry == nullptr) break;
+      struct stat info;
+      if (fstatat(dirfd(dir), entry->d_name, &info, AT_SYMLINK_NOFOLLOW) != 0) {
+        return ErrnoStatus(errno, absl::StrCat("stat ", directory, "/", entry->d_name));
+      }
+      if (!S_ISREG(info.st_mode)) continue;
+      entries.push_back({entry->d_name, static_cast<uint64_t>(info.st_size)});
+    }
+    if (errno != 0) return ErrnoStatus(errno, absl::StrCat("list ", directory));
+    return entries;
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<BlockFileSystem> MakePosixBlockFileSystem() {
+  return std::make_unique<PosixBlockFileSystem>();
+}
+
+absl::Status ErrnoStatus(int error, absl::string_view what) {
+  const std::string message = absl::StrCat(what, ": ", std::strerror(error));
+  if (error == ENOSPC || error == EDQUOT) return absl::ResourceExhaustedError(message);
+  return absl::InternalError(message);
+}
+
+absl::Status SyncDirectory(const std::string& directory) {
+  const int fd = open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return ErrnoStatus(errno, absl::StrCat("open ", directory));
+  const int result = fsync(fd);
+  const int error = errno;
+  close(fd);
+  if (result == 0) return absl::OkStatus();
+  return ErrnoStatus(error, absl::StrCat("sync ", directory));
+}
+
+}  // namespace reprise::cachestore

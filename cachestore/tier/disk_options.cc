@@ -1,0 +1,71 @@
+#include "cachestore/tier/disk_options.h"
+
+#include "rocksdb/cache.h"
+#include "rocksdb/filter_policy.h"
+#include "rocksdb/table.h"
+
+namespace reprise::cachestore {
+namespace {
+
+constexpr size_t kMemtableBytes = size_t{8} << 20;
+constexpr size_t kBlockCacheBytes = size_t{32} << 20;
+constexpr size_t kScanReadaheadBytes = size_t{2} << 20;
+constexpr int kFilterBitsPerKey = 10;
+
+}  // namespace
+
+rocksdb::DBOptions IndexDbOptions() {
+  rocksdb::DBOptions options;
+  // A new directory gets its database and column families here; whether the directory may be used
+  // at all was decided before (DiskDirectory).
+  options.create_if_missing = true;
+  options.create_missing_column_families = true;
+  // Opening replays the log. "meta" and "namespaces" are hardly ever written and would keep old logs
+  // alive until they are flushed; this bounds the replay to a fraction of a second.
+  options.max_total_wal_size = 2 * kMemtableBytes;
+  // Statistics per file are refreshed by reading every file when opening; nothing here uses them.
+  options.skip_stats_update_on_db_open = true;
+  // The periodic statistics would wake a thread and write to a log that nobody reads.
+  options.stats_dump_period_sec = 0;
+  options.stats_persist_period_sec = 0;
+  // RocksDB's own text log lies in the user's data directory: warnings only, and few old files.
+  options.info_log_level = rocksdb::InfoLogLevel::WARN_LEVEL;
+  options.keep_log_file_num = 4;
+  return options;
+}
+
+rocksdb::ColumnFamilyOptions IndexColumnFamilyOptions() {
+  rocksdb::ColumnFamilyOptions options;
+  // A record is 72 bytes and 4 per token, so this holds tens of thousands of blocks. Small, because
+  // whatever is in it is replayed from the log after a crash.
+  options.write_buffer_size = kMemtableBytes;
+  // Keys and checksums do not compress, and recovery reads every record: decompression would only
+  // cost time.
+  options.compression = rocksdb::kNoCompression;
+  rocksdb::BlockBasedTableOptions table;
+  // Debian's RocksDB computes CRC32C in software.
+  table.checksum = rocksdb::kXXH3;
+  // Every Store asks for keys that are absent; the filter answers without reading.
+  table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(kFilterBitsPerKey));
+  // The default of 8 MiB is less than the index and filter blocks of a few million records.
+  table.block_cache = rocksdb::NewLRUCache(kBlockCacheBytes);
+  options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
+  return options;
+}
+
+rocksdb::WriteOptions IndexWriteOptions() {
+  rocksdb::WriteOptions options;
+  // The order of writes that survives kill -9 and power loss rests on this.
+  options.sync = true;
+  return options;
+}
+
+rocksdb::ReadOptions IndexScanOptions() {
+  rocksdb::ReadOptions options;
+  // Read once, from end to end: large sequential reads, and nothing pushed out of the cache for it.
+  options.readahead_size = kScanReadaheadBytes;
+  options.fill_cache = false;
+  return options;
+}
+
+}  // namespace reprise::cachestore

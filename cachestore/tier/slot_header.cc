@@ -1,0 +1,99 @@
+#include "cachestore/tier/slot_header.h"
+
+#include <cstring>
+#include <string>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "cachestore/base/check.h"
+#include "cachestore/base/hash.h"
+#include "cachestore/base/status_macros.h"
+#include "cachestore/tier/little_endian.h"
+
+namespace reprise::cachestore {
+namespace {
+
+constexpr char kMagic[] = "RPRSLOT1";
+constexpr size_t kMagicBytes = 8;
+constexpr uint32_t kCodecRaw = 0;
+
+constexpr size_t kVersionOffset = 8;
+constexpr size_t kCodecOffset = 12;
+constexpr size_t kKeyOffset = 16;
+constexpr size_t kParentOffset = 32;
+constexpr size_t kRootOffset = 48;
+constexpr size_t kPayloadBytesOffset = 64;
+constexpr size_t kPayloadHashOffset = 72;
+constexpr size_t kSequenceOffset = 80;
+constexpr size_t kHeaderHashOffset = kSlotHeaderBytes - 8;
+
+void PutKey(const BlockKey& key, char* out) {
+  PutLittleEndian64(key.hi, out);
+  PutLittleEndian64(key.lo, out + 8);
+}
+
+BlockKey GetKey(const char* in) { return {GetLittleEndian64(in), GetLittleEndian64(in + 8)}; }
+
+absl::Status Differs(absl::string_view field, absl::string_view found,
+                     absl::string_view expected) {
+  return absl::DataLossError(
+      absl::StrCat("slot header: ", field, " is ", found, ", expected ", expected));
+}
+
+absl::Status CheckNumber(absl::string_view field, uint64_t found, uint64_t expected) {
+  if (found == expected) return absl::OkStatus();
+  return Differs(field, absl::StrCat(found), absl::StrCat(expected));
+}
+
+absl::Status CheckHash(absl::string_view field, uint64_t found, uint64_t expected) {
+  if (found == expected) return absl::OkStatus();
+  return Differs(field, absl::StrCat(absl::Hex(found)), absl::StrCat(absl::Hex(expected)));
+}
+
+absl::Status CheckKey(absl::string_view field, const char* in, const BlockKey& expected) {
+  const BlockKey found = GetKey(in);
+  if (found == expected) return absl::OkStatus();
+  return Differs(field, found.ToHex(), expected.ToHex());
+}
+
+}  // namespace
+
+void EncodeSlotHeader(const SlotHeader& header, absl::Span<std::byte> out) {
+  CHECK(out.size() == kSlotHeaderBytes);
+  char* bytes = reinterpret_cast<char*>(out.data());
+  std::memset(bytes, 0, kSlotHeaderBytes);
+  std::memcpy(bytes, kMagic, kMagicBytes);
+  PutLittleEndian32(kSlotHeaderVersion, bytes + kVersionOffset);
+  PutLittleEndian32(kCodecRaw, bytes + kCodecOffset);
+  PutKey(header.key, bytes + kKeyOffset);
+  PutKey(header.parent, bytes + kParentOffset);
+  PutKey(header.root, bytes + kRootOffset);
+  PutLittleEndian64(header.payload_bytes, bytes + kPayloadBytesOffset);
+  PutLittleEndian64(header.payload_hash, bytes + kPayloadHashOffset);
+  PutLittleEndian64(header.sequence, bytes + kSequenceOffset);
+  PutLittleEndian64(HashBytes64(out.first(kHeaderHashOffset)), bytes + kHeaderHashOffset);
+}
+
+absl::Status CheckSlotHeader(absl::Span<const std::byte> bytes, const SlotHeader& expected) {
+  CHECK(bytes.size() == kSlotHeaderBytes);
+  const char* in = reinterpret_cast<const char*>(bytes.data());
+  if (std::memcmp(in, kMagic, kMagicBytes) != 0) {
+    return Differs("magic", absl::CHexEscape(absl::string_view(in, kMagicBytes)), kMagic);
+  }
+  RETURN_IF_ERROR(
+      CheckNumber("version", GetLittleEndian32(in + kVersionOffset), kSlotHeaderVersion));
+  RETURN_IF_ERROR(CheckNumber("codec", GetLittleEndian32(in + kCodecOffset), kCodecRaw));
+  RETURN_IF_ERROR(CheckKey("key", in + kKeyOffset, expected.key));
+  RETURN_IF_ERROR(CheckKey("parent", in + kParentOffset, expected.parent));
+  RETURN_IF_ERROR(CheckKey("root", in + kRootOffset, expected.root));
+  RETURN_IF_ERROR(CheckNumber("payload length", GetLittleEndian64(in + kPayloadBytesOffset),
+                              expected.payload_bytes));
+  RETURN_IF_ERROR(CheckHash("payload checksum", GetLittleEndian64(in + kPayloadHashOffset),
+                            expected.payload_hash));
+  RETURN_IF_ERROR(
+      CheckNumber("sequence", GetLittleEndian64(in + kSequenceOffset), expected.sequence));
+  return CheckHash("header checksum", GetLittleEndian64(in + kHeaderHashOffset),
+                   HashBytes64(bytes.first(kHeaderHashOffset)));
+}
+
+}  // namespace reprise::cachestore
