@@ -1,0 +1,65 @@
+#include "engine/tokenizer/tokenizer_json.h"
+
+#include <cstddef>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <system_error>
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/str_cat.h"
+#include "absl/types/span.h"
+#include "cachestore/base/hash.h"
+#include "cachestore/base/status_macros.h"
+#include "engine/tokenizer/byte_level_tokenizer.h"
+#include "engine/tokenizer/json_field.h"
+#include "engine/tokenizer/vocabulary_json.h"
+
+namespace reprise::engine {
+namespace {
+
+std::string DigestOf(const std::string& text) {
+  const cachestore::Hash128 hash = cachestore::HashBytes128(
+      absl::MakeConstSpan(reinterpret_cast<const std::byte*>(text.data()), text.size()));
+  return absl::StrCat(absl::Hex(hash.hi, absl::kZeroPad16), absl::Hex(hash.lo, absl::kZeroPad16));
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Tokenizer>> ParseTokenizerJson(const std::string& text,
+                                                              const std::string& file) {
+  ASSIGN_OR_RETURN(const nlohmann::json document, ParseJson(text, file));
+  const JsonField root(&document, file);
+  ASSIGN_OR_RETURN(VocabularyParts vocabulary, ReadVocabulary(root));
+  ASSIGN_OR_RETURN(const Normalizer normalizer, ReadNormalizer(root));
+  ASSIGN_OR_RETURN(PreTokenizer pre_tokenizer, ReadPreTokenizer(root));
+  ASSIGN_OR_RETURN(SurroundingIds surrounding, ReadPostProcessor(root, vocabulary.vocabulary));
+  RETURN_IF_ERROR(CheckDecoder(root));
+  return std::make_unique<ByteLevelTokenizer>(TokenizerParts{
+      .vocabulary = std::move(vocabulary.vocabulary),
+      .added = AddedTokens(std::move(vocabulary.added), normalizer),
+      .normalizer = normalizer,
+      .pre_tokenizer = std::move(pre_tokenizer),
+      .bpe = std::move(vocabulary.bpe),
+      .surrounding = std::move(surrounding),
+      .digest = DigestOf(text)});
+}
+
+absl::StatusOr<std::unique_ptr<Tokenizer>> LoadTokenizer(const std::string& folder) {
+  const std::string file = (std::filesystem::path(folder) / "tokenizer.json").string();
+  std::error_code error;
+  if (!std::filesystem::exists(file, error)) {
+    return absl::NotFoundError(absl::StrCat(file, ": ", error ? error.message() : "no such file"));
+  }
+  std::ifstream stream(file, std::ios::binary);
+  std::ostringstream text;
+  // Copying no byte at all, as from a folder, counts as a failure too.
+  if (!(text << stream.rdbuf())) {
+    return absl::InvalidArgumentError(absl::StrCat(file, ": cannot be read, or empty"));
+  }
+  return ParseTokenizerJson(text.str(), file);
+}
+
+}  // namespace reprise::engine
