@@ -140,7 +140,8 @@ def train(pre_tokenizer, vocab_size, normalizer=None, special_tokens=()):
     trainer = trainers.BpeTrainer(vocab_size=vocab_size, special_tokens=list(special_tokens),
                                   initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
                                   show_progress=False)
-    tokenizer.train_from_iterator([CORPUS], trainer)
+    # The second copy has blank lines, for tokens of several line ends.
+    tokenizer.train_from_iterator([CORPUS, CORPUS.replace("\n", "\n\n")], trainer)
     return tokenizer
 
 

@@ -1,0 +1,71 @@
+#include "engine/tokenizer/pre_tokenizer.h"
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace reprise::engine {
+namespace {
+
+using testing::ElementsAre;
+
+PreTokenizerStage Split(absl::string_view pattern, SplitBehavior behavior,
+                        SplitOn on = SplitOn::kMatches) {
+  auto compiled = SplitPattern::Compile(pattern);
+  EXPECT_TRUE(compiled.ok()) << compiled.status();
+  return SplitStage{*std::move(compiled), behavior, on};
+}
+
+std::vector<std::string> Pieces(PreTokenizerStage first, const std::string& text) {
+  std::vector<PreTokenizerStage> stages;
+  stages.push_back(std::move(first));
+  const auto pieces = PreTokenizer(std::move(stages)).Split(text);
+  EXPECT_TRUE(pieces.ok()) << pieces.status();
+  std::vector<std::string> texts;
+  for (const TextRange& range : pieces->ranges) {
+    texts.push_back(pieces->text.substr(range.begin, range.end - range.begin));
+  }
+  return texts;
+}
+
+TEST(PreTokenizerTest, EachBehaviorTreatsMatchesInItsWay) {
+  const std::string text = "-a--b-";
+  EXPECT_THAT(Pieces(Split("-", SplitBehavior::kIsolated), text),
+              ElementsAre("-", "a", "-", "-", "b", "-"));
+  EXPECT_THAT(Pieces(Split("-", SplitBehavior::kRemoved), text), ElementsAre("a", "b"));
+  EXPECT_THAT(Pieces(Split("-", SplitBehavior::kContiguous), text),
+              ElementsAre("-", "a", "--", "b", "-"));
+  EXPECT_THAT(Pieces(Split("-", SplitBehavior::kMergedWithPrevious), text),
+              ElementsAre("-", "a-", "-", "b-"));
+  EXPECT_THAT(Pieces(Split("-", SplitBehavior::kMergedWithNext), text),
+              ElementsAre("-a", "-", "-b", "-"));
+}
+
+TEST(PreTokenizerTest, InvertedSplitsTreatTheGapsAsMatches) {
+  EXPECT_THAT(Pieces(Split("[a-z]+", SplitBehavior::kRemoved, SplitOn::kGaps), "ab, cd!"),
+              ElementsAre("ab", "cd"));
+}
+
+TEST(PreTokenizerTest, SpaceIsPutBeforePiecesThatHaveNone) {
+  EXPECT_THAT(Pieces(SpacePrefixStage{}, "a"), ElementsAre(" a"));
+  EXPECT_THAT(Pieces(SpacePrefixStage{}, " a"), ElementsAre(" a"));
+  EXPECT_THAT(Pieces(SpacePrefixStage{}, ""), ElementsAre());
+}
+
+TEST(PreTokenizerTest, LaterStagesCutThePiecesOfEarlierOnes) {
+  std::vector<PreTokenizerStage> stages;
+  stages.push_back(Split("-", SplitBehavior::kRemoved));
+  stages.push_back(SpacePrefixStage{});
+  stages.push_back(Split(PreTokenizer::ByteLevelPattern(), SplitBehavior::kIsolated));
+  const auto pieces = PreTokenizer(std::move(stages)).Split("ab1-  c");
+  ASSERT_TRUE(pieces.ok()) << pieces.status();
+  EXPECT_EQ(pieces->text, " ab1  c");
+  EXPECT_THAT(pieces->ranges, ElementsAre(TextRange{0, 3}, TextRange{3, 4}, TextRange{4, 5},
+                                          TextRange{5, 7}));
+}
+
+}  // namespace
+}  // namespace reprise::engine

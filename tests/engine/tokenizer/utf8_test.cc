@@ -1,0 +1,51 @@
+#include "engine/tokenizer/utf8.h"
+
+#include <string>
+
+#include <gtest/gtest.h>
+
+namespace reprise::engine {
+namespace {
+
+TEST(Utf8Test, WholeCharactersOfEveryLengthAreTaken) {
+  const std::string text = "a\xc3\xa9\xe6\xb8\xaf\xf0\x9f\x9a\xa2";
+  EXPECT_FALSE(FindInvalidUtf8(text).has_value());
+  std::string copy;
+  EXPECT_EQ(AppendCompleteUtf8(text, &copy), text.size());
+  EXPECT_EQ(copy, text);
+}
+
+TEST(Utf8Test, FirstAndLastCharacterOfEveryLengthAreValid) {
+  for (const char* text : {"\x7f", "\xc2\x80", "\xdf\xbf", "\xe0\xa0\x80", "\xed\x9f\xbf",
+                           "\xee\x80\x80", "\xef\xbf\xbf", "\xf0\x90\x80\x80",
+                           "\xf4\x8f\xbf\xbf"}) {
+    EXPECT_FALSE(FindInvalidUtf8(text).has_value());
+  }
+}
+
+TEST(Utf8Test, OverlongFormsSurrogatesAndTooHighCodePointsAreInvalid) {
+  for (const char* text : {"\xc0\x80", "\xc1\xbf", "\xe0\x9f\xbf", "\xf0\x8f\xbf\xbf",
+                           "\xed\xa0\x80", "\xed\xbf\xbf", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80",
+                           "\x80", "\xff"}) {
+    EXPECT_EQ(FindInvalidUtf8(text), 0u) << text;
+  }
+}
+
+TEST(Utf8Test, EachLongestStartOfACharacterBecomesOneReplacement) {
+  std::string text;
+  // A start of three bytes, a lone continuation, a surrogate (no start at all past its first byte).
+  EXPECT_EQ(AppendCompleteUtf8("\xf0\x9f\x9a|\x80|\xed\xa0\x80|", &text), 10u);
+  const std::string r(kReplacementCharacter);
+  EXPECT_EQ(text, r + "|" + r + "|" + r + r + r + "|");
+}
+
+TEST(Utf8Test, IncompleteEndIsNotTaken) {
+  for (const char* end : {"\xc3", "\xe6\xb8", "\xf0\x9f\x9a"}) {
+    std::string text;
+    EXPECT_EQ(AppendCompleteUtf8(std::string("a") + end, &text), 1u);
+    EXPECT_EQ(text, "a");
+  }
+}
+
+}  // namespace
+}  // namespace reprise::engine
