@@ -1,1 +1,25 @@
-int main() { return 0; }
+// The `reprise` program: names the commands and runs the one that was asked for.
+#include <iostream>
+#include <string>
+#include <vector>
+
+#include "api/cli/commands.h"
+#include "api/cli/flag_set.h"
+#include "bench/bench.h"
+
+int main(int argc, char** argv) {
+  const std::vector<std::string> args(argv + 1, argv + argc);
+  // A suite reads its own flags, --help among them.
+  if (!args.empty() && args[0] == "bench") {
+    return reprise::bench::RunBench(std::vector<std::string>(args.begin() + 1, args.end()));
+  }
+  reprise::api::FlagSet program(
+      "reprise", "Keeps the KV cache of LLM prompts in RAM and on disk, and serves models with it.");
+  reprise::api::AddServeCommand(program);
+  reprise::api::AddChatCommand(program);
+  reprise::api::AddGenerateCommand(program);
+  reprise::api::AddCacheCommand(program);
+  program.AddCommand("bench", "measure; see reprise bench --help");
+  program.SetExamples("Each command has a --help with examples: reprise serve --help\n");
+  return program.Run(args, std::cout, std::cerr);
+}

@@ -1,0 +1,193 @@
+#include "api/cache_service.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "api/call_time_limit.h"
+#include "api/identity_codec.h"
+#include "api/limits.h"
+#include "api/put_run.h"
+#include "api/stats_codec.h"
+#include "api/status_codec.h"
+#include "cachestore/base/hash.h"
+#include "cachestore/base/status_macros.h"
+
+namespace reprise::api {
+namespace {
+
+using cachestore::NamespaceHandle;
+using cachestore::TokenId;
+
+using TokenIds = google::protobuf::RepeatedField<uint32_t>;
+
+absl::Span<const TokenId> Tokens(const TokenIds& ids) {
+  return {ids.data(), static_cast<size_t>(ids.size())};
+}
+
+absl::Status CheckTokenCount(const TokenIds& ids) {
+  if (ids.size() <= kMaxRequestTokens) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("token_ids holds ", ids.size(), " tokens; at most ",
+                                                 kMaxRequestTokens, " are taken"));
+}
+
+// The message of block `index`; its pin goes with `block`.
+v1::GetResponse BlockMessage(int64_t index, cachestore::BlockRef block, const char* tier) {
+  v1::GetResponse message;
+  message.set_block_index(index);
+  message.set_payload(block.bytes().data(), block.bytes().size());
+  message.set_payload_xxh3(cachestore::HashBytes64(block.bytes()));
+  message.set_tier(tier);
+  return message;
+}
+
+// Sends block by block. A block is unpinned before its message is written, so a slow reader holds only
+// what it has not been sent.
+grpc::Status SendBlocks(cachestore::PinnedPrefix prefix, int64_t first_block,
+                        grpc::ServerWriter<v1::GetResponse>* writer) {
+  const int64_t num_blocks = static_cast<int64_t>(prefix.blocks.size());
+  for (int64_t i = 0; i < num_blocks; ++i) {
+    cachestore::BlockRef block = std::move(prefix.blocks[static_cast<size_t>(i)]);
+    if (i < first_block) continue;
+    const char* tier = i < prefix.ram_blocks ? "ram" : "disk";
+    const v1::GetResponse message = BlockMessage(i, std::move(block), tier);
+    if (!writer->Write(message)) {
+      return {grpc::StatusCode::CANCELLED, "the client has stopped reading"};
+    }
+  }
+  return grpc::Status::OK;
+}
+
+}  // namespace
+
+absl::StatusOr<NamespaceHandle> CacheService::Find(uint32_t namespace_id) const {
+  absl::MutexLock lock(&mu_);
+  const auto it = namespaces_.find(namespace_id);
+  if (it == namespaces_.end()) {
+    return absl::NotFoundError(
+        absl::StrCat("namespace_id ", namespace_id,
+                     " is not open in this server process; call OpenNamespace first"));
+  }
+  return it->second;
+}
+
+absl::StatusOr<v1::OpenNamespaceResponse> CacheService::Open(
+    const v1::OpenNamespaceRequest& request) {
+  if (request.hash_scheme() != cachestore::kHashSchemeId) {
+    return absl::FailedPreconditionError(absl::StrCat("hash_scheme is \"", request.hash_scheme(),
+                                                      "\"; this server speaks \"",
+                                                      cachestore::kHashSchemeId, "\""));
+  }
+  if (!request.has_identity()) return absl::InvalidArgumentError("identity is missing");
+  ASSIGN_OR_RETURN(const cachestore::NamespaceIdentity identity, FromProto(request.identity()));
+  {
+    absl::MutexLock lock(&mu_);
+    if (static_cast<int64_t>(namespaces_.size()) >= kMaxOpenNamespaces) {
+      return absl::ResourceExhaustedError(
+          absl::StrCat("clients have opened ", namespaces_.size(), " namespaces; at most ",
+                       kMaxOpenNamespaces, " may be open in one server process"));
+    }
+  }
+  ASSIGN_OR_RETURN(const NamespaceHandle ns, store_->OpenNamespace(identity));
+  v1::OpenNamespaceResponse response;
+  response.set_namespace_id(ns.id + 1);
+  response.set_hash_scheme(std::string(cachestore::kHashSchemeId));
+  response.set_block_bytes(static_cast<int64_t>(ns.layout.BytesPerBlock()));
+  absl::MutexLock lock(&mu_);
+  namespaces_.emplace(response.namespace_id(), ns);
+  return response;
+}
+
+grpc::Status CacheService::OpenNamespace(grpc::ServerContext* context,
+                                         const v1::OpenNamespaceRequest* request,
+                                         v1::OpenNamespaceResponse* response) {
+  absl::StatusOr<v1::OpenNamespaceResponse> opened = Open(*request);
+  if (!opened.ok()) return ToGrpc(opened.status());
+  *response = *std::move(opened);
+  return grpc::Status::OK;
+}
+
+grpc::Status CacheService::Match(grpc::ServerContext* context, const v1::MatchRequest* request,
+                                 v1::MatchResponse* response) {
+  const absl::StatusOr<NamespaceHandle> ns = Find(request->namespace_id());
+  if (!ns.ok()) return ToGrpc(ns.status());
+  if (absl::Status status = CheckTokenCount(request->token_ids()); !status.ok()) {
+    return ToGrpc(status);
+  }
+  const cachestore::PrefixMatch match = store_->Match(
+      *ns, Tokens(request->token_ids()), request->token_ids_size() / ns->layout.block_tokens);
+  response->set_ram_blocks(match.ram_blocks);
+  response->set_disk_blocks(match.disk_blocks);
+  response->set_matched_tokens(match.total_blocks() * ns->layout.block_tokens);
+  return grpc::Status::OK;
+}
+
+grpc::Status CacheService::Put(grpc::ServerContext* context,
+                               grpc::ServerReader<v1::PutRequest>* reader,
+                               v1::PutResponse* response) {
+  const CallTimeLimit limit(context, kMaxStreamTime);
+  v1::PutRequest message;
+  if (!reader->Read(&message)) {
+    return {grpc::StatusCode::INVALID_ARGUMENT, "Put needs at least one message"};
+  }
+  const absl::StatusOr<NamespaceHandle> ns = Find(message.namespace_id());
+  if (!ns.ok()) return ToGrpc(ns.status());
+  absl::StatusOr<PutRun> run = PutRun::Begin(store_, *ns, Tokens(message.prefix_token_ids()));
+  if (!run.ok()) return ToGrpc(run.status());
+  absl::Status status;
+  do {
+    const absl::Time deadline =
+        std::min(absl::FromChrono(context->deadline()), absl::Now() + kMaxRoomWait);
+    status = run->Store(message, deadline);
+  } while (status.ok() && reader->Read(&message));
+  *response = run->Finish(status);
+  return grpc::Status::OK;
+}
+
+absl::StatusOr<cachestore::PinnedPrefix> CacheService::PinPrefix(const grpc::ServerContext& context,
+                                                                 const NamespaceHandle& ns,
+                                                                 const v1::GetRequest& request) {
+  RETURN_IF_ERROR(CheckTokenCount(request.token_ids()));
+  if (request.first_block() < 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("first_block is ", request.first_block(), "; it must not be negative"));
+  }
+  cachestore::PinTicket ticket = store_->Pin(
+      ns, Tokens(request.token_ids()), request.token_ids_size() / ns.layout.block_tokens, {});
+  // In steps, because a synchronous handler learns of a cancelled call only by asking.
+  while (!ticket.Wait(absl::Now() + absl::Milliseconds(50))) {
+    if (context.IsCancelled()) {
+      return absl::CancelledError("the call was cancelled while its blocks were loading");
+    }
+  }
+  return ticket.Take();
+}
+
+grpc::Status CacheService::Get(grpc::ServerContext* context, const v1::GetRequest* request,
+                               grpc::ServerWriter<v1::GetResponse>* writer) {
+  const CallTimeLimit limit(context, kMaxStreamTime);
+  const absl::StatusOr<NamespaceHandle> ns = Find(request->namespace_id());
+  if (!ns.ok()) return ToGrpc(ns.status());
+  absl::StatusOr<cachestore::PinnedPrefix> prefix = PinPrefix(*context, *ns, *request);
+  if (!prefix.ok()) return ToGrpc(prefix.status());
+  return SendBlocks(*std::move(prefix), request->first_block(), writer);
+}
+
+grpc::Status CacheService::Stats(grpc::ServerContext* context, const v1::StatsRequest* request,
+                                 v1::StatsResponse* response) {
+  ToProto(store_->stats(), response);
+  if (engine_ != nullptr) ToProto(engine_->stats(), response);
+  return grpc::Status::OK;
+}
+
+grpc::Status CacheService::Demote(grpc::ServerContext* context, const v1::DemoteRequest* request,
+                                  v1::DemoteResponse* response) {
+  const absl::StatusOr<int64_t> demoted = store_->Demote();
+  if (!demoted.ok()) return ToGrpc(demoted.status());
+  response->set_demoted_blocks(*demoted);
+  return grpc::Status::OK;
+}
+
+}  // namespace reprise::api

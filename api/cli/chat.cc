@@ -1,0 +1,132 @@
+#include <unistd.h>
+
+#include <cstdint>
+#include <iostream>
+#include <memory>
+#include <random>
+#include <string>
+
+#include "absl/strings/str_format.h"
+#include "api/cli/commands.h"
+#include "api/cli/generate_flags.h"
+#include "api/cli/table.h"
+#include "api/cli/text_file.h"
+#include "api/client/inference_client.h"
+#include "cachestore/base/status_macros.h"
+
+namespace reprise::api {
+namespace {
+
+struct ChatFlags {
+  GenerateFlags generate;
+  std::string system;
+  std::string system_file;
+};
+
+// One conversation with a server. Sends the whole of it each turn: what was sent before comes from the
+// server's cache.
+class Chat {
+ public:
+  Chat(const GenerateFlags& flags, std::string system)
+      : flags_(flags), system_(std::move(system)), client_(flags.server) {
+    Restart();
+  }
+
+  // Forgets everything but the system prompt.
+  void Restart() {
+    request_ = flags_.ToRequest();
+    if (!system_.empty()) AddMessage("system", system_);
+    request_.mutable_hints()->set_session(absl::StrFormat("chat-%016x", random_()));
+    request_.mutable_hints()->set_turn(0);
+  }
+
+  // Sends `question` and prints the answer as it comes. The conversation is unchanged after an error.
+  absl::Status Ask(const std::string& question) {
+    AddMessage("user", question);
+    request_.mutable_hints()->set_turn(request_.hints().turn() + 1);
+    std::string answer;
+    const absl::StatusOr<v1::GenerateSummary> summary =
+        client_.Generate(request_, flags_.timeout(), [&answer](const v1::TokenChunk& chunk) {
+          std::cout << chunk.text() << std::flush;
+          answer += chunk.text();
+        });
+    std::cout << std::endl;
+    if (!summary.ok()) {
+      request_.mutable_conversation()->mutable_messages()->RemoveLast();
+      request_.mutable_hints()->set_turn(request_.hints().turn() - 1);
+      return summary.status();
+    }
+    AddMessage("assistant", answer);
+    request_.mutable_hints()->set_finish_reason(FinishReasonText(summary->finish_reason()));
+    std::cerr << "[" << SummaryText(*summary) << "]" << std::endl;
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<v1::GetModelResponse> Model() { return client_.GetModel(flags_.timeout()); }
+
+ private:
+  void AddMessage(const std::string& role, const std::string& content) {
+    v1::ChatMessage& message = *request_.mutable_conversation()->add_messages();
+    message.set_role(role);
+    message.set_content(content);
+  }
+
+  const GenerateFlags flags_;
+  const std::string system_;
+  std::mt19937_64 random_{std::random_device()()};
+  InferenceClient client_;
+  v1::GenerateRequest request_;  // the conversation so far
+};
+
+absl::Status RunChat(const ChatFlags& flags) {
+  std::string system = flags.system;
+  if (!flags.system_file.empty()) {
+    ASSIGN_OR_RETURN(system, ReadFile(flags.system_file));
+  }
+  const bool interactive = isatty(STDIN_FILENO) != 0;
+  Chat chat(flags.generate, std::move(system));
+  ASSIGN_OR_RETURN(const v1::GetModelResponse model, chat.Model());
+  if (interactive) {
+    std::cerr << model.name() << " (" << model.architecture() << "), context "
+              << WithThousands(model.max_positions())
+              << " tokens. /new starts over, /quit or Ctrl-D ends.\n";
+  }
+  std::string line;
+  while (true) {
+    if (interactive) std::cerr << "> " << std::flush;
+    if (!std::getline(std::cin, line) || line == "/quit") return absl::OkStatus();
+    if (line.empty()) continue;
+    if (line == "/new") {
+      chat.Restart();
+      continue;
+    }
+    const absl::Status status = chat.Ask(line);
+    if (status.ok()) continue;
+    // At a terminal the user can mend it; a script must hear of it.
+    if (!interactive) return status;
+    ExitCode("chat", status);
+  }
+}
+
+}  // namespace
+
+void AddChatCommand(FlagSet& program) {
+  FlagSet& command = program.AddCommand(
+      "chat", "talk to a served model; shows what each turn took from the cache");
+  const auto flags = std::make_shared<ChatFlags>();
+  command.Add("system", &flags->system, "TEXT", "system prompt");
+  command.Add("system-file", &flags->system_file, "FILE", "read the system prompt from a file");
+  command.Exclude("system", "system-file");
+  AddGenerateFlags(command, &flags->generate);
+  command.SetExamples(
+      "Each line is a turn; answers go to stdout. After each turn stderr shows the prompt's tokens, how\n"
+      "many came from the cache by tier, the time to the first token and tokens per second. Lines may be\n"
+      "piped in; the first error ends the chat with exit code 1 then. /new starts over, /quit ends.\n\n"
+      "Examples:\n"
+      "  reprise chat --system \"You are brief.\"\n"
+      "  reprise chat --server unix:/run/reprise.sock --system-file system.txt --temperature 0.7\n"
+      "  printf 'Hello.\\nAnd again.\\n' | reprise chat --max-new-tokens 32\n");
+  command.SetAction([flags] { return ExitCode("chat", RunChat(*flags)); });
+}
+
+}  // namespace reprise::api

@@ -1,0 +1,258 @@
+#include "api/cli/flag_set.h"
+
+#include <CLI/CLI.hpp>
+
+#include <algorithm>
+#include <set>
+#include <type_traits>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "api/cli/byte_size.h"
+#include "cachestore/base/check.h"
+
+namespace reprise::api {
+namespace {
+
+constexpr size_t kColumns = 100;     // width that help is wrapped to
+constexpr size_t kNameColumns = 30;  // of these, for names
+
+// Breaks `text` at spaces into lines of the help column's width.
+std::string Wrap(const std::string& text) {
+  std::vector<std::string> lines(1);
+  for (const absl::string_view word : absl::StrSplit(text, ' ')) {
+    if (!lines.back().empty() && lines.back().size() + 1 + word.size() > kColumns - kNameColumns) {
+      lines.emplace_back();
+    }
+    absl::StrAppend(&lines.back(), lines.back().empty() ? "" : " ", word);
+  }
+  return absl::StrJoin(lines, "\n");
+}
+
+template <typename T>
+std::string DefaultText(const T& value) {
+  if constexpr (std::is_arithmetic_v<T> || std::is_same_v<T, std::string>) {
+    return absl::StrCat(value);
+  } else {
+    return absl::StrJoin(value, " ");
+  }
+}
+
+std::string HelpText(const std::string& help, const std::string& default_text) {
+  return Wrap(default_text.empty() ? help : absl::StrCat(help, " (default: ", default_text, ")"));
+}
+
+}  // namespace
+
+class FlagSet::Impl {
+ public:
+  Impl(CLI::App* app, std::string path) : app_(app), path_(std::move(path)) {
+    app_->get_formatter()->column_width(kNameColumns);
+    app_->require_subcommand(0, 1);
+  }
+
+  // The whole program.
+  static std::unique_ptr<Impl> Root(const std::string& name, const std::string& description) {
+    auto app = std::make_unique<CLI::App>(description, name);
+    auto impl = std::make_unique<Impl>(app.get(), name);
+    impl->owned_app_ = std::move(app);
+    return impl;
+  }
+
+  FlagSet& AddCommand(const std::string& name, const std::string& description) {
+    CLI::App* app = app_->add_subcommand(name, Wrap(description));
+    commands_.emplace_back(
+        new FlagSet(std::make_unique<Impl>(app, absl::StrCat(path_, " ", name))));
+    return *commands_.back();
+  }
+
+  template <typename T>
+  void Add(const std::string& name, T* value, const std::string& value_name,
+           const std::string& help) {
+    app_->add_option("--" + name, *value, HelpText(help, DefaultText(*value)))
+        ->option_text(value_name);
+  }
+
+  void AddBytes(const std::string& name, int64_t* value, const std::string& help) {
+    const auto parse = [name, value](const std::string& text) {
+      const absl::StatusOr<int64_t> bytes = ParseByteSize(text);
+      if (!bytes.ok()) throw CLI::ValidationError("--" + name, std::string(bytes.status().message()));
+      *value = *bytes;
+    };
+    app_->add_option_function<std::string>("--" + name, parse,
+                                           HelpText(help, FormatByteSize(*value)))
+        ->option_text("SIZE");
+  }
+
+  void AddSwitch(const std::string& name, bool* value, const std::string& help) {
+    app_->add_flag("--" + name, *value, Wrap(help));
+  }
+
+  CLI::Option* Find(const std::string& name) {
+    CLI::Option* option = app_->get_option_no_throw("--" + name);
+    CHECK(option != nullptr);
+    return option;
+  }
+
+  void AddConfigFile() {
+    app_->add_option("--config", config_path_,
+                     Wrap("read flags from this file: lines `name = value` (TOML or INI), # starts a "
+                          "comment; flags on the command line win"))
+        ->option_text("FILE");
+  }
+
+  void SetAction(std::function<int()> action) { action_ = std::move(action); }
+  CLI::App* app() { return app_; }
+
+  int Run(const std::vector<std::string>& args, std::ostream& out, std::ostream& err) {
+    Impl* command = this;
+    try {
+      // CLI11 takes arguments last first.
+      app_->parse(std::vector<std::string>(args.rbegin(), args.rend()));
+      command = Chosen();
+      command->ApplyConfigFile();
+    } catch (const CLI::CallForHelp&) {
+      out << app_->help();
+      return 0;
+    } catch (const CLI::Error& error) {
+      command = Chosen();
+      err << command->path_ << ": " << FirstLine(error.what()) << " (see " << command->path_
+          << " --help)\n";
+      return 2;
+    }
+    if (command->action_ == nullptr) {
+      err << command->path_ << ": a command is missing (see " << command->path_ << " --help)\n";
+      return 2;
+    }
+    return command->action_();
+  }
+
+ private:
+  static std::string FirstLine(const std::string& text) { return text.substr(0, text.find('\n')); }
+
+  // The command that the parsed arguments name.
+  Impl* Chosen() {
+    for (const std::unique_ptr<FlagSet>& command : commands_) {
+      if (command->impl_->app_->parsed()) return command->impl_->Chosen();
+    }
+    return this;
+  }
+
+  // Throws CLI::Error, which Run catches.
+  void ApplyConfigFile() {
+    if (config_path_.empty()) return;
+    std::set<CLI::Option*> from_command_line;
+    for (CLI::Option* option : app_->get_options()) {
+      if (option->count() > 0) from_command_line.insert(option);
+    }
+    std::vector<CLI::ConfigItem> items;
+    try {
+      items = CLI::ConfigTOML().from_file(config_path_);
+    } catch (const CLI::FileError&) {
+      throw CLI::FileError(config_path_ + ": cannot be read");
+    }
+    for (const CLI::ConfigItem& item : items) {
+      if (item.name == "++" || item.name == "--") continue;  // a section begins, ends
+      CLI::Option* option = FindConfigurable(item);
+      if (from_command_line.count(option) > 0) continue;
+      if (option->count() > 0) {
+        throw CLI::ConfigError(absl::StrCat(config_path_, ": ", item.name, " is set twice"));
+      }
+      ApplyConfigItem(item, option);
+    }
+  }
+
+  CLI::Option* FindConfigurable(const CLI::ConfigItem& item) {
+    const bool in_reach = item.parents.empty() ||
+                          (item.parents.size() == 1 && item.parents[0] == app_->get_name());
+    CLI::Option* option = in_reach ? app_->get_option_no_throw("--" + item.name) : nullptr;
+    if (option == nullptr || item.name == "config" || item.name == "help") {
+      throw CLI::ConfigError(absl::StrCat(config_path_, ": unknown key \"", item.fullname(), "\""));
+    }
+    return option;
+  }
+
+  void ApplyConfigItem(const CLI::ConfigItem& item, CLI::Option* option) {
+    try {
+      if (option->get_expected_min() == 0) {  // a switch: its value is true or false
+        option->add_result(option->get_flag_value(item.name, CLI::ConfigTOML().to_flag(item)));
+      } else {
+        option->add_result(item.inputs);
+      }
+      option->run_callback();
+    } catch (const CLI::Error& error) {
+      throw CLI::ConfigError(absl::StrCat(config_path_, ": ", error.what()));
+    }
+  }
+
+  std::unique_ptr<CLI::App> owned_app_;  // the root's alone; CLI11 owns those below
+  CLI::App* const app_;
+  const std::string path_;  // "reprise cache put"
+  std::vector<std::unique_ptr<FlagSet>> commands_;
+  std::string config_path_;
+  std::function<int()> action_;
+};
+
+FlagSet::FlagSet(const std::string& name, const std::string& description)
+    : impl_(Impl::Root(name, description)) {}
+FlagSet::FlagSet(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+FlagSet::~FlagSet() = default;
+
+FlagSet& FlagSet::AddCommand(const std::string& name, const std::string& description) {
+  return impl_->AddCommand(name, description);
+}
+
+void FlagSet::Add(const std::string& name, std::string* value, const std::string& value_name,
+                  const std::string& help) {
+  impl_->Add(name, value, value_name, help);
+}
+void FlagSet::Add(const std::string& name, int32_t* value, const std::string& value_name,
+                  const std::string& help) {
+  impl_->Add(name, value, value_name, help);
+}
+void FlagSet::Add(const std::string& name, int64_t* value, const std::string& value_name,
+                  const std::string& help) {
+  impl_->Add(name, value, value_name, help);
+}
+void FlagSet::Add(const std::string& name, uint64_t* value, const std::string& value_name,
+                  const std::string& help) {
+  impl_->Add(name, value, value_name, help);
+}
+void FlagSet::Add(const std::string& name, float* value, const std::string& value_name,
+                  const std::string& help) {
+  impl_->Add(name, value, value_name, help);
+}
+void FlagSet::Add(const std::string& name, double* value, const std::string& value_name,
+                  const std::string& help) {
+  impl_->Add(name, value, value_name, help);
+}
+void FlagSet::Add(const std::string& name, std::vector<std::string>* values,
+                  const std::string& value_name, const std::string& help) {
+  impl_->Add(name, values, value_name, help);
+}
+void FlagSet::Add(const std::string& name, std::vector<uint32_t>* values,
+                  const std::string& value_name, const std::string& help) {
+  impl_->Add(name, values, value_name, help);
+}
+void FlagSet::AddBytes(const std::string& name, int64_t* value, const std::string& help) {
+  impl_->AddBytes(name, value, help);
+}
+void FlagSet::AddSwitch(const std::string& name, bool* value, const std::string& help) {
+  impl_->AddSwitch(name, value, help);
+}
+void FlagSet::Require(const std::string& name) { impl_->Find(name)->required(); }
+void FlagSet::Exclude(const std::string& name, const std::string& other) {
+  impl_->Find(name)->excludes(impl_->Find(other));
+}
+void FlagSet::AddConfigFile() { impl_->AddConfigFile(); }
+void FlagSet::SetExamples(const std::string& text) { impl_->app()->footer(text); }
+void FlagSet::SetAction(std::function<int()> action) { impl_->SetAction(std::move(action)); }
+
+int FlagSet::Run(const std::vector<std::string>& args, std::ostream& out, std::ostream& err) {
+  return impl_->Run(args, out, err);
+}
+
+}  // namespace reprise::api

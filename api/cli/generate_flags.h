@@ -1,0 +1,47 @@
+// The flags that `chat` and `generate` share: the server, sampling, stop conditions, cache use. Plain
+// data.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "api/cli/flag_set.h"
+#include "reprise/v1/reprise.pb.h"
+
+namespace reprise::api {
+
+// Where a server listens unless told otherwise.
+inline constexpr char kDefaultServer[] = "127.0.0.1:50051";
+
+struct GenerateFlags {
+  std::string server = kDefaultServer;
+  int32_t max_new_tokens = 128;
+  float temperature = 0;
+  int32_t top_k = 0;
+  float top_p = 1;
+  uint64_t seed = 0;
+  bool ignore_eos = false;
+  std::vector<std::string> stop_strings;
+  bool no_cache = false;
+  std::string tenant = "default";
+  std::string salt;
+  double timeout_seconds = 600;
+
+  absl::Duration timeout() const { return absl::Seconds(timeout_seconds); }
+  // A request with everything but its input and hints.
+  v1::GenerateRequest ToRequest() const;
+};
+
+// Adds the flags that fill `values`, which must outlive `flags`.
+void AddGenerateFlags(FlagSet& flags, GenerateFlags* values);
+
+// "prompt 1,040 tokens, cached 1,024 (ram 1,024, disk 0), first token 35 ms, 64 new tokens at 42.1
+// tokens/s, max tokens".
+std::string SummaryText(const v1::GenerateSummary& summary);
+
+// "stop token", "max tokens", ...
+std::string FinishReasonText(v1::FinishReason reason);
+
+}  // namespace reprise::api

@@ -1,0 +1,111 @@
+#include <signal.h>
+
+#include <filesystem>
+#include <iostream>
+#include <memory>
+#include <system_error>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "api/cli/commands.h"
+#include "api/cli/shutdown_signal.h"
+#include "api/cli/table.h"
+#include "api/serve_options.h"
+#include "api/server.h"
+#include "cachestore/base/status_macros.h"
+
+namespace reprise::api {
+namespace {
+
+// How long running requests may go on after SIGTERM.
+constexpr absl::Duration kShutdownGrace = absl::Seconds(10);
+
+std::string LastComponent(const std::string& folder) {
+  std::error_code error;
+  const std::filesystem::path path = std::filesystem::canonical(folder, error);
+  return error ? folder : path.filename().string();
+}
+
+void PrintStore(const cachestore::StoreOptions& options, const cachestore::TieredStore& store) {
+  std::cout << "ram: " << BytesText(options.ram.capacity_bytes) << "\n";
+  if (options.disk.directory.empty()) {
+    std::cout << "disk: none\n";
+    return;
+  }
+  std::cout << "disk: " << BytesText(options.disk.capacity_bytes) << " in " << options.disk.directory
+            << ", recovered " << WithThousands(store.stats().recovered_blocks) << " blocks\n";
+}
+
+absl::Status PrintModel(const std::string& name, engine::Engine& engine,
+                        const cachestore::TieredStore& store) {
+  ASSIGN_OR_RETURN(const cachestore::NamespaceHandle ns, engine.NamespaceOf("default", ""));
+  std::cout << "model: " << name << " (" << engine.model_config().architecture << "), context "
+            << WithThousands(engine.model_config().max_positions) << " tokens, blocks of "
+            << ns.layout.block_tokens << " tokens and "
+            << BytesText(static_cast<int64_t>(ns.layout.BytesPerBlock())) << ", "
+            << WithThousands(store.ram_capacity_blocks(ns)) << " of them fit into RAM\n";
+  return absl::OkStatus();
+}
+
+// Builds bottom-up (store, engine, server), serves until a signal, and takes down in reverse.
+absl::Status Serve(const ServeOptions& options, ShutdownSignal* signal) {
+  ASSIGN_OR_RETURN(const ListenAddress listen, ParseListenAddress(options.listen));
+  // Asked before the slow steps; the server finds out for certain.
+  RETURN_IF_ERROR(CheckFree(listen));
+  ASSIGN_OR_RETURN(const std::unique_ptr<cachestore::TieredStore> store,
+                   cachestore::TieredStore::Open(options.store));
+  PrintStore(options.store, *store);
+  ServedParts parts;
+  parts.store = store.get();
+  std::unique_ptr<engine::Engine> engine;
+  if (options.engine.model_folder.empty()) {
+    std::cout << "model: none, Cache service only\n";
+  } else {
+    ASSIGN_OR_RETURN(engine, engine::Engine::Open(options.engine, store.get()));
+    parts.engine = engine.get();
+    parts.model_name = LastComponent(options.engine.model_folder);
+    RETURN_IF_ERROR(PrintModel(parts.model_name, *engine, *store));
+  }
+  ASSIGN_OR_RETURN(std::unique_ptr<Server> server, Server::Start(listen, parts));
+  signal->Expect();
+  std::cout << "listening on " << server->address().ToString() << std::endl;
+
+  signal->Wait();
+  std::cout << "shutting down" << std::endl;
+  server->Shutdown(absl::Now() + kShutdownGrace);
+  server.reset();
+  engine.reset();
+  if (options.store.disk.directory.empty()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const int64_t demoted, store->Demote());
+  std::cout << "moved " << WithThousands(demoted) << " blocks from RAM to disk" << std::endl;
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void AddServeCommand(FlagSet& program) {
+  FlagSet& flags = program.AddCommand(
+      "serve", "serve a model and its KV cache, or the cache alone, over gRPC");
+  const auto options = std::make_shared<ServeOptions>();
+  AddServeFlags(flags, options.get());
+  flags.SetExamples(
+      "Sizes are plain bytes or take a unit: KB, MB, GB, TB (powers of 1000), KiB, MiB, GiB, TiB (powers\n"
+      "of 1024). When ready, `listening on ADDR` is printed. SIGTERM and SIGINT let running requests\n"
+      "finish for 10 seconds, move RAM's blocks to disk and exit with 0.\n\n"
+      "Examples:\n"
+      "  reprise serve --model models/llama --ram-bytes 8GiB --disk-dir /var/lib/reprise \\\n"
+      "    --disk-bytes 100GiB\n"
+      "  reprise serve --listen unix:/run/reprise.sock --disk-dir /var/lib/reprise\n"
+      "  reprise serve --config serve.toml     # lines such as  ram-bytes = \"8GiB\"\n");
+  flags.SetAction([options] {
+    if (const absl::Status status = options->Validate(); !status.ok()) {
+      ExitCode("serve", status);
+      return kExitUsage;
+    }
+    signal(SIGPIPE, SIG_IGN);  // whoever read our output may go; the server stays
+    ShutdownSignal shutdown;
+    return ExitCode("serve", Serve(*options, &shutdown));
+  });
+}
+
+}  // namespace reprise::api

@@ -1,0 +1,46 @@
+#include "api/cli/shutdown_signal.h"
+
+#include <pthread.h>
+#include <unistd.h>
+
+namespace reprise::api {
+
+ShutdownSignal::ShutdownSignal() {
+  sigemptyset(&signals_);
+  sigaddset(&signals_, SIGTERM);
+  sigaddset(&signals_, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
+  watcher_ = std::thread([this] { Watch(); });
+}
+
+ShutdownSignal::~ShutdownSignal() {
+  {
+    absl::MutexLock lock(&mu_);
+    state_ = State::kEnding;
+  }
+  pthread_kill(watcher_.native_handle(), SIGTERM);  // wakes sigwait
+  watcher_.join();
+}
+
+void ShutdownSignal::Expect() {
+  absl::MutexLock lock(&mu_);
+  state_ = State::kExpected;
+}
+
+void ShutdownSignal::Wait() {
+  const auto came = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return state_ == State::kCame; };
+  absl::MutexLock lock(&mu_);
+  mu_.Await(absl::Condition(&came));
+}
+
+void ShutdownSignal::Watch() {
+  for (int signal = 0; sigwait(&signals_, &signal) == 0;) {
+    absl::MutexLock lock(&mu_);
+    if (state_ == State::kEnding) return;
+    // 128 + signal is what shells report for a process that a signal has ended.
+    if (state_ != State::kExpected) _exit(128 + signal);
+    state_ = State::kCame;
+  }
+}
+
+}  // namespace reprise::api

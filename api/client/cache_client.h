@@ -1,0 +1,60 @@
+// CacheClient: the Cache service of one server, with absl types. Computes checksums of what it puts and
+// verifies those of what it gets. Thread-safe.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "reprise/v1/reprise.grpc.pb.h"
+
+namespace reprise::api {
+
+namespace v1 = ::reprise::v1;
+
+// One block to put. Points to memory of the caller.
+struct PutBlock {
+  absl::Span<const uint32_t> tokens;  // block_tokens ids
+  absl::string_view payload;          // block_bytes bytes
+};
+
+class CacheClient {
+ public:
+  // A client of the server that listens on `address`. Connects on first use.
+  explicit CacheClient(const std::string& address);
+
+  // Every call BLOCKS, `timeout` at most. Errors are the server's; kUnavailable: no server at the
+  // address; kDeadlineExceeded: `timeout` has passed.
+
+  absl::StatusOr<v1::OpenNamespaceResponse> OpenNamespace(const v1::NamespaceIdentity& identity,
+                                                          absl::Duration timeout);
+
+  absl::StatusOr<v1::MatchResponse> Match(uint32_t namespace_id, absl::Span<const uint32_t> tokens,
+                                          absl::Duration timeout);
+
+  // Stores `blocks` in order behind `prefix`, which must be stored already. A block that the server
+  // rejects ends the run; the response counts and explains.
+  absl::StatusOr<v1::PutResponse> Put(uint32_t namespace_id, absl::Span<const uint32_t> prefix,
+                                      absl::Span<const PutBlock> blocks, absl::Duration timeout);
+
+  // Reads the cached blocks of `tokens` from block `first_block` on; `on_block` sees them in order, on
+  // the calling thread. Returns how many there were. kDataLoss: a payload does not match its checksum.
+  absl::StatusOr<int64_t> Get(uint32_t namespace_id, absl::Span<const uint32_t> tokens,
+                              int64_t first_block, absl::Duration timeout,
+                              absl::FunctionRef<void(const v1::GetResponse&)> on_block);
+
+  absl::StatusOr<v1::StatsResponse> Stats(absl::Duration timeout);
+
+  // Returns how many blocks went from RAM to disk.
+  absl::StatusOr<int64_t> Demote(absl::Duration timeout);
+
+ private:
+  const std::unique_ptr<v1::Cache::Stub> stub_;
+};
+
+}  // namespace reprise::api

@@ -1,0 +1,81 @@
+#include "api/inference_service.h"
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "api/generate_stream.h"
+#include "api/identity_codec.h"
+#include "api/request_codec.h"
+#include "api/status_codec.h"
+
+namespace reprise::api {
+namespace {
+
+absl::Status NoModel() {
+  return absl::FailedPreconditionError(
+      "this server serves no model; start it with --model to generate");
+}
+
+// A call that ends with an error before anything was generated.
+class RefusedStream final : public grpc::ServerWriteReactor<v1::GenerateResponse> {
+ public:
+  explicit RefusedStream(const absl::Status& status) { Finish(ToGrpc(status)); }
+  void OnDone() override { delete this; }
+};
+
+grpc::ServerUnaryReactor* End(grpc::CallbackServerContext* context, const absl::Status& status) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  reactor->Finish(ToGrpc(status));
+  return reactor;
+}
+
+absl::StatusOr<std::vector<uint32_t>> Tokens(const engine::Engine& engine,
+                                             const v1::TokenizeRequest& request) {
+  switch (request.input_case()) {
+    case v1::TokenizeRequest::kText:
+      return TokenizeText(engine, request.text());
+    case v1::TokenizeRequest::kConversation:
+      return TokenizeConversation(engine, request.conversation());
+    case v1::TokenizeRequest::INPUT_NOT_SET:
+      break;
+  }
+  return absl::InvalidArgumentError("input is missing: set text or conversation");
+}
+
+}  // namespace
+
+grpc::ServerWriteReactor<v1::GenerateResponse>* InferenceService::Generate(
+    grpc::CallbackServerContext* context, const v1::GenerateRequest* request) {
+  if (engine_ == nullptr) return new RefusedStream(NoModel());
+  absl::StatusOr<engine::GenerateRequest> parsed = FromProto(*engine_, *request);
+  if (!parsed.ok()) return new RefusedStream(parsed.status());
+  const int32_t block_tokens =
+      engine_->IdentityOf(parsed->tenant, parsed->salt).layout.block_tokens;
+  return GenerateStream::Start(engine_, context, *std::move(parsed), block_tokens);
+}
+
+grpc::ServerUnaryReactor* InferenceService::Tokenize(grpc::CallbackServerContext* context,
+                                                     const v1::TokenizeRequest* request,
+                                                     v1::TokenizeResponse* response) {
+  if (engine_ == nullptr) return End(context, NoModel());
+  const absl::StatusOr<std::vector<uint32_t>> ids = Tokens(*engine_, *request);
+  if (!ids.ok()) return End(context, ids.status());
+  response->mutable_ids()->Assign(ids->begin(), ids->end());
+  return End(context, absl::OkStatus());
+}
+
+grpc::ServerUnaryReactor* InferenceService::GetModel(grpc::CallbackServerContext* context,
+                                                     const v1::GetModelRequest* request,
+                                                     v1::GetModelResponse* response) {
+  if (engine_ == nullptr) return End(context, NoModel());
+  response->set_name(model_name_);
+  response->set_architecture(engine_->model_config().architecture);
+  response->set_max_positions(engine_->model_config().max_positions);
+  response->set_vocab_size(engine_->model_config().vocab_size);
+  *response->mutable_identity() = ToProto(engine_->IdentityOf(kDefaultTenant, ""));
+  return End(context, absl::OkStatus());
+}
+
+}  // namespace reprise::api

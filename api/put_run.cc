@@ -1,0 +1,113 @@
+#include "api/put_run.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "api/limits.h"
+#include "cachestore/base/hash.h"
+#include "cachestore/base/status_macros.h"
+
+namespace reprise::api {
+
+using cachestore::BlockKey;
+using cachestore::NamespaceHandle;
+using cachestore::TokenId;
+
+absl::StatusOr<PutRun> PutRun::Begin(cachestore::TieredStore* store, const NamespaceHandle& ns,
+                                     absl::Span<const TokenId> prefix) {
+  const int64_t block_tokens = ns.layout.block_tokens;
+  const int64_t num_tokens = static_cast<int64_t>(prefix.size());
+  if (num_tokens > kMaxRequestTokens) {
+    return absl::InvalidArgumentError(absl::StrCat("prefix_token_ids holds ", num_tokens,
+                                                   " tokens; at most ", kMaxRequestTokens,
+                                                   " are taken"));
+  }
+  if (num_tokens % block_tokens != 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("prefix_token_ids holds ", num_tokens,
+                     " tokens, which is not whole blocks of ", block_tokens, " tokens"));
+  }
+  PutRun run(store, ns);
+  run.prefix_blocks_ = num_tokens / block_tokens;
+  const int64_t present = store->Match(ns, prefix, run.prefix_blocks_).total_blocks();
+  if (present < run.prefix_blocks_) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("prefix_token_ids holds ", run.prefix_blocks_, " blocks, of which only ", present,
+                     " are in the store; put the others first"));
+  }
+  run.tokens_.assign(prefix.begin(), prefix.end());
+  if (run.prefix_blocks_ > 0) {
+    run.last_key_ = cachestore::ChainKeys(ns.root, prefix, ns.layout.block_tokens).back();
+  }
+  return run;
+}
+
+absl::Status PutRun::Verify(const v1::PutRequest& message) const {
+  if (message.token_ids_size() != ns_.layout.block_tokens) {
+    return absl::InvalidArgumentError(absl::StrCat("token_ids holds ", message.token_ids_size(),
+                                                   " tokens; a block holds ",
+                                                   ns_.layout.block_tokens));
+  }
+  if (message.payload().size() != ns_.layout.BytesPerBlock()) {
+    return absl::InvalidArgumentError(absl::StrCat("payload is ", message.payload().size(),
+                                                   " bytes long; a block of this namespace is ",
+                                                   ns_.layout.BytesPerBlock()));
+  }
+  if (static_cast<int64_t>(tokens_.size()) + message.token_ids_size() > kMaxRequestTokens) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the run is longer than ", kMaxRequestTokens, " tokens"));
+  }
+  const uint64_t actual = cachestore::HashBytes64(absl::MakeConstSpan(
+      reinterpret_cast<const std::byte*>(message.payload().data()), message.payload().size()));
+  if (actual != message.payload_xxh3()) {
+    return absl::DataLossError(absl::StrFormat("payload_xxh3 is %016x, the payload's XXH3-64 is %016x",
+                                               message.payload_xxh3(), actual));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<cachestore::WritableBlock> PutRun::AllocateSlot(absl::Time deadline) {
+  auto slot = store_->Allocate(ns_);
+  if (slot.ok() || slot.status().code() != absl::StatusCode::kResourceExhausted) return slot;
+  store_->AwaitRoom(ns_, deadline);
+  return store_->Allocate(ns_);
+}
+
+absl::Status PutRun::Store(const v1::PutRequest& message, absl::Time deadline) {
+  RETURN_IF_ERROR(Verify(message));
+  ASSIGN_OR_RETURN(cachestore::WritableBlock slot, AllocateSlot(deadline));
+  std::memcpy(slot.bytes().data(), message.payload().data(), message.payload().size());
+  const absl::Span<const TokenId> tokens(message.token_ids().data(),
+                                         static_cast<size_t>(message.token_ids_size()));
+  // The pin on the parent goes only after the child is sealed: until then the parent cannot be dropped.
+  cachestore::BlockRef block = store_->Seal(ns_, std::move(slot), last_key_, tokens);
+  last_key_ = block.key();
+  last_block_ = std::move(block);
+  tokens_.insert(tokens_.end(), tokens.begin(), tokens.end());
+  ++sealed_blocks_;
+  return absl::OkStatus();
+}
+
+v1::PutResponse PutRun::Finish(const absl::Status& rejected) {
+  // The last block is still pinned, so whatever is visible of the run stays so while it is counted.
+  const int64_t visible =
+      store_->Match(ns_, tokens_, prefix_blocks_ + sealed_blocks_).total_blocks();
+  v1::PutResponse response;
+  response.set_stored_blocks(std::max<int64_t>(0, visible - prefix_blocks_));
+  const int64_t lost = sealed_blocks_ - response.stored_blocks();
+  response.set_rejected_blocks(lost + (rejected.ok() ? 0 : 1));
+  if (!rejected.ok()) {
+    response.set_reject_reason(absl::StrCat("block ", prefix_blocks_ + sealed_blocks_, ": ",
+                                            rejected.message()));
+  } else if (lost > 0) {
+    response.set_reject_reason(
+        "the prefix was dropped while the blocks behind it were stored; put it again");
+  }
+  last_block_ = cachestore::BlockRef();
+  return response;
+}
+
+}  // namespace reprise::api

@@ -1,0 +1,53 @@
+// PutRun: the blocks of one Put call, from the wire into the store. A block is verified (size, token
+// count, checksum) before a slot is taken for it, so a bad one leaves nothing behind. Owns a pin on
+// the block stored last, which keeps every block before it in the store. Thread-compatible.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "cachestore/store/tiered_store.h"
+#include "reprise/v1/reprise.pb.h"
+
+namespace reprise::api {
+
+class PutRun {
+ public:
+  // A run of blocks of `ns` behind `prefix`, which may be empty. `store` must outlive the run.
+  // kInvalidArgument: `prefix` is not whole blocks, or too long; kFailedPrecondition: `prefix` is not
+  // in the store, with the number of blocks that are.
+  static absl::StatusOr<PutRun> Begin(cachestore::TieredStore* store,
+                                      const cachestore::NamespaceHandle& ns,
+                                      absl::Span<const cachestore::TokenId> prefix);
+
+  // Stores the next block. BLOCKS until there is room, `deadline` at most.
+  // kInvalidArgument: token count or payload size is wrong, or the run is too long; kDataLoss: the
+  // checksum does not match; kResourceExhausted: no room. The store is unchanged then.
+  absl::Status Store(const v1::PutRequest& message, absl::Time deadline);
+
+  // Ends the run: how many of its blocks are visible now. `rejected` is the error that ended it, or OK.
+  v1::PutResponse Finish(const absl::Status& rejected);
+
+ private:
+  PutRun(cachestore::TieredStore* store, const cachestore::NamespaceHandle& ns)
+      : store_(store), ns_(ns), last_key_(ns.root) {}
+
+  absl::Status Verify(const v1::PutRequest& message) const;
+  // BLOCKS until there is room, `deadline` at most.
+  absl::StatusOr<cachestore::WritableBlock> AllocateSlot(absl::Time deadline);
+
+  cachestore::TieredStore* store_;
+  cachestore::NamespaceHandle ns_;
+  std::vector<cachestore::TokenId> tokens_;  // of the prefix and of every block stored
+  int64_t prefix_blocks_ = 0;
+  int64_t sealed_blocks_ = 0;
+  cachestore::BlockKey last_key_;
+  cachestore::BlockRef last_block_;
+};
+
+}  // namespace reprise::api

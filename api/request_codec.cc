@@ -1,0 +1,158 @@
+#include "api/request_codec.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "api/limits.h"
+#include "cachestore/base/status_macros.h"
+#include "engine/tokenizer/chat_format.h"
+
+namespace reprise::api {
+namespace {
+
+constexpr int32_t kDefaultMaxNewTokens = 128;
+
+absl::Status CheckTextBytes(int64_t bytes) {
+  if (bytes <= kMaxTextBytes) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("the input is ", bytes,
+                                                 " bytes of text; at most ", kMaxTextBytes,
+                                                 " are taken"));
+}
+
+absl::StatusOr<std::vector<uint32_t>> PromptOf(const engine::Engine& engine,
+                                               const v1::GenerateRequest& request) {
+  switch (request.input_case()) {
+    case v1::GenerateRequest::kText:
+      return TokenizeText(engine, request.text());
+    case v1::GenerateRequest::kConversation:
+      return TokenizeConversation(engine, request.conversation());
+    case v1::GenerateRequest::kTokenIds: {
+      const auto& ids = request.token_ids().ids();
+      if (ids.size() > kMaxRequestTokens) {
+        return absl::InvalidArgumentError(absl::StrCat("token_ids holds ", ids.size(),
+                                                       " tokens; at most ", kMaxRequestTokens,
+                                                       " are taken"));
+      }
+      return std::vector<uint32_t>(ids.begin(), ids.end());
+    }
+    case v1::GenerateRequest::INPUT_NOT_SET:
+      break;
+  }
+  return absl::InvalidArgumentError("input is missing: set text, token_ids or conversation");
+}
+
+absl::StatusOr<engine::StopConditions> StopOf(const v1::Stop& message) {
+  if (message.strings_size() > kMaxStops || message.token_ids_size() > kMaxStops) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("stop has ", message.strings_size(), " strings and ",
+                     message.token_ids_size(), " token_ids; at most ", kMaxStops,
+                     " of each are taken"));
+  }
+  engine::StopConditions stop;
+  stop.max_new_tokens =
+      message.max_new_tokens() == 0 ? kDefaultMaxNewTokens : message.max_new_tokens();
+  stop.ignore_eos = message.ignore_eos();
+  stop.stop_token_ids.assign(message.token_ids().begin(), message.token_ids().end());
+  for (const std::string& text : message.strings()) {
+    if (text.empty() || static_cast<int64_t>(text.size()) > kMaxStopStringBytes) {
+      return absl::InvalidArgumentError(absl::StrCat("a stop string is ", text.size(),
+                                                     " bytes long; 1 to ", kMaxStopStringBytes,
+                                                     " are allowed"));
+    }
+    stop.stop_strings.push_back(text);
+  }
+  return stop;
+}
+
+engine::CacheHints HintsOf(const v1::CacheHints& message) {
+  engine::CacheHints hints;
+  hints.session = message.session();
+  hints.turn = message.turn();
+  hints.finish_reason = message.finish_reason();
+  hints.session_closed = message.session_closed();
+  hints.waiting_requests = message.waiting_requests();
+  return hints;
+}
+
+v1::FinishReason ToProto(engine::FinishReason reason) {
+  switch (reason) {
+    case engine::FinishReason::kStopToken:
+      return v1::FINISH_REASON_STOP_TOKEN;
+    case engine::FinishReason::kStopString:
+      return v1::FINISH_REASON_STOP_STRING;
+    case engine::FinishReason::kMaxTokens:
+      return v1::FINISH_REASON_MAX_TOKENS;
+    case engine::FinishReason::kContextFull:
+      return v1::FINISH_REASON_CONTEXT_FULL;
+    case engine::FinishReason::kCancelled:
+      return v1::FINISH_REASON_CANCELLED;
+  }
+  return v1::FINISH_REASON_UNSPECIFIED;
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<uint32_t>> TokenizeText(const engine::Engine& engine,
+                                                   const std::string& text) {
+  RETURN_IF_ERROR(CheckTextBytes(static_cast<int64_t>(text.size())));
+  return engine.tokenizer().Encode(text);
+}
+
+absl::StatusOr<std::vector<uint32_t>> TokenizeConversation(const engine::Engine& engine,
+                                                           const v1::Conversation& conversation) {
+  int64_t bytes = 0;
+  std::vector<engine::ChatMessage> messages;
+  for (const v1::ChatMessage& message : conversation.messages()) {
+    bytes += static_cast<int64_t>(message.content().size());
+    messages.push_back({message.role(), message.content()});
+  }
+  RETURN_IF_ERROR(CheckTextBytes(bytes));
+  return engine::ChatFormat::Choose(&engine.tokenizer()).RenderTokens(messages);
+}
+
+absl::StatusOr<engine::GenerateRequest> FromProto(const engine::Engine& engine,
+                                                  const v1::GenerateRequest& request) {
+  engine::GenerateRequest parsed;
+  ASSIGN_OR_RETURN(parsed.prompt, PromptOf(engine, request));
+  parsed.sampling.temperature = request.sampling().temperature();
+  parsed.sampling.top_k = request.sampling().top_k();
+  parsed.sampling.top_p = request.sampling().has_top_p() ? request.sampling().top_p() : 1;
+  parsed.sampling.seed = request.sampling().seed();
+  ASSIGN_OR_RETURN(parsed.stop, StopOf(request.stop()));
+  if (request.has_conversation()) {
+    const engine::ChatFormat format = engine::ChatFormat::Choose(&engine.tokenizer());
+    std::vector<uint32_t>& ids = parsed.stop.stop_token_ids;
+    ids.insert(ids.end(), format.stop_token_ids().begin(), format.stop_token_ids().end());
+    std::vector<std::string>& strings = parsed.stop.stop_strings;
+    strings.insert(strings.end(), format.stop_strings().begin(), format.stop_strings().end());
+  }
+  parsed.cache = request.cache_use() == v1::CACHE_USE_OFF ? engine::CacheMode::kOff
+                                                          : engine::CacheMode::kUse;
+  parsed.tenant = request.tenant().empty() ? kDefaultTenant : request.tenant();
+  parsed.salt = request.salt();
+  parsed.hints = HintsOf(request.hints());
+  return parsed;
+}
+
+v1::GenerateSummary ToProto(const engine::GenerateResult& result, int32_t block_tokens) {
+  v1::GenerateSummary summary;
+  summary.set_finish_reason(ToProto(result.finish_reason));
+  summary.set_prompt_tokens(result.prompt_tokens);
+  summary.mutable_cached_tokens()->set_ram(result.cached_ram_tokens);
+  summary.mutable_cached_tokens()->set_disk(result.cached_disk_tokens);
+  summary.set_new_tokens(result.new_tokens);
+  summary.set_queue_seconds(absl::ToDoubleSeconds(result.queue_time));
+  summary.set_load_seconds(absl::ToDoubleSeconds(result.load_time));
+  summary.set_ttft_seconds(absl::ToDoubleSeconds(result.ttft));
+  summary.set_total_seconds(absl::ToDoubleSeconds(result.total));
+  const double decode_seconds = absl::ToDoubleSeconds(result.total - result.ttft);
+  if (result.new_tokens > 1 && decode_seconds > 0) {
+    summary.set_decode_tokens_per_second(static_cast<double>(result.new_tokens - 1) /
+                                         decode_seconds);
+  }
+  summary.set_block_tokens(block_tokens);
+  return summary;
+}
+
+}  // namespace reprise::api

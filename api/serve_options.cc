@@ -1,0 +1,46 @@
+#include "api/serve_options.h"
+
+#include "absl/strings/str_cat.h"
+#include "cachestore/base/status_macros.h"
+
+namespace reprise::api {
+
+absl::Status ServeOptions::Validate() const {
+  ASSIGN_OR_RETURN(const ListenAddress address, ParseListenAddress(listen));
+  if (!address.IsLocal() && !allow_insecure_remote) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--listen ", listen,
+        " can be reached from other machines, and there is neither encryption nor authentication: "
+        "anybody on the network could read and write cached conversations; listen on 127.0.0.1 or a "
+        "Unix socket, or give --allow-insecure-remote if the network is trusted"));
+  }
+  RETURN_IF_ERROR(store.Validate());
+  if (engine.model_folder.empty()) return absl::OkStatus();
+  return engine.Validate();
+}
+
+void AddServeFlags(FlagSet& flags, ServeOptions* options) {
+  flags.AddConfigFile();
+  flags.Add("model", &options->engine.model_folder, "DIR",
+            "Hugging Face model folder to serve; without it only the Cache service is offered, for "
+            "other engines");
+  flags.Add("listen", &options->listen, "ADDR",
+            "where to listen: HOST:PORT (port 0: any free one) or unix:/path");
+  flags.AddSwitch("allow-insecure-remote", &options->allow_insecure_remote,
+                  "allow --listen addresses that other machines can reach, although nothing is "
+                  "encrypted and nobody is authenticated");
+  flags.AddBytes("ram-bytes", &options->store.ram.capacity_bytes,
+                 "RAM for KV blocks, reserved at start");
+  flags.Add("disk-dir", &options->store.disk.directory, "DIR",
+            "folder of the disk tier, made when missing; without it blocks live in RAM alone");
+  flags.AddBytes("disk-bytes", &options->store.disk.capacity_bytes, "disk space for KV blocks");
+  flags.Add("block-tokens", &options->engine.block_tokens, "N",
+            "tokens per KV block of the served model: a power of two from 8 to 256");
+  flags.Add("step-tokens", &options->engine.step_tokens, "N",
+            "most tokens computed in one step; longer prompts are cut into chunks");
+  flags.Add("max-running", &options->engine.max_running, "N", "requests computed at once");
+  flags.Add("max-waiting", &options->engine.max_waiting, "N", "requests queued; more are refused");
+  flags.Add("threads", &options->engine.num_threads, "N", "compute threads; 0: one per core");
+}
+
+}  // namespace reprise::api

@@ -1,0 +1,28 @@
+// ServeOptions: everything `reprise serve` takes, from flags and a config file. Plain data.
+#pragma once
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "api/cli/flag_set.h"
+#include "api/listen_address.h"
+#include "cachestore/store/store_options.h"
+#include "engine/engine_options.h"
+
+namespace reprise::api {
+
+struct ServeOptions {
+  std::string listen = "127.0.0.1:50051";
+  bool allow_insecure_remote = false;  // listen where other machines can connect, without TLS
+  cachestore::StoreOptions store;
+  engine::EngineOptions engine;  // model_folder empty: the Cache service alone
+
+  // Checks everything that can be checked without opening anything. kInvalidArgument names the flag or
+  // option, its value and what is allowed.
+  absl::Status Validate() const;
+};
+
+// Adds the flags that fill `options`, and --config. `options` must outlive `flags`.
+void AddServeFlags(FlagSet& flags, ServeOptions* options);
+
+}  // namespace reprise::api

@@ -1,0 +1,61 @@
+#include "api/server.h"
+
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/resource_quota.h>
+#include <grpcpp/server_builder.h>
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "api/limits.h"
+
+namespace reprise::api {
+
+Server::Server(const ServedParts& parts)
+    : cache_service_(parts.store, parts.engine),
+      inference_service_(parts.engine, parts.model_name) {}
+
+absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ListenAddress& listen,
+                                                      const ServedParts& parts) {
+  // Both act on every server built in the process from now on; calling them again changes nothing.
+  grpc::EnableDefaultHealthCheckService(true);
+  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+
+  std::unique_ptr<Server> server(new Server(parts));
+  grpc::ServerBuilder builder;
+  // Without this, two servers on one port would share its connections instead of the second failing.
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
+  grpc::ResourceQuota quota("reprise");
+  quota.SetMaxThreads(kMaxCacheCalls);
+  builder.SetResourceQuota(quota);
+  int port = 0;
+  builder.AddListeningPort(listen.ToString(), grpc::InsecureServerCredentials(), &port);
+  builder.RegisterService(&server->cache_service_);
+  builder.RegisterService(&server->inference_service_);
+  server->server_ = builder.BuildAndStart();
+  if (server->server_ == nullptr || port == 0) {
+    return absl::UnavailableError(absl::StrCat("cannot listen on ", listen.ToString()));
+  }
+  server->address_ = listen;
+  // gRPC answers 1 for a Unix socket.
+  if (listen.unix_path.empty()) server->address_.port = static_cast<uint16_t>(port);
+  grpc::HealthCheckServiceInterface* health = server->server_->GetHealthCheckService();
+  health->SetServingStatus(v1::Cache::service_full_name(), true);
+  health->SetServingStatus(v1::Inference::service_full_name(), parts.engine != nullptr);
+  return server;
+}
+
+Server::~Server() { Shutdown(absl::Now()); }
+
+void Server::Shutdown(absl::Time deadline) {
+  if (server_ == nullptr) return;
+  server_->GetHealthCheckService()->Shutdown();
+  server_->Shutdown(absl::ToChronoTime(deadline));
+  server_->Wait();
+  server_.reset();
+}
+
+}  // namespace reprise::api

@@ -1,0 +1,76 @@
+#include "api/stats_codec.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <iterator>
+
+namespace reprise::api {
+namespace {
+
+using cachestore::StoreStats;
+using engine::EngineStats;
+
+template <typename Stats>
+struct Field {
+  const char* name;
+  int64_t Stats::*value;
+};
+
+constexpr Field<StoreStats> kStoreFields[] = {
+    {"looked_up_blocks", &StoreStats::looked_up_blocks},
+    {"hit_ram_blocks", &StoreStats::hit_ram_blocks},
+    {"hit_disk_blocks", &StoreStats::hit_disk_blocks},
+    {"missed_absent_blocks", &StoreStats::missed_absent_blocks},
+    {"missed_collision_blocks", &StoreStats::missed_collision_blocks},
+    {"missed_corrupt_blocks", &StoreStats::missed_corrupt_blocks},
+    {"missed_io_error_blocks", &StoreStats::missed_io_error_blocks},
+    {"missed_no_room_blocks", &StoreStats::missed_no_room_blocks},
+    {"missed_after_miss_blocks", &StoreStats::missed_after_miss_blocks},
+    {"sealed_blocks", &StoreStats::sealed_blocks},
+    {"duplicate_seals", &StoreStats::duplicate_seals},
+    {"demoted_blocks", &StoreStats::demoted_blocks},
+    {"promoted_blocks", &StoreStats::promoted_blocks},
+    {"dropped_blocks", &StoreStats::dropped_blocks},
+    {"failed_disk_writes", &StoreStats::failed_disk_writes},
+    {"rejected_allocations", &StoreStats::rejected_allocations},
+    {"ram_blocks", &StoreStats::ram_blocks},
+    {"disk_blocks", &StoreStats::disk_blocks},
+    {"ram_used_bytes", &StoreStats::ram_used_bytes},
+    {"ram_capacity_bytes", &StoreStats::ram_capacity_bytes},
+    {"disk_used_bytes", &StoreStats::disk_used_bytes},
+    {"disk_capacity_bytes", &StoreStats::disk_capacity_bytes},
+    {"pinned_blocks", &StoreStats::pinned_blocks},
+    {"writing_blocks", &StoreStats::writing_blocks},
+    {"queued_transfers", &StoreStats::queued_transfers},
+    {"recovered_blocks", &StoreStats::recovered_blocks},
+};
+
+constexpr Field<EngineStats> kEngineFields[] = {
+    {"finished_requests", &EngineStats::finished_requests},
+    {"failed_requests", &EngineStats::failed_requests},
+    {"prompt_tokens", &EngineStats::prompt_tokens},
+    {"cached_tokens", &EngineStats::cached_tokens},
+    {"prefilled_tokens", &EngineStats::prefilled_tokens},
+    {"decoded_tokens", &EngineStats::decoded_tokens},
+    {"waiting_requests", &EngineStats::waiting_requests},
+    {"running_requests", &EngineStats::running_requests},
+};
+
+// A field that is added to a struct and not here must not be missed.
+static_assert(std::size(kStoreFields) * sizeof(int64_t) == sizeof(StoreStats));
+static_assert(std::size(kEngineFields) * sizeof(int64_t) == sizeof(EngineStats));
+
+}  // namespace
+
+void ToProto(const StoreStats& stats, v1::StatsResponse* response) {
+  auto& values = *response->mutable_store();
+  for (const Field<StoreStats>& field : kStoreFields) values[field.name] = stats.*field.value;
+  values["missed_blocks"] = stats.missed_blocks();
+}
+
+void ToProto(const EngineStats& stats, v1::StatsResponse* response) {
+  auto& values = *response->mutable_engine();
+  for (const Field<EngineStats>& field : kEngineFields) values[field.name] = stats.*field.value;
+}
+
+}  // namespace reprise::api
