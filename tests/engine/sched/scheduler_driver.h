@@ -2,6 +2,7 @@
 // runner. Steps are taken by hand. Collects what has ended. For one thread.
 #pragma once
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <map>
@@ -134,6 +135,8 @@ class SchedulerDriver {
     return end.sequence->ResultAt(end.reason, end.ended);
   }
 
+  // Ids in the order in which they first took part in a step.
+  const std::vector<SequenceId>& first_steps() const { return first_steps_; }
   Scheduler& scheduler() { return scheduler_; }
   CheckingModel& model() { return model_; }
   cachestore::TieredStore* store() { return store_; }
@@ -160,6 +163,10 @@ class SchedulerDriver {
     std::vector<SequenceChunk> batch;
     for (const PlannedChunk& chunk : plan.chunks) {
       const Sequence& sequence = *chunk.sequence;
+      if (std::find(first_steps_.begin(), first_steps_.end(), sequence.id()) ==
+          first_steps_.end()) {
+        first_steps_.push_back(sequence.id());
+      }
       batch.push_back({sequence.NextTokens(chunk.num_tokens), sequence.computed(),
                        sequence.blocks(), chunk.samples});
     }
@@ -190,6 +197,7 @@ class SchedulerDriver {
   SequenceId next_id_ = 1;
   std::map<SequenceId, std::vector<uint32_t>> answers_;
   std::map<SequenceId, EndedSequence> ended_;
+  std::vector<SequenceId> first_steps_;
   Scheduler scheduler_;
 };
 

@@ -1,0 +1,74 @@
+#include "engine/engine_inbox.h"
+
+#include <thread>
+#include <vector>
+
+#include "absl/time/clock.h"
+#include "gtest/gtest.h"
+
+namespace reprise::engine {
+namespace {
+
+TEST(InboxTest, RequestsComeOutInTheirOrderWithTheirIds) {
+  Inbox inbox(10);
+  std::vector<SequenceId> ids;
+  for (int i = 0; i < 3; ++i) ids.push_back(*inbox.Submit({}));
+  const Inbox::Mail mail = inbox.Take(absl::InfinitePast());
+  ASSERT_EQ(mail.submissions.size(), 3u);
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(mail.submissions[i].id, ids[i]);
+  EXPECT_NE(ids[0], ids[1]);
+  EXPECT_TRUE(inbox.Take(absl::InfinitePast()).submissions.empty());
+}
+
+TEST(InboxTest, WhatWaitsInTheSchedulerCountsAgainstTheLimit) {
+  Inbox inbox(2);
+  ASSERT_TRUE(inbox.Submit({}).ok());
+  ASSERT_TRUE(inbox.Submit({}).ok());
+  EXPECT_EQ(inbox.Submit({}).status().code(), absl::StatusCode::kResourceExhausted);
+  inbox.Take(absl::InfinitePast());
+  EXPECT_EQ(inbox.Submit({}).status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(inbox.num_waiting(), 2);
+  inbox.SetTakenWaiting(1);
+  EXPECT_TRUE(inbox.Submit({}).ok());
+  EXPECT_EQ(inbox.Submit({}).status().code(), absl::StatusCode::kResourceExhausted);
+}
+
+TEST(InboxTest, OnlyLivingRequestsAreCancelledAndOnlyOnce) {
+  Inbox inbox(10);
+  const SequenceId id = *inbox.Submit({});
+  inbox.Cancel(id);
+  inbox.Cancel(id);
+  inbox.Cancel(id + 1);
+  EXPECT_EQ(inbox.Take(absl::InfinitePast()).cancelled, std::vector<SequenceId>{id});
+  inbox.Cancel(id);
+  inbox.Forget(id);
+  inbox.Cancel(id);
+  EXPECT_TRUE(inbox.Take(absl::InfinitePast()).cancelled.empty());
+}
+
+TEST(InboxTest, TakeSleepsUntilSomethingHappens) {
+  Inbox inbox(10);
+  const absl::Time start = absl::Now();
+  EXPECT_TRUE(inbox.Take(start + absl::Milliseconds(20)).submissions.empty());
+  EXPECT_GE(absl::Now(), start + absl::Milliseconds(20));
+  std::thread waker([&inbox] { inbox.Wake(); });
+  inbox.Take(absl::InfiniteFuture());
+  waker.join();
+  std::thread submitter([&inbox] { EXPECT_TRUE(inbox.Submit({}).ok()); });
+  EXPECT_EQ(inbox.Take(absl::InfiniteFuture()).submissions.size(), 1u);
+  submitter.join();
+}
+
+TEST(InboxTest, AClosedInboxRefusesButGivesOutWhatItHas) {
+  Inbox inbox(10);
+  ASSERT_TRUE(inbox.Submit({}).ok());
+  inbox.Close();
+  EXPECT_EQ(inbox.Submit({}).status().code(), absl::StatusCode::kUnavailable);
+  const Inbox::Mail mail = inbox.Take(absl::InfiniteFuture());
+  EXPECT_TRUE(mail.closed);
+  EXPECT_EQ(mail.submissions.size(), 1u);
+  EXPECT_TRUE(inbox.Take(absl::InfiniteFuture()).closed);
+}
+
+}  // namespace
+}  // namespace reprise::engine

@@ -1,0 +1,75 @@
+#include "engine/engine_request.h"
+
+#include <cmath>
+#include <string>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace reprise::engine {
+namespace {
+
+using testing::HasSubstr;
+
+class ValidateRequestTest : public testing::Test {
+ protected:
+  ValidateRequestTest() {
+    model_.vocab_size = 100;
+    model_.max_positions = 64;
+    request_.prompt = {1, 2, 3};
+  }
+
+  // The message of the kInvalidArgument error, or what came instead.
+  std::string Error() const {
+    const absl::Status status = ValidateRequest(request_, model_);
+    if (status.code() == absl::StatusCode::kInvalidArgument) return std::string(status.message());
+    return "not invalid: " + status.ToString();
+  }
+
+  ModelConfig model_;
+  GenerateRequest request_;
+};
+
+TEST_F(ValidateRequestTest, AGoodRequestPasses) {
+  EXPECT_TRUE(ValidateRequest(request_, model_).ok());
+  request_.prompt.assign(64, 99);
+  EXPECT_TRUE(ValidateRequest(request_, model_).ok());
+}
+
+TEST_F(ValidateRequestTest, AnEmptyPromptIsRefused) {
+  request_.prompt.clear();
+  EXPECT_THAT(Error(), HasSubstr("the prompt is empty"));
+}
+
+TEST_F(ValidateRequestTest, APromptLongerThanTheContextIsRefusedWithBothLengths) {
+  request_.prompt.assign(65, 1);
+  EXPECT_THAT(Error(), HasSubstr("65 tokens"));
+  EXPECT_THAT(Error(), HasSubstr("64 tokens"));
+}
+
+TEST_F(ValidateRequestTest, ATokenOutsideOfTheVocabularyIsNamedWithItsPlace) {
+  request_.prompt[2] = 100;
+  EXPECT_THAT(Error(), HasSubstr("token 2 is 100"));
+  EXPECT_THAT(Error(), HasSubstr("vocabulary has 100"));
+  request_.prompt[2] = 0xffffffff;
+  EXPECT_THAT(Error(), HasSubstr("token 2 is 4294967295"));
+}
+
+TEST_F(ValidateRequestTest, SamplingAndStopConditionsAreChecked) {
+  request_.sampling.top_p = 0;
+  EXPECT_THAT(Error(), HasSubstr("top_p is 0"));
+  request_.sampling.top_p = 1;
+  request_.sampling.temperature = INFINITY;
+  EXPECT_THAT(Error(), HasSubstr("temperature is inf"));
+  request_.sampling.temperature = 0;
+  request_.stop.max_new_tokens = 0;
+  EXPECT_THAT(Error(), HasSubstr("max_new_tokens is 0"));
+  request_.stop.max_new_tokens = 1;
+  request_.stop.stop_strings = {"fine", ""};
+  EXPECT_THAT(Error(), HasSubstr("stop_strings[1]"));
+  request_.stop.stop_strings.assign(65, "x");
+  EXPECT_THAT(Error(), HasSubstr("65 stop_strings"));
+}
+
+}  // namespace
+}  // namespace reprise::engine

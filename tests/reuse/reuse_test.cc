@@ -1,0 +1,197 @@
+// The promise of the product on real models: for random prompts, block sizes, split points,
+// evictions and restarts in between, output with the cache equals output without it, token for
+// token. A run in which no block came from RAM, or none from disk, fails: it would have shown
+// nothing.
+#include <algorithm>
+#include <cstdint>
+#include <iostream>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "cachestore/store/tiered_store.h"
+#include "engine/engine.h"
+#include "gtest/gtest.h"
+#include "tests/fakes/collecting_sink.h"
+#include "tests/reuse/tiny_model_folder.h"
+
+namespace reprise::engine {
+namespace {
+
+using cachestore::StoreStats;
+using cachestore::TieredStore;
+using Text = std::vector<uint32_t>;
+
+// All fixtures have this context.
+constexpr size_t kContext = 160;
+constexpr size_t kMaxAnswer = 12;
+
+struct Case {
+  std::string fixture;
+  int32_t block_tokens;
+};
+
+// A request as it was run with the cache, and the same one without.
+struct Pair {
+  GenerateRequest request;
+  std::shared_ptr<CollectingSink> cached = std::make_shared<CollectingSink>();
+  std::shared_ptr<CollectingSink> uncached = std::make_shared<CollectingSink>();
+};
+
+class ReuseTest : public testing::TestWithParam<Case> {
+ protected:
+  ReuseTest() : model_(GetParam().fixture), seed_(std::random_device()()), random_(seed_) {
+    std::cout << "seed " << seed_ << std::endl;
+  }
+
+  std::unique_ptr<TieredStore> OpenStore() {
+    cachestore::StoreOptions options;
+    // Room for one to three sequences: what was cached before has to leave all the time.
+    const int64_t tokens = kContext * (2 + random_() % 3);
+    options.ram.capacity_bytes = BlockBytes() * (tokens / GetParam().block_tokens);
+    options.disk.directory = model_.path() + "/cache";
+    options.disk.capacity_bytes = int64_t{64} << 20;
+    auto store = TieredStore::Open(options);
+    EXPECT_TRUE(store.ok()) << store.status();
+    return store.ok() ? *std::move(store) : nullptr;
+  }
+
+  std::unique_ptr<Engine> OpenEngine(TieredStore* store) {
+    EngineOptions options;
+    options.model_folder = model_.path();
+    options.block_tokens = GetParam().block_tokens;
+    options.step_tokens = 8 + random_() % 60;  // other split points in every life
+    options.max_running = 6;
+    options.num_threads = 1;
+    auto engine = Engine::Open(options, store);
+    EXPECT_TRUE(engine.ok()) << engine.status();
+    return engine.ok() ? *std::move(engine) : nullptr;
+  }
+
+  // Bytes of a slot: whole 4 KiB units.
+  int64_t BlockBytes() const {
+    const auto config = ReadModelConfig(model_.path());
+    EXPECT_TRUE(config.ok()) << config.status();
+    const int64_t bytes = 2 * config->num_layers * config->num_kv_heads * config->head_dim * 4 *
+                          GetParam().block_tokens;
+    return (bytes + 4095) / 4096 * 4096;
+  }
+
+  // A new text, or one that goes on from any place of an earlier one.
+  Text RandomPrompt() {
+    Text prompt;
+    if (!texts_.empty() && random_() % 5 != 0) {
+      const Text& base = texts_[random_() % texts_.size()];
+      prompt.assign(base.begin(), base.begin() + random_() % (base.size() + 1));
+    }
+    const size_t more = 1 + random_() % 50;
+    for (size_t i = 0; i < more; ++i) prompt.push_back(random_() % 256);
+    prompt.resize(std::min(prompt.size(), kContext - kMaxAnswer));
+    return prompt;
+  }
+
+  GenerateRequest RandomRequest() {
+    GenerateRequest request;
+    request.prompt = RandomPrompt();
+    request.stop.max_new_tokens = 4 + random_() % (kMaxAnswer - 3);
+    request.stop.ignore_eos = true;
+    request.salt = random_() % 6 == 0 ? "other" : "";
+    if (random_() % 4 == 0) {
+      request.sampling = {.temperature = 1, .top_k = 50, .top_p = 0.95f, .seed = random_()};
+    }
+    return request;
+  }
+
+  static void Submit(Engine* engine, GenerateRequest request, CacheMode cache,
+                     const std::shared_ptr<CollectingSink>& sink) {
+    request.cache = cache;
+    const auto id = engine->Submit(std::move(request), sink);
+    ASSERT_TRUE(id.ok()) << id.status();
+  }
+
+  // Runs a few requests at once, each with and without the cache, and compares.
+  void RunBatch(Engine* engine) {
+    std::vector<Pair> batch(1 + random_() % 4);
+    for (Pair& pair : batch) pair.request = RandomRequest();
+    for (Pair& pair : batch) Submit(engine, pair.request, CacheMode::kUse, pair.cached);
+    for (Pair& pair : batch) Submit(engine, pair.request, CacheMode::kOff, pair.uncached);
+    for (Pair& pair : batch) {
+      ASSERT_TRUE(pair.cached->Wait() && pair.uncached->Wait());
+      ASSERT_TRUE(pair.cached->status().ok()) << pair.cached->status();
+      ASSERT_TRUE(pair.uncached->status().ok()) << pair.uncached->status();
+      const GenerateResult result = *pair.cached->result();
+      ASSERT_EQ(pair.cached->tokens(), pair.uncached->tokens())
+          << "prompt of " << pair.request.prompt.size() << " tokens, from RAM "
+          << result.cached_ram_tokens << ", from disk " << result.cached_disk_tokens;
+      EXPECT_EQ(static_cast<int64_t>(pair.cached->tokens().size()),
+                pair.request.stop.max_new_tokens);
+      EXPECT_EQ(pair.uncached->result()->cached_ram_tokens, 0);
+      EXPECT_EQ(pair.uncached->result()->cached_disk_tokens, 0);
+      from_ram_ += result.cached_ram_tokens;
+      from_disk_ += result.cached_disk_tokens;
+      Text text = pair.request.prompt;
+      const Text answer = pair.cached->tokens();
+      text.insert(text.end(), answer.begin(), answer.end());
+      texts_.push_back(std::move(text));
+      answers_.push_back(answer);
+    }
+  }
+
+  const TinyModelFolder model_;
+  const uint32_t seed_;
+  std::mt19937 random_;
+  std::vector<Text> texts_;
+  std::vector<Text> answers_;
+  int64_t from_ram_ = 0;   // tokens
+  int64_t from_disk_ = 0;  // tokens
+};
+
+TEST_P(ReuseTest, OutputWithTheCacheEqualsOutputWithout) {
+  int64_t from_disk_after_restart = 0;
+  int64_t demoted = 0;
+  for (int life = 0; life < 3; ++life) {
+    auto store = OpenStore();
+    ASSERT_NE(store, nullptr);
+    auto engine = OpenEngine(store.get());
+    ASSERT_NE(engine, nullptr);
+    const int64_t from_disk_before = from_disk_;
+    for (int batch = 0; batch < 12; ++batch) {
+      RunBatch(engine.get());
+      if (HasFatalFailure()) return;
+      if (batch == 0 && life > 0) from_disk_after_restart += from_disk_ - from_disk_before;
+      if (random_() % 3 == 0) {
+        ASSERT_TRUE(store->Demote().ok());
+      }
+    }
+    engine = nullptr;
+    const StoreStats stats = store->stats();
+    EXPECT_EQ(stats.pinned_blocks, 0);
+    EXPECT_EQ(stats.writing_blocks, 0);
+    EXPECT_TRUE(store->CheckIntegrity().ok()) << store->CheckIntegrity();
+    demoted += stats.demoted_blocks;
+    ASSERT_TRUE(store->Demote().ok());
+  }
+  EXPECT_GT(from_ram_, 0) << "no block was reused from RAM";
+  EXPECT_GT(from_disk_, 0) << "no block was reused from disk";
+  EXPECT_GT(demoted, 0) << "no block was ever evicted from RAM";
+  EXPECT_GT(from_disk_after_restart, 0) << "no block was reused right after a restart";
+  // Answers that are all alike would compare equal whatever the cache did.
+  std::sort(answers_.begin(), answers_.end());
+  answers_.erase(std::unique(answers_.begin(), answers_.end()), answers_.end());
+  EXPECT_GT(answers_.size(), texts_.size() / 3);
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, ReuseTest,
+                         testing::Values(Case{"gpt2_mha_tied", 8}, Case{"gpt2_untied_erf", 16},
+                                         Case{"llama_gqa_tied", 32}, Case{"llama_mha_untied", 16},
+                                         Case{"llama_mqa_biases", 8},
+                                         Case{"llama_sharded_bf16", 16}, Case{"mistral_gqa", 32},
+                                         Case{"qwen2_gqa_tied", 16}, Case{"qwen2_gqa_untied", 8}),
+                         [](const testing::TestParamInfo<Case>& info) {
+                           return absl::StrCat(info.param.fixture, "_", info.param.block_tokens);
+                         });
+
+}  // namespace
+}  // namespace reprise::engine
