@@ -68,9 +68,9 @@ absl::StatusOr<std::unique_ptr<BlockCatalog>> BlockCatalog::Open(const std::stri
   };
   std::vector<rocksdb::ColumnFamilyHandle*> handles;
   rocksdb::DB* db = nullptr;
-  RETURN_IF_ERROR(FromRocksDb(
-      rocksdb::DB::Open(IndexDbOptions(), directory, families, &handles, &db),
-      absl::StrCat("open index ", directory)));
+  RETURN_IF_ERROR(
+      FromRocksDb(rocksdb::DB::Open(IndexDbOptions(), directory, families, &handles, &db),
+                  absl::StrCat("open index ", directory)));
   std::unique_ptr<BlockCatalog> catalog(
       new BlockCatalog(std::unique_ptr<rocksdb::DB>(db), std::move(handles)));
   RETURN_IF_ERROR(catalog->LoadOrCreateSecret());
@@ -107,8 +107,8 @@ absl::Status BlockCatalog::BindNamespace(const BlockKey& root,
   const rocksdb::Status found = db_->Get(rocksdb::ReadOptions(), namespaces_, key, &bound);
   if (found.IsNotFound()) {
     rocksdb::WriteBatch batch;
-    RETURN_IF_ERROR(FromRocksDb(batch.Put(namespaces_, key, ToSlice(identity_encoding)),
-                                "write namespace"));
+    RETURN_IF_ERROR(
+        FromRocksDb(batch.Put(namespaces_, key, ToSlice(identity_encoding)), "write namespace"));
     return Write(&batch);
   }
   RETURN_IF_ERROR(FromRocksDb(found, "read namespace"));
@@ -142,8 +142,7 @@ absl::Status BlockCatalog::Erase(absl::Span<const BlockKey> keys) {
   if (keys.empty()) return absl::OkStatus();
   rocksdb::WriteBatch batch;
   for (const BlockKey& key : keys) {
-    RETURN_IF_ERROR(FromRocksDb(batch.Delete(blocks_, EncodeIndexKey(key)),
-                                "erase index records"));
+    RETURN_IF_ERROR(FromRocksDb(batch.Delete(blocks_, EncodeIndexKey(key)), "erase index records"));
   }
   return Write(&batch);
 }
@@ -164,8 +163,12 @@ absl::Status BlockCatalog::Write(rocksdb::WriteBatch* batch) {
     // (space was freed, say).
     absl::MutexLock lock(&write_health_mu_);
     if (last_write_failed_) {
-      RETURN_IF_ERROR(FromRocksDb(db_->Resume(), "resume index after a failed write"));
-      last_write_failed_ = false;
+      const rocksdb::Status resumed = db_->Resume();
+      // Busy: RocksDB is at it by itself, and the write below says whether that has worked.
+      if (!resumed.IsBusy()) {
+        RETURN_IF_ERROR(FromRocksDb(resumed, "resume index after a failed write"));
+        last_write_failed_ = false;
+      }
     }
   }
   const rocksdb::Status written = db_->Write(IndexWriteOptions(), batch);

@@ -1,5 +1,6 @@
-// BlockCatalog: the disk tier's metadata in RocksDB. Knows keys, records and namespaces, and nothing
-// of payload files. Every change is one synced write batch: it is whole and durable, or not there.
+// BlockCatalog: the disk tier's metadata in RocksDB. Knows keys, records and namespaces, and
+// nothing of payload files. Every change is one synced write batch: it is whole and durable, or not
+// there.
 //
 // Column families: "meta" (secret, created), "namespaces" (root key -> identity encoding) and
 // "blocks" (key -> record, block_record.h). Thread-safe.
@@ -47,8 +48,8 @@ class BlockCatalog {
   // The record of `key`, or nullopt. kDataLoss: there is one, and it cannot be read.
   absl::StatusOr<std::optional<BlockRecord>> Find(const BlockKey& key) const;
 
-  // Adds all entries in one durable step. After an error they may be there or not: Erase them before
-  // their slots are used again. BLOCKS.
+  // Adds all entries in one durable step. After an error they may be there or not: Erase them
+  // before their slots are used again. BLOCKS.
   absl::Status Put(absl::Span<const Entry> entries);
   // Removes all keys in one durable step; absent ones do not matter. After an error they may be
   // there or not. BLOCKS.
@@ -59,8 +60,7 @@ class BlockCatalog {
       absl::FunctionRef<void(const BlockKey& key, absl::string_view record)> visit) const;
 
  private:
-  BlockCatalog(std::unique_ptr<rocksdb::DB> db,
-               std::vector<rocksdb::ColumnFamilyHandle*> families);
+  BlockCatalog(std::unique_ptr<rocksdb::DB> db, std::vector<rocksdb::ColumnFamilyHandle*> families);
 
   absl::Status LoadOrCreateSecret();
   absl::Status Write(rocksdb::WriteBatch* batch);
@@ -70,8 +70,8 @@ class BlockCatalog {
   rocksdb::ColumnFamilyHandle* const meta_;
   rocksdb::ColumnFamilyHandle* const namespaces_;
   rocksdb::ColumnFamilyHandle* const blocks_;
-  Hash128 secret_;              // constant after Open
-  absl::Mutex namespaces_mu_;   // makes BindNamespace's check and write one step
+  Hash128 secret_;             // constant after Open
+  absl::Mutex namespaces_mu_;  // makes BindNamespace's check and write one step
   absl::Mutex write_health_mu_;
   bool last_write_failed_ ABSL_GUARDED_BY(write_health_mu_) = false;
 };

@@ -66,8 +66,8 @@ class PosixBlockFile final : public BlockFile {
                      absl::Span<const absl::Span<const std::byte>> pieces) override {
     int64_t wanted = 0;
     std::vector<iovec> iovecs = ToIovecs(pieces, &wanted);
-    const int64_t moved = TransferAll(
-        std::move(iovecs), offset, [this](const iovec* v, int n, uint64_t at) {
+    const int64_t moved =
+        TransferAll(std::move(iovecs), offset, [this](const iovec* v, int n, uint64_t at) {
           return pwritev(fd_, v, n, static_cast<off_t>(at));
         });
     if (moved == wanted) return absl::OkStatus();
@@ -78,8 +78,8 @@ class PosixBlockFile final : public BlockFile {
   absl::Status Read(uint64_t offset, absl::Span<const absl::Span<std::byte>> pieces) override {
     int64_t wanted = 0;
     std::vector<iovec> iovecs = ToIovecs(pieces, &wanted);
-    const int64_t moved = TransferAll(
-        std::move(iovecs), offset, [this](const iovec* v, int n, uint64_t at) {
+    const int64_t moved =
+        TransferAll(std::move(iovecs), offset, [this](const iovec* v, int n, uint64_t at) {
           return preadv(fd_, v, n, static_cast<off_t>(at));
         });
     if (moved == wanted) return absl::OkStatus();
@@ -87,8 +87,8 @@ class PosixBlockFile final : public BlockFile {
       return ErrnoStatus(static_cast<int>(-moved),
                          absl::StrCat("read ", wanted, " bytes of ", path_, " at ", offset));
     }
-    return absl::DataLossError(absl::StrCat(path_, " ends after ", moved, " of ", wanted,
-                                            " bytes at ", offset));
+    return absl::DataLossError(
+        absl::StrCat(path_, " ends after ", moved, " of ", wanted, " bytes at ", offset));
   }
 
   absl::Status Sync() override {

@@ -1,8 +1,9 @@
 // BlockFile and BlockFileSystem: the file operations the disk tier needs, and their POSIX form. The
 // seam behind which another way to do I/O, or a failing one, can stand.
 //
-// Offsets, sizes and buffers are multiples of kIoAlignment, so that an implementation may bypass the
-// kernel's cache. Thread-safe; calls on the same BlockFile may overlap as long as their bytes do not.
+// Offsets, sizes and buffers are multiples of kIoAlignment, so that an implementation may bypass
+// the kernel's cache. Thread-safe; calls on the same BlockFile may overlap as long as their bytes
+// do not.
 #pragma once
 
 #include <cstddef>

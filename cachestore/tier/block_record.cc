@@ -72,13 +72,13 @@ absl::StatusOr<BlockRecord> DecodeBlockRecord(absl::string_view bytes) {
   const char* in = bytes.data();
   const uint32_t version = GetLittleEndian32(in + kVersionOffset);
   if (version != kBlockRecordVersion) {
-    return absl::DataLossError(absl::StrCat("index record of version ", version, ", expected ",
-                                            kBlockRecordVersion));
+    return absl::DataLossError(
+        absl::StrCat("index record of version ", version, ", expected ", kBlockRecordVersion));
   }
   const uint64_t expected = kTokensOffset + 4 * uint64_t{GetLittleEndian32(in + kNumTokensOffset)};
   if (bytes.size() != expected) {
-    return absl::DataLossError(absl::StrCat("index record of ", bytes.size(),
-                                            " bytes, expected ", expected));
+    return absl::DataLossError(
+        absl::StrCat("index record of ", bytes.size(), " bytes, expected ", expected));
   }
   return BlockRecord{
       .parent = GetKey(in + kParentOffset),

@@ -88,9 +88,9 @@ absl::Status CheckFormat(const std::string& path, absl::string_view text) {
                                       "\", expected \"", kFormatPrefix, kDiskFormatVersion, "\""));
   }
   if (version != kDiskFormatVersion) {
-    return Refused(path, absl::StrCat("is of format version ", version,
-                                      "; this build reads and writes version ",
-                                      kDiskFormatVersion));
+    return Refused(path,
+                   absl::StrCat("is of format version ", version,
+                                "; this build reads and writes version ", kDiskFormatVersion));
   }
   return absl::OkStatus();
 }

@@ -1,6 +1,10 @@
 #include "cachestore/tier/disk_options.h"
 
+#include <cstdarg>
+#include <memory>
+
 #include "rocksdb/cache.h"
+#include "rocksdb/env.h"
 #include "rocksdb/filter_policy.h"
 #include "rocksdb/table.h"
 
@@ -12,6 +16,12 @@ constexpr size_t kBlockCacheBytes = size_t{32} << 20;
 constexpr size_t kScanReadaheadBytes = size_t{2} << 20;
 constexpr int kFilterBitsPerKey = 10;
 
+class NoLog final : public rocksdb::Logger {
+ public:
+  using rocksdb::Logger::Logv;
+  void Logv(const char* /*format*/, va_list /*arguments*/) override {}
+};
+
 }  // namespace
 
 rocksdb::DBOptions IndexDbOptions() {
@@ -20,17 +30,17 @@ rocksdb::DBOptions IndexDbOptions() {
   // at all was decided before (DiskDirectory).
   options.create_if_missing = true;
   options.create_missing_column_families = true;
-  // Opening replays the log. "meta" and "namespaces" are hardly ever written and would keep old logs
-  // alive until they are flushed; this bounds the replay to a fraction of a second.
+  // Opening replays the log. "meta" and "namespaces" are hardly ever written and would keep old
+  // logs alive until they are flushed; this bounds the replay to a fraction of a second.
   options.max_total_wal_size = 2 * kMemtableBytes;
   // Statistics per file are refreshed by reading every file when opening; nothing here uses them.
   options.skip_stats_update_on_db_open = true;
   // The periodic statistics would wake a thread and write to a log that nobody reads.
   options.stats_dump_period_sec = 0;
   options.stats_persist_period_sec = 0;
-  // RocksDB's own text log lies in the user's data directory: warnings only, and few old files.
-  options.info_log_level = rocksdb::InfoLogLevel::WARN_LEVEL;
-  options.keep_log_file_num = 4;
+  // No text log: what fails comes back as a status, and on a full disk a failed log line ends the
+  // process in builds of RocksDB with assertions, as Debian's is.
+  options.info_log = std::make_shared<NoLog>();
   return options;
 }
 

@@ -1,5 +1,5 @@
-// The RocksDB options of the disk tier's index. Every option that is set stands here with its reason;
-// all others keep RocksDB's defaults. Pure functions.
+// The RocksDB options of the disk tier's index. Every option that is set stands here with its
+// reason; all others keep RocksDB's defaults. Pure functions.
 #pragma once
 
 #include "rocksdb/options.h"

@@ -77,7 +77,8 @@ class DiskTier final : public BackingTier {
   const std::unique_ptr<BlockCatalog> catalog_;
   const std::unique_ptr<SlotFiles> slots_;
 
-  // Counters: written by Store and Erase, read by anyone; nothing is inferred from one about another.
+  // Counters: written by Store and Erase, read by anyone; nothing is inferred from one about
+  // another.
   std::atomic<uint64_t> next_sequence_;
   std::atomic<int64_t> num_blocks_;
   std::atomic<int64_t> used_bytes_;
@@ -173,7 +174,8 @@ absl::Status DiskTier::WritePayloads(absl::Span<const BlockToStore> batch,
     // One write for every run of consecutive slots.
     for (; i < batch.size(); ++i) {
       const BlockRecord& record = entries[i].record;
-      if (record.address.file_id != first.file_id || record.address.slot != first.slot + (i - begin)) {
+      if (record.address.file_id != first.file_id ||
+          record.address.slot != first.slot + (i - begin)) {
         break;
       }
       const absl::Span<std::byte> header =
@@ -226,22 +228,19 @@ absl::Status DiskTier::Load(const StoredBlock& block, absl::Span<std::byte> payl
     return absl::NotFoundError(absl::StrCat("block ", block.key.ToHex(), " is not on disk"));
   }
   const auto in_block = [&](const absl::Status& status) {
-    return absl::Status(status.code(),
-                        absl::StrCat("block ", block.key.ToHex(), " in ",
-                                     SlotFileName(record->address.file_id), " slot ",
-                                     record->address.slot, ": ", status.message()));
+    return absl::Status(status.code(), absl::StrCat("block ", block.key.ToHex(), " in ",
+                                                    SlotFileName(record->address.file_id), " slot ",
+                                                    record->address.slot, ": ", status.message()));
   };
   if (record->payload_bytes != block.payload_bytes) {
-    return in_block(absl::DataLossError(absl::StrCat("index: payload length is ",
-                                                     record->payload_bytes, ", expected ",
-                                                     block.payload_bytes)));
+    return in_block(absl::DataLossError(absl::StrCat(
+        "index: payload length is ", record->payload_bytes, ", expected ", block.payload_bytes)));
   }
   absl::StatusOr<SlotFiles::Location> location =
       slots_->Locate(record->address, SlotBytes(block.payload_bytes));
   if (!location.ok()) return in_block(location.status());
   AlignedBytes header(kSlotHeaderBytes);
-  const absl::Span<std::byte> pieces[] = {header.span(),
-                                          {payload.data(), AlignUp(payload.size())}};
+  const absl::Span<std::byte> pieces[] = {header.span(), {payload.data(), AlignUp(payload.size())}};
   const absl::Status read = location->file->Read(location->offset, pieces);
   if (!read.ok()) return in_block(read);
   // Parent and root are the caller's, so that index and slot both have to agree with what is asked.
@@ -254,9 +253,8 @@ absl::Status DiskTier::Load(const StoredBlock& block, absl::Span<std::byte> payl
   if (!agreed.ok()) return in_block(agreed);
   const uint64_t hash = HashBytes64(payload);
   if (hash != record->payload_hash) {
-    return in_block(absl::DataLossError(absl::StrCat("payload checksum is ", absl::Hex(hash),
-                                                     ", expected ",
-                                                     absl::Hex(record->payload_hash))));
+    return in_block(absl::DataLossError(absl::StrCat(
+        "payload checksum is ", absl::Hex(hash), ", expected ", absl::Hex(record->payload_hash))));
   }
   return absl::OkStatus();
 }
@@ -323,9 +321,9 @@ absl::Status DiskTier::ForEach(absl::FunctionRef<void(StoredBlock)> visit) {
 absl::Status CheckCapacity(const DiskTierOptions& options, const DiskDirectory& directory) {
   ASSIGN_OR_RETURN(const int64_t file_system_bytes, directory.FileSystemBytes());
   if (options.capacity_bytes <= file_system_bytes) return absl::OkStatus();
-  return absl::ResourceExhaustedError(absl::StrCat(
-      "disk tier ", options.directory, ": a budget of ", options.capacity_bytes,
-      " bytes on a file system of ", file_system_bytes, " bytes"));
+  return absl::ResourceExhaustedError(
+      absl::StrCat("disk tier ", options.directory, ": a budget of ", options.capacity_bytes,
+                   " bytes on a file system of ", file_system_bytes, " bytes"));
 }
 
 }  // namespace
@@ -349,9 +347,8 @@ absl::StatusOr<std::unique_ptr<BackingTier>> OpenDiskTier(const DiskTierOptions&
   RETURN_IF_ERROR(CheckCapacity(options, *directory));
   ASSIGN_OR_RETURN(std::unique_ptr<BlockCatalog> catalog,
                    BlockCatalog::Open(directory->index_path()));
-  ASSIGN_OR_RETURN(
-      RecoveredSlots recovered,
-      RecoverSlots(*catalog, *files, directory->path(), options.capacity_bytes));
+  ASSIGN_OR_RETURN(RecoveredSlots recovered,
+                   RecoverSlots(*catalog, *files, directory->path(), options.capacity_bytes));
   auto slots =
       std::make_unique<SlotFiles>(directory->path(), options.capacity_bytes, std::move(files));
   RETURN_IF_ERROR(slots->Adopt(std::move(recovered.files), recovered.last_file_id));

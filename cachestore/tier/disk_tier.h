@@ -30,8 +30,8 @@ struct DiskTierOptions {
 // Opens the tier in options.directory, or creates it there, and recovers what was stored: reads the
 // index only. BLOCKS.
 // kInvalidArgument: an option; kFailedPrecondition: the directory is in use, of a newer format, or
-// holds something else; kResourceExhausted: the file system is full; kDataLoss, kInternal: the index
-// cannot be read. Every error names the directory and the cause.
+// holds something else; kResourceExhausted: the file system is full; kDataLoss, kInternal: the
+// index cannot be read. Every error names the directory and the cause.
 absl::StatusOr<std::unique_ptr<BackingTier>> OpenDiskTier(const DiskTierOptions& options);
 
 // The same, with the payload files on `files` instead of on the local file system.

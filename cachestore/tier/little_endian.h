@@ -1,5 +1,5 @@
-// Fixed-width integers to and from bytes, least significant byte first: the byte order of everything
-// the disk tier persists, except index keys. Pure functions.
+// Fixed-width integers to and from bytes, least significant byte first: the byte order of
+// everything the disk tier persists, except index keys. Pure functions.
 #pragma once
 
 #include <cstddef>

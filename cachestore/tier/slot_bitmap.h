@@ -24,8 +24,8 @@ class SlotBitmap {
   void Use(uint32_t slot);
   void Free(uint32_t slot);
 
-  // Marks up to `wanted` consecutive free slots as used and returns them: the first run that is long
-  // enough, otherwise the longest. count == 0 when nothing is free. REQUIRES: wanted > 0.
+  // Marks up to `wanted` consecutive free slots as used and returns them: the first run that is
+  // long enough, otherwise the longest. count == 0 when nothing is free. REQUIRES: wanted > 0.
   SlotRun TakeRun(uint32_t wanted);
 
  private:

@@ -85,8 +85,7 @@ absl::StatusOr<std::vector<SlotAddress>> SlotFiles::Reserve(uint64_t slot_bytes,
   return taken;
 }
 
-bool SlotFiles::TakeFromFiles(uint64_t slot_bytes, size_t count,
-                              std::vector<SlotAddress>* taken) {
+bool SlotFiles::TakeFromFiles(uint64_t slot_bytes, size_t count, std::vector<SlotAddress>* taken) {
   absl::MutexLock lock(&mu_);
   if (FreeInFilesLocked(slot_bytes) < static_cast<int64_t>(count)) return false;
   while (taken->size() < count) {
@@ -119,9 +118,9 @@ absl::Status SlotFiles::Grow(uint64_t slot_bytes) {
     const uint64_t unused = capacity_bytes_ - file_bytes_;
     file_bytes = std::min(segment_bytes, unused) / slot_bytes * slot_bytes;
     if (file_bytes == 0) {
-      return absl::ResourceExhaustedError(absl::StrCat(
-          "disk tier ", directory_, ": ", unused, " bytes left of a budget of ", capacity_bytes_,
-          " bytes, a slot takes ", slot_bytes));
+      return absl::ResourceExhaustedError(
+          absl::StrCat("disk tier ", directory_, ": ", unused, " bytes left of a budget of ",
+                       capacity_bytes_, " bytes, a slot takes ", slot_bytes));
     }
     id = ++last_file_id_;
     file_bytes_ += static_cast<int64_t>(file_bytes);

@@ -1,12 +1,13 @@
 // SlotFiles: the payload files of the disk tier and which of their slots are used.
 //
 // A file is preallocated and holds slots of one size. Files are created as slots are needed; a file
-// without used slots gives way when another slot size needs its bytes. It knows neither keys nor the
-// index: a slot is used from Reserve to Release.
+// without used slots gives way when another slot size needs its bytes. It knows neither keys nor
+// the index: a slot is used from Reserve to Release.
 //
 // Invariants:
 //  (1) The sizes of all files in the directory add up to at most the budget, at every moment.
-//  (2) A file id is never used again while the tier is open, so an address never changes its meaning.
+//  (2) A file id is never used again while the tier is open, so an address never changes its
+//  meaning.
 // Thread-safe; its lock is not held over I/O.
 #pragma once
 
@@ -51,8 +52,9 @@ class SlotFiles {
   // budget. New files get ids above `last_file_id`. BLOCKS.
   absl::Status Adopt(std::map<uint32_t, FoundSlotFile> found, uint32_t last_file_id);
 
-  // `count` slots of `slot_bytes` bytes in few runs, in the order in which they should be filled. kResourceExhausted: the budget, or the file system, has no room; nothing is reserved
-  // after an error. BLOCKS when a file must be created.
+  // `count` slots of `slot_bytes` bytes in few runs, in the order in which they should be filled.
+  // kResourceExhausted: the budget, or the file system, has no room; nothing is reserved after an
+  // error. BLOCKS when a file must be created.
   absl::StatusOr<std::vector<SlotAddress>> Reserve(uint64_t slot_bytes, size_t count);
   // REQUIRES: each is reserved and nothing names it any more.
   void Release(absl::Span<const SlotAddress> addresses);
@@ -85,7 +87,8 @@ class SlotFiles {
       ABSL_LOCKS_EXCLUDED(mu_);
   // Creates one more file of `slot_bytes` slots. kResourceExhausted: no room for one slot.
   absl::Status Grow(uint64_t slot_bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(grow_mu_);
-  // Deletes empty files of other slot sizes until `bytes` of the budget are unused, or none is left.
+  // Deletes empty files of other slot sizes until `bytes` of the budget are unused, or none is
+  // left.
   absl::Status MakeRoom(uint64_t slot_bytes, uint64_t bytes)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(grow_mu_);
   int64_t FreeInFilesLocked(uint64_t slot_bytes) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);

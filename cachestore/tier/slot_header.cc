@@ -34,8 +34,7 @@ void PutKey(const BlockKey& key, char* out) {
 
 BlockKey GetKey(const char* in) { return {GetLittleEndian64(in), GetLittleEndian64(in + 8)}; }
 
-absl::Status Differs(absl::string_view field, absl::string_view found,
-                     absl::string_view expected) {
+absl::Status Differs(absl::string_view field, absl::string_view found, absl::string_view expected) {
   return absl::DataLossError(
       absl::StrCat("slot header: ", field, " is ", found, ", expected ", expected));
 }

@@ -74,11 +74,11 @@ class Recovery {
       lost_keys_.push_back(key);
       return;
     }
-    const auto [it, is_new] = in_use_.try_emplace(
-        address.file_id, FileInUse{.found = {.file_bytes = listed->second,
-                                             .slot_bytes = slot_bytes,
-                                             .slots = SlotBitmap(num_slots)},
-                                   .first_sequence = record->sequence});
+    const auto [it, is_new] =
+        in_use_.try_emplace(address.file_id, FileInUse{.found = {.file_bytes = listed->second,
+                                                                 .slot_bytes = slot_bytes,
+                                                                 .slots = SlotBitmap(num_slots)},
+                                                       .first_sequence = record->sequence});
     FileInUse& file = it->second;
     if (file.found.slot_bytes != slot_bytes) {
       lost_keys_.push_back(key);

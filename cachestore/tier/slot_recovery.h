@@ -1,5 +1,5 @@
-// Recovery of the disk tier: from the index and a listing of the payload files to the files and used
-// slots that remain. Reads no payload.
+// Recovery of the disk tier: from the index and a listing of the payload files to the files and
+// used slots that remain. Reads no payload.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +22,8 @@ struct RecoveredSlots {
 };
 
 // Brings index, payload files in `directory` and the budget into agreement:
-//  - drops records that cannot be read, name a slot outside of their file, or name a slot that another
+//  - drops records that cannot be read, name a slot outside of their file, or name a slot that
+//  another
 //    record names too (then both, since one of them must be wrong);
 //  - when the files exceed `capacity_bytes`, drops whole files, those whose blocks were stored last
 //    first, so that parents stay before their children;
