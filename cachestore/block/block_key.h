@@ -1,7 +1,8 @@
 // BlockKey: names one full block of tokens given everything before it.
 //
 //     root key   = XXH3-128("reprise.ns.v1" ‖ store secret (16 bytes) ‖ identity encoding)
-//     key of b   = XXH3-128(parent.hi ‖ parent.lo ‖ token ids of b), all little endian (u64, u64, u32...)
+//     key of b   = XXH3-128(parent.hi ‖ parent.lo ‖ token ids of b), all little endian (u64, u64,
+//     u32...)
 //
 // XXH3 is fast and not collision resistant, so a key never decides alone: the index stores each
 // block's parent key and token ids and compares them (PrefixIndex). Formats: cachestore/README.md.

@@ -4,8 +4,8 @@
 //
 //     [layer][K, V][kv_head][token][head_dim]      elements of `dtype`, little endian
 //
-// Layer first, so that a block can arrive layer by layer; head before token, so that attention reads
-// one head's keys as one run. Sizes are 64-bit everywhere. Immutable value type.
+// Layer first, so that a block can arrive layer by layer; head before token, so that attention
+// reads one head's keys as one run. Sizes are 64-bit everywhere. Immutable value type.
 #pragma once
 
 #include <cstddef>

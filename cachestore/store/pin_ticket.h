@@ -1,5 +1,5 @@
-// PinTicket: a cached prefix being made resident in RAM and pinned there. Move-only; one thread at a
-// time. Destroying a ticket before it is done is allowed: its pins go when the loads have ended.
+// PinTicket: a cached prefix being made resident in RAM and pinned there. Move-only; one thread at
+// a time. Destroying a ticket before it is done is allowed: its pins go when the loads have ended.
 #pragma once
 
 #include <cstdint>

@@ -22,8 +22,8 @@ struct DiskOptions {
 struct StoreOptions {
   RamOptions ram;
   DiskOptions disk;
-  // The demoter starts when less than this share of RAM is free, and frees up to twice of it,
-  // so that Allocate finds room without waiting for disk.
+  // The demoter starts when less than this share of RAM is free or holds old blocks that are on
+  // disk too (their slots can be taken at once), and writes to disk until it is twice as much.
   double ram_free_low_watermark = 0.05;
   int max_queued_loads = 4096;  // blocks waiting to be loaded; beyond it they are misses
 

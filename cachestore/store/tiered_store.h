@@ -1,4 +1,5 @@
-// TieredStore: the one owner of "which block is where" (RAM, disk), and the only one who moves blocks.
+// TieredStore: the one owner of "which block is where" (RAM, disk), and the only one who moves
+// blocks.
 //
 //     Allocate -> write -> Seal -> pinned <-> idle -> Demote (to disk) or Drop
 //
@@ -27,17 +28,18 @@
 #include "absl/types/span.h"
 #include "cachestore/block/block_key.h"
 #include "cachestore/block/namespace_identity.h"
-#include "cachestore/store/pin_ticket.h"
 #include "cachestore/store/block_ref.h"
+#include "cachestore/store/pin_ticket.h"
 #include "cachestore/store/store_options.h"
 #include "cachestore/store/store_stats.h"
+#include "cachestore/tier/backing_tier.h"
 
 namespace reprise::cachestore {
 
 // A namespace opened in this process. Cheap to copy; valid for the store's life.
 struct NamespaceHandle {
-  uint32_t id = 0;      // index in this process, never persisted
-  BlockKey root;        // root of the key chain
+  uint32_t id = 0;  // index in this process, never persisted
+  BlockKey root;    // root of the key chain
   KvLayout layout;
 };
 
@@ -55,6 +57,9 @@ class TieredStore {
   // kInvalidArgument: options; kFailedPrecondition: directory locked, or of a newer format, or of
   // something else; both values are named. kResourceExhausted: budget larger than memory or disk.
   static absl::StatusOr<std::unique_ptr<TieredStore>> Open(const StoreOptions& options);
+  // The same over a given tier (null: none); options.disk names only the number of I/O threads.
+  static absl::StatusOr<std::unique_ptr<TieredStore>> Open(const StoreOptions& options,
+                                                           std::unique_ptr<BackingTier> tier);
 
   // Stops the threads, drops what is only in RAM. REQUIRES: every BlockRef, WritableBlock and
   // PinTicket is gone. Call Demote() first to keep RAM's blocks.
@@ -78,13 +83,17 @@ class TieredStore {
                 std::function<void()> on_done);
 
   // An exclusive RAM slot for one block of `ns`, contents undefined. Never blocks.
-  // kResourceExhausted: nothing can be evicted now; room may come when pins go or writes to disk end.
+  // kResourceExhausted: nothing can be evicted now; room may come when pins go or writes to disk
+  // end.
   absl::StatusOr<WritableBlock> Allocate(const NamespaceHandle& ns);
 
-  // Publishes `block`, which holds the KV of `tokens` (exactly block_tokens of them) after the block
-  // `parent` (ns.root for the first block), and returns a pin. When the same block is already in
-  // RAM, the pin is on that one and `block` is freed. When the parent is not in the store any more,
-  // the block stays private to the caller: usable, never matched, freed with its last pin.
+  // Publishes `block`, which holds the KV of `tokens` (exactly block_tokens of them) after the
+  // block `parent` (ns.root for the first block), and returns a pin. When the same block is already
+  // in RAM, the pin is on that one and `block` is freed. When the parent is not in the store any
+  // more, the block stays private to the caller: usable, never matched, freed with its last pin.
+  // The caller holds the pin on `parent` that Seal or Pin gave it until this returns: while a
+  // private block lives, blocks sealed under its key are private too, because another block may
+  // have it. REQUIRES: `block` is from Allocate of the same namespace.
   BlockRef Seal(const NamespaceHandle& ns, WritableBlock block, const BlockKey& parent,
                 absl::Span<const TokenId> tokens);
 

@@ -1,0 +1,316 @@
+#include "cachestore/index/prefix_index.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <utility>
+
+#include "cachestore/base/check.h"
+
+namespace reprise::cachestore {
+
+static_assert(sizeof(PrefixIndex::Node) == 64);
+
+uint32_t PrefixIndex::AddNamespace(const BlockKey& root, int32_t block_tokens) {
+  CHECK(block_tokens > 0);
+  const uint32_t namespace_id = static_cast<uint32_t>(namespaces_.size());
+  CHECK(namespace_of_root_.emplace(root, namespace_id).second);
+  const BlockId id = NewNode();
+  Node& n = at(id);
+  n.key = root;
+  n.namespace_id = namespace_id;
+  n.is_root = true;
+  namespaces_.push_back({root, id, block_tokens});
+  return namespace_id;
+}
+
+std::optional<uint32_t> PrefixIndex::FindNamespace(const BlockKey& root) const {
+  const auto it = namespace_of_root_.find(root);
+  if (it == namespace_of_root_.end()) return std::nullopt;
+  return it->second;
+}
+
+BlockId PrefixIndex::Find(const BlockKey& key) const {
+  return table_.Find(key, [this](BlockId id) -> const BlockKey& { return node(id).key; });
+}
+
+bool PrefixIndex::Verify(BlockId id, BlockId parent, absl::Span<const TokenId> tokens) const {
+  const Node& n = node(id);
+  return n.parent == parent &&
+         std::memcmp(n.tokens.get(), tokens.data(), tokens.size() * sizeof(TokenId)) == 0;
+}
+
+size_t PrefixIndex::Match(BlockId parent, absl::Span<const BlockKey> keys,
+                          absl::Span<const TokenId> tokens, absl::Span<BlockId> ids,
+                          MatchEnd& end) const {
+  // The table, the nodes and the token ids of a window are fetched side by side; one block after
+  // the other would wait for memory three times per block.
+  constexpr size_t kWindow = 16;
+  const size_t block_tokens = namespaces_[node(parent).namespace_id].block_tokens;
+  for (size_t begin = 0; begin < keys.size(); begin += kWindow) {
+    const absl::Span<const BlockKey> window = keys.subspan(begin, kWindow);
+    std::array<BlockId, kWindow> candidates;
+    for (const BlockKey& key : window) table_.Prefetch(key);
+    for (size_t i = 0; i < window.size(); ++i) {
+      candidates[i] = table_.FindCandidate(window[i]);
+      if (candidates[i] != kNoBlock) __builtin_prefetch(&node(candidates[i]));
+    }
+    for (size_t i = 0; i < window.size(); ++i) {
+      if (candidates[i] != kNoBlock) __builtin_prefetch(node(candidates[i]).tokens.get());
+    }
+    for (size_t i = 0; i < window.size(); ++i) {
+      BlockId id = candidates[i];
+      if (id != kNoBlock && node(id).key != window[i]) id = Find(window[i]);
+      if (id == kNoBlock || !node(id).in_store()) {
+        end = MatchEnd::kAbsent;
+        return begin + i;
+      }
+      if (!Verify(id, parent, tokens.subspan((begin + i) * block_tokens, block_tokens))) {
+        end = MatchEnd::kCollision;
+        return begin + i;
+      }
+      ids[begin + i] = id;
+      parent = id;
+    }
+  }
+  end = MatchEnd::kAllMatched;
+  return keys.size();
+}
+
+BlockId PrefixIndex::Insert(BlockId parent, const BlockKey& key, absl::Span<const TokenId> tokens) {
+  const uint32_t namespace_id = node(parent).namespace_id;
+  CHECK(tokens.size() == static_cast<size_t>(block_tokens(namespace_id)));
+  const BlockId id = NewNode();
+  Node& n = at(id);
+  n.key = key;
+  n.namespace_id = namespace_id;
+  n.tokens = std::make_unique<TokenId[]>(tokens.size());
+  std::copy(tokens.begin(), tokens.end(), n.tokens.get());
+  LinkChild(parent, id);
+  table_.Insert(key, id);
+  return id;
+}
+
+BlockId PrefixIndex::InsertPrivate(uint32_t namespace_id, const BlockKey& key) {
+  const BlockId id = NewNode();
+  Node& n = at(id);
+  n.key = key;
+  n.namespace_id = namespace_id;
+  n.is_private = true;
+  ++private_keys_[key];
+  return id;
+}
+
+void PrefixIndex::RemoveIfGone(BlockId id) {
+  while (id != kNoBlock) {
+    const Node& n = node(id);
+    if (!n.in_use || n.is_root || n.in_ram() || n.disk != DiskState::kNone || n.pins > 0 ||
+        n.loading || n.first_child != kNoBlock) {
+      return;
+    }
+    const BlockId parent = n.parent;
+    if (n.is_private) {
+      const auto it = private_keys_.find(n.key);
+      if (--it->second == 0) private_keys_.erase(it);
+    } else {
+      table_.Erase(n.key, id);
+      UnlinkChild(id);
+    }
+    FreeNode(id);
+    id = parent;
+  }
+}
+
+template <typename Mutate>
+void PrefixIndex::Change(BlockId id, Mutate mutate) {
+  Node& n = at(id);
+  const bool was_in_store = n.in_store();
+  const bool was_on_disk = n.disk == DiskState::kStored;
+  const bool was_condemned = n.condemned;
+  mutate(n);
+  const int in_store = n.in_store() - was_in_store;
+  const int on_disk = (n.disk == DiskState::kStored) - was_on_disk;
+  num_on_disk_ += on_disk;
+  num_condemned_ += n.condemned - was_condemned;
+  if (n.parent == kNoBlock) return;
+  Node& parent = at(n.parent);
+  parent.live_children += in_store;
+  parent.children_on_disk += on_disk;
+}
+
+void PrefixIndex::AttachRam(BlockId id, uint32_t slot) {
+  Change(id, [slot](Node& n) {
+    CHECK(!n.in_ram());
+    n.ram_slot = slot;
+    n.doomed = false;
+  });
+}
+
+uint32_t PrefixIndex::DetachRam(BlockId id) {
+  uint32_t slot = kNoRamSlot;
+  Change(id, [&slot](Node& n) {
+    CHECK(n.in_ram() && n.pins == 0 && n.disk != DiskState::kStoring);
+    slot = std::exchange(n.ram_slot, kNoRamSlot);
+    n.doomed = false;
+  });
+  return slot;
+}
+
+void PrefixIndex::BeginStore(BlockId id) {
+  Change(id, [](Node& n) {
+    CHECK(n.disk == DiskState::kNone && n.in_ram() && !n.condemned);
+    n.disk = DiskState::kStoring;
+  });
+}
+
+void PrefixIndex::EndStore(BlockId id) {
+  Change(id, [](Node& n) {
+    CHECK(n.disk == DiskState::kStoring);
+    n.disk = DiskState::kStored;
+  });
+}
+
+void PrefixIndex::AbortStore(BlockId id) {
+  Change(id, [](Node& n) {
+    CHECK(n.disk == DiskState::kStoring);
+    n.disk = DiskState::kNone;
+    n.condemned = false;
+  });
+}
+
+void PrefixIndex::MarkStored(BlockId id) {
+  Change(id, [](Node& n) {
+    CHECK(n.disk == DiskState::kNone);
+    n.disk = DiskState::kStored;
+  });
+}
+
+void PrefixIndex::BeginErase(BlockId id) {
+  Change(id, [](Node& n) {
+    CHECK(n.disk == DiskState::kStored && !n.loading && n.children_on_disk == 0);
+    n.disk = DiskState::kErasing;
+  });
+}
+
+void PrefixIndex::EndErase(BlockId id) {
+  Change(id, [](Node& n) {
+    CHECK(n.disk == DiskState::kErasing);
+    n.disk = DiskState::kNone;
+    n.condemned = false;
+  });
+}
+
+void PrefixIndex::AbortErase(BlockId id) {
+  Change(id, [](Node& n) {
+    CHECK(n.disk == DiskState::kErasing);
+    n.disk = DiskState::kStored;
+    n.condemned = true;
+  });
+}
+
+void PrefixIndex::Condemn(BlockId id) {
+  Change(id, [](Node& n) {
+    CHECK(n.disk != DiskState::kNone);
+    n.condemned = true;
+  });
+}
+
+void PrefixIndex::Doom(BlockId id) {
+  Change(id, [](Node& n) {
+    CHECK(n.in_ram());
+    n.doomed = true;
+  });
+}
+
+void PrefixIndex::LiftDoom(BlockId id) {
+  Change(id, [](Node& n) { n.doomed = false; });
+}
+
+void PrefixIndex::SetLoading(BlockId id) {
+  CHECK(node(id).readable_on_disk() && !node(id).loading);
+  at(id).loading = true;
+}
+
+void PrefixIndex::ClearLoading(BlockId id) {
+  CHECK(node(id).loading);
+  at(id).loading = false;
+}
+
+void PrefixIndex::Pin(BlockId id) {
+  if (at(id).pins++ == 0) ++num_pinned_;
+}
+
+uint32_t PrefixIndex::Unpin(BlockId id) {
+  CHECK(node(id).pins > 0);
+  if (--at(id).pins == 0) --num_pinned_;
+  return node(id).pins;
+}
+
+bool PrefixIndex::MayEvict(BlockId id) const {
+  const Node& n = node(id);
+  return n.in_ram() && n.pins == 0 && n.readable_on_disk();
+}
+
+bool PrefixIndex::MayDrop(BlockId id) const {
+  const Node& n = node(id);
+  return n.in_ram() && n.pins == 0 && n.disk == DiskState::kNone && !n.loading &&
+         n.live_children == 0;
+}
+
+bool PrefixIndex::MayEraseFromDisk(BlockId id) const {
+  const Node& n = node(id);
+  return n.readable_on_disk() && !n.loading && n.children_on_disk == 0 && n.live_children == 0 &&
+         (n.in_ram() || n.pins == 0);
+}
+
+bool PrefixIndex::MayEraseCondemned(BlockId id) const {
+  const Node& n = node(id);
+  return n.condemned && n.disk == DiskState::kStored && !n.loading && n.children_on_disk == 0;
+}
+
+void PrefixIndex::ForEach(absl::FunctionRef<void(BlockId)> visit) const {
+  for (size_t chunk = 0; chunk < chunks_.size(); ++chunk) {
+    for (BlockId i = 0; i <= kChunkMask; ++i) {
+      if (chunks_[chunk][i].in_use) visit(static_cast<BlockId>(chunk << kChunkBits) | i);
+    }
+  }
+}
+
+BlockId PrefixIndex::NewNode() {
+  if (free_ids_.empty()) {
+    const BlockId first = static_cast<BlockId>(chunks_.size()) << kChunkBits;
+    CHECK(first <= kNoBlock - 2 * (kChunkMask + 1));
+    chunks_.push_back(std::make_unique<Node[]>(kChunkMask + 1));
+    // Reversed, so that ids are handed out in rising order.
+    for (BlockId i = kChunkMask + 1; i-- > 0;) free_ids_.push_back(first | i);
+  }
+  const BlockId id = free_ids_.back();
+  free_ids_.pop_back();
+  at(id).in_use = true;
+  ++num_nodes_;
+  return id;
+}
+
+void PrefixIndex::FreeNode(BlockId id) {
+  at(id) = Node();
+  free_ids_.push_back(id);
+  --num_nodes_;
+}
+
+void PrefixIndex::LinkChild(BlockId parent, BlockId id) {
+  Node& n = at(id);
+  Node& p = at(parent);
+  n.parent = parent;
+  n.next_sibling = p.first_child;
+  if (p.first_child != kNoBlock) at(p.first_child).previous_sibling = id;
+  p.first_child = id;
+}
+
+void PrefixIndex::UnlinkChild(BlockId id) {
+  const Node& n = node(id);
+  if (n.next_sibling != kNoBlock) at(n.next_sibling).previous_sibling = n.previous_sibling;
+  (n.previous_sibling != kNoBlock ? at(n.previous_sibling).next_sibling
+                                  : at(n.parent).first_child) = n.next_sibling;
+}
+
+}  // namespace reprise::cachestore

@@ -1,0 +1,179 @@
+// PrefixIndex: which blocks exist, how they chain, and in which tiers each one is. It records and
+// vetoes; it moves no bytes and chooses no victims.
+//
+// Invariants:
+//  (1) A node's parent node is present for as long as the node is (namespace roots have none).
+//  (2) live_children == children for which InStore() holds; children_on_disk == children stored on
+//      disk. Both are kept on every change.
+//  (3) A node that is in no tier, not pinned, not in flight and without children does not exist,
+//      once RemoveIfGone was called for it.
+//
+// A node may outlive its usefulness: a block whose disk copy is being erased stays as a node, out
+// of the store (never matched), until the disk has forgotten it, so that a key is never stored
+// again before that. Thread-compatible: StoreCore::mu guards every call.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/functional/function_ref.h"
+#include "absl/types/span.h"
+#include "cachestore/block/block_id.h"
+#include "cachestore/block/block_key.h"
+#include "cachestore/index/key_table.h"
+
+namespace reprise::cachestore {
+
+enum class DiskState : uint8_t {
+  kNone,
+  kStoring,  // being written; the RAM copy may not go
+  kStored,
+  kErasing,  // being erased; not readable any more
+};
+
+// Why a match ended.
+enum class MatchEnd { kAllMatched, kAbsent, kCollision };
+
+class PrefixIndex {
+ public:
+  static constexpr uint32_t kNoRamSlot = 0xffffffff;
+
+  // One block. Read-only outside of the index. 64 bytes, one cache line.
+  struct Node {
+    BlockKey key;
+    std::unique_ptr<TokenId[]> tokens;  // block_tokens ids; null for roots
+    BlockId parent = kNoBlock;          // kNoBlock: a namespace root, or private
+    BlockId first_child = kNoBlock;
+    BlockId next_sibling = kNoBlock;
+    BlockId previous_sibling = kNoBlock;
+    uint32_t namespace_id = 0;
+    uint32_t ram_slot = kNoRamSlot;  // slot of the readable RAM copy
+    uint32_t live_children = 0;
+    uint32_t children_on_disk = 0;
+    uint32_t pins = 0;
+    DiskState disk = DiskState::kNone;
+    bool condemned : 1 = false;   // the disk copy must be erased and never read
+    bool doomed : 1 = false;      // the RAM copy goes with the last pin and is not matched
+    bool loading : 1 = false;     // a load from disk is in flight
+    bool is_private : 1 = false;  // not in the tree: only its holder knows it
+    bool is_root : 1 = false;
+    bool in_use : 1 = false;
+
+    bool in_ram() const { return ram_slot != kNoRamSlot; }
+    bool readable_on_disk() const { return disk == DiskState::kStored && !condemned; }
+    // Matchable: readable in some tier.
+    bool in_store() const {
+      return is_root || (!doomed && !is_private && (in_ram() || readable_on_disk()));
+    }
+  };
+
+  PrefixIndex() = default;
+  PrefixIndex(const PrefixIndex&) = delete;
+  PrefixIndex& operator=(const PrefixIndex&) = delete;
+
+  // Adds a namespace; ids count from 0. REQUIRES: `root` has no namespace yet; block_tokens > 0.
+  uint32_t AddNamespace(const BlockKey& root, int32_t block_tokens);
+  std::optional<uint32_t> FindNamespace(const BlockKey& root) const;
+  BlockId root_node(uint32_t namespace_id) const { return namespaces_[namespace_id].node; }
+  int32_t block_tokens(uint32_t namespace_id) const {
+    return namespaces_[namespace_id].block_tokens;
+  }
+  size_t num_namespaces() const { return namespaces_.size(); }
+
+  const Node& node(BlockId id) const { return chunks_[id >> kChunkBits][id & kChunkMask]; }
+  // The node with this key, in the store or not; kNoBlock when there is none. Finds no roots and no
+  // private blocks.
+  BlockId Find(const BlockKey& key) const;
+  // Whether the tokens of `id` are `tokens` (one block's worth) and its parent is `parent`.
+  bool Verify(BlockId id, BlockId parent, absl::Span<const TokenId> tokens) const;
+
+  // Follows `keys` down from the node `parent` while the blocks are in the store and verify: each
+  // one's parent is the block before it and its token ids equal its part of `tokens` (as many per
+  // block as the namespace has). Writes the matched ids to the front of `ids` (at least keys.size()
+  // long), returns their number and why it ended.
+  size_t Match(BlockId parent, absl::Span<const BlockKey> keys, absl::Span<const TokenId> tokens,
+               absl::Span<BlockId> ids, MatchEnd& end) const;
+
+  // A new node in no tier; give it one next. REQUIRES: `key` has no node, `parent` is a node.
+  BlockId Insert(BlockId parent, const BlockKey& key, absl::Span<const TokenId> tokens);
+  // A new node outside of the tree, never found and never matched.
+  BlockId InsertPrivate(uint32_t namespace_id, const BlockKey& key);
+  // Whether a private block with this key lives.
+  bool HasPrivate(const BlockKey& key) const { return private_keys_.contains(key); }
+  // Removes `id` if it is gone (invariant 3), then its parent, and so on upwards. An id that was
+  // removed already is skipped.
+  void RemoveIfGone(BlockId id);
+  // Room for `count` blocks without rehashing.
+  void Reserve(size_t count) { table_.Reserve(count); }
+
+  // State changes. Each keeps the parent's counts; REQUIRES what its name implies.
+  void AttachRam(BlockId id, uint32_t slot);  // not in RAM; lifts a doom
+  uint32_t DetachRam(BlockId id);             // returns the slot
+  void BeginStore(BlockId id);                // kNone -> kStoring
+  void EndStore(BlockId id);                  // kStoring -> kStored
+  void AbortStore(BlockId id);                // kStoring -> kNone; lifts the disk copy's sentence
+  void MarkStored(BlockId id);                // kNone -> kStored, for recovery
+  void BeginErase(BlockId id);                // kStored -> kErasing
+  void EndErase(BlockId id);                  // kErasing -> kNone
+  void AbortErase(BlockId id);                // kErasing -> kStored and condemned
+  void Condemn(BlockId id);                   // there is a disk copy, or one is being written
+  void Doom(BlockId id);                      // in RAM
+  void LiftDoom(BlockId id);
+  void SetLoading(BlockId id);
+  void ClearLoading(BlockId id);
+  void Pin(BlockId id);
+  uint32_t Unpin(BlockId id);  // returns the pins left
+
+  // Vetoes. The RAM copy may go because the disk copy stays.
+  bool MayEvict(BlockId id) const;
+  // The RAM copy is the last one and may go: no pins, nothing in flight, no children in any tier.
+  bool MayDrop(BlockId id) const;
+  // The disk copy may go: no load in flight, no children in any tier (one in RAM would need it back
+  // to be demoted), and no pins if it is the last copy.
+  bool MayEraseFromDisk(BlockId id) const;
+  // The condemned disk copy may go now: no load in flight, no children on disk.
+  bool MayEraseCondemned(BlockId id) const;
+
+  // Calls `visit` for every node, roots and private blocks included.
+  void ForEach(absl::FunctionRef<void(BlockId)> visit) const;
+
+  int64_t num_nodes() const { return num_nodes_; }
+  int64_t num_pinned() const { return num_pinned_; }
+  int64_t num_on_disk() const { return num_on_disk_; }      // kStored
+  int64_t num_condemned() const { return num_condemned_; }  // condemned and not kNone
+
+ private:
+  struct Namespace {
+    BlockKey root;
+    BlockId node = kNoBlock;
+    int32_t block_tokens = 0;
+  };
+  static constexpr int kChunkBits = 12;
+  static constexpr BlockId kChunkMask = (1u << kChunkBits) - 1;
+
+  Node& at(BlockId id) { return chunks_[id >> kChunkBits][id & kChunkMask]; }
+  BlockId NewNode();
+  void FreeNode(BlockId id);
+  void LinkChild(BlockId parent, BlockId id);
+  void UnlinkChild(BlockId id);
+  // Applies `mutate` to the node and then corrects the counts that depend on it.
+  template <typename Mutate>
+  void Change(BlockId id, Mutate mutate);
+
+  std::vector<std::unique_ptr<Node[]>> chunks_;  // nodes never move
+  std::vector<BlockId> free_ids_;
+  KeyTable table_;
+  std::vector<Namespace> namespaces_;
+  absl::flat_hash_map<BlockKey, uint32_t> namespace_of_root_;
+  absl::flat_hash_map<BlockKey, int64_t> private_keys_;  // -> private blocks with this key
+  int64_t num_nodes_ = 0;
+  int64_t num_pinned_ = 0;
+  int64_t num_on_disk_ = 0;
+  int64_t num_condemned_ = 0;
+};
+
+}  // namespace reprise::cachestore

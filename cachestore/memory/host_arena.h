@@ -1,0 +1,44 @@
+// HostArena: one contiguous extent of host memory, reserved once at start, that holds every RAM
+// block. It owns an anonymous memfd and its shared mapping, so that the same bytes can later be
+// mapped read-only by a client on this host.
+//
+// The memory is allocated for real before Reserve returns: running out of it is an error at start
+// and not a SIGBUS under load. Immutable after Reserve; thread-safe.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+
+namespace reprise::cachestore {
+
+class HostArena {
+ public:
+  // Start and size of an arena are multiples of this; so is every slot in it.
+  static constexpr size_t kAlignment = 4096;
+
+  // Reserves `bytes`, rounded down to kAlignment, zeroed. BLOCKS while pages are allocated.
+  // kInvalidArgument: less than kAlignment; kResourceExhausted: the machine or the memory cgroup
+  // has less memory available (both values are named).
+  static absl::StatusOr<std::unique_ptr<HostArena>> Reserve(int64_t bytes);
+
+  ~HostArena();
+  HostArena(const HostArena&) = delete;
+  HostArena& operator=(const HostArena&) = delete;
+
+  absl::Span<std::byte> bytes() const { return {data_, size_}; }
+  // The memfd behind the mapping; owned by the arena.
+  int fd() const { return fd_; }
+
+ private:
+  HostArena(int fd, std::byte* data, size_t size) : fd_(fd), data_(data), size_(size) {}
+
+  const int fd_;
+  std::byte* const data_;
+  const size_t size_;
+};
+
+}  // namespace reprise::cachestore

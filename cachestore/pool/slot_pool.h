@@ -1,0 +1,79 @@
+// SlotPool: which slots of one memory region are used. It cuts the region into slots of whatever
+// block sizes are asked for, without ever exceeding it.
+//
+//     region  | slab of 5 slots (size A) | slab of 3 (size B) | free extent ... |
+//
+// A slab serves one slot size while any of its slots is used, and goes back to the free extents
+// when it is empty. With one block size the region holds exactly region / slot bytes slots. Never
+// blocks, moves nothing. Thread-compatible: the owner's lock guards every call.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <vector>
+
+#include "absl/types/span.h"
+
+namespace reprise::cachestore {
+
+// Names a slot: its offset in the region in units of SlotPool::kUnitBytes.
+using SlotIndex = uint32_t;
+inline constexpr SlotIndex kNoSlot = 0xffffffff;
+
+class SlotPool {
+ public:
+  // Slots start and end on multiples of this.
+  static constexpr size_t kUnitBytes = 4096;
+
+  // `region` starts on a multiple of kUnitBytes, is a multiple of it long and outlives the pool.
+  explicit SlotPool(absl::Span<std::byte> region);
+
+  // Bytes that a block of `block_bytes` takes in the region.
+  static size_t SlotBytes(size_t block_bytes);
+
+  // A free slot for a block of `block_bytes` (> 0); nullopt when no extent has room.
+  std::optional<SlotIndex> Allocate(size_t block_bytes);
+  // Whether Allocate would succeed.
+  bool CanAllocate(size_t block_bytes) const;
+  // REQUIRES: `slot` was allocated and not freed since.
+  void Free(SlotIndex slot);
+
+  // The whole slot; lives as long as the region.
+  absl::Span<std::byte> SlotMemory(SlotIndex slot) const;
+  // The used slots of the slab that holds `slot` (which is used), `slot` among them.
+  std::vector<SlotIndex> UsedSlotsOfSlab(SlotIndex slot) const;
+
+  // Slots for blocks of `block_bytes` that an empty region holds.
+  int64_t CapacitySlots(size_t block_bytes) const;
+  int64_t capacity_bytes() const { return static_cast<int64_t>(region_.size()); }
+  int64_t used_bytes() const { return used_units_ * static_cast<int64_t>(kUnitBytes); }
+  int64_t used_slots() const { return used_slots_; }
+
+ private:
+  struct Slab {
+    uint32_t slot_units = 0;
+    uint32_t num_slots = 0;
+    std::vector<uint32_t> free;  // numbers of free slots; the last one is taken next
+    std::vector<bool> used;      // by number of the slot in the slab
+  };
+  using SlabMap = std::map<uint32_t, Slab>;  // by first unit
+
+  static uint32_t SlotUnits(size_t block_bytes);
+  // First unit of a new slab for slots of `slot_units`; nullopt when no extent has room for one.
+  std::optional<uint32_t> CutSlab(uint32_t slot_units);
+  void ReturnExtent(uint32_t begin, uint32_t length);
+  SlabMap::const_iterator SlabOf(SlotIndex slot) const;
+
+  const absl::Span<std::byte> region_;
+  const uint32_t slab_units_;             // a slab is about this long
+  std::map<uint32_t, uint32_t> extents_;  // free extents: first unit -> length
+  SlabMap slabs_;
+  std::map<uint32_t, std::set<uint32_t>> open_;  // slot units -> slabs with a free slot
+  int64_t used_units_ = 0;
+  int64_t used_slots_ = 0;
+};
+
+}  // namespace reprise::cachestore

@@ -1,0 +1,65 @@
+// Demoter: the one thread that writes to the disk tier. It keeps the oldest RAM blocks clean (also
+// on disk), so that Allocate can take their slots at once; it erases disk copies to make room for
+// that, erases condemned ones, and moves everything to disk when asked.
+//
+// When the disk refuses writes it lets the RAM tier drop last copies instead, and tries again after
+// a growing pause. Thread-safe.
+#pragma once
+
+#include <cstdint>
+#include <thread>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/time/time.h"
+#include "cachestore/store/store_core.h"
+
+namespace reprise::cachestore {
+
+class Demoter {
+ public:
+  // Starts the thread. REQUIRES: core has a tier; it outlives the demoter.
+  explicit Demoter(StoreCore& core);
+  // Finishes the I/O under way and ends the thread.
+  ~Demoter();
+
+  // See TieredStore::Demote. BLOCKS.
+  int64_t DemoteAll() ABSL_LOCKS_EXCLUDED(core_.mu);
+
+ private:
+  enum class Outcome { kProgress, kNothing, kRefused };
+  struct Request {
+    int64_t moved = 0;
+    bool done = false;
+  };
+
+  void Run();
+  // Waits until there may be something to do; false when the thread should end.
+  bool AwaitWork() ABSL_LOCKS_EXCLUDED(core_.mu);
+  bool HasWork() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
+  void ServeRequests() ABSL_LOCKS_EXCLUDED(core_.mu);
+  int64_t MoveEverything() ABSL_LOCKS_EXCLUDED(core_.mu);
+  Outcome Relieve() ABSL_LOCKS_EXCLUDED(core_.mu);
+  Outcome EraseCondemned() ABSL_LOCKS_EXCLUDED(core_.mu);
+  // Stores one batch of the oldest blocks that are not clean, until `clean_bytes` of the oldest
+  // are.
+  Outcome StoreOldest(int64_t clean_bytes) ABSL_LOCKS_EXCLUDED(core_.mu);
+  // Erases disk copies until `num_slots` blocks fit or no copy may go; returns how many fit.
+  int64_t MakeDiskRoom(uint64_t payload_bytes, int64_t num_slots) ABSL_LOCKS_EXCLUDED(core_.mu);
+  // Erases what a Begin... call marked.
+  Outcome Erase(const std::vector<BlockId>& blocks) ABSL_LOCKS_EXCLUDED(core_.mu);
+  void NoteRefusal() ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
+  void NoteSuccess() ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
+
+  StoreCore& core_;
+  std::vector<Request*> requests_ ABSL_GUARDED_BY(core_.mu);
+  absl::CondVar request_done_;
+  bool stop_ ABSL_GUARDED_BY(core_.mu) = false;
+  // StoreCore::work_events when the last look found nothing to do.
+  uint64_t fruitless_events_ ABSL_GUARDED_BY(core_.mu) = 0;
+  absl::Time retry_after_ ABSL_GUARDED_BY(core_.mu) = absl::InfinitePast();
+  absl::Duration pause_ ABSL_GUARDED_BY(core_.mu);
+  std::thread thread_;
+};
+
+}  // namespace reprise::cachestore

@@ -1,0 +1,35 @@
+#include "cachestore/store/pin_ticket.h"
+
+#include <utility>
+
+#include "cachestore/base/check.h"
+#include "cachestore/store/pin_state.h"
+
+namespace reprise::cachestore {
+
+PinTicket::PinTicket(std::shared_ptr<PinState> state) : state_(std::move(state)) {}
+PinTicket::PinTicket(PinTicket&&) noexcept = default;
+PinTicket& PinTicket::operator=(PinTicket&&) noexcept = default;
+PinTicket::~PinTicket() = default;
+
+int64_t PinTicket::matched_blocks() const { return state_->matched_blocks; }
+
+bool PinTicket::done() const {
+  absl::MutexLock lock(&state_->mu);
+  return state_->done;
+}
+
+bool PinTicket::Wait(absl::Time deadline) const {
+  absl::MutexLock lock(&state_->mu);
+  return state_->mu.AwaitWithDeadline(absl::Condition(&state_->done), deadline);
+}
+
+PinnedPrefix PinTicket::Take() {
+  CHECK(state_ != nullptr);
+  const std::shared_ptr<PinState> state = std::move(state_);
+  absl::MutexLock lock(&state->mu);
+  CHECK(state->done);
+  return std::move(state->prefix);
+}
+
+}  // namespace reprise::cachestore

@@ -1,0 +1,223 @@
+#include "cachestore/store/promoter.h"
+
+#include <algorithm>
+#include <optional>
+
+#include "absl/time/clock.h"
+#include "cachestore/base/check.h"
+#include "cachestore/store/pin_state.h"
+
+namespace reprise::cachestore {
+namespace {
+
+// Longer than the demoter needs to write a batch, short enough to recompute instead when the room
+// is pinned away.
+constexpr absl::Duration kRoomPatience = absl::Milliseconds(500);
+
+}  // namespace
+
+Promoter::Promoter(StoreCore& core, BlockRegistry& registry, const StoreOptions& options)
+    : core_(core),
+      registry_(registry),
+      queue_(core.tier == nullptr ? 0 : options.disk.num_io_threads, options.max_queued_loads,
+             [this](BlockId id) { RunLoad(id); }) {}
+
+Promoter::~Promoter() { Close(); }
+
+PinTicket Promoter::Pin(const PinRequest& request, std::function<void()> on_done) {
+  const auto pending = std::make_shared<Pending>();
+  std::optional<PinnedPrefix> result;
+  {
+    absl::MutexLock lock(&core_.mu);
+    pending->entries = MatchLocked(request);
+    pending->state = std::make_shared<PinState>(static_cast<int64_t>(pending->entries.size()),
+                                                std::move(on_done));
+    // Everything in RAM is pinned before a load can take a slot, which may evict.
+    PinResidentLocked(*pending);
+    StartLoadsLocked(pending);
+    if (pending->loads_left == 0) result = FinishLocked(*pending);
+    core_.NoteChange();
+  }
+  PinTicket ticket(pending->state);
+  if (result.has_value()) pending->state->Complete(*std::move(result));
+  return ticket;
+}
+
+std::vector<Promoter::Entry> Promoter::MatchLocked(const PinRequest& request) {
+  StoreState& state = core_.state;
+  std::vector<BlockId> ids(request.keys.size());
+  MatchEnd end;
+  ids.resize(state.index.Match(state.index.root_node(request.namespace_id), request.keys,
+                               request.tokens, absl::MakeSpan(ids), end));
+  const int64_t looked_up = static_cast<int64_t>(request.keys.size());
+  const int64_t collisions = end == MatchEnd::kCollision ? 1 : 0;
+  state.counters.looked_up_blocks += looked_up;
+  state.counters.missed_collision_blocks += collisions;
+  state.counters.missed_absent_blocks += looked_up - static_cast<int64_t>(ids.size()) - collisions;
+  state.disk_order->OnHit(ids);
+  std::vector<Entry> entries(ids.size());
+  for (size_t i = 0; i < ids.size(); ++i) entries[i].id = ids[i];
+  return entries;
+}
+
+void Promoter::PinResidentLocked(Pending& pending) {
+  for (Entry& entry : pending.entries) {
+    entry.from_disk = !core_.state.index.node(entry.id).in_ram();
+    if (entry.from_disk) continue;
+    core_.ram.Pin(entry.id);
+    entry.pinned = true;
+  }
+}
+
+void Promoter::StartLoadsLocked(const std::shared_ptr<Pending>& pending) {
+  std::vector<Entry>& entries = pending->entries;
+  for (size_t i = 0; i < entries.size(); ++i) {
+    if (!entries[i].from_disk || StartLoadLocked(pending, i)) continue;
+    // Blocks behind a missing one are of no use; FinishLocked gives their pins back.
+    entries[i].outcome = Outcome::kNoRoom;
+    pending->first_miss = i;
+    for (size_t j = i + 1; j < entries.size(); ++j) entries[j].outcome = Outcome::kBehindMiss;
+    return;
+  }
+}
+
+bool Promoter::StartLoadLocked(const std::shared_ptr<Pending>& pending, size_t entry) {
+  const BlockId id = pending->entries[entry].id;
+  auto it = loads_.find(id);
+  if (it == loads_.end()) {
+    // The worker waits for mu before it looks at the load, so it finds what follows here.
+    if (!queue_.TryPush(id)) return false;
+    core_.disk.BeginLoad(id);
+    it = loads_.try_emplace(id).first;
+  }
+  it->second.push_back({pending, entry});
+  core_.ram.Pin(id);
+  pending->entries[entry].pinned = true;
+  pending->entries[entry].outcome = Outcome::kLoading;
+  ++pending->loads_left;
+  return true;
+}
+
+PinnedPrefix Promoter::FinishLocked(Pending& pending) {
+  PinnedPrefix prefix;
+  size_t good = 0;
+  for (const Entry& entry : pending.entries) {
+    if (entry.outcome != Outcome::kReady) break;
+    ++good;
+  }
+  prefix.blocks.reserve(good);
+  for (size_t i = 0; i < pending.entries.size(); ++i) {
+    const Entry& entry = pending.entries[i];
+    if (i < good) {
+      ++(entry.from_disk ? core_.state.counters.hit_disk_blocks
+                         : core_.state.counters.hit_ram_blocks);
+      ++(entry.from_disk ? prefix.disk_blocks : prefix.ram_blocks);
+      prefix.blocks.emplace_back(&registry_, entry.id, core_.state.index.node(entry.id).key,
+                                 core_.RamBytes(entry.id));
+      continue;
+    }
+    CountLocked(entry, i == good);
+    if (entry.pinned) core_.ram.Unpin(entry.id);
+  }
+  return prefix;
+}
+
+void Promoter::CountLocked(const Entry& entry, bool first_miss) {
+  StoreStats& counters = core_.state.counters;
+  if (!first_miss) {
+    ++counters.missed_after_miss_blocks;
+    return;
+  }
+  switch (entry.outcome) {
+    case Outcome::kCorrupt:
+      ++counters.missed_corrupt_blocks;
+      return;
+    case Outcome::kIoError:
+      ++counters.missed_io_error_blocks;
+      return;
+    case Outcome::kNoRoom:
+      ++counters.missed_no_room_blocks;
+      return;
+    case Outcome::kReady:
+    case Outcome::kLoading:
+    case Outcome::kBehindMiss:
+      CHECK(false);
+  }
+}
+
+bool Promoter::IsNeededLocked(BlockId id) const {
+  const std::vector<Waiter>& waiters = loads_.at(id);
+  return !core_.closing && std::any_of(waiters.begin(), waiters.end(), [](const Waiter& waiter) {
+    return waiter.entry < waiter.pending->first_miss;
+  });
+}
+
+SlotIndex Promoter::AwaitSlotLocked(BlockId id) {
+  const absl::Time deadline = absl::Now() + kRoomPatience;
+  ++core_.room_waiters;
+  std::optional<SlotIndex> slot;
+  while (IsNeededLocked(id)) {
+    slot = core_.disk.AllocateLoadSlot(id);
+    if (slot.has_value()) break;
+    core_.state.wanted_bytes = core_.state.payload_bytes(id);
+    core_.NoteChange();
+    // When everything is pinned, only the tickets' holders can make room: not worth waiting for.
+    if (core_.state.ram_order->size() == 0) break;
+    if (core_.room_cv.WaitWithDeadline(&core_.mu, deadline)) break;
+  }
+  --core_.room_waiters;
+  return slot.value_or(kNoSlot);
+}
+
+void Promoter::RunLoad(BlockId id) {
+  StoredBlock block;
+  absl::Span<std::byte> payload;
+  SlotIndex slot = kNoSlot;
+  {
+    absl::MutexLock lock(&core_.mu);
+    slot = AwaitSlotLocked(id);
+    if (slot != kNoSlot) {
+      block = core_.Describe(id);
+      payload = core_.state.pool.SlotMemory(slot).first(block.payload_bytes);
+    }
+  }
+  const absl::Status status = slot == kNoSlot ? absl::ResourceExhaustedError("no slot to load into")
+                                              : core_.tier->Load(block, payload);
+  // Both may hold the last reference to a PinState, which must not end under the lock.
+  std::vector<Waiter> waiters;
+  std::vector<Completion> completions;
+  {
+    absl::MutexLock lock(&core_.mu);
+    waiters = std::move(loads_.at(id));
+    loads_.erase(id);
+    const Outcome outcome = EndLoadLocked(id, slot, status);
+    for (const Waiter& waiter : waiters) {
+      Pending& pending = *waiter.pending;
+      pending.entries[waiter.entry].outcome = outcome;
+      if (outcome != Outcome::kReady) {
+        pending.first_miss = std::min(pending.first_miss, waiter.entry);
+      }
+      if (--pending.loads_left > 0) continue;
+      completions.emplace_back(pending.state, FinishLocked(pending));
+    }
+    core_.NoteChange();
+  }
+  for (Completion& completion : completions) {
+    completion.first->Complete(std::move(completion.second));
+  }
+}
+
+Promoter::Outcome Promoter::EndLoadLocked(BlockId id, SlotIndex slot, const absl::Status& status) {
+  if (status.ok()) {
+    return core_.disk.EndLoad(id, slot) ? Outcome::kReady : Outcome::kCorrupt;
+  }
+  const bool readable = core_.disk.AbortLoad(id, slot);
+  const bool lost =
+      status.code() == absl::StatusCode::kDataLoss || status.code() == absl::StatusCode::kNotFound;
+  if (lost && !core_.state.index.node(id).condemned) core_.disk.Condemn(id);
+  if (readable) return Outcome::kReady;
+  if (slot == kNoSlot) return Outcome::kNoRoom;
+  return status.code() == absl::StatusCode::kDataLoss ? Outcome::kCorrupt : Outcome::kIoError;
+}
+
+}  // namespace reprise::cachestore

@@ -1,0 +1,94 @@
+// Promoter: makes matched prefixes resident. It pins what is in RAM, loads what only disk holds on
+// its own threads, and completes each PinTicket with the leading blocks that turned out good. A
+// block that several tickets wait for is loaded once. Thread-safe.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_map.h"
+#include "absl/types/span.h"
+#include "cachestore/store/block_ref.h"
+#include "cachestore/store/pin_ticket.h"
+#include "cachestore/store/store_core.h"
+#include "cachestore/store/store_options.h"
+#include "cachestore/store/transfer_queue.h"
+
+namespace reprise::cachestore {
+
+// The prefix that Pin asks for.
+struct PinRequest {
+  uint32_t namespace_id = 0;
+  absl::Span<const BlockKey> keys;   // one per full block, root first
+  absl::Span<const TokenId> tokens;  // their token ids
+};
+
+class Promoter {
+ public:
+  // `registry` takes back the pins of the BlockRefs it hands out. Both outlive the promoter.
+  Promoter(StoreCore& core, BlockRegistry& registry, const StoreOptions& options);
+  ~Promoter();
+
+  // See TieredStore::Pin.
+  PinTicket Pin(const PinRequest& request, std::function<void()> on_done)
+      ABSL_LOCKS_EXCLUDED(core_.mu);
+
+  // Ends the threads; loads that did not start yet end as I/O errors. BLOCKS.
+  void Close() { queue_.Close(); }
+
+ private:
+  enum class Outcome { kReady, kLoading, kCorrupt, kIoError, kNoRoom, kBehindMiss };
+  struct Entry {
+    BlockId id = kNoBlock;
+    Outcome outcome = Outcome::kReady;
+    bool from_disk = false;
+    bool pinned = false;
+  };
+  // A ticket under way; everything but `state` is guarded by StoreCore::mu.
+  struct Pending {
+    std::shared_ptr<PinState> state;
+    std::vector<Entry> entries;  // the matched blocks, root first
+    int64_t loads_left = 0;
+    size_t first_miss =
+        SIZE_MAX;  // the first entry known to be a miss; those behind it are useless
+  };
+  struct Waiter {
+    std::shared_ptr<Pending> pending;
+    size_t entry = 0;
+  };
+  using Completion = std::pair<std::shared_ptr<PinState>, PinnedPrefix>;
+
+  // The matched blocks of the request, counted as looked up, with the misses behind them.
+  std::vector<Entry> MatchLocked(const PinRequest& request) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
+  void PinResidentLocked(Pending& pending) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
+  void StartLoadsLocked(const std::shared_ptr<Pending>& pending)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
+  // Joins or queues the load of one entry; false when the queue is full.
+  bool StartLoadLocked(const std::shared_ptr<Pending>& pending, size_t entry)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
+  // Takes the good leading blocks, gives back the other pins, counts hits and misses.
+  PinnedPrefix FinishLocked(Pending& pending) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
+  void CountLocked(const Entry& entry, bool first_miss) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
+
+  void RunLoad(BlockId id) ABSL_LOCKS_EXCLUDED(core_.mu);
+  // A slot for the load of `id`, waiting a little for room; kNoSlot when there is none or nobody
+  // needs the block any more.
+  SlotIndex AwaitSlotLocked(BlockId id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
+  bool IsNeededLocked(BlockId id) const ABSL_SHARED_LOCKS_REQUIRED(core_.mu);
+  // Records how the load of `id` ended and returns what it ends for its waiters.
+  Outcome EndLoadLocked(BlockId id, SlotIndex slot, const absl::Status& status)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
+
+  StoreCore& core_;
+  BlockRegistry& registry_;
+  // Loads queued or running -> the tickets that wait for them.
+  absl::flat_hash_map<BlockId, std::vector<Waiter>> loads_ ABSL_GUARDED_BY(core_.mu);
+  TransferQueue queue_;
+};
+
+}  // namespace reprise::cachestore

@@ -1,0 +1,36 @@
+#include "cachestore/store/store_options.h"
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "cachestore/base/status_macros.h"
+
+namespace reprise::cachestore {
+namespace {
+
+template <typename T>
+absl::Status CheckRange(absl::string_view option, T value, T low, T high) {
+  // Written so that NaN fails too.
+  if (value >= low && value <= high) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("store option ", option, " is ", value,
+                                                 "; it must be between ", low, " and ", high));
+}
+
+constexpr int64_t kMinBytes = 4096;
+constexpr int64_t kMaxRamBytes = int64_t{1} << 43;  // slots are named by 32-bit numbers
+constexpr int64_t kMaxDiskBytes = int64_t{1} << 50;
+
+}  // namespace
+
+absl::Status StoreOptions::Validate() const {
+  RETURN_IF_ERROR(CheckRange("ram.capacity_bytes", ram.capacity_bytes, kMinBytes, kMaxRamBytes));
+  if (!disk.directory.empty()) {
+    RETURN_IF_ERROR(
+        CheckRange("disk.capacity_bytes", disk.capacity_bytes, kMinBytes, kMaxDiskBytes));
+  }
+  RETURN_IF_ERROR(CheckRange("disk.num_io_threads", disk.num_io_threads, 1, 256));
+  RETURN_IF_ERROR(CheckRange("ram_free_low_watermark", ram_free_low_watermark, 0.0, 0.5));
+  RETURN_IF_ERROR(CheckRange("max_queued_loads", max_queued_loads, 1, 1 << 24));
+  return absl::OkStatus();
+}
+
+}  // namespace reprise::cachestore

@@ -1,0 +1,346 @@
+#include "cachestore/store/tiered_store.h"
+
+#include <algorithm>
+#include <optional>
+#include <random>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "cachestore/base/check.h"
+#include "cachestore/base/status_macros.h"
+#include "cachestore/policy/lru_policy.h"
+#include "cachestore/store/demoter.h"
+#include "cachestore/store/integrity.h"
+#include "cachestore/store/promoter.h"
+#include "cachestore/store/recovery.h"
+#include "cachestore/store/store_core.h"
+#include "cachestore/tier/disk_tier.h"
+
+namespace reprise::cachestore {
+namespace {
+
+// Without a disk tier nothing is persisted, so the keys of one process are its own.
+Hash128 RandomSecret() {
+  std::random_device random;
+  const auto word = [&random] { return uint64_t{random()} << 32 | random(); };
+  return {word(), word()};
+}
+
+// Full blocks of `tokens`, at most `max_blocks`.
+size_t NumBlocks(const NamespaceHandle& ns, absl::Span<const TokenId> tokens, int64_t max_blocks) {
+  const int64_t full = static_cast<int64_t>(tokens.size()) / ns.layout.block_tokens;
+  return static_cast<size_t>(std::clamp<int64_t>(max_blocks, 0, full));
+}
+
+}  // namespace
+
+class TieredStore::Impl : public BlockRegistry {
+ public:
+  Impl(const StoreOptions& options, std::unique_ptr<HostArena> arena,
+       std::unique_ptr<BackingTier> tier)
+      : core_(std::move(arena), std::move(tier), std::make_unique<LruPolicy>(),
+              std::make_unique<LruPolicy>()),
+        secret_(core_.tier == nullptr ? RandomSecret() : core_.tier->secret()) {
+    core_.low_watermark_bytes = static_cast<int64_t>(
+        options.ram_free_low_watermark * static_cast<double>(options.ram.capacity_bytes));
+  }
+  ~Impl() override;
+
+  // Fills the index from the tier and starts the threads. Called once, first.
+  absl::Status Start(const StoreOptions& options);
+
+  absl::StatusOr<NamespaceHandle> OpenNamespace(const NamespaceIdentity& identity);
+  PrefixMatch Match(const NamespaceHandle& ns, absl::Span<const TokenId> tokens,
+                    int64_t max_blocks) const;
+  PinTicket Pin(const NamespaceHandle& ns, absl::Span<const TokenId> tokens, int64_t max_blocks,
+                std::function<void()> on_done);
+  absl::StatusOr<WritableBlock> Allocate(const NamespaceHandle& ns);
+  BlockRef Seal(const NamespaceHandle& ns, WritableBlock block, const BlockKey& parent,
+                absl::Span<const TokenId> tokens);
+  void AwaitRoom(const NamespaceHandle& ns, absl::Time deadline);
+  absl::StatusOr<int64_t> Demote();
+  StoreStats stats() const;
+  int64_t ram_capacity_blocks(const NamespaceHandle& ns) const;
+  absl::Status CheckIntegrity() const;
+
+  void Unpin(uint64_t handle) override;
+  void AbortWrite(uint64_t handle) override;
+
+ private:
+  absl::Status CheckFits(const NamespaceIdentity& identity) const;
+  absl::StatusOr<uint32_t> EnterNamespace(const BlockKey& root, const std::string& encoding,
+                                          const KvLayout& layout) ABSL_LOCKS_EXCLUDED(core_.mu);
+
+  StoreCore core_;
+  const Hash128 secret_;
+  // Set by Start. The demoter is null without a tier.
+  std::unique_ptr<Promoter> promoter_;
+  std::unique_ptr<Demoter> demoter_;
+};
+
+TieredStore::Impl::~Impl() {
+  {
+    absl::MutexLock lock(&core_.mu);
+    core_.closing = true;
+    core_.room_cv.SignalAll();
+  }
+  // Ends the loads of abandoned tickets, and with them their pins.
+  promoter_.reset();
+  demoter_.reset();
+  absl::MutexLock lock(&core_.mu);
+  CHECK(core_.state.index.num_pinned() == 0);
+  CHECK(core_.state.writing.empty());
+}
+
+absl::Status TieredStore::Impl::Start(const StoreOptions& options) {
+  if (core_.tier != nullptr) {
+    absl::MutexLock lock(&core_.mu);
+    RETURN_IF_ERROR(Recover(*core_.tier, core_.state));
+  }
+  promoter_ = std::make_unique<Promoter>(core_, *this, options);
+  if (core_.tier != nullptr) demoter_ = std::make_unique<Demoter>(core_);
+  return absl::OkStatus();
+}
+
+absl::Status TieredStore::Impl::CheckFits(const NamespaceIdentity& identity) const {
+  const uint64_t block_bytes = identity.layout.BytesPerBlock();
+  const int64_t slot_bytes = static_cast<int64_t>(SlotPool::SlotBytes(block_bytes));
+  const int64_t ram_bytes = static_cast<int64_t>(core_.arena->bytes().size());
+  if (slot_bytes > ram_bytes) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("a block takes ", slot_bytes, " bytes and the RAM budget is ", ram_bytes));
+  }
+  if (core_.tier != nullptr && core_.tier->CapacitySlots(block_bytes) < 1) {
+    return absl::InvalidArgumentError(absl::StrCat("a block of ", block_bytes,
+                                                   " bytes does not fit into the disk budget of ",
+                                                   core_.tier->capacity_bytes(), " bytes"));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<uint32_t> TieredStore::Impl::EnterNamespace(const BlockKey& root,
+                                                           const std::string& encoding,
+                                                           const KvLayout& layout) {
+  absl::MutexLock lock(&core_.mu);
+  StoreState& state = core_.state;
+  const std::optional<uint32_t> known = state.index.FindNamespace(root);
+  if (!known.has_value()) {
+    state.namespaces.push_back({.payload_bytes = layout.BytesPerBlock(), .identity = encoding});
+    return state.index.AddNamespace(root, layout.block_tokens);
+  }
+  NamespaceRecord& record = state.namespaces[*known];
+  if (record.identity.empty()) record.identity = encoding;
+  if (record.identity != encoding || record.payload_bytes != layout.BytesPerBlock() ||
+      state.index.block_tokens(*known) != layout.block_tokens) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "namespace root ", root.ToHex(), " already stands for another identity (blocks of ",
+        state.index.block_tokens(*known), " tokens and ", record.payload_bytes,
+        " bytes; asked for ", layout.block_tokens, " and ", layout.BytesPerBlock(), ")"));
+  }
+  return *known;
+}
+
+absl::StatusOr<NamespaceHandle> TieredStore::Impl::OpenNamespace(
+    const NamespaceIdentity& identity) {
+  RETURN_IF_ERROR(identity.Validate());
+  RETURN_IF_ERROR(CheckFits(identity));
+  const std::string encoding = identity.Encode();
+  const BlockKey root = RootKey(secret_, encoding);
+  if (core_.tier != nullptr) RETURN_IF_ERROR(core_.tier->BindNamespace(root, encoding));
+  ASSIGN_OR_RETURN(const uint32_t id, EnterNamespace(root, encoding, identity.layout));
+  return NamespaceHandle{.id = id, .root = root, .layout = identity.layout};
+}
+
+PrefixMatch TieredStore::Impl::Match(const NamespaceHandle& ns, absl::Span<const TokenId> tokens,
+                                     int64_t max_blocks) const {
+  // Keys are computed a piece at a time, so that a miss costs little and nothing is allocated.
+  constexpr size_t kPiece = 32;
+  BlockKey keys[kPiece];
+  BlockId ids[kPiece];
+  const size_t step = static_cast<size_t>(ns.layout.block_tokens);
+  const size_t num_blocks = NumBlocks(ns, tokens, max_blocks);
+  PrefixMatch match;
+  BlockKey key = ns.root;
+  absl::ReaderMutexLock lock(&core_.mu);
+  const PrefixIndex& index = core_.state.index;
+  BlockId parent = index.root_node(ns.id);
+  for (size_t begin = 0; begin < num_blocks; begin += kPiece) {
+    const size_t count = std::min(kPiece, num_blocks - begin);
+    const absl::Span<const TokenId> piece = tokens.subspan(begin * step, count * step);
+    for (size_t i = 0; i < count; ++i) {
+      key = keys[i] = ChildKey(key, piece.subspan(i * step, step));
+    }
+    MatchEnd end;
+    const size_t matched = index.Match(parent, {keys, count}, piece, absl::MakeSpan(ids), end);
+    for (size_t i = 0; i < matched; ++i) {
+      ++(index.node(ids[i]).in_ram() ? match.ram_blocks : match.disk_blocks);
+    }
+    if (matched < count) break;
+    parent = ids[count - 1];
+  }
+  return match;
+}
+
+PinTicket TieredStore::Impl::Pin(const NamespaceHandle& ns, absl::Span<const TokenId> tokens,
+                                 int64_t max_blocks, std::function<void()> on_done) {
+  const size_t step = static_cast<size_t>(ns.layout.block_tokens);
+  const absl::Span<const TokenId> full = tokens.first(NumBlocks(ns, tokens, max_blocks) * step);
+  const std::vector<BlockKey> keys = ChainKeys(ns.root, full, ns.layout.block_tokens);
+  return promoter_->Pin({.namespace_id = ns.id, .keys = keys, .tokens = full}, std::move(on_done));
+}
+
+absl::StatusOr<WritableBlock> TieredStore::Impl::Allocate(const NamespaceHandle& ns) {
+  const size_t block_bytes = ns.layout.BytesPerBlock();
+  absl::MutexLock lock(&core_.mu);
+  StoreState& state = core_.state;
+  const std::optional<SlotIndex> slot = core_.ram.AllocateSlot(block_bytes);
+  if (!slot.has_value()) {
+    ++state.counters.rejected_allocations;
+    if (core_.tier != nullptr) state.wanted_bytes = block_bytes;
+    core_.NoteChange();
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "no RAM slot of ", block_bytes, " bytes can be freed now: ", state.index.num_pinned(),
+        " blocks are pinned, ", state.writing.size(), " are being written"));
+  }
+  state.writing.insert(*slot);
+  core_.NoteChange();
+  return WritableBlock(this, *slot, state.pool.SlotMemory(*slot).first(block_bytes));
+}
+
+BlockRef TieredStore::Impl::Seal(const NamespaceHandle& ns, WritableBlock block,
+                                 const BlockKey& parent, absl::Span<const TokenId> tokens) {
+  CHECK(tokens.size() == static_cast<size_t>(ns.layout.block_tokens));
+  CHECK(block.bytes().size() == ns.layout.BytesPerBlock());
+  const BlockKey key = ChildKey(parent, tokens);
+  const SlotIndex slot = static_cast<SlotIndex>(block.Release());
+  absl::MutexLock lock(&core_.mu);
+  const BlockId id = core_.ram.Seal(
+      {.namespace_id = ns.id, .slot = slot, .parent = parent, .key = key, .tokens = tokens});
+  core_.NoteChange();
+  return BlockRef(this, id, key, core_.RamBytes(id));
+}
+
+void TieredStore::Impl::AwaitRoom(const NamespaceHandle& ns, absl::Time deadline) {
+  const size_t block_bytes = ns.layout.BytesPerBlock();
+  absl::MutexLock lock(&core_.mu);
+  ++core_.room_waiters;
+  while (!core_.ram.MakeRoom(block_bytes)) {
+    if (core_.tier != nullptr) core_.state.wanted_bytes = block_bytes;
+    ++core_.work_events;
+    core_.work_cv.Signal();
+    if (core_.room_cv.WaitWithDeadline(&core_.mu, deadline)) break;
+  }
+  --core_.room_waiters;
+}
+
+absl::StatusOr<int64_t> TieredStore::Impl::Demote() {
+  if (demoter_ == nullptr) {
+    return absl::FailedPreconditionError("there is no disk tier to demote to");
+  }
+  return demoter_->DemoteAll();
+}
+
+StoreStats TieredStore::Impl::stats() const {
+  absl::ReaderMutexLock lock(&core_.mu);
+  const StoreState& state = core_.state;
+  StoreStats stats = state.counters;
+  stats.ram_blocks = static_cast<int64_t>(state.ram_owner.size());
+  stats.disk_blocks = state.index.num_on_disk();
+  stats.ram_used_bytes = state.pool.used_bytes();
+  stats.ram_capacity_bytes = state.pool.capacity_bytes();
+  if (core_.tier != nullptr) {
+    stats.disk_used_bytes = core_.tier->used_bytes();
+    stats.disk_capacity_bytes = core_.tier->capacity_bytes();
+  }
+  stats.pinned_blocks = state.index.num_pinned();
+  stats.writing_blocks = static_cast<int64_t>(state.writing.size());
+  stats.queued_transfers = state.loading_blocks + state.storing_blocks;
+  return stats;
+}
+
+int64_t TieredStore::Impl::ram_capacity_blocks(const NamespaceHandle& ns) const {
+  absl::ReaderMutexLock lock(&core_.mu);
+  return core_.state.pool.CapacitySlots(ns.layout.BytesPerBlock());
+}
+
+absl::Status TieredStore::Impl::CheckIntegrity() const {
+  absl::MutexLock lock(&core_.mu);
+  RETURN_IF_ERROR(CheckState(core_.state));
+  return core_.tier == nullptr ? absl::OkStatus() : CheckTier(core_.state, *core_.tier);
+}
+
+void TieredStore::Impl::Unpin(uint64_t handle) {
+  absl::MutexLock lock(&core_.mu);
+  core_.ram.Unpin(static_cast<BlockId>(handle));
+  core_.NoteChange();
+}
+
+void TieredStore::Impl::AbortWrite(uint64_t handle) {
+  absl::MutexLock lock(&core_.mu);
+  const SlotIndex slot = static_cast<SlotIndex>(handle);
+  CHECK(core_.state.writing.erase(slot) == 1);
+  core_.state.pool.Free(slot);
+  core_.NoteChange();
+}
+
+absl::StatusOr<std::unique_ptr<TieredStore>> TieredStore::Open(const StoreOptions& options) {
+  RETURN_IF_ERROR(options.Validate());
+  std::unique_ptr<BackingTier> tier;
+  if (!options.disk.directory.empty()) {
+    ASSIGN_OR_RETURN(tier, OpenDiskTier({.directory = options.disk.directory,
+                                         .capacity_bytes = options.disk.capacity_bytes}));
+  }
+  return Open(options, std::move(tier));
+}
+
+absl::StatusOr<std::unique_ptr<TieredStore>> TieredStore::Open(const StoreOptions& options,
+                                                               std::unique_ptr<BackingTier> tier) {
+  RETURN_IF_ERROR(options.Validate());
+  ASSIGN_OR_RETURN(std::unique_ptr<HostArena> arena,
+                   HostArena::Reserve(options.ram.capacity_bytes));
+  auto impl = std::make_unique<Impl>(options, std::move(arena), std::move(tier));
+  RETURN_IF_ERROR(impl->Start(options));
+  return std::unique_ptr<TieredStore>(new TieredStore(std::move(impl)));
+}
+
+TieredStore::TieredStore(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+TieredStore::~TieredStore() = default;
+
+absl::StatusOr<NamespaceHandle> TieredStore::OpenNamespace(const NamespaceIdentity& identity) {
+  return impl_->OpenNamespace(identity);
+}
+
+PrefixMatch TieredStore::Match(const NamespaceHandle& ns, absl::Span<const TokenId> tokens,
+                               int64_t max_blocks) const {
+  return impl_->Match(ns, tokens, max_blocks);
+}
+
+PinTicket TieredStore::Pin(const NamespaceHandle& ns, absl::Span<const TokenId> tokens,
+                           int64_t max_blocks, std::function<void()> on_done) {
+  return impl_->Pin(ns, tokens, max_blocks, std::move(on_done));
+}
+
+absl::StatusOr<WritableBlock> TieredStore::Allocate(const NamespaceHandle& ns) {
+  return impl_->Allocate(ns);
+}
+
+BlockRef TieredStore::Seal(const NamespaceHandle& ns, WritableBlock block, const BlockKey& parent,
+                           absl::Span<const TokenId> tokens) {
+  return impl_->Seal(ns, std::move(block), parent, tokens);
+}
+
+void TieredStore::AwaitRoom(const NamespaceHandle& ns, absl::Time deadline) {
+  impl_->AwaitRoom(ns, deadline);
+}
+
+absl::StatusOr<int64_t> TieredStore::Demote() { return impl_->Demote(); }
+
+StoreStats TieredStore::stats() const { return impl_->stats(); }
+
+int64_t TieredStore::ram_capacity_blocks(const NamespaceHandle& ns) const {
+  return impl_->ram_capacity_blocks(ns);
+}
+
+absl::Status TieredStore::CheckIntegrity() const { return impl_->CheckIntegrity(); }
+
+}  // namespace reprise::cachestore

@@ -1,0 +1,114 @@
+// FaultyTier: passes everything on to another tier, except for the faults that a test asked for. It
+// can also hold loads at a gate, so that a test decides what happens while they run. Thread-safe.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <utility>
+
+#include "absl/synchronization/mutex.h"
+#include "cachestore/tier/backing_tier.h"
+
+namespace reprise::cachestore {
+
+// The test's side; shared with the tier, which the store owns.
+class FaultPlan {
+ public:
+  void FailLoadsOf(const BlockKey& key, absl::Status status) {
+    absl::MutexLock lock(&mu_);
+    failing_loads_[key] = std::move(status);
+  }
+  // Every Store and Erase fails with `status` until it is OK again.
+  void FailWrites(absl::Status status) {
+    absl::MutexLock lock(&mu_);
+    write_status_ = std::move(status);
+  }
+  void CloseLoadGate() {
+    absl::MutexLock lock(&mu_);
+    gate_open_ = false;
+  }
+  void OpenLoadGate() {
+    absl::MutexLock lock(&mu_);
+    gate_open_ = true;
+  }
+  // Waits until `count` loads have reached the gate since the plan was made.
+  void AwaitLoads(int64_t count) {
+    const auto reached = [&] {
+      mu_.AssertReaderHeld();
+      return loads_ >= count;
+    };
+    absl::MutexLock lock(&mu_);
+    mu_.Await(absl::Condition(&reached));
+  }
+  int64_t loads() const {
+    absl::MutexLock lock(&mu_);
+    return loads_;
+  }
+  int64_t failed_writes() const {
+    absl::MutexLock lock(&mu_);
+    return failed_writes_;
+  }
+
+  absl::Status EnterLoad(const BlockKey& key) {
+    absl::MutexLock lock(&mu_);
+    ++loads_;
+    mu_.Await(absl::Condition(&gate_open_));
+    const auto it = failing_loads_.find(key);
+    return it == failing_loads_.end() ? absl::OkStatus() : it->second;
+  }
+  absl::Status EnterWrite() {
+    absl::MutexLock lock(&mu_);
+    if (!write_status_.ok()) ++failed_writes_;
+    return write_status_;
+  }
+
+ private:
+  mutable absl::Mutex mu_;
+  std::map<BlockKey, absl::Status> failing_loads_ ABSL_GUARDED_BY(mu_);
+  absl::Status write_status_ ABSL_GUARDED_BY(mu_);
+  bool gate_open_ ABSL_GUARDED_BY(mu_) = true;
+  int64_t loads_ ABSL_GUARDED_BY(mu_) = 0;
+  int64_t failed_writes_ ABSL_GUARDED_BY(mu_) = 0;
+};
+
+class FaultyTier : public BackingTier {
+ public:
+  FaultyTier(std::unique_ptr<BackingTier> tier, std::shared_ptr<FaultPlan> plan)
+      : tier_(std::move(tier)), plan_(std::move(plan)) {}
+
+  Hash128 secret() const override { return tier_->secret(); }
+  absl::Status BindNamespace(const BlockKey& root, absl::string_view encoding) override {
+    return tier_->BindNamespace(root, encoding);
+  }
+  int64_t FreeSlots(uint64_t payload_bytes) const override {
+    return tier_->FreeSlots(payload_bytes);
+  }
+  int64_t CapacitySlots(uint64_t payload_bytes) const override {
+    return tier_->CapacitySlots(payload_bytes);
+  }
+  absl::Status Store(absl::Span<const BlockToStore> batch) override {
+    const absl::Status status = plan_->EnterWrite();
+    return status.ok() ? tier_->Store(batch) : status;
+  }
+  absl::Status Load(const StoredBlock& block, absl::Span<std::byte> payload) override {
+    const absl::Status status = plan_->EnterLoad(block.key);
+    const absl::Status loaded = tier_->Load(block, payload);
+    return status.ok() ? loaded : status;
+  }
+  absl::Status Erase(absl::Span<const BlockKey> keys) override {
+    const absl::Status status = plan_->EnterWrite();
+    return status.ok() ? tier_->Erase(keys) : status;
+  }
+  absl::Status ForEach(absl::FunctionRef<void(StoredBlock)> visit) override {
+    return tier_->ForEach(visit);
+  }
+  int64_t used_bytes() const override { return tier_->used_bytes(); }
+  int64_t capacity_bytes() const override { return tier_->capacity_bytes(); }
+  int64_t num_blocks() const override { return tier_->num_blocks(); }
+
+ private:
+  const std::unique_ptr<BackingTier> tier_;
+  const std::shared_ptr<FaultPlan> plan_;
+};
+
+}  // namespace reprise::cachestore

@@ -1,0 +1,139 @@
+// MemoryBackingTier: a BackingTier in memory, with an exact budget, for tests. Its contents can
+// outlive it, as a directory outlives a process. It checks the caller's side of the contract and
+// reports a violation as a test failure. Thread-safe.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/synchronization/mutex.h"
+#include "cachestore/tier/backing_tier.h"
+
+namespace reprise::cachestore {
+
+// What survives a restart.
+struct MemoryTierContents {
+  struct Item {
+    StoredBlock block;
+    std::vector<std::byte> payload;
+  };
+  std::map<BlockKey, Item> items;
+  std::map<BlockKey, std::string> namespaces;
+  uint64_t next_sequence = 1;
+};
+
+class MemoryBackingTier : public BackingTier {
+ public:
+  explicit MemoryBackingTier(int64_t capacity_bytes, std::shared_ptr<MemoryTierContents> contents =
+                                                         std::make_shared<MemoryTierContents>())
+      : capacity_bytes_(capacity_bytes), contents_(std::move(contents)) {
+    for (const auto& [key, item] : contents_->items) used_bytes_ += SlotBytes(item.payload.size());
+  }
+
+  Hash128 secret() const override { return {17, 42}; }
+
+  absl::Status BindNamespace(const BlockKey& root, absl::string_view encoding) override {
+    absl::MutexLock lock(&mu_);
+    const auto [it, added] = contents_->namespaces.emplace(root, std::string(encoding));
+    return it->second == encoding ? absl::OkStatus()
+                                  : absl::FailedPreconditionError("root of another identity");
+  }
+
+  int64_t FreeSlots(uint64_t payload_bytes) const override {
+    absl::MutexLock lock(&mu_);
+    return (capacity_bytes_ - used_bytes_) / SlotBytes(payload_bytes);
+  }
+  int64_t CapacitySlots(uint64_t payload_bytes) const override {
+    return capacity_bytes_ / SlotBytes(payload_bytes);
+  }
+
+  absl::Status Store(absl::Span<const BlockToStore> batch) override {
+    absl::MutexLock lock(&mu_);
+    int64_t bytes = 0;
+    for (const BlockToStore& item : batch) bytes += SlotBytes(item.payload.size());
+    if (used_bytes_ + bytes > capacity_bytes_) return absl::ResourceExhaustedError("tier is full");
+    for (const BlockToStore& item : batch) {
+      const StoredBlock& block = item.block;
+      EXPECT_EQ(reinterpret_cast<uintptr_t>(item.payload.data()) % 4096, 0u);
+      EXPECT_EQ(block.payload_bytes, item.payload.size());
+      EXPECT_TRUE(block.parent == block.root || contents_->items.contains(block.parent))
+          << "stored before its parent";
+      MemoryTierContents::Item& stored = contents_->items[block.key];
+      EXPECT_TRUE(stored.payload.empty()) << "stored a key that is present";
+      stored.block = block;
+      stored.block.sequence = contents_->next_sequence++;
+      stored.payload.assign(item.payload.begin(), item.payload.end());
+    }
+    used_bytes_ += bytes;
+    return absl::OkStatus();
+  }
+
+  absl::Status Load(const StoredBlock& block, absl::Span<std::byte> payload) override {
+    absl::MutexLock lock(&mu_);
+    const auto it = contents_->items.find(block.key);
+    if (it == contents_->items.end()) return absl::NotFoundError(block.key.ToHex());
+    const MemoryTierContents::Item& item = it->second;
+    if (item.block.parent != block.parent || item.block.root != block.root ||
+        item.block.tokens != block.tokens || item.payload.size() != payload.size()) {
+      return absl::DataLossError("another block is stored under this key");
+    }
+    std::copy(item.payload.begin(), item.payload.end(), payload.begin());
+    return absl::OkStatus();
+  }
+
+  absl::Status Erase(absl::Span<const BlockKey> keys) override {
+    absl::MutexLock lock(&mu_);
+    for (const BlockKey& key : keys) {
+      const auto it = contents_->items.find(key);
+      if (it == contents_->items.end()) continue;
+      used_bytes_ -= SlotBytes(it->second.payload.size());
+      contents_->items.erase(it);
+    }
+    for (const auto& [key, item] : contents_->items) {
+      EXPECT_TRUE(item.block.parent == item.block.root ||
+                  contents_->items.contains(item.block.parent))
+          << "erased a parent before its child";
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status ForEach(absl::FunctionRef<void(StoredBlock)> visit) override {
+    std::vector<StoredBlock> blocks;
+    {
+      absl::MutexLock lock(&mu_);
+      for (const auto& [key, item] : contents_->items) blocks.push_back(item.block);
+    }
+    std::sort(blocks.begin(), blocks.end(),
+              [](const auto& a, const auto& b) { return a.sequence < b.sequence; });
+    for (StoredBlock& block : blocks) visit(std::move(block));
+    return absl::OkStatus();
+  }
+
+  int64_t used_bytes() const override {
+    absl::MutexLock lock(&mu_);
+    return used_bytes_;
+  }
+  int64_t capacity_bytes() const override { return capacity_bytes_; }
+  int64_t num_blocks() const override {
+    absl::MutexLock lock(&mu_);
+    return static_cast<int64_t>(contents_->items.size());
+  }
+
+ private:
+  static int64_t SlotBytes(uint64_t payload_bytes) {
+    return static_cast<int64_t>((payload_bytes + 4095) / 4096 * 4096);
+  }
+
+  const int64_t capacity_bytes_;
+  mutable absl::Mutex mu_;
+  const std::shared_ptr<MemoryTierContents> contents_;
+  int64_t used_bytes_ = 0;
+};
+
+}  // namespace reprise::cachestore
