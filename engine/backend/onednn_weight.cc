@@ -1,0 +1,206 @@
+#include "engine/backend/onednn_weight.h"
+
+#include <algorithm>
+#include <cstring>
+#include <exception>
+#include <map>
+#include <new>
+#include <oneapi/dnnl/dnnl.hpp>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "absl/base/internal/raw_logging.h"
+#include "absl/strings/str_cat.h"
+#include "cachestore/base/check.h"
+#include "cachestore/base/status_macros.h"
+#include "engine/backend/cpu_elementwise.h"
+#include "engine/backend/cpu_parallel.h"
+#include "engine/backend/product_plan.h"
+#include "engine/backend/weight_memory.h"
+
+namespace reprise::engine {
+namespace {
+
+using dnnl::memory;
+
+// Rows up to which reading W is the larger cost, so that one padded tile beats two whole ones.
+constexpr int64_t kPaddedRows = 64;
+
+// The height of the next tile when `rows` are left: at most `rows`, or more when they are padded.
+int64_t NextHeight(absl::Span<const int64_t> heights, int64_t rows) {
+  if (rows >= heights.back()) return heights.back();
+  const auto above = std::lower_bound(heights.begin(), heights.end(), rows);
+  const bool only_larger = above == heights.begin();
+  return rows <= kPaddedRows || *above == rows || only_larger ? *above : *(above - 1);
+}
+
+// Buffers that the products of one backend share.
+struct Workspace {
+  std::vector<uint16_t> narrowed;  // x as bf16
+  std::vector<float> padded_x;     // a padded tile's rows
+  std::vector<float> padded_out;   // and its result
+  std::vector<float> zero_bias;
+};
+
+// Returns `size` elements or more; contents are kept only while it does not grow.
+template <typename T>
+T* Reserve(std::vector<T>& buffer, int64_t size) {
+  if (static_cast<int64_t>(buffer.size()) < size) buffer.resize(size);
+  return buffer.data();
+}
+
+class OneDnnWeight final : public CpuWeight {
+ public:
+  OneDnnWeight(std::shared_ptr<ProductPlan> plan, std::shared_ptr<Workspace> workspace,
+               WeightMemory packed)
+      : CpuWeight(plan->in(), plan->out()),
+        plan_(std::move(plan)),
+        workspace_(std::move(workspace)),
+        packed_(std::move(packed)),
+        slabs_(plan_->Slice(packed_.get())) {}
+
+  void Multiply(const float* x, int64_t rows, const float* bias, float* out) const override {
+    const float* added = bias != nullptr ? bias : Reserve(workspace_->zero_bias, out_features());
+    try {
+      if (plan_->type() == memory::data_type::bf16) {
+        uint16_t* narrowed = Reserve(workspace_->narrowed, rows * in_features());
+        ParallelRanges(rows, in_features(), 32 * 1024, [&](int, int64_t begin, int64_t end) {
+          NarrowToBF16(x + begin * in_features(), (end - begin) * in_features(),
+                       narrowed + begin * in_features());
+        });
+        MultiplyTiles(narrowed, rows, added, out);
+      } else {
+        MultiplyTiles(x, rows, added, out);
+      }
+    } catch (const std::exception& error) {
+      ABSL_RAW_LOG(FATAL, "matrix product %lld x %lld x %lld: %s", static_cast<long long>(rows),
+                   static_cast<long long>(in_features()), static_cast<long long>(out_features()),
+                   error.what());
+    }
+  }
+
+ private:
+  template <typename T>
+  void MultiplyTiles(const T* x, int64_t rows, const float* bias, float* out) const {
+    while (rows > 0) {
+      const int64_t height = NextHeight(plan_->heights(), rows);
+      if (height > rows) return MultiplyPadded(x, rows, height, bias, out);
+      plan_->Multiply(height, x, slabs_, bias, out);
+      x += height * in_features();
+      out += height * out_features();
+      rows -= height;
+    }
+  }
+
+  template <typename T>
+  void MultiplyPadded(const T* x, int64_t rows, int64_t height, const float* bias,
+                      float* out) const {
+    // Sized in f32, which holds a bf16 as well.
+    T* inputs = reinterpret_cast<T*>(Reserve(workspace_->padded_x, height * in_features()));
+    float* outputs = Reserve(workspace_->padded_out, height * out_features());
+    std::memcpy(inputs, x, rows * in_features() * sizeof(T));
+    std::memset(inputs + rows * in_features(), 0, (height - rows) * in_features() * sizeof(T));
+    plan_->Multiply(height, inputs, slabs_, bias, outputs);
+    std::memcpy(out, outputs, rows * out_features() * sizeof(float));
+  }
+
+  const std::shared_ptr<ProductPlan> plan_;
+  const std::shared_ptr<Workspace> workspace_;
+  const WeightMemory packed_;
+  const std::vector<memory> slabs_;  // views of packed_
+};
+
+class OneDnnProductsImpl final : public OneDnnProducts {
+ public:
+  explicit OneDnnProductsImpl(bool multiplies_bf16)
+      : multiplies_bf16_(multiplies_bf16), engine_(dnnl::engine::kind::cpu, 0), stream_(engine_) {}
+
+  absl::StatusOr<std::unique_ptr<CpuWeight>> Pack(TensorView weight, WeightOrder order) override {
+    try {
+      return PackOrThrow(weight, order);
+    } catch (const std::bad_alloc&) {
+      return absl::ResourceExhaustedError(Refusal(weight, "no memory"));
+    } catch (const dnnl::error& error) {
+      if (error.status == dnnl_out_of_memory) {
+        return absl::ResourceExhaustedError(Refusal(weight, error.what()));
+      }
+      return absl::InternalError(Refusal(weight, error.what()));
+    }
+  }
+
+ private:
+  static std::string Refusal(TensorView weight, const char* reason) {
+    return absl::StrCat("cannot pack a weight of ", weight.rows, " x ", weight.cols, ": ", reason);
+  }
+
+  absl::StatusOr<std::unique_ptr<CpuWeight>> PackOrThrow(TensorView weight, WeightOrder order) {
+    std::vector<float> widened;
+    if (weight.type == ElementType::kF16 ||
+        (weight.type == ElementType::kBF16 && !multiplies_bf16_)) {
+      widened.resize(weight.rows * weight.cols);
+      Widen(weight.data, weight.type, weight.rows * weight.cols, widened.data());
+      weight.data = widened.data();
+      weight.type = ElementType::kF32;
+    }
+    const bool out_in = order == WeightOrder::kOutIn;
+    const int64_t in = out_in ? weight.cols : weight.rows;
+    const int64_t out = out_in ? weight.rows : weight.cols;
+    const auto type =
+        weight.type == ElementType::kBF16 ? memory::data_type::bf16 : memory::data_type::f32;
+    std::shared_ptr<ProductPlan> plan = plans_[{in, out, type}];
+    const bool is_new = plan == nullptr;
+    if (is_new) plan = std::make_shared<ProductPlan>(engine_, in, out, type);
+    ASSIGN_OR_RETURN(WeightMemory packed, AllocateWeightMemory(plan->packed_bytes()));
+    if (is_new) {
+      plan->KeepHeightsThatAgree(packed.get());
+      plans_[{in, out, type}] = plan;
+    }
+    if (plan->heights().empty()) return nullptr;
+    Fill(*plan, weight, order, packed.get());
+    return std::make_unique<OneDnnWeight>(std::move(plan), workspace_, std::move(packed));
+  }
+
+  // Reorders the checkpoint's weight into the slabs of `packed`.
+  void Fill(const ProductPlan& plan, TensorView weight, WeightOrder order, std::byte* packed) {
+    const bool out_in = order == WeightOrder::kOutIn;
+    auto* source = const_cast<std::byte*>(static_cast<const std::byte*>(weight.data));
+    std::vector<memory> to = plan.Slice(packed);
+    for (size_t i = 0; i < to.size(); ++i) {
+      const Slab& slab = plan.slabs()[i];
+      const memory::dims strides =
+          out_in ? memory::dims{1, plan.in()} : memory::dims{plan.out(), 1};
+      const int64_t skipped = slab.begin * (out_in ? 1 : plan.out()) * ElementBytes(weight.type);
+      memory from({{slab.depth, plan.out()}, plan.type(), strides}, engine_, source + skipped);
+      dnnl::reorder(from, to[i]).execute(stream_, from, to[i]);
+    }
+    stream_.wait();
+  }
+
+  const bool multiplies_bf16_;
+  const dnnl::engine engine_;
+  dnnl::stream stream_;
+  const std::shared_ptr<Workspace> workspace_ = std::make_shared<Workspace>();
+  std::map<std::tuple<int64_t, int64_t, memory::data_type>, std::shared_ptr<ProductPlan>> plans_;
+};
+
+bool IsaAtLeast(dnnl::cpu_isa wanted) {
+  // The values are sets of instruction bits: a superset supports all that a subset does.
+  const auto has = static_cast<unsigned>(dnnl::get_effective_cpu_isa());
+  const auto bits = static_cast<unsigned>(wanted);
+  return (has & bits) == bits;
+}
+
+}  // namespace
+
+std::unique_ptr<OneDnnProducts> OneDnnProducts::Create() {
+  try {
+    if (!IsaAtLeast(dnnl::cpu_isa::avx512_core)) return nullptr;
+    return std::make_unique<OneDnnProductsImpl>(IsaAtLeast(dnnl::cpu_isa::avx512_core_bf16));
+  } catch (const std::exception& error) {
+    ABSL_RAW_LOG(WARNING, "oneDNN is not used: %s", error.what());
+    return nullptr;
+  }
+}
+
+}  // namespace reprise::engine
