@@ -18,8 +18,7 @@ void AddedTokens::Trie::Add(absl::string_view key, uint32_t value) {
   values_[node] = value;
 }
 
-std::optional<AddedTokens::Trie::Match> AddedTokens::Trie::LongestAt(
-    absl::string_view text) const {
+std::optional<AddedTokens::Trie::Match> AddedTokens::Trie::LongestAt(absl::string_view text) const {
   std::optional<Match> longest;
   uint32_t node = 0;
   for (size_t i = 0; i < text.size(); ++i) {

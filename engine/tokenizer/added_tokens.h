@@ -69,7 +69,7 @@ class AddedTokens {
   std::vector<Span> Split(const Trie& trie, absl::string_view text, AddedTokenUse use) const;
 
   std::vector<AddedToken> tokens_;
-  Trie raw_;         // values are indices into tokens_
+  Trie raw_;  // values are indices into tokens_
   Trie normalized_;
 };
 

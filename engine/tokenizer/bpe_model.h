@@ -23,10 +23,10 @@ struct BpeMerge {
 enum class WholePieces { kMerge, kLookUp };
 
 struct BpeParts {
-  std::array<uint32_t, 256> byte_ids{};                 // token of each single byte
-  std::vector<BpeMerge> merges;                         // by rank; of equal pairs the last counts
+  std::array<uint32_t, 256> byte_ids{};  // token of each single byte
+  std::vector<BpeMerge> merges;          // by rank; of equal pairs the last counts
   WholePieces whole_pieces = WholePieces::kMerge;
-  absl::flat_hash_map<std::string, uint32_t> piece_ids; // token by its bytes, for kLookUp
+  absl::flat_hash_map<std::string, uint32_t> piece_ids;  // token by its bytes, for kLookUp
 };
 
 // Working memory of BpeModel::Encode, kept from piece to piece to save allocations.
@@ -35,8 +35,8 @@ struct BpeScratch {
     uint32_t id;
     uint32_t previous;  // index of the neighbours; BpeModel::kNone at the ends
     uint32_t next;
-    uint32_t rank;      // of the merge with the next symbol; kNone: there is none
-    uint32_t merged;    // what that merge gives
+    uint32_t rank;    // of the merge with the next symbol; kNone: there is none
+    uint32_t merged;  // what that merge gives
   };
   std::vector<Symbol> symbols;
   std::vector<uint64_t> heap;

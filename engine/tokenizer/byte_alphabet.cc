@@ -17,8 +17,8 @@ constexpr bool IsPrintable(int byte) {
 }
 
 struct Alphabet {
-  std::array<uint16_t, 256> character{};       // by byte
-  std::array<int16_t, kAlphabetEnd> byte{};    // by character, kNoByte where there is none
+  std::array<uint16_t, 256> character{};     // by byte
+  std::array<int16_t, kAlphabetEnd> byte{};  // by character, kNoByte where there is none
 };
 
 constexpr Alphabet MakeAlphabet() {

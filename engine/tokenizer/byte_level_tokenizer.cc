@@ -77,8 +77,8 @@ absl::Status ByteLevelTokenizer::AppendPieces(absl::string_view text, BpeScratch
                                               std::vector<uint32_t>* ids) const {
   ASSIGN_OR_RETURN(const TextPieces pieces, pre_tokenizer_.Split(std::string(text)));
   for (const TextRange& range : pieces.ranges) {
-    model_.Encode(
-        absl::string_view(pieces.text).substr(range.begin, range.end - range.begin), scratch, ids);
+    model_.Encode(absl::string_view(pieces.text).substr(range.begin, range.end - range.begin),
+                  scratch, ids);
   }
   return absl::OkStatus();
 }

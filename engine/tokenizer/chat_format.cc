@@ -76,9 +76,9 @@ absl::StatusOr<std::vector<ChatFormat::Part>> ChatFormat::PartsOf(
   std::vector<Part> parts;
   for (size_t i = 0; i < messages.size(); ++i) {
     if (TranscriptName(messages[i].role).empty()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("message ", i + 1, " has role \"", messages[i].role,
-                       "\"; known are system, user and assistant"));
+      return absl::InvalidArgumentError(absl::StrCat("message ", i + 1, " has role \"",
+                                                     messages[i].role,
+                                                     "\"; known are system, user and assistant"));
     }
     AppendMessage(messages[i], &parts);
   }

@@ -1,8 +1,7 @@
 #include "engine/tokenizer/json_field.h"
 
-#include <utility>
-
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "cachestore/base/status_macros.h"

@@ -76,21 +76,44 @@ class Translator {
     if (Rest().size() < 2) return Unsupported("\\");
     const absl::string_view escape = Rest().substr(0, 2);
     switch (escape[1]) {
-      case 's': Replace(2, kSpace); return absl::OkStatus();
-      case 'S': Replace(2, "\\P{White_Space}"); return absl::OkStatus();
-      case 'w': ReplaceBySet(kWord); return absl::OkStatus();
-      case 'W': return ReplaceByComplement(kWord);
-      case 'h': ReplaceBySet(kHexDigit); return absl::OkStatus();
-      case 'H': return ReplaceByComplement(kHexDigit);
-      case 'v': Replace(2, "\\x0b"); return absl::OkStatus();
+      case 's':
+        Replace(2, kSpace);
+        return absl::OkStatus();
+      case 'S':
+        Replace(2, "\\P{White_Space}");
+        return absl::OkStatus();
+      case 'w':
+        ReplaceBySet(kWord);
+        return absl::OkStatus();
+      case 'W':
+        return ReplaceByComplement(kWord);
+      case 'h':
+        ReplaceBySet(kHexDigit);
+        return absl::OkStatus();
+      case 'H':
+        return ReplaceByComplement(kHexDigit);
+      case 'v':
+        Replace(2, "\\x0b");
+        return absl::OkStatus();
       case 'p':
-      case 'P': return Property();
+      case 'P':
+        return Property();
       case 'x':
-      case 'u': return CodePoint();
-      case 'd': case 'D': case 'r': case 'n': case 't': case 'f': case 'a': case 'e':
+      case 'u':
+        return CodePoint();
+      case 'd':
+      case 'D':
+      case 'r':
+      case 'n':
+      case 't':
+      case 'f':
+      case 'a':
+      case 'e':
         Copy(2);
         return absl::OkStatus();
-      case 'A': case 'z': case 'Z':
+      case 'A':
+      case 'z':
+      case 'Z':
         if (in_class_) return Unsupported(absl::StrCat("[", escape, "]"));
         Copy(2);
         return absl::OkStatus();
@@ -158,8 +181,8 @@ class Translator {
 
   absl::Status Interval() {
     const size_t end = Rest().find('}');
-    const bool is_possessive = end != absl::string_view::npos && end + 1 < Rest().size() &&
-                               Rest()[end + 1] == '+';
+    const bool is_possessive =
+        end != absl::string_view::npos && end + 1 < Rest().size() && Rest()[end + 1] == '+';
     // To PCRE2 {1,2}+ gives nothing back, to Oniguruma it is a repeated repetition.
     if (is_possessive) return Unsupported(Rest().substr(0, end + 2));
     if (absl::StartsWith(Rest(), "{,")) {

@@ -1,10 +1,9 @@
 #include "engine/tokenizer/pipeline_json.h"
 
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <utility>
-
-#include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
 #include "cachestore/base/status_macros.h"
@@ -94,8 +93,7 @@ absl::Status AppendByteLevel(const JsonField& field, std::vector<PreTokenizerSta
   ASSIGN_OR_RETURN(const bool use_regex, field.BoolOr("use_regex", true));
   if (add_prefix_space) stages->push_back(SpacePrefixStage{});
   if (use_regex) {
-    ASSIGN_OR_RETURN(SplitPattern pattern,
-                     SplitPattern::Compile(PreTokenizer::ByteLevelPattern()));
+    ASSIGN_OR_RETURN(SplitPattern pattern, SplitPattern::Compile(PreTokenizer::ByteLevelPattern()));
     stages->push_back(SplitStage{std::move(pattern)});
   }
   return absl::OkStatus();
@@ -135,8 +133,7 @@ absl::Status ReadTemplate(const JsonField& field, const Vocabulary& vocabulary,
     return field.Error(absl::StrCat("\"single\" has ", num_texts, " places for the text, not 1"));
   }
   // A later processor of a sequence works on what the earlier ones made.
-  surrounding->leading.insert(surrounding->leading.begin(), own.leading.begin(),
-                              own.leading.end());
+  surrounding->leading.insert(surrounding->leading.begin(), own.leading.begin(), own.leading.end());
   surrounding->trailing.insert(surrounding->trailing.end(), own.trailing.begin(),
                                own.trailing.end());
   return absl::OkStatus();

@@ -84,11 +84,20 @@ absl::Status Apply(const SplitStage& stage, TextPieces* pieces) {
         absl::string_view(pieces->text).substr(piece.begin, num_bytes), &matches));
     std::vector<Stretch> stretches = Stretches(matches, num_bytes, stage.on);
     switch (stage.behavior) {
-      case SplitBehavior::kRemoved: DropMatches(&stretches); break;
-      case SplitBehavior::kIsolated: break;
-      case SplitBehavior::kMergedWithPrevious: JoinPrevious(&stretches); break;
-      case SplitBehavior::kMergedWithNext: JoinNext(&stretches); break;
-      case SplitBehavior::kContiguous: JoinAlike(&stretches); break;
+      case SplitBehavior::kRemoved:
+        DropMatches(&stretches);
+        break;
+      case SplitBehavior::kIsolated:
+        break;
+      case SplitBehavior::kMergedWithPrevious:
+        JoinPrevious(&stretches);
+        break;
+      case SplitBehavior::kMergedWithNext:
+        JoinNext(&stretches);
+        break;
+      case SplitBehavior::kContiguous:
+        JoinAlike(&stretches);
+        break;
     }
     for (const Stretch& stretch : stretches) {
       if (stretch.range.begin == stretch.range.end) continue;

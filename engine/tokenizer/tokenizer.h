@@ -46,8 +46,8 @@ class Tokenizer {
   virtual const std::string& digest() const = 0;
 };
 
-// Loads `folder`/tokenizer.json. kNotFound: missing; kInvalidArgument: malformed, with the place and
-// cause, or a kind of tokenizer that is not supported, with its name.
+// Loads `folder`/tokenizer.json. kNotFound: missing; kInvalidArgument: malformed, with the place
+// and cause, or a kind of tokenizer that is not supported, with its name.
 absl::StatusOr<std::unique_ptr<Tokenizer>> LoadTokenizer(const std::string& folder);
 
 // Turns a stream of tokens into UTF-8 text that never ends inside a character. One per sequence;

@@ -3,11 +3,10 @@
 #include <cstddef>
 #include <filesystem>
 #include <fstream>
+#include <nlohmann/json.hpp>
 #include <sstream>
 #include <system_error>
 #include <utility>
-
-#include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
@@ -37,14 +36,14 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> ParseTokenizerJson(const std::string&
   ASSIGN_OR_RETURN(PreTokenizer pre_tokenizer, ReadPreTokenizer(root));
   ASSIGN_OR_RETURN(SurroundingIds surrounding, ReadPostProcessor(root, vocabulary.vocabulary));
   RETURN_IF_ERROR(CheckDecoder(root));
-  return std::make_unique<ByteLevelTokenizer>(TokenizerParts{
-      .vocabulary = std::move(vocabulary.vocabulary),
-      .added = AddedTokens(std::move(vocabulary.added), normalizer),
-      .normalizer = normalizer,
-      .pre_tokenizer = std::move(pre_tokenizer),
-      .bpe = std::move(vocabulary.bpe),
-      .surrounding = std::move(surrounding),
-      .digest = DigestOf(text)});
+  return std::make_unique<ByteLevelTokenizer>(
+      TokenizerParts{.vocabulary = std::move(vocabulary.vocabulary),
+                     .added = AddedTokens(std::move(vocabulary.added), normalizer),
+                     .normalizer = normalizer,
+                     .pre_tokenizer = std::move(pre_tokenizer),
+                     .bpe = std::move(vocabulary.bpe),
+                     .surrounding = std::move(surrounding),
+                     .digest = DigestOf(text)});
 }
 
 absl::StatusOr<std::unique_ptr<Tokenizer>> LoadTokenizer(const std::string& folder) {

@@ -1,10 +1,9 @@
 #include "engine/tokenizer/vocabulary_json.h"
 
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <utility>
-
-#include <nlohmann/json.hpp>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -42,7 +41,8 @@ absl::Status CheckKind(const JsonField& model) {
     }
   }
   const std::optional<JsonField> dropout = model.Find("dropout");
-  if (dropout.has_value()) return dropout->Error("only null is supported: dropout makes token ids random");
+  if (dropout.has_value())
+    return dropout->Error("only null is supported: dropout makes token ids random");
   return absl::OkStatus();
 }
 
@@ -104,16 +104,15 @@ absl::Status ReadMerges(const JsonField& model, const SpellingMap& ids, BpeParts
   bpe->merges.reserve(array->size());
   for (size_t i = 0; i < array->size(); ++i) {
     const json& value = (*array)[i];
-    if (value.is_string() &&
-        absl::StartsWith(value.get_ref<const std::string&>(), "#version")) {
+    if (value.is_string() && absl::StartsWith(value.get_ref<const std::string&>(), "#version")) {
       continue;  // the header line of merges.txt, which some converters left in
     }
     ASSIGN_OR_RETURN(const auto pair, ReadPair(field, value, i));
     BpeMerge merge;
     const std::string merged = absl::StrCat(pair.first, pair.second);
-    for (const auto& [spelling, id] : {std::make_pair(&pair.first, &merge.left),
-                                       std::make_pair(&pair.second, &merge.right),
-                                       std::make_pair(&merged, &merge.merged)}) {
+    for (const auto& [spelling, id] :
+         {std::make_pair(&pair.first, &merge.left), std::make_pair(&pair.second, &merge.right),
+          std::make_pair(&merged, &merge.merged)}) {
       const auto found = ids.find(*spelling);
       if (found == ids.end()) {
         return field.At(i).Error(absl::StrCat("token ", Quoted(*spelling), " of the merge ",
@@ -153,13 +152,13 @@ absl::Status ReadAddedTokens(const JsonField& root, const SpellingMap& ids,
     ASSIGN_OR_RETURN(AddedToken token, ReadAddedToken(place));
     const auto [first, is_new] = seen.try_emplace(token.content, i);
     if (!is_new) {
-      return place.Error(absl::StrCat(Quoted(token.content), " is added_tokens[", first->second,
-                                      "] as well"));
+      return place.Error(
+          absl::StrCat(Quoted(token.content), " is added_tokens[", first->second, "] as well"));
     }
     const auto in_vocab = ids.find(token.content);
     if (in_vocab != ids.end() && in_vocab->second != token.id) {
-      return place.Error(absl::StrCat(Quoted(token.content), " has id ", token.id,
-                                      ", but id ", in_vocab->second, " in model.vocab"));
+      return place.Error(absl::StrCat(Quoted(token.content), " has id ", token.id, ", but id ",
+                                      in_vocab->second, " in model.vocab"));
     }
     if (in_vocab == ids.end() && parts->vocabulary.kind(token.id) != TokenKind::kUnused) {
       return place.Error(absl::StrCat(Quoted(token.content), " has id ", token.id,

@@ -1,9 +1,9 @@
 #include "engine/tokenizer/byte_alphabet.h"
 
+#include <gtest/gtest.h>
+
 #include <set>
 #include <string>
-
-#include <gtest/gtest.h>
 
 namespace reprise::engine {
 namespace {
@@ -20,7 +20,9 @@ TEST(ByteAlphabetTest, EveryByteHasASpellingOfItsOwnThatLeadsBack) {
 }
 
 TEST(ByteAlphabetTest, SpellsAsTokenizerFilesDo) {
-  EXPECT_EQ(ToByteAlphabet("a b\n"), "a\xc4\xa0" "b\xc4\x8a");
+  EXPECT_EQ(ToByteAlphabet("a b\n"),
+            "a\xc4\xa0"
+            "b\xc4\x8a");
   EXPECT_EQ(ToByteAlphabet("\xc3\xa9"), "\xc3\x83\xc2\xa9");
   EXPECT_EQ(ToByteAlphabet("\xad"), "\xc5\x83");
 }

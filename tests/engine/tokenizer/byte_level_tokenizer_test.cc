@@ -1,14 +1,14 @@
 #include "engine/tokenizer/byte_level_tokenizer.h"
 
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
 #include <chrono>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <thread>
 #include <vector>
-
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
 
 #include "engine/tokenizer/tokenizer_json.h"
 #include "tests/engine/tokenizer/parity_folder.h"
@@ -111,8 +111,7 @@ TEST(ByteLevelTokenizerTest, WholePiecesNeedNoMergesWhenMergesAreIgnored) {
   const uint32_t whole = document["model"]["vocab"]["unreachable"];
   EXPECT_THAT(*Parse(document)->EncodePlain("unreachable"), testing::ElementsAre(whole));
   document["model"]["ignore_merges"] = false;
-  EXPECT_THAT(*Parse(document)->EncodePlain("unreachable"),
-              testing::Not(testing::Contains(whole)));
+  EXPECT_THAT(*Parse(document)->EncodePlain("unreachable"), testing::Not(testing::Contains(whole)));
 }
 
 TEST(ByteLevelTokenizerTest, LongRunsWithoutSpacesAreMergedInNearLinearTime) {

@@ -1,14 +1,14 @@
 #include "engine/tokenizer/chat_format.h"
 
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
 #include <algorithm>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <random>
 #include <string>
 #include <vector>
-
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
 
 #include "engine/tokenizer/tokenizer_json.h"
 #include "tests/engine/tokenizer/parity_folder.h"
@@ -75,8 +75,7 @@ TEST(ChatFormatTest, TextShowsTheTurnsOfEachFormat) {
 TEST(ChatFormatTest, ChatMlTokensAreThoseOfTheText) {
   const auto qwen2 = Load("qwen2");
   const ChatFormat format = ChatFormat::Choose(qwen2.get());
-  EXPECT_EQ(*format.RenderTokens(kConversation),
-            *qwen2->Encode(*format.RenderText(kConversation)));
+  EXPECT_EQ(*format.RenderTokens(kConversation), *qwen2->Encode(*format.RenderText(kConversation)));
 }
 
 TEST(ChatFormatTest, TranscriptBeginsWithTheLeadingIds) {
@@ -117,8 +116,9 @@ TEST_P(ChatFormatPrefixTest, LongerConversationsBeginWithTheTokensOfShorterOnes)
   const auto tokenizer = Load(GetParam());
   const ChatFormat format = ChatFormat::Choose(tokenizer.get());
   // Contents that merge with their surroundings when the conversation is encoded in one go.
-  const std::string contents[] = {"boats", "\n\nboats\n\n", " 12", "...", "", "'s", "\n", "  ",
-                                  "<|im_end|>", "assistant\n", "\xcc\x81", "User:"};
+  const std::string contents[] = {
+      "boats", "\n\nboats\n\n", " 12",         "...",      "",     "'s", "\n",
+      "  ",    "<|im_end|>",    "assistant\n", "\xcc\x81", "User:"};
   std::mt19937 random(3);
   for (int i = 0; i < 200; ++i) {
     std::vector<ChatMessage> messages = {{"system", contents[random() % 12]}};

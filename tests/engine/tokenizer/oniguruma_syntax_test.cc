@@ -1,10 +1,10 @@
 #include "engine/tokenizer/oniguruma_syntax.h"
 
-#include <string>
-#include <vector>
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
 
 #include "engine/tokenizer/split_pattern.h"
 
@@ -45,7 +45,11 @@ TEST(OnigurumaSyntaxTest, LookaheadLeavesTheLastSpaceToTheWord) {
 }
 
 TEST(OnigurumaSyntaxTest, WordAndHexDigitSetsWorkInsideAndOutsideOfClasses) {
-  EXPECT_THAT(Matches("\\w+", "r\xc3\xa9" "e\xcc\x81_1 -"), ElementsAre("r\xc3\xa9" "e\xcc\x81_1"));
+  EXPECT_THAT(Matches("\\w+",
+                      "r\xc3\xa9"
+                      "e\xcc\x81_1 -"),
+              ElementsAre("r\xc3\xa9"
+                          "e\xcc\x81_1"));
   EXPECT_THAT(Matches("[\\w-]+", "a-b c"), ElementsAre("a-b", "c"));
   EXPECT_THAT(Matches("\\W", "a-b"), ElementsAre("-"));
   EXPECT_THAT(Matches("\\h+", "1f x"), ElementsAre("1f"));
@@ -53,7 +57,9 @@ TEST(OnigurumaSyntaxTest, WordAndHexDigitSetsWorkInsideAndOutsideOfClasses) {
 }
 
 TEST(OnigurumaSyntaxTest, CodePointsAndVerticalTabKeepTheirMeaning) {
-  EXPECT_THAT(Matches("\\u00e9|\\x{6e2f}|\\x41", "\xc3\xa9\xe6\xb8\xaf" "A"),
+  EXPECT_THAT(Matches("\\u00e9|\\x{6e2f}|\\x41",
+                      "\xc3\xa9\xe6\xb8\xaf"
+                      "A"),
               ElementsAre("\xc3\xa9", "\xe6\xb8\xaf", "A"));
   EXPECT_THAT(Matches("\\v", "\n\x0b\xe2\x80\xa8"), ElementsAre("\x0b"));
 }
@@ -68,7 +74,10 @@ TEST(OnigurumaSyntaxTest, LineEndsMatchAtEveryLine) {
 }
 
 TEST(OnigurumaSyntaxTest, EmptyMatchesMoveOnByACharacter) {
-  EXPECT_THAT(Matches("b*", "\xc3\xa9" "bb"), ElementsAre("", "bb"));
+  EXPECT_THAT(Matches("b*",
+                      "\xc3\xa9"
+                      "bb"),
+              ElementsAre("", "bb"));
 }
 
 TEST(OnigurumaSyntaxTest, WhatPcre2WouldReadDifferentlyIsRefusedWithItsOffset) {

@@ -1,11 +1,11 @@
 #include "engine/tokenizer/pre_tokenizer.h"
 
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
 #include <string>
 #include <utility>
 #include <vector>
-
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
 
 namespace reprise::engine {
 namespace {
@@ -63,8 +63,8 @@ TEST(PreTokenizerTest, LaterStagesCutThePiecesOfEarlierOnes) {
   const auto pieces = PreTokenizer(std::move(stages)).Split("ab1-  c");
   ASSERT_TRUE(pieces.ok()) << pieces.status();
   EXPECT_EQ(pieces->text, " ab1  c");
-  EXPECT_THAT(pieces->ranges, ElementsAre(TextRange{0, 3}, TextRange{3, 4}, TextRange{4, 5},
-                                          TextRange{5, 7}));
+  EXPECT_THAT(pieces->ranges,
+              ElementsAre(TextRange{0, 3}, TextRange{3, 4}, TextRange{4, 5}, TextRange{5, 7}));
 }
 
 }  // namespace

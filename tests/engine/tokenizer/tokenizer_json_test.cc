@@ -1,13 +1,13 @@
 #include "engine/tokenizer/tokenizer_json.h"
 
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
 #include <filesystem>
 #include <fstream>
 #include <functional>
-#include <string>
-
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
+#include <string>
 
 #include "tests/engine/tokenizer/parity_folder.h"
 
@@ -50,10 +50,15 @@ const BadFile kBadFiles[] = {
     {"NullModel", [](json* d) { (*d)["model"] = nullptr; }, "", "\"model\" is missing"},
     {"Unigram", [](json* d) { (*d)["model"]["type"] = "Unigram"; }, "model", "Unigram"},
     {"WordPiece",
-     [](json* d) { (*d)["model"] = {{"type", "WordPiece"}, {"vocab", json::object()}}; }, "model",
-     "WordPiece"},
-    {"UntypedModel", [](json* d) { (*d)["model"] = {{"vocab", json::object()}}; }, "model",
-     "unknown"},
+     [](json* d) {
+       (*d)["model"] = {{"type", "WordPiece"}, {"vocab", json::object()}};
+     },
+     "model", "WordPiece"},
+    {"UntypedModel",
+     [](json* d) {
+       (*d)["model"] = {{"vocab", json::object()}};
+     },
+     "model", "unknown"},
     {"TypeIsNumber", [](json* d) { (*d)["model"]["type"] = 5; }, "model.type",
      "expected a string, found number"},
     {"ByteFallback", [](json* d) { (*d)["model"]["byte_fallback"] = true; }, "model",
@@ -77,14 +82,20 @@ const BadFile kBadFiles[] = {
     {"MissingByte", [](json* d) { (*d)["model"]["vocab"].erase("A"); }, "model.vocab",
      "byte 0x41, spelt \"A\", has no token"},
     {"NoMerges", [](json* d) { (*d)["model"].erase("merges"); }, "model", "\"merges\" is missing"},
-    {"UnknownInMerge", [](json* d) { (*d)["model"]["merges"][3] = {"zzz", "a"}; },
+    {"UnknownInMerge",
+     [](json* d) {
+       (*d)["model"]["merges"][3] = {"zzz", "a"};
+     },
      "model.merges[3]", "\"zzz\" of the merge \"zzz\" \"a\" is not in model.vocab"},
     {"UnknownResult", [](json* d) { (*d)["model"]["merges"][3] = "Q Q"; }, "model.merges[3]",
      "\"QQ\""},
     {"TripleMerge", [](json* d) { (*d)["model"]["merges"][3] = "a b c"; }, "model.merges[3]",
      "expected"},
-    {"NumberMerge", [](json* d) { (*d)["model"]["merges"][3] = {1, 2}; }, "model.merges[3]",
-     "expected"},
+    {"NumberMerge",
+     [](json* d) {
+       (*d)["model"]["merges"][3] = {1, 2};
+     },
+     "model.merges[3]", "expected"},
     {"AddedIsObject", [](json* d) { (*d)["added_tokens"] = json::object(); }, "added_tokens",
      "expected an array"},
     {"AddedWithoutId", [](json* d) { (*d)["added_tokens"][1].erase("id"); }, "added_tokens[1]",
@@ -99,14 +110,22 @@ const BadFile kBadFiles[] = {
      "added_tokens[0].content", "at least one character"},
     {"AddedFlag", [](json* d) { (*d)["added_tokens"][0]["lstrip"] = "yes"; },
      "added_tokens[0].lstrip", "expected true or false, found string"},
-    {"Lowercase", [](json* d) { (*d)["normalizer"] = {{"type", "Lowercase"}}; }, "normalizer",
-     "Lowercase is not supported"},
+    {"Lowercase",
+     [](json* d) {
+       (*d)["normalizer"] = {{"type", "Lowercase"}};
+     },
+     "normalizer", "Lowercase is not supported"},
     {"NestedNormalizer",
-     [](json* d) { (*d)["normalizer"] = Sequence("normalizers", {{{"type", "NFKC"}}}); },
+     [](json* d) {
+       (*d)["normalizer"] = Sequence("normalizers", {{{"type", "NFKC"}}});
+     },
      "normalizer.normalizers[0]", "NFKC"},
     {"NoPreTokenizer", [](json* d) { d->erase("pre_tokenizer"); }, "",
      "\"pre_tokenizer\" is missing"},
-    {"Metaspace", [](json* d) { (*d)["pre_tokenizer"] = {{"type", "Metaspace"}}; },
+    {"Metaspace",
+     [](json* d) {
+       (*d)["pre_tokenizer"] = {{"type", "Metaspace"}};
+     },
      "pre_tokenizer", "Metaspace is not supported"},
     {"NoByteLevel", [](json* d) { (*d)["pre_tokenizer"]["pretokenizers"].erase(1); },
      "pre_tokenizer", "no ByteLevel"},
@@ -127,7 +146,10 @@ const BadFile kBadFiles[] = {
     {"UnknownBehavior",
      [](json* d) { (*d)["pre_tokenizer"]["pretokenizers"][0]["behavior"] = "Shuffled"; },
      "pre_tokenizer.pretokenizers[0].behavior", "Shuffled"},
-    {"Roberta", [](json* d) { (*d)["post_processor"] = {{"type", "RobertaProcessing"}}; },
+    {"Roberta",
+     [](json* d) {
+       (*d)["post_processor"] = {{"type", "RobertaProcessing"}};
+     },
      "post_processor", "RobertaProcessing is not supported"},
     {"TemplateWithoutText",
      [](json* d) { (*d)["post_processor"]["processors"][1]["single"].erase(1); },
@@ -143,8 +165,11 @@ const BadFile kBadFiles[] = {
      "post_processor.processors[1].special_tokens.<|begin_of_text|>.ids[0]",
      "100000 is out of range"},
     {"NoDecoder", [](json* d) { d->erase("decoder"); }, "", "\"decoder\" is missing"},
-    {"WordPieceDecoder", [](json* d) { (*d)["decoder"] = {{"type", "WordPiece"}}; }, "decoder",
-     "WordPiece is not supported"},
+    {"WordPieceDecoder",
+     [](json* d) {
+       (*d)["decoder"] = {{"type", "WordPiece"}};
+     },
+     "decoder", "WordPiece is not supported"},
 };
 
 INSTANTIATE_TEST_SUITE_P(Kinds, BadTokenizerJsonTest, testing::ValuesIn(kBadFiles),

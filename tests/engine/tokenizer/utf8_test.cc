@@ -1,8 +1,8 @@
 #include "engine/tokenizer/utf8.h"
 
-#include <string>
-
 #include <gtest/gtest.h>
+
+#include <string>
 
 namespace reprise::engine {
 namespace {
@@ -16,17 +16,17 @@ TEST(Utf8Test, WholeCharactersOfEveryLengthAreTaken) {
 }
 
 TEST(Utf8Test, FirstAndLastCharacterOfEveryLengthAreValid) {
-  for (const char* text : {"\x7f", "\xc2\x80", "\xdf\xbf", "\xe0\xa0\x80", "\xed\x9f\xbf",
-                           "\xee\x80\x80", "\xef\xbf\xbf", "\xf0\x90\x80\x80",
-                           "\xf4\x8f\xbf\xbf"}) {
+  for (const char* text :
+       {"\x7f", "\xc2\x80", "\xdf\xbf", "\xe0\xa0\x80", "\xed\x9f\xbf", "\xee\x80\x80",
+        "\xef\xbf\xbf", "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf"}) {
     EXPECT_FALSE(FindInvalidUtf8(text).has_value());
   }
 }
 
 TEST(Utf8Test, OverlongFormsSurrogatesAndTooHighCodePointsAreInvalid) {
-  for (const char* text : {"\xc0\x80", "\xc1\xbf", "\xe0\x9f\xbf", "\xf0\x8f\xbf\xbf",
-                           "\xed\xa0\x80", "\xed\xbf\xbf", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80",
-                           "\x80", "\xff"}) {
+  for (const char* text :
+       {"\xc0\x80", "\xc1\xbf", "\xe0\x9f\xbf", "\xf0\x8f\xbf\xbf", "\xed\xa0\x80", "\xed\xbf\xbf",
+        "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\x80", "\xff"}) {
     EXPECT_EQ(FindInvalidUtf8(text), 0u) << text;
   }
 }
