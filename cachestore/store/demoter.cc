@@ -92,6 +92,8 @@ void Demoter::ServeRequests() {
 }
 
 int64_t Demoter::MoveEverything() {
+  // Blocks whose bad copies are still on disk cannot be stored.
+  EraseCondemned();
   int64_t limit = 0;
   {
     absl::MutexLock lock(&core_.mu);

@@ -1,0 +1,117 @@
+#include "cachestore/pool/slot_pool.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <random>
+#include <vector>
+
+namespace reprise::cachestore {
+namespace {
+
+constexpr size_t kUnit = SlotPool::kUnitBytes;
+
+class SlotPoolTest : public ::testing::Test {
+ protected:
+  absl::Span<std::byte> Region(size_t units) {
+    memory_.resize((units + 1) * kUnit);
+    const auto address = reinterpret_cast<uintptr_t>(memory_.data());
+    return {memory_.data() + (kUnit - address % kUnit) % kUnit, units * kUnit};
+  }
+
+  std::vector<std::byte> memory_;
+};
+
+TEST_F(SlotPoolTest, OneBlockSizeFillsTheRegionExactly) {
+  for (const size_t units : {1u, 7u, 64u, 1000u}) {
+    for (const size_t slot_units : {1u, 3u, 7u}) {
+      SlotPool pool(Region(units));
+      std::vector<SlotIndex> slots;
+      while (const auto slot = pool.Allocate(slot_units * kUnit)) slots.push_back(*slot);
+      EXPECT_EQ(slots.size(), units / slot_units);
+      EXPECT_EQ(pool.CapacitySlots(slot_units * kUnit), static_cast<int64_t>(units / slot_units));
+      EXPECT_LE(pool.used_bytes(), pool.capacity_bytes());
+      EXPECT_FALSE(pool.CanAllocate(slot_units * kUnit));
+      for (const SlotIndex slot : slots) pool.Free(slot);
+      EXPECT_EQ(pool.used_bytes(), 0);
+      EXPECT_EQ(pool.used_slots(), 0);
+    }
+  }
+}
+
+TEST_F(SlotPoolTest, ABlockTakesWholeUnits) {
+  EXPECT_EQ(SlotPool::SlotBytes(1), kUnit);
+  EXPECT_EQ(SlotPool::SlotBytes(kUnit), kUnit);
+  EXPECT_EQ(SlotPool::SlotBytes(kUnit + 1), 2 * kUnit);
+}
+
+TEST_F(SlotPoolTest, AnEmptySlabServesAnotherSize) {
+  SlotPool pool(Region(8));
+  std::vector<SlotIndex> small;
+  while (const auto slot = pool.Allocate(kUnit)) small.push_back(*slot);
+  ASSERT_EQ(small.size(), 8u);
+  EXPECT_FALSE(pool.CanAllocate(8 * kUnit));
+  for (size_t i = 0; i + 1 < small.size(); ++i) pool.Free(small[i]);
+  EXPECT_FALSE(pool.CanAllocate(8 * kUnit)) << "one small slot is still used";
+  pool.Free(small.back());
+  const auto large = pool.Allocate(8 * kUnit);
+  ASSERT_TRUE(large.has_value());
+  EXPECT_EQ(pool.SlotMemory(*large).size(), 8 * kUnit);
+}
+
+TEST_F(SlotPoolTest, TheUsedSlotsOfASlabAreListed) {
+  SlotPool pool(Region(64));  // slabs of 8 units
+  const SlotIndex a = *pool.Allocate(2 * kUnit);
+  const SlotIndex b = *pool.Allocate(2 * kUnit);
+  const SlotIndex other = *pool.Allocate(kUnit);
+  const std::vector<SlotIndex> used = pool.UsedSlotsOfSlab(a);
+  EXPECT_EQ(std::set<SlotIndex>(used.begin(), used.end()), (std::set<SlotIndex>{a, b}));
+  EXPECT_EQ(pool.UsedSlotsOfSlab(other), std::vector<SlotIndex>{other});
+}
+
+TEST_F(SlotPoolTest, RandomSizesNeverOverlapAndNeverExceedTheRegion) {
+  const uint32_t seed = std::random_device()();
+  SCOPED_TRACE(testing::Message() << "seed " << seed);
+  std::mt19937 random(seed);
+  const absl::Span<std::byte> region = Region(300);
+  SlotPool pool(region);
+  std::map<SlotIndex, uint32_t> units_of;
+  bool refused = false;
+  for (int step = 0; step < 20000; ++step) {
+    if (random() % 2 == 0 || units_of.empty()) {
+      const uint32_t units = 1 + random() % 3 * 4;
+      const bool can = pool.CanAllocate(units * kUnit);
+      const auto slot = pool.Allocate(units * kUnit);
+      ASSERT_EQ(slot.has_value(), can);
+      refused |= !can;
+      if (!can) continue;
+      const auto after = units_of.lower_bound(*slot);
+      ASSERT_TRUE(after == units_of.end() || *slot + units <= after->first);
+      ASSERT_TRUE(after == units_of.begin() ||
+                  std::prev(after)->first + std::prev(after)->second <= *slot);
+      ASSERT_LE((*slot + units) * kUnit, region.size());
+      units_of[*slot] = units;
+    } else {
+      const auto victim = std::next(units_of.begin(), random() % units_of.size());
+      pool.Free(victim->first);
+      units_of.erase(victim);
+    }
+    int64_t units = 0;
+    for (const auto& [slot, count] : units_of) units += count;
+    ASSERT_EQ(pool.used_bytes(), units * static_cast<int64_t>(kUnit));
+  }
+  EXPECT_TRUE(refused);
+  for (const auto& [slot, count] : units_of) pool.Free(slot);
+  EXPECT_TRUE(pool.CanAllocate(300 * kUnit)) << "free extents are joined again";
+}
+
+TEST_F(SlotPoolTest, FreeingTwiceEndsTheProcess) {
+  SlotPool pool(Region(8));
+  const SlotIndex slot = *pool.Allocate(kUnit);
+  pool.Allocate(kUnit);
+  pool.Free(slot);
+  EXPECT_DEATH(pool.Free(slot), "CHECK failed");
+}
+
+}  // namespace
+}  // namespace reprise::cachestore

@@ -1,0 +1,139 @@
+// What the store does when the disk tier fails: it stays usable, counts, and tries again.
+#include <gtest/gtest.h>
+
+#include <vector>
+
+#include "tests/fakes/store_fixture.h"
+
+namespace reprise::cachestore {
+namespace {
+
+using DiskFaultsTest = StoreFixture;
+
+TEST_F(DiskFaultsTest, WhenTheDiskRefusesWritesOldBlocksAreDroppedInstead) {
+  for (const absl::Status& fault :
+       {absl::ResourceExhaustedError("no space left"), absl::InternalError("write failed")}) {
+    contents_ = std::make_shared<MemoryTierContents>();
+    OpenWithDisk(8, 64);
+    faults_->FailWrites(fault);
+    for (uint32_t prompt = 0; prompt < 8; ++prompt) {
+      EXPECT_EQ(SealChain(ns_, PromptTokens(prompt, 4)).size(), 4u);
+    }
+    const StoreStats stats = store_->stats();
+    EXPECT_GT(stats.failed_disk_writes, 0);
+    EXPECT_GT(stats.dropped_blocks, 0);
+    EXPECT_EQ(stats.disk_blocks, 0);
+    EXPECT_EQ(PinNow(ns_, PromptTokens(7, 4)).ram_blocks, 4);
+    // The disk recovers; demoting works again.
+    faults_->FailWrites(absl::OkStatus());
+    ASSERT_TRUE(store_->Demote().ok());
+    EXPECT_EQ(PinNow(ns_, PromptTokens(7, 4)).disk_blocks, 4);
+    EXPECT_EQ(store_->CheckIntegrity(), absl::OkStatus());
+  }
+}
+
+TEST_F(DiskFaultsTest, AFailingDiskIsNotHammered) {
+  OpenWithDisk(4, 64);
+  faults_->FailWrites(absl::InternalError("write failed"));
+  for (uint32_t prompt = 0; prompt < 200; ++prompt) {
+    ASSERT_EQ(SealChain(ns_, PromptTokens(prompt, 2)).size(), 2u);
+  }
+  EXPECT_GT(faults_->failed_writes(), 0);
+  EXPECT_LT(faults_->failed_writes(), 100) << "retries pause";
+}
+
+TEST_F(DiskFaultsTest, DemoteDropsWhatDiskRejects) {
+  OpenWithDisk(8, 64);
+  SealChain(ns_, PromptTokens(1, 5));
+  faults_->FailWrites(absl::InternalError("write failed"));
+  const absl::StatusOr<int64_t> moved = store_->Demote();
+  ASSERT_TRUE(moved.ok());
+  EXPECT_EQ(*moved, 5);
+  EXPECT_EQ(store_->stats().ram_blocks, 0);
+  EXPECT_EQ(store_->stats().dropped_blocks, 5);
+  EXPECT_EQ(store_->Match(ns_, PromptTokens(1, 5), 10).total_blocks(), 0);
+}
+
+TEST_F(DiskFaultsTest, ABadCopyThatCannotBeErasedIsNeverReadAgain) {
+  OpenWithDisk(8, 64);
+  SealChain(ns_, PromptTokens(1, 3));
+  ASSERT_TRUE(store_->Demote().ok());
+  const std::vector<BlockKey> keys = ChainKeys(ns_.root, PromptTokens(1, 3), kBlockTokens);
+  faults_->FailLoadsOf(keys[1], absl::DataLossError("bad bytes"));
+  faults_->FailWrites(absl::InternalError("write failed"));
+  EXPECT_EQ(PinNow(ns_, PromptTokens(1, 3)).blocks.size(), 1u);
+  ASSERT_TRUE(store_->Demote().ok());
+  EXPECT_EQ(contents_->items.size(), 3u) << "the erase failed";
+  const int64_t loads = faults_->loads();
+  EXPECT_EQ(PinNow(ns_, PromptTokens(1, 3)).blocks.size(), 1u);
+  EXPECT_EQ(faults_->loads(), loads + 1) << "only the good block was read";
+  faults_->FailWrites(absl::OkStatus());
+  ASSERT_TRUE(store_->Demote().ok());
+  EXPECT_EQ(contents_->items.size(), 1u);
+}
+
+TEST_F(DiskFaultsTest, ABadBlockIsStoredAgainOnlyAfterItsBadCopyIsGone) {
+  OpenWithDisk(8, 64);
+  SealChain(ns_, PromptTokens(1, 3));
+  ASSERT_TRUE(store_->Demote().ok());
+  const std::vector<BlockKey> keys = ChainKeys(ns_.root, PromptTokens(1, 3), kBlockTokens);
+  faults_->FailLoadsOf(keys[0], absl::DataLossError("bad bytes"));
+  faults_->FailWrites(absl::InternalError("write failed"));
+  EXPECT_EQ(PinNow(ns_, PromptTokens(1, 3)).blocks.size(), 0u);
+  const std::vector<BlockRef> pins = SealChain(ns_, PromptTokens(1, 3));
+  ASSERT_TRUE(store_->Demote().ok());
+  EXPECT_EQ(store_->Match(ns_, PromptTokens(1, 3), 10).ram_blocks, 3);
+  EXPECT_EQ(store_->CheckIntegrity(), absl::OkStatus());
+  faults_->FailWrites(absl::OkStatus());
+  faults_->FailLoadsOf(keys[0], absl::OkStatus());
+  SealChain(ns_, PromptTokens(2, 1));
+  // The fake tier fails the test if a key is stored that it still has.
+  ASSERT_TRUE(store_->Demote().ok());
+}
+
+TEST_F(DiskFaultsTest, OrphansAndForeignBlocksOnDiskAreErasedAtOpen) {
+  OpenWithDisk(8, 64);
+  SealChain(ns_, PromptTokens(1, 3));
+  SealChain(ns_, PromptTokens(2, 2));
+  ASSERT_TRUE(store_->Demote().ok());
+  store_.reset();
+  const std::vector<BlockKey> first = ChainKeys(ns_.root, PromptTokens(1, 3), kBlockTokens);
+  const std::vector<BlockKey> second = ChainKeys(ns_.root, PromptTokens(2, 2), kBlockTokens);
+  contents_->items.erase(first[0]);                  // its children are orphans
+  contents_->items[second[1]].block.tokens[0] ^= 1;  // not the block that its key names
+  OpenWithDisk(8, 64);
+  EXPECT_EQ(store_->stats().recovered_blocks, 1);
+  EXPECT_EQ(contents_->items.size(), 1u);
+  EXPECT_EQ(PinNow(ns_, PromptTokens(2, 2)).disk_blocks, 1);
+  EXPECT_EQ(PinNow(ns_, PromptTokens(1, 3)).disk_blocks, 0);
+}
+
+TEST_F(DiskFaultsTest, AfterARestartTheOldestPromptIsGivenUpFirstAndFromItsEnd) {
+  OpenWithDisk(16, 8);
+  for (uint32_t prompt = 1; prompt <= 2; ++prompt) {
+    SealChain(ns_, PromptTokens(prompt, 4));
+    ASSERT_TRUE(store_->Demote().ok());
+  }
+  OpenWithDisk(16, 8);
+  ASSERT_EQ(store_->stats().recovered_blocks, 8);
+  SealChain(ns_, PromptTokens(3, 3));
+  ASSERT_TRUE(store_->Demote().ok());
+  EXPECT_EQ(store_->Match(ns_, PromptTokens(1, 4), 10).disk_blocks, 1);
+  EXPECT_EQ(store_->Match(ns_, PromptTokens(2, 4), 10).disk_blocks, 4);
+  EXPECT_EQ(store_->Match(ns_, PromptTokens(3, 3), 10).disk_blocks, 3);
+}
+
+TEST_F(DiskFaultsTest, AnErrorOfTheTierAtOpenIsTheStoresError) {
+  class Unreadable : public MemoryBackingTier {
+   public:
+    using MemoryBackingTier::MemoryBackingTier;
+    absl::Status ForEach(absl::FunctionRef<void(StoredBlock)>) override {
+      return absl::InternalError("index unreadable");
+    }
+  };
+  const auto store = TieredStore::Open(Options(4), std::make_unique<Unreadable>(1 << 20));
+  EXPECT_EQ(store.status(), absl::InternalError("index unreadable"));
+}
+
+}  // namespace
+}  // namespace reprise::cachestore

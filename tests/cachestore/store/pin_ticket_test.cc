@@ -1,0 +1,210 @@
+#include "cachestore/store/pin_ticket.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <thread>
+#include <vector>
+
+#include "tests/fakes/store_fixture.h"
+
+namespace reprise::cachestore {
+namespace {
+
+class PinTicketTest : public StoreFixture {
+ protected:
+  // Opens a store in which the chain of `prompt` is on disk only.
+  void PutOnDisk(uint32_t prompt, int64_t num_blocks, int64_t ram_slots = 16) {
+    OpenWithDisk(ram_slots, 64);
+    SealChain(ns_, PromptTokens(prompt, num_blocks));
+    ASSERT_TRUE(store_->Demote().ok());
+    ASSERT_EQ(store_->Match(ns_, PromptTokens(prompt, num_blocks), 100).disk_blocks, num_blocks);
+    keys_ = ChainKeys(ns_.root, PromptTokens(prompt, num_blocks), kBlockTokens);
+  }
+  PinTicket Pin(uint32_t prompt, int64_t num_blocks) {
+    return store_->Pin(ns_, PromptTokens(prompt, num_blocks), 100, nullptr);
+  }
+  static absl::Time Soon() { return absl::Now() + absl::Seconds(60); }
+
+  std::vector<BlockKey> keys_;
+};
+
+constexpr int64_t kChain = 6;
+
+TEST_F(PinTicketTest, AFailedLoadAtEveryPlaceLeavesTheGoodBlocksBeforeIt) {
+  for (const absl::Status& fault :
+       {absl::DataLossError("bad bytes"), absl::NotFoundError("no such block"),
+        absl::InternalError("read failed")}) {
+    for (int64_t bad = 0; bad < kChain; ++bad) {
+      SCOPED_TRACE(testing::Message() << fault << " at " << bad);
+      contents_ = std::make_shared<MemoryTierContents>();
+      faults_ = std::make_shared<FaultPlan>();
+      PutOnDisk(1, kChain);
+      faults_->FailLoadsOf(keys_[bad], fault);
+      EXPECT_EQ(PinNow(ns_, PromptTokens(1, kChain)).disk_blocks, bad);
+      const StoreStats stats = store_->stats();
+      EXPECT_EQ(stats.hit_disk_blocks, bad);
+      EXPECT_EQ(stats.missed_corrupt_blocks + stats.missed_io_error_blocks, 1);
+      EXPECT_EQ(stats.missed_corrupt_blocks, absl::IsDataLoss(fault) ? 1 : 0);
+      EXPECT_EQ(stats.missed_after_miss_blocks, kChain - bad - 1);
+      ExpectLookupsAreConserved();
+      ASSERT_TRUE(store_->Demote().ok());
+      const int64_t left = absl::IsInternal(fault) ? kChain : bad;
+      EXPECT_EQ(store_->Match(ns_, PromptTokens(1, kChain), 100).total_blocks(), left);
+      EXPECT_EQ(static_cast<int64_t>(contents_->items.size()), left) << "erased from disk too";
+      EXPECT_EQ(store_->CheckIntegrity(), absl::OkStatus());
+      // Computed again, the blocks are cached again.
+      faults_->FailLoadsOf(keys_[bad], absl::OkStatus());
+      SealChain(ns_, PromptTokens(1, kChain));
+      ASSERT_TRUE(store_->Demote().ok());
+      EXPECT_EQ(PinNow(ns_, PromptTokens(1, kChain)).disk_blocks, kChain);
+    }
+  }
+}
+
+TEST_F(PinTicketTest, ABadBlockIsSealedAgainRightAfterItsMiss) {
+  PutOnDisk(1, 3);
+  faults_->FailLoadsOf(keys_[1], absl::DataLossError("bad bytes"));
+  PinnedPrefix prefix = PinNow(ns_, PromptTokens(1, 3));
+  ASSERT_EQ(prefix.blocks.size(), 1u);
+  // Whether or not the disk has forgotten the bad copy by now.
+  SealChain(ns_, PromptTokens(1, 3));
+  EXPECT_EQ(store_->Match(ns_, PromptTokens(1, 3), 100).ram_blocks, 3);
+  ASSERT_TRUE(store_->Demote().ok());
+  EXPECT_EQ(store_->Match(ns_, PromptTokens(1, 3), 100).total_blocks(), 3);
+}
+
+TEST_F(PinTicketTest, PinnedBlocksBehindALostOneStayReadableAndGoWithTheirPins) {
+  PutOnDisk(1, 4);
+  PinnedPrefix prefix = PinNow(ns_, PromptTokens(1, 4));
+  ASSERT_EQ(prefix.blocks.size(), 4u);
+  prefix.blocks.erase(prefix.blocks.begin(), prefix.blocks.begin() + 2);
+  ASSERT_TRUE(store_->Demote().ok());
+  ASSERT_EQ(store_->stats().ram_blocks, 2);
+  faults_->FailLoadsOf(keys_[1], absl::DataLossError("bad bytes"));
+  EXPECT_EQ(PinNow(ns_, PromptTokens(1, 4)).blocks.size(), 1u);
+  ASSERT_TRUE(store_->Demote().ok());
+  EXPECT_EQ(store_->CheckIntegrity(), absl::OkStatus());
+  for (const BlockRef& ref : prefix.blocks) EXPECT_TRUE(PayloadIsRight(ref.key(), ref.bytes()));
+  EXPECT_EQ(store_->Match(ns_, PromptTokens(1, 4), 100).total_blocks(), 1);
+  prefix.blocks.clear();
+  EXPECT_EQ(store_->stats().ram_blocks, 0);
+  EXPECT_EQ(contents_->items.size(), 1u);
+}
+
+TEST_F(PinTicketTest, TwoTicketsShareOneLoad) {
+  PutOnDisk(1, 3);
+  faults_->CloseLoadGate();
+  PinTicket first = Pin(1, 3);
+  faults_->AwaitLoads(1);
+  PinTicket second = Pin(1, 2);
+  EXPECT_FALSE(first.done());
+  EXPECT_FALSE(second.done());
+  EXPECT_FALSE(second.Wait(absl::Now()));
+  EXPECT_EQ(second.matched_blocks(), 2);
+  faults_->OpenLoadGate();
+  ASSERT_TRUE(first.Wait(Soon()));
+  ASSERT_TRUE(second.Wait(Soon()));
+  EXPECT_EQ(first.Take().disk_blocks, 3);
+  EXPECT_EQ(second.Take().disk_blocks, 2);
+  EXPECT_EQ(faults_->loads(), 3);
+  ExpectLookupsAreConserved();
+}
+
+TEST_F(PinTicketTest, AnAbandonedTicketGivesItsPinsBackWhenItsLoadsEnd) {
+  PutOnDisk(1, 3);
+  faults_->CloseLoadGate();
+  { const PinTicket abandoned = Pin(1, 3); }
+  EXPECT_EQ(store_->stats().pinned_blocks, 3);
+  PinTicket joined = Pin(1, 3);
+  faults_->OpenLoadGate();
+  ASSERT_TRUE(joined.Wait(Soon()));
+  EXPECT_EQ(joined.Take().disk_blocks, 3);
+  ASSERT_TRUE(store_->Demote().ok());
+  EXPECT_EQ(store_->stats().looked_up_blocks, 6);
+  ExpectLookupsAreConserved();
+}
+
+TEST_F(PinTicketTest, AStoreClosesWithAbandonedLoadsUnderWay) {
+  PutOnDisk(1, 6);
+  faults_->CloseLoadGate();
+  { const PinTicket abandoned = Pin(1, 6); }
+  faults_->AwaitLoads(1);
+  std::thread opener([this] { faults_->OpenLoadGate(); });
+  store_.reset();
+  opener.join();
+}
+
+TEST_F(PinTicketTest, ABlockSealedWhileItLoadsIsReadableAtOnce) {
+  PutOnDisk(1, 2);
+  faults_->CloseLoadGate();
+  PinTicket ticket = Pin(1, 2);
+  faults_->AwaitLoads(1);
+  const std::vector<BlockRef> sealed = SealChain(ns_, PromptTokens(1, 2));
+  EXPECT_EQ(store_->Match(ns_, PromptTokens(1, 2), 100).ram_blocks, 2);
+  faults_->FailLoadsOf(keys_[0], absl::DataLossError("bad bytes"));
+  faults_->OpenLoadGate();
+  ASSERT_TRUE(ticket.Wait(Soon()));
+  const PinnedPrefix prefix = ticket.Take();
+  ASSERT_GE(prefix.blocks.size(), 1u);
+  EXPECT_EQ(prefix.blocks[0].bytes().data(), sealed[0].bytes().data());
+  ExpectLookupsAreConserved();
+}
+
+TEST_F(PinTicketTest, WithoutRoomTheTicketHoldsWhatFits) {
+  PutOnDisk(1, 4, /*ram_slots=*/4);
+  const std::vector<BlockRef> pins = SealChain(ns_, PromptTokens(2, 3));
+  const PinnedPrefix prefix = PinNow(ns_, PromptTokens(1, 4));
+  EXPECT_EQ(prefix.disk_blocks, 1);
+  EXPECT_EQ(store_->stats().missed_no_room_blocks, 1);
+  EXPECT_EQ(store_->stats().missed_after_miss_blocks, 2);
+  ExpectLookupsAreConserved();
+}
+
+TEST_F(PinTicketTest, LoadsMakeRoomByDemotingBlocksThatAreOnlyInRam) {
+  PutOnDisk(1, 8, /*ram_slots=*/8);
+  SealChain(ns_, PromptTokens(2, 8));
+  EXPECT_EQ(PinNow(ns_, PromptTokens(1, 8)).blocks.size(), 8u);
+  EXPECT_EQ(store_->Match(ns_, PromptTokens(2, 8), 100).disk_blocks, 8);
+}
+
+TEST_F(PinTicketTest, AFullLoadQueueIsAMiss) {
+  max_queued_loads_ = 2;
+  PutOnDisk(1, 10);
+  faults_->CloseLoadGate();
+  PinTicket ticket = Pin(1, 10);
+  faults_->OpenLoadGate();
+  ASSERT_TRUE(ticket.Wait(Soon()));
+  const PinnedPrefix prefix = ticket.Take();
+  EXPECT_GE(prefix.disk_blocks, 2);
+  EXPECT_LT(prefix.disk_blocks, 10);
+  EXPECT_EQ(store_->stats().missed_no_room_blocks, 1);
+  ExpectLookupsAreConserved();
+}
+
+TEST_F(PinTicketTest, TheCallbackRunsOnceForEveryKindOfTicket) {
+  PutOnDisk(1, 3);
+  std::atomic<int> calls = 0;
+  const auto pin = [&](uint32_t prompt) {
+    absl::Mutex mu;
+    bool called = false;
+    PinTicket ticket = store_->Pin(ns_, PromptTokens(prompt, 3), 100, [&] {
+      absl::MutexLock lock(&mu);
+      called = true;
+      ++calls;
+    });
+    {
+      absl::MutexLock lock(&mu);
+      mu.Await(absl::Condition(&called));
+    }
+    EXPECT_TRUE(ticket.done());
+    return ticket.Take();
+  };
+  EXPECT_EQ(pin(1).disk_blocks, 3);     // loaded
+  EXPECT_EQ(pin(1).ram_blocks, 3);      // resident
+  EXPECT_EQ(pin(2).blocks.size(), 0u);  // nothing cached
+  EXPECT_EQ(calls, 3);
+}
+
+}  // namespace
+}  // namespace reprise::cachestore
