@@ -9,6 +9,7 @@
 #include "api/call_time_limit.h"
 #include "api/identity_codec.h"
 #include "api/limits.h"
+#include "api/pin_prefix.h"
 #include "api/put_run.h"
 #include "api/stats_codec.h"
 #include "api/status_codec.h"
@@ -134,7 +135,8 @@ grpc::Status CacheService::Put(grpc::ServerContext* context,
   }
   const absl::StatusOr<NamespaceHandle> ns = Find(message.namespace_id());
   if (!ns.ok()) return ToGrpc(ns.status());
-  absl::StatusOr<PutRun> run = PutRun::Begin(store_, *ns, Tokens(message.prefix_token_ids()));
+  absl::StatusOr<PutRun> run =
+      PutRun::Begin(*context, store_, *ns, Tokens(message.prefix_token_ids()));
   if (!run.ok()) return ToGrpc(run.status());
   absl::Status status;
   do {
@@ -146,31 +148,20 @@ grpc::Status CacheService::Put(grpc::ServerContext* context,
   return grpc::Status::OK;
 }
 
-absl::StatusOr<cachestore::PinnedPrefix> CacheService::PinPrefix(const grpc::ServerContext& context,
-                                                                 const NamespaceHandle& ns,
-                                                                 const v1::GetRequest& request) {
-  RETURN_IF_ERROR(CheckTokenCount(request.token_ids()));
-  if (request.first_block() < 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("first_block is ", request.first_block(), "; it must not be negative"));
-  }
-  cachestore::PinTicket ticket = store_->Pin(
-      ns, Tokens(request.token_ids()), request.token_ids_size() / ns.layout.block_tokens, {});
-  // In steps, because a synchronous handler learns of a cancelled call only by asking.
-  while (!ticket.Wait(absl::Now() + absl::Milliseconds(50))) {
-    if (context.IsCancelled()) {
-      return absl::CancelledError("the call was cancelled while its blocks were loading");
-    }
-  }
-  return ticket.Take();
-}
-
 grpc::Status CacheService::Get(grpc::ServerContext* context, const v1::GetRequest* request,
                                grpc::ServerWriter<v1::GetResponse>* writer) {
   const CallTimeLimit limit(context, kMaxStreamTime);
   const absl::StatusOr<NamespaceHandle> ns = Find(request->namespace_id());
   if (!ns.ok()) return ToGrpc(ns.status());
-  absl::StatusOr<cachestore::PinnedPrefix> prefix = PinPrefix(*context, *ns, *request);
+  if (absl::Status status = CheckTokenCount(request->token_ids()); !status.ok()) {
+    return ToGrpc(status);
+  }
+  if (request->first_block() < 0) {
+    return {grpc::StatusCode::INVALID_ARGUMENT,
+            absl::StrCat("first_block is ", request->first_block(), "; it must not be negative")};
+  }
+  absl::StatusOr<cachestore::PinnedPrefix> prefix =
+      PinPrefix(*context, *store_, *ns, Tokens(request->token_ids()));
   if (!prefix.ok()) return ToGrpc(prefix.status());
   return SendBlocks(*std::move(prefix), request->first_block(), writer);
 }

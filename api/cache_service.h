@@ -42,10 +42,6 @@ class CacheService final : public v1::Cache::Service {
   absl::StatusOr<v1::OpenNamespaceResponse> Open(const v1::OpenNamespaceRequest& request);
   // kNotFound: no client opened it in this process.
   absl::StatusOr<cachestore::NamespaceHandle> Find(uint32_t namespace_id) const;
-  // The good blocks of the longest cached prefix, pinned. BLOCKS while they are loaded.
-  absl::StatusOr<cachestore::PinnedPrefix> PinPrefix(const grpc::ServerContext& context,
-                                                     const cachestore::NamespaceHandle& ns,
-                                                     const v1::GetRequest& request);
 
   cachestore::TieredStore* const store_;
   const engine::Engine* const engine_;

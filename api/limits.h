@@ -14,9 +14,8 @@ inline constexpr int kMaxMessageBytes = 24 << 20;
 inline constexpr int64_t kMaxRequestTokens = int64_t{1} << 20;
 // Most text that is tokenized for one request.
 inline constexpr int64_t kMaxTextBytes = int64_t{4} << 20;
-// Most stop strings and most stop token ids of one request, and the longest stop string.
-inline constexpr int kMaxStops = 64;
-inline constexpr int64_t kMaxStopStringBytes = 1024;
+// Most stop token ids of one request: each is compared with every token.
+inline constexpr int kMaxStopTokens = 1024;
 // Most namespaces that clients may open in one server process.
 inline constexpr int64_t kMaxOpenNamespaces = 4096;
 // Calls of the Cache service at once; each has a thread. More are answered RESOURCE_EXHAUSTED.

@@ -19,6 +19,8 @@ int main(int argc, char** argv) {
   reprise::api::AddChatCommand(program);
   reprise::api::AddGenerateCommand(program);
   reprise::api::AddCacheCommand(program);
+  reprise::api::AddSizeCommand(program);
+  reprise::api::AddMakeModelCommand(program);
   program.AddCommand("bench", "measure; see reprise bench --help");
   program.SetExamples("Each command has a --help with examples: reprise serve --help\n");
   return program.Run(args, std::cout, std::cerr);

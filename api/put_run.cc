@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "api/limits.h"
+#include "api/pin_prefix.h"
 #include "cachestore/base/hash.h"
 #include "cachestore/base/status_macros.h"
 
@@ -16,7 +17,8 @@ using cachestore::BlockKey;
 using cachestore::NamespaceHandle;
 using cachestore::TokenId;
 
-absl::StatusOr<PutRun> PutRun::Begin(cachestore::TieredStore* store, const NamespaceHandle& ns,
+absl::StatusOr<PutRun> PutRun::Begin(const grpc::ServerContext& context,
+                                     cachestore::TieredStore* store, const NamespaceHandle& ns,
                                      absl::Span<const TokenId> prefix) {
   const int64_t block_tokens = ns.layout.block_tokens;
   const int64_t num_tokens = static_cast<int64_t>(prefix.size());
@@ -32,16 +34,17 @@ absl::StatusOr<PutRun> PutRun::Begin(cachestore::TieredStore* store, const Names
   }
   PutRun run(store, ns);
   run.prefix_blocks_ = num_tokens / block_tokens;
-  const int64_t present = store->Match(ns, prefix, run.prefix_blocks_).total_blocks();
+  if (run.prefix_blocks_ == 0) return run;
+  ASSIGN_OR_RETURN(cachestore::PinnedPrefix pinned, PinPrefix(context, *store, ns, prefix));
+  const int64_t present = static_cast<int64_t>(pinned.blocks.size());
   if (present < run.prefix_blocks_) {
     return absl::FailedPreconditionError(
         absl::StrCat("prefix_token_ids holds ", run.prefix_blocks_, " blocks, of which only ", present,
-                     " are in the store; put the others first"));
+                     " are in the store and fit into RAM; put the others first"));
   }
   run.tokens_.assign(prefix.begin(), prefix.end());
-  if (run.prefix_blocks_ > 0) {
-    run.last_key_ = cachestore::ChainKeys(ns.root, prefix, ns.layout.block_tokens).back();
-  }
+  run.last_block_ = std::move(pinned.blocks.back());
+  run.last_key_ = run.last_block_.key();
   return run;
 }
 
@@ -82,7 +85,7 @@ absl::Status PutRun::Store(const v1::PutRequest& message, absl::Time deadline) {
   std::memcpy(slot.bytes().data(), message.payload().data(), message.payload().size());
   const absl::Span<const TokenId> tokens(message.token_ids().data(),
                                          static_cast<size_t>(message.token_ids_size()));
-  // The pin on the parent goes only after the child is sealed: until then the parent cannot be dropped.
+  // The pin on the parent goes only after its child is sealed.
   cachestore::BlockRef block = store_->Seal(ns_, std::move(slot), last_key_, tokens);
   last_key_ = block.key();
   last_block_ = std::move(block);

@@ -3,6 +3,8 @@
 // the block stored last, which keeps every block before it in the store. Thread-compatible.
 #pragma once
 
+#include <grpcpp/server_context.h>
+
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -18,10 +20,12 @@ namespace reprise::api {
 
 class PutRun {
  public:
-  // A run of blocks of `ns` behind `prefix`, which may be empty. `store` must outlive the run.
+  // A run of blocks of `ns` behind `prefix`, which may be empty. `store` must outlive the run. BLOCKS
+  // while the prefix is brought into RAM: a block is sealed only behind a pinned parent.
   // kInvalidArgument: `prefix` is not whole blocks, or too long; kFailedPrecondition: `prefix` is not
-  // in the store, with the number of blocks that are.
-  static absl::StatusOr<PutRun> Begin(cachestore::TieredStore* store,
+  // in the store, with the number of blocks that are; kCancelled: the call was cancelled meanwhile.
+  static absl::StatusOr<PutRun> Begin(const grpc::ServerContext& context,
+                                      cachestore::TieredStore* store,
                                       const cachestore::NamespaceHandle& ns,
                                       absl::Span<const cachestore::TokenId> prefix);
 
@@ -47,7 +51,7 @@ class PutRun {
   int64_t prefix_blocks_ = 0;
   int64_t sealed_blocks_ = 0;
   cachestore::BlockKey last_key_;
-  cachestore::BlockRef last_block_;
+  cachestore::BlockRef last_block_;  // pin on the block of last_key_; none before the first
 };
 
 }  // namespace reprise::api

@@ -43,25 +43,17 @@ absl::StatusOr<std::vector<uint32_t>> PromptOf(const engine::Engine& engine,
 }
 
 absl::StatusOr<engine::StopConditions> StopOf(const v1::Stop& message) {
-  if (message.strings_size() > kMaxStops || message.token_ids_size() > kMaxStops) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("stop has ", message.strings_size(), " strings and ",
-                     message.token_ids_size(), " token_ids; at most ", kMaxStops,
-                     " of each are taken"));
+  if (message.token_ids_size() > kMaxStopTokens) {
+    return absl::InvalidArgumentError(absl::StrCat("stop.token_ids holds ", message.token_ids_size(),
+                                                   " ids; at most ", kMaxStopTokens,
+                                                   " are taken"));
   }
   engine::StopConditions stop;
   stop.max_new_tokens =
       message.max_new_tokens() == 0 ? kDefaultMaxNewTokens : message.max_new_tokens();
   stop.ignore_eos = message.ignore_eos();
   stop.stop_token_ids.assign(message.token_ids().begin(), message.token_ids().end());
-  for (const std::string& text : message.strings()) {
-    if (text.empty() || static_cast<int64_t>(text.size()) > kMaxStopStringBytes) {
-      return absl::InvalidArgumentError(absl::StrCat("a stop string is ", text.size(),
-                                                     " bytes long; 1 to ", kMaxStopStringBytes,
-                                                     " are allowed"));
-    }
-    stop.stop_strings.push_back(text);
-  }
+  stop.stop_strings.assign(message.strings().begin(), message.strings().end());
   return stop;
 }
 

@@ -243,7 +243,10 @@ void FlagSet::AddBytes(const std::string& name, int64_t* value, const std::strin
 void FlagSet::AddSwitch(const std::string& name, bool* value, const std::string& help) {
   impl_->AddSwitch(name, value, help);
 }
-void FlagSet::Require(const std::string& name) { impl_->Find(name)->required(); }
+void FlagSet::Require(const std::string& name) {
+  CLI::Option* option = impl_->Find(name);
+  option->required()->description(option->get_description() + " (required)");
+}
 void FlagSet::Exclude(const std::string& name, const std::string& other) {
   impl_->Find(name)->excludes(impl_->Find(other));
 }
