@@ -52,7 +52,7 @@ grpc::Status SendBlocks(cachestore::PinnedPrefix prefix, int64_t first_block,
   for (int64_t i = 0; i < num_blocks; ++i) {
     cachestore::BlockRef block = std::move(prefix.blocks[static_cast<size_t>(i)]);
     if (i < first_block) continue;
-    const char* tier = i < prefix.ram_blocks ? "ram" : "disk";
+    const char* tier = prefix.from_disk[static_cast<size_t>(i)] ? "disk" : "ram";
     const v1::GetResponse message = BlockMessage(i, std::move(block), tier);
     if (!writer->Write(message)) {
       return {grpc::StatusCode::CANCELLED, "the client has stopped reading"};

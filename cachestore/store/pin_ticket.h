@@ -17,6 +17,7 @@ struct PinState;
 // The good leading blocks of a finished ticket.
 struct PinnedPrefix {
   std::vector<BlockRef> blocks;  // root first
+  std::vector<bool> from_disk;   // one per block: loaded for this ticket
   int64_t ram_blocks = 0;        // how many of `blocks` were in RAM when Pin was called
   int64_t disk_blocks = 0;       // how many were loaded from disk
 };

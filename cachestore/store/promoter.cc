@@ -106,12 +106,14 @@ PinnedPrefix Promoter::FinishLocked(Pending& pending) {
     ++good;
   }
   prefix.blocks.reserve(good);
+  prefix.from_disk.reserve(good);
   for (size_t i = 0; i < pending.entries.size(); ++i) {
     const Entry& entry = pending.entries[i];
     if (i < good) {
       ++(entry.from_disk ? core_.state.counters.hit_disk_blocks
                          : core_.state.counters.hit_ram_blocks);
       ++(entry.from_disk ? prefix.disk_blocks : prefix.ram_blocks);
+      prefix.from_disk.push_back(entry.from_disk);
       prefix.blocks.emplace_back(&registry_, entry.id, core_.state.index.node(entry.id).key,
                                  core_.RamBytes(entry.id));
       continue;
