@@ -1,0 +1,60 @@
+// DecoderWeights: a decoder's weights in the backend's layout, copied out of a checkpoint; nothing
+// refers to the checkpoint afterwards. Matrices keep f32 and bf16 as stored (f16 becomes f32);
+// norms and biases are f32. Query, key and value are one matrix, and so are gate and up.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "engine/backend/backend.h"
+#include "engine/model/checkpoint.h"
+#include "engine/model/model_config.h"
+
+namespace reprise::engine {
+
+// y = x W + bias.
+struct Linear {
+  std::unique_ptr<PackedWeight> weight;
+  std::vector<float> bias;  // [out], or empty
+
+  // [1, out]; no data when there is no bias.
+  TensorView bias_view() const;
+};
+
+struct Norm {
+  std::vector<float> weight;  // [hidden]
+  std::vector<float> bias;    // [hidden]; empty for RMS norm
+};
+
+// A matrix with its numbers, f32 or bf16.
+struct OwnedMatrix {
+  std::vector<std::byte> bytes;
+  TensorView view;
+};
+
+struct DecoderLayer {
+  Norm attention_norm;
+  Linear qkv;  // hidden -> query | key | value
+  Linear attention_output;
+  Norm mlp_norm;
+  Linear mlp_input;  // hidden -> gate | up, or hidden -> intermediate
+  Linear mlp_output;
+};
+
+struct DecoderWeights {
+  OwnedMatrix token_embedding;
+  OwnedMatrix position_embedding;  // empty for rotary positions
+  std::vector<DecoderLayer> layers;
+  Norm final_norm;
+  Linear lm_head;
+};
+
+// kInvalidArgument: a tensor is missing, has another shape than `config` says (both are named) or a
+// dtype that weights cannot have, or the checkpoint holds a tensor that this config does not use
+// (the model would not be what its author trained). kResourceExhausted: no memory.
+absl::StatusOr<DecoderWeights> LoadDecoderWeights(const Checkpoint& checkpoint,
+                                                  const ModelConfig& config, Backend* backend);
+
+}  // namespace reprise::engine

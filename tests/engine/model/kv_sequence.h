@@ -1,0 +1,60 @@
+// KvSequence: one sequence with KV blocks of its own, for tests of a model without a store.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "absl/types/span.h"
+#include "engine/model/model.h"
+#include "gtest/gtest.h"
+
+namespace reprise::engine {
+
+class KvSequence {
+ public:
+  KvSequence(Model* model, int64_t max_tokens, int32_t block_tokens)
+      : model_(model), layout_(model->layout(block_tokens)) {
+    memory_.resize((max_tokens + block_tokens - 1) / block_tokens);
+    for (std::vector<std::byte>& block : memory_) {
+      // Bytes that would be noticed if they were read before they are written: NaN.
+      block.resize(layout_.BytesPerBlock(), std::byte{0xFF});
+      blocks_.push_back(block.data());
+    }
+  }
+
+  const cachestore::KvLayout& layout() const { return layout_; }
+  int64_t computed() const { return computed_; }
+  absl::Span<std::byte* const> blocks() const { return blocks_; }
+  const std::vector<std::vector<std::byte>>& memory() const { return memory_; }
+
+  // The next `tokens` as a chunk that wants logits; counts them as computed. `tokens` must outlive
+  // the forward pass.
+  SequenceChunk Next(absl::Span<const uint32_t> tokens) {
+    const SequenceChunk chunk = {tokens, computed_, blocks_, true};
+    computed_ += static_cast<int64_t>(tokens.size());
+    return chunk;
+  }
+
+  // Computes `tokens` alone; returns the logits of the last one.
+  std::vector<float> Run(absl::Span<const uint32_t> tokens) {
+    std::vector<float> logits(model_->config().vocab_size);
+    const absl::Status status = model_->Forward({Next(tokens)}, layout_, absl::MakeSpan(logits));
+    EXPECT_TRUE(status.ok()) << status;
+    return logits;
+  }
+
+ private:
+  Model* const model_;
+  const cachestore::KvLayout layout_;
+  std::vector<std::vector<std::byte>> memory_;
+  std::vector<std::byte*> blocks_;
+  int64_t computed_ = 0;
+};
+
+inline uint32_t ArgMax(absl::Span<const float> logits) {
+  return static_cast<uint32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
+}
+
+}  // namespace reprise::engine
