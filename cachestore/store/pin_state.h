@@ -24,6 +24,7 @@ struct PinState {
       absl::MutexLock lock(&mu);
       prefix = std::move(result);
       done = true;
+      completed.SignalAll();
     }
     if (on_done) on_done();
   }
@@ -31,6 +32,7 @@ struct PinState {
   const int64_t matched_blocks;
   const std::function<void()> on_done;
   mutable absl::Mutex mu;
+  mutable absl::CondVar completed;
   bool done ABSL_GUARDED_BY(mu) = false;
   PinnedPrefix prefix ABSL_GUARDED_BY(mu);
 };

@@ -21,7 +21,10 @@ bool PinTicket::done() const {
 
 bool PinTicket::Wait(absl::Time deadline) const {
   absl::MutexLock lock(&state_->mu);
-  return state_->mu.AwaitWithDeadline(absl::Condition(&state_->done), deadline);
+  while (!state_->done) {
+    if (state_->completed.WaitWithDeadline(&state_->mu, deadline)) break;
+  }
+  return state_->done;
 }
 
 PinnedPrefix PinTicket::Take() {

@@ -15,6 +15,7 @@ bool TransferQueue::TryPush(BlockId id) {
   absl::MutexLock lock(&mu_);
   if (closed_ || queue_.size() >= max_queued_) return false;
   queue_.push_back(id);
+  changed_.Signal();
   return true;
 }
 
@@ -22,19 +23,18 @@ void TransferQueue::Close() {
   {
     absl::MutexLock lock(&mu_);
     closed_ = true;
+    changed_.SignalAll();
   }
   for (std::thread& thread : threads_) thread.join();
   threads_.clear();
 }
 
 void TransferQueue::Run() {
-  const auto ready = [this]()
-                         ABSL_SHARED_LOCKS_REQUIRED(mu_) { return closed_ || !queue_.empty(); };
   for (;;) {
     BlockId id = kNoBlock;
     {
       absl::MutexLock lock(&mu_);
-      mu_.Await(absl::Condition(&ready));
+      while (!closed_ && queue_.empty()) changed_.Wait(&mu_);
       if (queue_.empty()) return;
       id = queue_.front();
       queue_.pop_front();

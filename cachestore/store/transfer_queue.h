@@ -33,6 +33,7 @@ class TransferQueue {
   const size_t max_queued_;
   const std::function<void(BlockId)> transfer_;
   absl::Mutex mu_;
+  absl::CondVar changed_;  // a block was queued, or the queue was closed
   std::deque<BlockId> queue_ ABSL_GUARDED_BY(mu_);
   bool closed_ ABSL_GUARDED_BY(mu_) = false;
   std::vector<std::thread> threads_;

@@ -30,15 +30,12 @@ class FaultPlan {
   void OpenLoadGate() {
     absl::MutexLock lock(&mu_);
     gate_open_ = true;
+    changed_.SignalAll();
   }
   // Waits until `count` loads have reached the gate since the plan was made.
   void AwaitLoads(int64_t count) {
-    const auto reached = [&] {
-      mu_.AssertReaderHeld();
-      return loads_ >= count;
-    };
     absl::MutexLock lock(&mu_);
-    mu_.Await(absl::Condition(&reached));
+    while (loads_ < count) changed_.Wait(&mu_);
   }
   int64_t loads() const {
     absl::MutexLock lock(&mu_);
@@ -52,7 +49,8 @@ class FaultPlan {
   absl::Status EnterLoad(const BlockKey& key) {
     absl::MutexLock lock(&mu_);
     ++loads_;
-    mu_.Await(absl::Condition(&gate_open_));
+    changed_.SignalAll();
+    while (!gate_open_) changed_.Wait(&mu_);
     const auto it = failing_loads_.find(key);
     return it == failing_loads_.end() ? absl::OkStatus() : it->second;
   }
@@ -64,6 +62,7 @@ class FaultPlan {
 
  private:
   mutable absl::Mutex mu_;
+  absl::CondVar changed_;
   std::map<BlockKey, absl::Status> failing_loads_ ABSL_GUARDED_BY(mu_);
   absl::Status write_status_ ABSL_GUARDED_BY(mu_);
   bool gate_open_ ABSL_GUARDED_BY(mu_) = true;

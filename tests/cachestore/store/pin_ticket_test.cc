@@ -6,6 +6,7 @@
 #include <thread>
 #include <vector>
 
+#include "absl/synchronization/notification.h"
 #include "tests/fakes/store_fixture.h"
 
 namespace reprise::cachestore {
@@ -186,17 +187,12 @@ TEST_F(PinTicketTest, TheCallbackRunsOnceForEveryKindOfTicket) {
   PutOnDisk(1, 3);
   std::atomic<int> calls = 0;
   const auto pin = [&](uint32_t prompt) {
-    absl::Mutex mu;
-    bool called = false;
+    absl::Notification called;
     PinTicket ticket = store_->Pin(ns_, PromptTokens(prompt, 3), 100, [&] {
-      absl::MutexLock lock(&mu);
-      called = true;
       ++calls;
+      called.Notify();
     });
-    {
-      absl::MutexLock lock(&mu);
-      mu.Await(absl::Condition(&called));
-    }
+    called.WaitForNotification();
     EXPECT_TRUE(ticket.done());
     return ticket.Take();
   };
