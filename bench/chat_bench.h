@@ -1,0 +1,35 @@
+// Suite "chat": what a chat user feels. A written conversation through running servers, turn by turn,
+// in four arms.
+#pragma once
+
+#include <cstdint>
+#include <ostream>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "bench/report.h"
+
+namespace reprise::bench {
+
+struct ChatBenchOptions {
+  std::string model_folder;
+  std::string conversation_path;  // see conversation.h
+  int32_t max_new_tokens = 64;    // per answer
+  std::string ram_bytes = "768MiB";  // of each server, as `reprise serve --ram-bytes` takes it
+  std::string disk_bytes = "2GiB";
+};
+
+// Each arm has a server of its own; the arms take each turn one after the other, so that a noisy
+// machine disturbs all of them:
+//   off      neither matches nor stores blocks
+//   ram      blocks of the turns before are in RAM
+//   disk     RAM is emptied to disk before each turn
+//   restart  RAM is emptied to disk, then the server is killed with SIGKILL and started again, before
+//            each turn
+// Prints one table: per turn prompt tokens, cached tokens by tier, TTFT, speed-up, and whether the
+// output was the same as in arm "off". The results hold the goals for reuse, TTFT and equal output.
+absl::StatusOr<std::vector<Result>> RunChatBench(const ChatBenchOptions& options,
+                                                 std::ostream& out);
+
+}  // namespace reprise::bench
