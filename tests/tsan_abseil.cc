@@ -10,11 +10,29 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 
-// The sanitizer's own functions and Abseil's mangled names cannot be spelled any other way.
-extern "C" {
+extern "C" void __tsan_acquire(void* address);
+extern "C" void __tsan_release(void* address);
 
-void __tsan_acquire(void* address);
-void __tsan_release(void* address);
+namespace {
+
+// A condition as it is evaluated: by any thread that holds the mutex, while the one that waits does
+// not.
+struct WatchedCondition {
+  void* mutex;
+  const absl::Condition* condition;
+};
+
+bool EvaluateLocked(WatchedCondition* watched) {
+  __tsan_acquire(watched->mutex);
+  const bool value = watched->condition->Eval();
+  __tsan_release(watched->mutex);
+  return value;
+}
+
+}  // namespace
+
+// Abseil's mangled names cannot be spelled any other way.
+extern "C" {
 
 #define REPRISE_ACQUIRES(name)       \
   void __real_##name(void* object);  \
@@ -37,13 +55,14 @@ void __tsan_release(void* address);
     return locked;                           \
   }
 // Give the mutex away while they wait, and have it again afterwards.
-#define REPRISE_MUTEX_WAITS(name, Limit)                                           \
-  bool __real_##name(void* mutex, const absl::Condition& condition, Limit limit);  \
-  bool __wrap_##name(void* mutex, const absl::Condition& condition, Limit limit) { \
-    __tsan_release(mutex);                                                         \
-    const bool result = __real_##name(mutex, condition, limit);                    \
-    __tsan_acquire(mutex);                                                         \
-    return result;                                                                 \
+#define REPRISE_MUTEX_WAITS(name, Limit)                                                        \
+  bool __real_##name(void* mutex, const absl::Condition& condition, Limit limit);               \
+  bool __wrap_##name(void* mutex, const absl::Condition& condition, Limit limit) {              \
+    __tsan_release(mutex);                                                                      \
+    WatchedCondition watched = {mutex, &condition};                                             \
+    const bool result = __real_##name(mutex, absl::Condition(EvaluateLocked, &watched), limit); \
+    __tsan_acquire(mutex);                                                                      \
+    return result;                                                                              \
   }
 #define REPRISE_CONDVAR_WAITS(name, Limit)                      \
   bool __real_##name(void* condvar, void* mutex, Limit limit);  \
@@ -58,7 +77,8 @@ void __tsan_release(void* address);
   void __real_##name(void* mutex, const absl::Condition& condition);  \
   void __wrap_##name(void* mutex, const absl::Condition& condition) { \
     __tsan_release(mutex);                                            \
-    __real_##name(mutex, condition);                                  \
+    WatchedCondition watched = {mutex, &condition};                   \
+    __real_##name(mutex, absl::Condition(EvaluateLocked, &watched));  \
     __tsan_acquire(mutex);                                            \
   }
 #define REPRISE_CONDVAR_WAITS_FOREVER(name)        \
