@@ -91,10 +91,10 @@ absl::StatusOr<PreTokenizerStage> ReadDigits(const JsonField& field) {
 absl::Status AppendByteLevel(const JsonField& field, std::vector<PreTokenizerStage>* stages) {
   ASSIGN_OR_RETURN(const bool add_prefix_space, field.BoolOr("add_prefix_space", true));
   ASSIGN_OR_RETURN(const bool use_regex, field.BoolOr("use_regex", true));
-  if (add_prefix_space) stages->push_back(SpacePrefixStage{});
+  if (add_prefix_space) stages->emplace_back(SpacePrefixStage{});
   if (use_regex) {
     ASSIGN_OR_RETURN(SplitPattern pattern, SplitPattern::Compile(PreTokenizer::ByteLevelPattern()));
-    stages->push_back(SplitStage{std::move(pattern)});
+    stages->emplace_back(SplitStage{std::move(pattern)});
   }
   return absl::OkStatus();
 }

@@ -58,7 +58,7 @@ TEST(PreTokenizerTest, SpaceIsPutBeforePiecesThatHaveNone) {
 TEST(PreTokenizerTest, LaterStagesCutThePiecesOfEarlierOnes) {
   std::vector<PreTokenizerStage> stages;
   stages.push_back(Split("-", SplitBehavior::kRemoved));
-  stages.push_back(SpacePrefixStage{});
+  stages.emplace_back(SpacePrefixStage{});
   stages.push_back(Split(PreTokenizer::ByteLevelPattern(), SplitBehavior::kIsolated));
   const auto pieces = PreTokenizer(std::move(stages)).Split("ab1-  c");
   ASSERT_TRUE(pieces.ok()) << pieces.status();
