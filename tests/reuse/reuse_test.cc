@@ -15,6 +15,7 @@
 #include "engine/engine.h"
 #include "gtest/gtest.h"
 #include "tests/fakes/collecting_sink.h"
+#include "tests/fakes/test_seed.h"
 #include "tests/reuse/tiny_model_folder.h"
 
 namespace reprise::engine {
@@ -42,9 +43,7 @@ struct Pair {
 
 class ReuseTest : public testing::TestWithParam<Case> {
  protected:
-  ReuseTest() : model_(GetParam().fixture), seed_(std::random_device()()), random_(seed_) {
-    std::cout << "seed " << seed_ << std::endl;
-  }
+  ReuseTest() : model_(GetParam().fixture), random_(TestSeed()) {}
 
   std::unique_ptr<TieredStore> OpenStore() {
     cachestore::StoreOptions options;
@@ -79,11 +78,13 @@ class ReuseTest : public testing::TestWithParam<Case> {
     return (bytes + 4095) / 4096 * 4096;
   }
 
-  // A new text, or one that goes on from any place of an earlier one.
+  // A new text, or one that goes on from any place of an earlier one: of a recent one as often as
+  // of any.
   Text RandomPrompt() {
     Text prompt;
     if (!texts_.empty() && random_() % 5 != 0) {
-      const Text& base = texts_[random_() % texts_.size()];
+      const size_t among = random_() % 2 == 0 ? texts_.size() : std::min<size_t>(texts_.size(), 4);
+      const Text& base = texts_[texts_.size() - 1 - random_() % among];
       prompt.assign(base.begin(), base.begin() + random_() % (base.size() + 1));
     }
     const size_t more = 1 + random_() % 50;
@@ -104,6 +105,16 @@ class ReuseTest : public testing::TestWithParam<Case> {
     return request;
   }
 
+  // A greedy request whose prompt is `begin` and a few random tokens.
+  GenerateRequest TurnAfter(Text begin, size_t more) {
+    GenerateRequest request;
+    request.prompt = std::move(begin);
+    for (size_t i = 0; i < more; ++i) request.prompt.push_back(random_() % 256);
+    request.stop.max_new_tokens = kMaxAnswer;
+    request.stop.ignore_eos = true;
+    return request;
+  }
+
   static void Submit(Engine* engine, GenerateRequest request, CacheMode cache,
                      const std::shared_ptr<CollectingSink>& sink) {
     request.cache = cache;
@@ -111,72 +122,95 @@ class ReuseTest : public testing::TestWithParam<Case> {
     ASSERT_TRUE(id.ok()) << id.status();
   }
 
-  // Runs a few requests at once, each with and without the cache, and compares.
-  void RunBatch(Engine* engine) {
-    std::vector<Pair> batch(1 + random_() % 4);
-    for (Pair& pair : batch) pair.request = RandomRequest();
-    for (Pair& pair : batch) Submit(engine, pair.request, CacheMode::kUse, pair.cached);
-    for (Pair& pair : batch) Submit(engine, pair.request, CacheMode::kOff, pair.uncached);
-    for (Pair& pair : batch) {
-      ASSERT_TRUE(pair.cached->Wait() && pair.uncached->Wait());
-      ASSERT_TRUE(pair.cached->status().ok()) << pair.cached->status();
-      ASSERT_TRUE(pair.uncached->status().ok()) << pair.uncached->status();
-      const GenerateResult result = *pair.cached->result();
-      ASSERT_EQ(pair.cached->tokens(), pair.uncached->tokens())
-          << "prompt of " << pair.request.prompt.size() << " tokens, from RAM "
-          << result.cached_ram_tokens << ", from disk " << result.cached_disk_tokens;
-      EXPECT_EQ(static_cast<int64_t>(pair.cached->tokens().size()),
-                pair.request.stop.max_new_tokens);
-      EXPECT_EQ(pair.uncached->result()->cached_ram_tokens, 0);
-      EXPECT_EQ(pair.uncached->result()->cached_disk_tokens, 0);
-      from_ram_ += result.cached_ram_tokens;
-      from_disk_ += result.cached_disk_tokens;
-      Text text = pair.request.prompt;
-      const Text answer = pair.cached->tokens();
-      text.insert(text.end(), answer.begin(), answer.end());
-      texts_.push_back(std::move(text));
-      answers_.push_back(answer);
+  // Runs the requests at once, each with and without the cache, and compares.
+  void RunAndCompare(Engine* engine, std::vector<GenerateRequest> requests) {
+    std::vector<Pair> pairs(requests.size());
+    for (size_t i = 0; i < pairs.size(); ++i) pairs[i].request = std::move(requests[i]);
+    for (Pair& pair : pairs) Submit(engine, pair.request, CacheMode::kUse, pair.cached);
+    for (Pair& pair : pairs) Submit(engine, pair.request, CacheMode::kOff, pair.uncached);
+    for (const Pair& pair : pairs) {
+      Compare(pair);
+      if (HasFatalFailure()) return;
     }
   }
 
+  void Compare(const Pair& pair) {
+    ASSERT_TRUE(pair.cached->Wait() && pair.uncached->Wait());
+    ASSERT_TRUE(pair.cached->status().ok()) << pair.cached->status();
+    ASSERT_TRUE(pair.uncached->status().ok()) << pair.uncached->status();
+    last_ = *pair.cached->result();
+    const Text answer = pair.cached->tokens();
+    ASSERT_EQ(answer, pair.uncached->tokens())
+        << "prompt of " << pair.request.prompt.size() << " tokens, from RAM "
+        << last_.cached_ram_tokens << ", from disk " << last_.cached_disk_tokens;
+    EXPECT_EQ(static_cast<int64_t>(answer.size()), pair.request.stop.max_new_tokens);
+    EXPECT_EQ(pair.uncached->result()->cached_ram_tokens, 0);
+    EXPECT_EQ(pair.uncached->result()->cached_disk_tokens, 0);
+    Text text = pair.request.prompt;
+    text.insert(text.end(), answer.begin(), answer.end());
+    texts_.push_back(std::move(text));
+    answers_.push_back(answer);
+  }
+
+  // The conversation of the life before goes on, from disk; a new one begins, and goes on from RAM.
+  void RunTurns(Engine* engine, TieredStore* store, int life) {
+    if (life > 0) {
+      const StoreStats before = store->stats();
+      EXPECT_GT(before.recovered_blocks, 0);
+      RunAndCompare(engine, {TurnAfter(conversation_, 5)});
+      EXPECT_GT(last_.cached_disk_tokens, 64) << "nothing came from disk after a restart";
+      EXPECT_GT(store->stats().hit_disk_blocks, before.hit_disk_blocks);
+    }
+    RunAndCompare(engine, {TurnAfter({}, 80)});
+    const StoreStats before = store->stats();
+    RunAndCompare(engine, {TurnAfter(texts_.back(), 10)});
+    EXPECT_GT(last_.cached_ram_tokens + last_.cached_disk_tokens, 60);
+    EXPECT_GT(last_.cached_ram_tokens, 0) << "nothing came from RAM in the second turn";
+    EXPECT_GT(store->stats().hit_ram_blocks, before.hit_ram_blocks);
+    conversation_ = texts_.back();
+  }
+
   const TinyModelFolder model_;
-  const uint32_t seed_;
   std::mt19937 random_;
   std::vector<Text> texts_;
   std::vector<Text> answers_;
-  int64_t from_ram_ = 0;   // tokens
-  int64_t from_disk_ = 0;  // tokens
+  Text conversation_;    // of RunTurns
+  GenerateResult last_;  // of the last cached request
 };
 
 TEST_P(ReuseTest, OutputWithTheCacheEqualsOutputWithout) {
-  int64_t from_disk_after_restart = 0;
-  int64_t demoted = 0;
+  StoreStats sum;
   for (int life = 0; life < 3; ++life) {
     auto store = OpenStore();
     ASSERT_NE(store, nullptr);
     auto engine = OpenEngine(store.get());
     ASSERT_NE(engine, nullptr);
-    const int64_t from_disk_before = from_disk_;
-    for (int batch = 0; batch < 12; ++batch) {
-      RunBatch(engine.get());
-      if (HasFatalFailure()) return;
-      if (batch == 0 && life > 0) from_disk_after_restart += from_disk_ - from_disk_before;
+    RunTurns(engine.get(), store.get(), life);
+    for (int batch = 0; batch < 10 && !HasFatalFailure(); ++batch) {
+      std::vector<GenerateRequest> requests(1 + random_() % 4);
+      for (GenerateRequest& request : requests) request = RandomRequest();
+      RunAndCompare(engine.get(), std::move(requests));
       if (random_() % 3 == 0) {
         ASSERT_TRUE(store->Demote().ok());
       }
     }
+    if (HasFatalFailure()) return;
     engine = nullptr;
     const StoreStats stats = store->stats();
     EXPECT_EQ(stats.pinned_blocks, 0);
     EXPECT_EQ(stats.writing_blocks, 0);
     EXPECT_TRUE(store->CheckIntegrity().ok()) << store->CheckIntegrity();
-    demoted += stats.demoted_blocks;
+    sum.hit_ram_blocks += stats.hit_ram_blocks;
+    sum.hit_disk_blocks += stats.hit_disk_blocks;
+    sum.demoted_blocks += stats.demoted_blocks;
     ASSERT_TRUE(store->Demote().ok());
   }
-  EXPECT_GT(from_ram_, 0) << "no block was reused from RAM";
-  EXPECT_GT(from_disk_, 0) << "no block was reused from disk";
-  EXPECT_GT(demoted, 0) << "no block was ever evicted from RAM";
-  EXPECT_GT(from_disk_after_restart, 0) << "no block was reused right after a restart";
+  EXPECT_GT(sum.hit_ram_blocks, 0) << "no block was reused from RAM";
+  EXPECT_GT(sum.hit_disk_blocks, 0) << "no block was reused from disk";
+  EXPECT_GT(sum.demoted_blocks, 0) << "no block was ever evicted from RAM";
+  std::cout << texts_.size() << " requests; blocks from RAM " << sum.hit_ram_blocks
+            << ", from disk " << sum.hit_disk_blocks << ", demoted " << sum.demoted_blocks
+            << std::endl;
   // Answers that are all alike would compare equal whatever the cache did.
   std::sort(answers_.begin(), answers_.end());
   answers_.erase(std::unique(answers_.begin(), answers_.end()), answers_.end());

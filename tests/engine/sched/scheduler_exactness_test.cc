@@ -2,7 +2,6 @@
 // between: every answer must be the right one, and KV from RAM and from disk must really be used.
 #include <algorithm>
 #include <cstdint>
-#include <iostream>
 #include <map>
 #include <memory>
 #include <random>
@@ -10,6 +9,7 @@
 
 #include "gtest/gtest.h"
 #include "tests/engine/sched/scheduler_driver.h"
+#include "tests/fakes/test_seed.h"
 
 namespace reprise::engine {
 namespace {
@@ -79,7 +79,7 @@ class SchedulerExactnessTest : public testing::TestWithParam<Case> {
     ExpectStoreAtRest(*store);
   }
 
-  std::mt19937 random_;
+  std::mt19937 random_{TestSeed()};
   std::vector<Text> texts_;
   int64_t compared_ = 0;
   int64_t cached_ram_tokens_ = 0;
@@ -87,9 +87,6 @@ class SchedulerExactnessTest : public testing::TestWithParam<Case> {
 };
 
 TEST_P(SchedulerExactnessTest, EveryAnswerIsTheOneWithoutACache) {
-  const uint32_t seed = std::random_device()();
-  std::cout << "seed " << seed << std::endl;
-  random_.seed(seed);
   const TempFolder folder;
   for (int round = 0; round < 4; ++round) {
     const int64_t ram_blocks = GetParam().ram_blocks * (1 + round % 2);
@@ -104,9 +101,6 @@ TEST_P(SchedulerExactnessTest, EveryAnswerIsTheOneWithoutACache) {
 }
 
 TEST_P(SchedulerExactnessTest, WithoutADiskAsWell) {
-  const uint32_t seed = std::random_device()();
-  std::cout << "seed " << seed << std::endl;
-  random_.seed(seed);
   auto store = OpenStore(GetParam().ram_blocks, GetParam().block_tokens);
   const Case& c = GetParam();
   SchedulerDriver driver(store.get(), c.block_tokens,
