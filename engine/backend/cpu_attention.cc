@@ -29,39 +29,62 @@ constexpr int kTileVecs = static_cast<int>(kAttentionTile / kLanes);
 constexpr int kPairs = 6;
 constexpr int kStripVecs = kLanes == 16 ? 4 : 2;
 
-// Turns the rows of `count` positions, the rest zeros, into keys[dim][position].
-void TransposeKeys(const float* const* rows, int64_t head_dim, float* HWY_RESTRICT keys) {
-  for (int64_t t = 0; t < kAttentionTile; t += 4) {
-    const float* const* four = rows + t;
-    int64_t c = 0;
 #if HWY_TARGET != HWY_SCALAR  // has no vectors of four
-    const hn::FixedTag<float, 4> d;
-    for (; c + 4 <= head_dim; c += 4) {
-      const auto r0 = hn::LoadU(d, four[0] + c);
-      const auto r1 = hn::LoadU(d, four[1] + c);
-      const auto r2 = hn::LoadU(d, four[2] + c);
-      const auto r3 = hn::LoadU(d, four[3] + c);
-      const auto low01 = hn::InterleaveLower(d, r0, r1);
-      const auto low23 = hn::InterleaveLower(d, r2, r3);
-      const auto high01 = hn::InterleaveUpper(d, r0, r1);
-      const auto high23 = hn::InterleaveUpper(d, r2, r3);
-      float* to = keys + c * kAttentionTile + t;
-      hn::Store(hn::ConcatLowerLower(d, low23, low01), d, to);
-      hn::Store(hn::ConcatUpperUpper(d, low23, low01), d, to + kAttentionTile);
-      hn::Store(hn::ConcatLowerLower(d, high23, high01), d, to + 2 * kAttentionTile);
-      hn::Store(hn::ConcatUpperUpper(d, high23, high01), d, to + 3 * kAttentionTile);
+
+// Elements [c, c + 4) of rows 0, 4, 8 ..., one run of four after another.
+template <class D>
+HWY_INLINE hn::Vec<D> LoadEveryFourthRow(D d, const float* const* rows, int64_t c) {
+  if constexpr (hn::MaxLanes(D()) == 4) {
+    return hn::LoadU(d, rows[0] + c);
+  } else {
+    const hn::Half<D> half;
+    return hn::Combine(d, LoadEveryFourthRow(half, rows + hn::MaxLanes(half), c),
+                       LoadEveryFourthRow(half, rows, c));
+  }
+}
+
+// Turns elements [c, c + 4) of kLanes rows into four whole vectors, at `to` and one tile apart.
+HWY_INLINE void TransposeFour(const float* const* rows, int64_t c, float* HWY_RESTRICT to) {
+  const F32 d;
+  const hn::Repartition<double, F32> pairs;
+  const Vec r0 = LoadEveryFourthRow(d, rows, c);
+  const Vec r1 = LoadEveryFourthRow(d, rows + 1, c);
+  const Vec r2 = LoadEveryFourthRow(d, rows + 2, c);
+  const Vec r3 = LoadEveryFourthRow(d, rows + 3, c);
+  // Within each run of four: (r0[0] r1[0] r0[1] r1[1]) and so on, two elements at a time after
+  // that.
+  const auto low01 = hn::BitCast(pairs, hn::InterleaveLower(d, r0, r1));
+  const auto low23 = hn::BitCast(pairs, hn::InterleaveLower(d, r2, r3));
+  const auto high01 = hn::BitCast(pairs, hn::InterleaveUpper(d, r0, r1));
+  const auto high23 = hn::BitCast(pairs, hn::InterleaveUpper(d, r2, r3));
+  hn::Store(hn::BitCast(d, hn::InterleaveLower(pairs, low01, low23)), d, to);
+  hn::Store(hn::BitCast(d, hn::InterleaveUpper(pairs, low01, low23)), d, to + kAttentionTile);
+  hn::Store(hn::BitCast(d, hn::InterleaveLower(pairs, high01, high23)), d, to + 2 * kAttentionTile);
+  hn::Store(hn::BitCast(d, hn::InterleaveUpper(pairs, high01, high23)), d, to + 3 * kAttentionTile);
+}
+
+#endif  // HWY_SCALAR
+
+// keys[c][t] = rows[t][c], for all c < head_dim and all t of the tile.
+HWY_NOINLINE void TransposeKeys(const float* const* rows, int64_t head_dim,
+                                float* HWY_RESTRICT keys) {
+  int64_t c = 0;
+#if HWY_TARGET != HWY_SCALAR
+  for (; c + 4 <= head_dim; c += 4) {
+    for (int64_t t = 0; t < kAttentionTile; t += kLanes) {
+      TransposeFour(rows + t, c, keys + c * kAttentionTile + t);
     }
+  }
 #endif
-    for (; c < head_dim; ++c) {
-      for (int64_t i = 0; i < 4; ++i) keys[c * kAttentionTile + t + i] = four[i][c];
-    }
+  for (; c < head_dim; ++c) {
+    for (int64_t t = 0; t < kAttentionTile; ++t) keys[c * kAttentionTile + t] = rows[t][c];
   }
 }
 
 // scores[r][t] = sum over dims of q[r][dim] keys[dim][t], for kRows pairs and all t of the tile.
 template <int kRows>
-HWY_INLINE void ScoreTile(const float* HWY_RESTRICT q, int64_t q_stride, int64_t head_dim,
-                          const float* HWY_RESTRICT keys, float* HWY_RESTRICT scores) {
+HWY_NOINLINE void ScoreTile(const float* HWY_RESTRICT q, int64_t q_stride, int64_t head_dim,
+                            const float* HWY_RESTRICT keys, float* HWY_RESTRICT scores) {
   const F32 d;
   for (int strip = 0; strip < kTileVecs; strip += kStripVecs) {
     Vec sum[kRows][kStripVecs];
@@ -87,8 +110,9 @@ HWY_INLINE void ScoreTile(const float* HWY_RESTRICT q, int64_t q_stride, int64_t
 // sums[r][dims] += sum over t < count of p[r][t] values[t][dims], for kRows pairs and kVecs
 // vectors.
 template <int kRows, int kVecs>
-HWY_INLINE void AddValueStrip(const float* HWY_RESTRICT p, const float* const* values, int64_t dim,
-                              int64_t count, float* HWY_RESTRICT sums, int64_t stride) {
+HWY_NOINLINE void AddValueStrip(const float* HWY_RESTRICT p, const float* const* values,
+                                int64_t dim, int64_t count, float* HWY_RESTRICT sums,
+                                int64_t stride) {
   const F32 d;
   Vec sum[kRows][kVecs];
   for (int r = 0; r < kRows; ++r) {
@@ -120,46 +144,68 @@ HWY_INLINE void AddValues(const float* p, const float* const* values, int64_t di
   }
 }
 
-// Turns a row of scores into weights p and brings the pair's running maximum, lane sums and output
-// up to them. Scores from `visible` on are of positions the row may not see.
-HWY_INLINE void SoftmaxStep(float* HWY_RESTRICT scores, int64_t visible, int64_t dims,
-                            float* HWY_RESTRICT maximum, float* HWY_RESTRICT lane_sums,
-                            float* HWY_RESTRICT sums) {
+// Sets the scores of positions from `visible` on to minus infinity.
+void HideScores(float* HWY_RESTRICT scores, int64_t visible) {
   const F32 d;
   const Vec hidden = hn::Set(d, -std::numeric_limits<float>::infinity());
-  if (visible < kAttentionTile) {
-    const hn::Vec<F32> index = hn::Iota(d, 0.0f);
-    for (int v = 0; v < kTileVecs; ++v) {
-      const Vec position = hn::Add(index, hn::Set(d, static_cast<float>(v * kLanes)));
-      const auto seen = hn::Lt(position, hn::Set(d, static_cast<float>(visible)));
-      const Vec score = hn::Load(d, scores + v * kLanes);
-      hn::Store(hn::IfThenElse(seen, score, hidden), d, scores + v * kLanes);
-    }
-  }
-  Vec largest = hn::Load(d, scores);
-  for (int v = 1; v < kTileVecs; ++v) {
-    largest = hn::Max(largest, hn::Load(d, scores + v * kLanes));
-  }
-  const float tile_maximum = hn::GetLane(hn::MaxOfLanes(d, largest));
-  const float before = *maximum;
-  const float after = std::max(before, tile_maximum);
-  Vec lane_sum = hn::Load(d, lane_sums);
-  if (after != before) {
-    // exp(0) is 1, so leaving this out when the maximum stays changes no bit.
-    const Vec shrink = hn::Exp(d, hn::Set(d, before - after));
-    lane_sum = hn::Mul(lane_sum, shrink);
-    for (int64_t dim = 0; dim < dims; dim += kLanes) {
-      hn::Store(hn::Mul(hn::Load(d, sums + dim), shrink), d, sums + dim);
-    }
-    *maximum = after;
-  }
-  const Vec top = hn::Set(d, after);
+  const Vec first_hidden = hn::Set(d, static_cast<float>(visible));
   for (int v = 0; v < kTileVecs; ++v) {
-    const Vec p = hn::Exp(d, hn::Sub(hn::Load(d, scores + v * kLanes), top));
-    hn::Store(p, d, scores + v * kLanes);
-    lane_sum = hn::Add(lane_sum, p);
+    const auto seen = hn::Lt(hn::Iota(d, static_cast<float>(v * kLanes)), first_hidden);
+    const Vec score = hn::Load(d, scores + v * kLanes);
+    hn::Store(hn::IfThenElse(seen, score, hidden), d, scores + v * kLanes);
   }
-  hn::Store(lane_sum, d, lane_sums);
+}
+
+// Scales a pair's lane sums and output by exp(before - after), for a maximum that grew.
+HWY_NOINLINE void Rescale(float before, float after, int64_t dims, float* HWY_RESTRICT lane_sums,
+                          float* HWY_RESTRICT sums) {
+  const F32 d;
+  const Vec shrink = hn::Exp(d, hn::Set(d, before - after));
+  hn::Store(hn::Mul(hn::Load(d, lane_sums), shrink), d, lane_sums);
+  for (int64_t dim = 0; dim < dims; dim += kLanes) {
+    hn::Store(hn::Mul(hn::Load(d, sums + dim), shrink), d, sums + dim);
+  }
+}
+
+// Turns the scores of kRows pairs from `pair` on into weights p, and brings the pairs' maxima, lane
+// sums and outputs up to them. In passes over all rows, so that the rows' chains overlap.
+template <int kRows>
+HWY_NOINLINE void SoftmaxTile(const AttentionBuffers& buffers, int64_t pair, int64_t padded,
+                              int64_t dims) {
+  const F32 d;
+  float* HWY_RESTRICT scores = buffers.scores;
+  Vec largest[kRows];
+  for (int r = 0; r < kRows; ++r) {
+    const float* row = scores + r * kAttentionTile;
+    largest[r] = hn::Load(d, row);
+    for (int v = 1; v < kTileVecs; ++v) {
+      largest[r] = hn::Max(largest[r], hn::Load(d, row + v * kLanes));
+    }
+  }
+  float top[kRows];
+  for (int r = 0; r < kRows; ++r) {
+    top[r] = std::max(buffers.maxima[pair + r], hn::GetLane(hn::MaxOfLanes(d, largest[r])));
+  }
+  for (int r = 0; r < kRows; ++r) {
+    const float before = buffers.maxima[pair + r];
+    // exp(0) is 1, so leaving this out when the maximum stays changes no bit.
+    if (top[r] == before) continue;
+    Rescale(before, top[r], dims, buffers.weights + (pair + r) * 16,
+            buffers.sums + (pair + r) * padded);
+    buffers.maxima[pair + r] = top[r];
+  }
+  for (int r = 0; r < kRows; ++r) {
+    float* row = scores + r * kAttentionTile;
+    float* lane_sums = buffers.weights + (pair + r) * 16;
+    const Vec subtracted = hn::Set(d, top[r]);
+    Vec lane_sum = hn::Load(d, lane_sums);
+    for (int v = 0; v < kTileVecs; ++v) {
+      const Vec p = hn::Exp(d, hn::Sub(hn::Load(d, row + v * kLanes), subtracted));
+      hn::Store(p, d, row + v * kLanes);
+      lane_sum = hn::Add(lane_sum, p);
+    }
+    hn::Store(lane_sum, d, lane_sums);
+  }
 }
 
 // The tile at position `begin` for pairs [pair, pair + kRows).
@@ -171,14 +217,16 @@ HWY_INLINE void AttendPairs(const AttentionTask& task, const AttentionBuffers& b
   const int64_t dims = (task.head_dim + kLanes - 1) / kLanes * kLanes;
   ScoreTile<kRows>(buffers.queries + pair * padded, padded, task.head_dim, buffers.keys,
                    buffers.scores);
-  int64_t count = 0;
-  for (int r = 0; r < kRows; ++r) {
-    const int64_t position = task.start + (pair + r) / task.group;
-    const int64_t visible = std::min(kAttentionTile, position - begin + 1);
-    count = std::max(count, visible);
-    SoftmaxStep(buffers.scores + r * kAttentionTile, visible, dims, buffers.maxima + pair + r,
-                buffers.weights + (pair + r) * 16, buffers.sums + (pair + r) * padded);
+  int64_t count = kAttentionTile;
+  if (begin + kAttentionTile > task.start + pair / task.group) {
+    count = 0;
+    for (int r = 0; r < kRows; ++r) {
+      const int64_t seen = task.start + (pair + r) / task.group + 1 - begin;
+      HideScores(buffers.scores + r * kAttentionTile, seen);
+      count = std::max(count, std::min(seen, kAttentionTile));
+    }
   }
+  SoftmaxTile<kRows>(buffers, pair, padded, dims);
   AddValues<kRows>(buffers.scores, values, dims, count, buffers.sums + pair * padded, padded);
 }
 
@@ -186,18 +234,16 @@ HWY_INLINE void AttendPairs(const AttentionTask& task, const AttentionBuffers& b
 // Copies them to buffers.rows first when they are not f32 or do not end with a whole vector.
 void GatherRows(const AttentionTask& task, const KvRows& source, int64_t begin, int64_t count,
                 const AttentionBuffers& buffers, const float** rows) {
+  source.Locate(begin, count, rows);
+  std::fill(rows + count, rows + kAttentionTile, buffers.zeros);
+  if (task.kv_type == ElementType::kF32 && task.head_dim % kLanes == 0) return;
   const int64_t padded = PaddedHeadDim(task.head_dim);
-  const bool in_place = task.kv_type == ElementType::kF32 && task.head_dim % kLanes == 0;
   for (int64_t t = 0; t < count; ++t) {
-    const std::byte* row = source.row(begin + t);
-    rows[t] = reinterpret_cast<const float*>(row);
-    if (in_place) continue;
     float* copy = buffers.rows + t * padded;
-    Widen(row, task.kv_type, task.head_dim, copy);
+    Widen(rows[t], task.kv_type, task.head_dim, copy);
     std::fill(copy + task.head_dim, copy + padded, 0.0f);
     rows[t] = copy;
   }
-  std::fill(rows + count, rows + kAttentionTile, buffers.zeros);
 }
 
 // q x scale, one padded row a pair.
@@ -296,9 +342,12 @@ void AttendRows(Activations q, absl::Span<const SequenceRows> sequences,
     CHECK(sequence.start + sequence.num_rows <=
           static_cast<int64_t>(sequence.blocks.size()) * layout.block_tokens);
     work += sequence.num_rows * (sequence.start + sequence.num_rows) * q.cols;
-    for (int64_t row = 0; row < sequence.num_rows; row += task_rows) {
-      for (int32_t head = 0; head < layout.num_kv_heads; ++head) {
-        const int64_t place = head * group * head_dim;
+    // Head by head, so that a head's keys and values stay in a near cache while its tasks use them;
+    // the longest task of a head first, so that no thread is left alone with one at the end.
+    const int64_t last_row = (sequence.num_rows - 1) / task_rows * task_rows;
+    for (int32_t head = 0; head < layout.num_kv_heads; ++head) {
+      const int64_t place = head * group * head_dim;
+      for (int64_t row = last_row; row >= 0; row -= task_rows) {
         tasks.push_back({q.row(sequence.first_row + row) + place,
                          out.row(sequence.first_row + row) + place, q.cols,
                          std::min(task_rows, sequence.num_rows - row), sequence.start + row, group,
@@ -308,10 +357,6 @@ void AttendRows(Activations q, absl::Span<const SequenceRows> sequences,
       }
     }
   }
-  // The longest first, so that no thread is left alone with one at the end.
-  std::stable_sort(tasks.begin(), tasks.end(), [](const AttentionTask& a, const AttentionTask& b) {
-    return a.num_rows * (a.start + a.num_rows) > b.num_rows * (b.start + b.num_rows);
-  });
   const int64_t pairs = task_rows * group;
   const int64_t padded = PaddedHeadDim(head_dim);
   if (static_cast<int>(scratch.size()) < omp_get_max_threads()) {

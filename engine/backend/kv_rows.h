@@ -2,6 +2,7 @@
 // the backend that does arithmetic on the block layout ([layer][K, V][kv_head][token][head_dim]).
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -32,6 +33,18 @@ class KvRows {
   // The head_dim elements of `position`.
   std::byte* row(int64_t position) const {
     return blocks_[position / block_tokens_] + offset_ + position % block_tokens_ * row_bytes_;
+  }
+
+  // rows[i] = row(begin + i) for i < count.
+  template <typename T>
+  void Locate(int64_t begin, int64_t count, const T** rows) const {
+    int64_t block = begin / block_tokens_;
+    int64_t token = begin % block_tokens_;
+    for (int64_t i = 0; i < count; ++block, token = 0) {
+      const std::byte* next = blocks_[block] + offset_ + token * row_bytes_;
+      const int64_t end = std::min(count, i + block_tokens_ - token);
+      for (; i < end; ++i, next += row_bytes_) rows[i] = reinterpret_cast<const T*>(next);
+    }
   }
 
  private:

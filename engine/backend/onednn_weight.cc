@@ -24,15 +24,10 @@ namespace {
 
 using dnnl::memory;
 
-// Rows up to which reading W is the larger cost, so that one padded tile beats two whole ones.
-constexpr int64_t kPaddedRows = 64;
-
-// The height of the next tile when `rows` are left: at most `rows`, or more when they are padded.
+// The height of the next tile when `rows` are left: the largest, or the one that pads least.
 int64_t NextHeight(absl::Span<const int64_t> heights, int64_t rows) {
   if (rows >= heights.back()) return heights.back();
-  const auto above = std::lower_bound(heights.begin(), heights.end(), rows);
-  const bool only_larger = above == heights.begin();
-  return rows <= kPaddedRows || *above == rows || only_larger ? *above : *(above - 1);
+  return *std::lower_bound(heights.begin(), heights.end(), rows);
 }
 
 // Buffers that the products of one backend share.
@@ -63,16 +58,7 @@ class OneDnnWeight final : public CpuWeight {
   void Multiply(const float* x, int64_t rows, const float* bias, float* out) const override {
     const float* added = bias != nullptr ? bias : Reserve(workspace_->zero_bias, out_features());
     try {
-      if (plan_->type() == memory::data_type::bf16) {
-        uint16_t* narrowed = Reserve(workspace_->narrowed, rows * in_features());
-        ParallelRanges(rows, in_features(), 32 * 1024, [&](int, int64_t begin, int64_t end) {
-          NarrowToBF16(x + begin * in_features(), (end - begin) * in_features(),
-                       narrowed + begin * in_features());
-        });
-        MultiplyTiles(narrowed, rows, added, out);
-      } else {
-        MultiplyTiles(x, rows, added, out);
-      }
+      MultiplyTiles(x, rows, added, out);
     } catch (const std::exception& error) {
       ABSL_RAW_LOG(FATAL, "matrix product %lld x %lld x %lld: %s", static_cast<long long>(rows),
                    static_cast<long long>(in_features()), static_cast<long long>(out_features()),
@@ -81,28 +67,51 @@ class OneDnnWeight final : public CpuWeight {
   }
 
  private:
-  template <typename T>
-  void MultiplyTiles(const T* x, int64_t rows, const float* bias, float* out) const {
-    while (rows > 0) {
-      const int64_t height = NextHeight(plan_->heights(), rows);
-      if (height > rows) return MultiplyPadded(x, rows, height, bias, out);
-      plan_->Multiply(height, x, slabs_, bias, out);
-      x += height * in_features();
-      out += height * out_features();
-      rows -= height;
+  void MultiplyTiles(const float* x, int64_t rows, const float* bias, float* out) const {
+    const bool narrow = plan_->type() == memory::data_type::bf16;
+    const SlabInputs inputs = narrow ? Narrow(x, rows) : SlabInputs{x, rows};
+    for (int64_t row = 0; row < rows;) {
+      const int64_t height = NextHeight(plan_->heights(), rows - row);
+      float* tile_out = out + row * out_features();
+      if (height <= rows - row) {
+        plan_->Multiply(height, inputs, row, slabs_, bias, tile_out);
+      } else {
+        float* padded_out = Reserve(workspace_->padded_out, height * out_features());
+        if (narrow) {
+          plan_->Multiply(height, inputs, row, slabs_, bias, padded_out);
+        } else {
+          const SlabInputs padded = Pad(x + row * in_features(), rows - row, height);
+          plan_->Multiply(height, padded, 0, slabs_, bias, padded_out);
+        }
+        std::copy(padded_out, padded_out + (rows - row) * out_features(), tile_out);
+      }
+      row += height;
     }
   }
 
-  template <typename T>
-  void MultiplyPadded(const T* x, int64_t rows, int64_t height, const float* bias,
-                      float* out) const {
-    // Sized in f32, which holds a bf16 as well.
-    T* inputs = reinterpret_cast<T*>(Reserve(workspace_->padded_x, height * in_features()));
-    float* outputs = Reserve(workspace_->padded_out, height * out_features());
-    std::memcpy(inputs, x, rows * in_features() * sizeof(T));
-    std::memset(inputs + rows * in_features(), 0, (height - rows) * in_features() * sizeof(T));
-    plan_->Multiply(height, inputs, slabs_, bias, outputs);
-    std::memcpy(out, outputs, rows * out_features() * sizeof(float));
+  // x as bf16 slabs, with rows of zeros up to the end of the last tile.
+  SlabInputs Narrow(const float* x, int64_t rows) const {
+    int64_t total = 0;
+    while (total < rows) total += NextHeight(plan_->heights(), rows - total);
+    uint16_t* narrowed = Reserve(workspace_->narrowed, total * in_features());
+    for (const Slab& slab : plan_->slabs()) {
+      uint16_t* to = narrowed + slab.begin * total;
+      ParallelRanges(rows, slab.depth, 32 * 1024, [&](int, int64_t begin, int64_t end) {
+        for (int64_t r = begin; r < end; ++r) {
+          NarrowToBF16(x + r * in_features() + slab.begin, slab.depth, to + r * slab.depth);
+        }
+      });
+      std::fill(to + rows * slab.depth, to + total * slab.depth, uint16_t{0});
+    }
+    return {narrowed, total};
+  }
+
+  // A copy of `rows` rows with rows of zeros up to `height`.
+  SlabInputs Pad(const float* x, int64_t rows, int64_t height) const {
+    float* padded = Reserve(workspace_->padded_x, height * in_features());
+    std::copy(x, x + rows * in_features(), padded);
+    std::fill(padded + rows * in_features(), padded + height * in_features(), 0.0f);
+    return {padded, height};
   }
 
   const std::shared_ptr<ProductPlan> plan_;

@@ -1,7 +1,6 @@
 #include "engine/backend/product_plan.h"
 
 #include <algorithm>
-#include <array>
 #include <cstring>
 #include <unordered_map>
 
@@ -13,14 +12,17 @@ namespace {
 using dnnl::matmul;
 using dnnl::memory;
 
-constexpr std::array<int64_t, 14> kHeights = {1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 128, 256};
+// Heights of tiles. The last tile of a call is padded by a fifth at most.
+constexpr int64_t kHeights[] = {1,  2,  3,  4,  5,  6,  7,  8,  10,  12,  14,  16,  20,  24,
+                                28, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256};
+constexpr int64_t kMaxHeight = 256;
 constexpr int64_t kReferenceHeight = 64;
 // Inputs up to which oneDNN sums bf16 products in one run at every height that it was seen to use.
 constexpr int64_t kMaxSlab = 1024;
 constexpr int64_t kSlabMultiple = 64;
 constexpr size_t kSlabAlignment = 64;
 // Elements of a trial's result; very wide weights are tried with fewer rows.
-constexpr int64_t kTrialElements = int64_t{1} << 25;
+constexpr int64_t kTrialElements = int64_t{1} << 23;
 // Elements that are compared at least, where there are as many: two orders of summation give the
 // same bits for many a single sum.
 constexpr int64_t kTrialEvidence = 2048;
@@ -59,7 +61,7 @@ ProductPlan::ProductPlan(const dnnl::engine& engine, int64_t in, int64_t out, Da
     slab.begin = begin;
     slab.depth = std::min(depth, in - begin);
     slab.offset = packed_bytes_;
-    const memory::desc x({kReferenceHeight, slab.depth}, type, {in, 1});
+    const memory::desc x({kReferenceHeight, slab.depth}, type, {slab.depth, 1});
     const memory::desc any({slab.depth, out}, type, memory::format_tag::any);
     const memory::desc result({kReferenceHeight, out}, DataType::f32, {out, 1});
     const memory::desc bias({1, out}, DataType::f32, {out, 1});
@@ -72,7 +74,7 @@ ProductPlan::ProductPlan(const dnnl::engine& engine, int64_t in, int64_t out, Da
 
 ProductPlan::Step ProductPlan::MakeStep(int64_t height, const Slab& slab) const {
   const bool first = slab.begin == 0;
-  const memory::desc x({height, slab.depth}, type_, {in_, 1});
+  const memory::desc x({height, slab.depth}, type_, {slab.depth, 1});
   const memory::desc out({height, out_}, DataType::f32, {out_, 1});
   const memory::desc bias({1, out_}, DataType::f32, {out_, 1});
   dnnl::primitive_attr attributes;
@@ -107,14 +109,14 @@ std::vector<memory> ProductPlan::Slice(std::byte* packed) const {
   return weights;
 }
 
-void ProductPlan::Multiply(int64_t height, const void* x, absl::Span<const memory> weights,
-                           const float* bias, float* out) {
+void ProductPlan::Multiply(int64_t height, const SlabInputs& x, int64_t row,
+                           absl::Span<const memory> weights, const float* bias, float* out) {
   std::vector<Step>& steps = StepsOf(height);
   const int64_t width = type_ == DataType::bf16 ? 2 : 4;
-  auto* inputs = const_cast<std::byte*>(static_cast<const std::byte*>(x));
+  auto* inputs = const_cast<std::byte*>(static_cast<const std::byte*>(x.data));
   for (size_t i = 0; i < steps.size(); ++i) {
     Step& step = steps[i];
-    step.x.set_data_handle(inputs + slabs_[i].begin * width);
+    step.x.set_data_handle(inputs + (slabs_[i].begin * x.rows + row * slabs_[i].depth) * width);
     step.out.set_data_handle(out);
     std::unordered_map<int, memory> operands = {
         {DNNL_ARG_SRC, step.x}, {DNNL_ARG_WEIGHTS, weights[i]}, {DNNL_ARG_DST, step.out}};
@@ -130,7 +132,7 @@ void ProductPlan::Multiply(int64_t height, const void* x, absl::Span<const memor
 void ProductPlan::KeepHeightsThatAgree(std::byte* packed) {
   const int64_t width = type_ == DataType::bf16 ? 2 : 4;
   const int64_t rows =
-      std::clamp<int64_t>(kTrialElements / out_, 2 * kReferenceHeight, kHeights.back()) /
+      std::clamp<int64_t>(kTrialElements / out_, 2 * kReferenceHeight, kMaxHeight) /
       kReferenceHeight * kReferenceHeight;
   std::vector<std::byte> x(rows * in_ * width);
   std::vector<float> bias(out_);
@@ -138,10 +140,10 @@ void ProductPlan::KeepHeightsThatAgree(std::byte* packed) {
   FillRandom(type_, packed, packed_bytes_);
   FillRandom(DataType::f32, reinterpret_cast<std::byte*>(bias.data()), out_ * sizeof(float));
   const std::vector<memory> weights = Slice(packed);
+  const SlabInputs inputs = {x.data(), rows};
   std::vector<float> reference(rows * out_);
   for (int64_t row = 0; row < rows; row += kReferenceHeight) {
-    Multiply(kReferenceHeight, x.data() + row * in_ * width, weights, bias.data(),
-             reference.data() + row * out_);
+    Multiply(kReferenceHeight, inputs, row, weights, bias.data(), reference.data() + row * out_);
   }
   std::vector<float> result(rows * out_);
   heights_.clear();
@@ -153,7 +155,7 @@ void ProductPlan::KeepHeightsThatAgree(std::byte* packed) {
     int64_t compared = 0;
     for (int64_t start = std::min<int64_t>(37, rows - height);
          start + height <= rows && compared < kTrialEvidence; start += height) {
-      Multiply(height, x.data() + start * in_ * width, weights, bias.data(), result.data());
+      Multiply(height, inputs, start, weights, bias.data(), result.data());
       agrees = agrees && std::memcmp(result.data(), reference.data() + start * out_,
                                      height * out_ * sizeof(float)) == 0;
       compared += height * out_;

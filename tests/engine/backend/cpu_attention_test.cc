@@ -11,6 +11,7 @@
 
 #include "engine/backend/backend.h"
 #include "gtest/gtest.h"
+#include "tests/engine/backend/vector_target.h"
 
 namespace reprise::engine {
 namespace {
@@ -200,6 +201,27 @@ TEST_F(CpuAttentionTest, AgreesWithDoublePrecisionForEveryKindOfHeads) {
     scale_ *= 1.01f;
     EXPECT_GT(WorstError(all, out.data()), 2e-5);
   }
+}
+
+TEST_F(CpuAttentionTest, IsRightAndChunksAgreeOnEveryVectorTarget) {
+  const std::unique_ptr<Backend> backend = NewCpuBackend(1);
+  int targets = 0;
+  for (const int64_t target : hwy::SupportedAndGeneratedTargets()) {
+    SCOPED_TRACE(hwy::TargetName(target));
+    const VectorTarget scope(target);
+    ++targets;
+    for (const int32_t head_dim : {64, 12, 7}) {
+      UseShape({.heads = 6, .kv_heads = 2, .head_dim = head_dim, .block_tokens = 8});
+      AddSequence(100);
+      const std::vector<float> whole = Run(*backend, {{0, 0, 100}});
+      EXPECT_LT(WorstError({0, 0, 100}, whole.data()), 2e-6);
+      for (const int64_t position : {0, 31, 63, 64, 99}) {
+        const std::vector<float> row = Run(*backend, {{0, position, 1}});
+        EXPECT_EQ(std::memcmp(row.data(), whole.data() + position * q_cols(), row.size() * 4), 0);
+      }
+    }
+  }
+  EXPECT_GE(targets, 1);
 }
 
 TEST_F(CpuAttentionTest, AnyCutIntoChunksGivesTheSameBits) {

@@ -7,14 +7,12 @@
 #include <vector>
 
 #include "engine/backend/backend.h"
-#include "engine/backend/cpu_weight.h"
-#include "engine/backend/portable_weight.h"
 #include "gtest/gtest.h"
 
 namespace reprise::engine {
 namespace {
 
-constexpr int64_t kMaxRows = 330;
+constexpr int64_t kMaxRows = 310;
 
 uint16_t ToBF16(float value) {
   uint32_t bits;
@@ -102,10 +100,10 @@ int64_t CountDifferingRows(Backend& backend, const PackedWeight& weight, std::ve
 }
 
 TEST_P(CpuMatMulTest, ARowHasTheSameBitsWhateverTheNumberOfRows) {
-  const std::vector<MatMulCase> cases = {{768, 2304}, {768, 768},  {768, 3072}, {3072, 768},
-                                         {896, 4864}, {4864, 896}, {2048, 512}, {64, 64},
-                                         {48, 48},    {64, 192},   {192, 64},   {97, 131},
-                                         {33, 17},    {127, 1},    {1, 127},    {1030, 70}};
+  const std::vector<MatMulCase> cases = {{768, 2304}, {768, 3072}, {3072, 768}, {896, 4864},
+                                         {4864, 896}, {2048, 512}, {64, 64},    {48, 48},
+                                         {64, 192},   {192, 64},   {97, 131},   {33, 17},
+                                         {127, 1},    {1, 127},    {1030, 70}};
   const std::unique_ptr<Backend> backend = NewCpuBackend(2);
   for (const MatMulCase& shape : cases) {
     SCOPED_TRACE(::testing::Message() << shape.in << " x " << shape.out);
@@ -116,7 +114,7 @@ TEST_P(CpuMatMulTest, ARowHasTheSameBitsWhateverTheNumberOfRows) {
     const std::vector<float> bias = RandomFloats(shape.out, 3);
     const TensorView bias_view{bias.data(), ElementType::kF32, 1, shape.out};
     const std::vector<float> whole = Multiply(*backend, **packed, x, 0, kMaxRows, bias_view);
-    for (const int64_t rows : {1, 2, 3, 5, 7, 16, 17, 31, 64, 65, 100, 129, 300}) {
+    for (const int64_t rows : {1, 2, 3, 5, 7, 16, 17, 31, 64, 65, 100, 129, 257, 300}) {
       EXPECT_EQ(CountDifferingRows(*backend, **packed, x, bias_view, whole, rows), 0)
           << rows << " rows";
     }
@@ -139,14 +137,14 @@ TEST_P(CpuMatMulTest, AgreesWithDoublePrecision) {
         ASSERT_TRUE(packed.ok()) << packed.status();
         EXPECT_EQ((*packed)->in_features(), shape.in);
         EXPECT_EQ((*packed)->out_features(), shape.out);
-        std::vector<float> x = RandomFloats(70 * shape.in, 5);
+        std::vector<float> x = RandomFloats(20 * shape.in, 5);
         const std::vector<float> bias = RandomFloats(shape.out, 6);
         TensorView bias_view;
         if (with_bias) bias_view = {bias.data(), ElementType::kF32, 1, shape.out};
-        const std::vector<float> out = Multiply(*backend, **packed, x, 0, 70, bias_view);
+        const std::vector<float> out = Multiply(*backend, **packed, x, 0, 20, bias_view);
         // bf16 weights may be multiplied by inputs rounded to bf16: 2^-9 of each product.
         const double tolerance = GetParam() == ElementType::kBF16 ? 4e-3 : 1e-6;
-        for (int64_t r = 0; r < 70; ++r) {
+        for (int64_t r = 0; r < 20; ++r) {
           for (int64_t n = 0; n < shape.out; ++n) {
             double expected = with_bias ? bias[n] : 0.0;
             double size = std::abs(expected);
