@@ -25,7 +25,8 @@ inline constexpr int kMaxCacheCalls = 64;
 inline constexpr absl::Duration kMaxStreamTime = absl::Minutes(10);
 // How long Put waits for RAM to become free for one block.
 inline constexpr absl::Duration kMaxRoomWait = absl::Seconds(2);
-// Chunks that wait for a client that reads more slowly than tokens come.
-inline constexpr int64_t kMaxUnsentChunks = 4096;
+// Chunks that wait for a client that reads more slowly than tokens come. The connection's flow control
+// window holds some 4,000 more before they come to wait here.
+inline constexpr int64_t kMaxUnsentChunks = 1024;
 
 }  // namespace reprise::api

@@ -2,10 +2,12 @@
 
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <iterator>
 #include <sstream>
+#include <system_error>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -15,6 +17,11 @@
 namespace reprise::api {
 
 absl::StatusOr<std::string> ReadFile(const std::string& path) {
+  // A stream opens a folder and then reads nothing.
+  std::error_code ignored;
+  if (std::filesystem::is_directory(path, ignored)) {
+    return absl::NotFoundError(absl::StrCat(path, ": is a directory"));
+  }
   errno = 0;
   std::ifstream file(path, std::ios::binary);
   std::ostringstream bytes;

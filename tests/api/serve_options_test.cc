@@ -1,0 +1,180 @@
+#include "api/serve_options.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "tests/api/temp_folder.h"
+
+namespace reprise::api {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+// `reprise serve` up to the point where the server would start.
+class ServeOptionsTest : public ::testing::Test {
+ protected:
+  ServeOptionsTest() : program_("reprise", "test") {
+    FlagSet& serve = program_.AddCommand("serve", "serve");
+    AddServeFlags(serve, &options_);
+    serve.SetAction([this] {
+      ++actions_;
+      return 0;
+    });
+  }
+
+  int Run(std::vector<std::string> flags) {
+    flags.insert(flags.begin(), "serve");
+    return program_.Run(flags, out_, err_);
+  }
+
+  std::string WriteConfig(const std::string& text) {
+    const std::string path = folder_ / "serve.toml";
+    std::ofstream(path) << text;
+    return path;
+  }
+
+  TempFolder folder_;
+  ServeOptions options_;
+  FlagSet program_;
+  std::ostringstream out_;
+  std::ostringstream err_;
+  int actions_ = 0;
+};
+
+TEST_F(ServeOptionsTest, DefaultsAreLocalAndValid) {
+  EXPECT_EQ(Run({}), 0);
+  EXPECT_EQ(actions_, 1);
+  EXPECT_EQ(options_.listen, "127.0.0.1:50051");
+  EXPECT_TRUE(options_.store.disk.directory.empty());
+  EXPECT_TRUE(options_.Validate().ok()) << options_.Validate();
+}
+
+TEST_F(ServeOptionsTest, EveryFlagReachesItsOption) {
+  EXPECT_EQ(Run({"--model", "m", "--listen", "unix:/s", "--ram-bytes", "512MiB", "--disk-dir", "d",
+                 "--disk-bytes", "8GB", "--block-tokens", "32", "--step-tokens", "64",
+                 "--max-running", "3", "--max-waiting", "4", "--threads", "2",
+                 "--allow-insecure-remote"}),
+            0)
+      << err_.str();
+  EXPECT_EQ(options_.engine.model_folder, "m");
+  EXPECT_EQ(options_.listen, "unix:/s");
+  EXPECT_EQ(options_.store.ram.capacity_bytes, int64_t{512} << 20);
+  EXPECT_EQ(options_.store.disk.directory, "d");
+  EXPECT_EQ(options_.store.disk.capacity_bytes, int64_t{8000000000});
+  EXPECT_EQ(options_.engine.block_tokens, 32);
+  EXPECT_EQ(options_.engine.step_tokens, 64);
+  EXPECT_EQ(options_.engine.max_running, 3);
+  EXPECT_EQ(options_.engine.max_waiting, 4);
+  EXPECT_EQ(options_.engine.num_threads, 2);
+  EXPECT_TRUE(options_.allow_insecure_remote);
+}
+
+TEST_F(ServeOptionsTest, ConfigFileTakesEverythingThatFlagsTake) {
+  const std::string path = WriteConfig(
+      "# a comment\n"
+      "model = \"m\"\nlisten = \"unix:/s\"\nram-bytes = \"512MiB\"\ndisk-dir = 'd'\n"
+      "disk-bytes = 8000000000\nblock-tokens = 32\nstep-tokens = 64\nmax-running = 3\n"
+      "max-waiting = 4\nthreads = 2\nallow-insecure-remote = true\n");
+  EXPECT_EQ(Run({"--config", path}), 0) << err_.str();
+  EXPECT_EQ(options_.engine.model_folder, "m");
+  EXPECT_EQ(options_.listen, "unix:/s");
+  EXPECT_EQ(options_.store.ram.capacity_bytes, int64_t{512} << 20);
+  EXPECT_EQ(options_.store.disk.directory, "d");
+  EXPECT_EQ(options_.store.disk.capacity_bytes, int64_t{8000000000});
+  EXPECT_EQ(options_.engine.block_tokens, 32);
+  EXPECT_EQ(options_.engine.step_tokens, 64);
+  EXPECT_EQ(options_.engine.max_running, 3);
+  EXPECT_EQ(options_.engine.max_waiting, 4);
+  EXPECT_EQ(options_.engine.num_threads, 2);
+  EXPECT_TRUE(options_.allow_insecure_remote);
+}
+
+TEST_F(ServeOptionsTest, FlagsOnTheCommandLineWinOverTheConfigFile) {
+  const std::string path = WriteConfig("[serve]\nthreads = 2\nmax-running = 3\n");
+  EXPECT_EQ(Run({"--config", path, "--threads", "7"}), 0) << err_.str();
+  EXPECT_EQ(options_.engine.num_threads, 7);
+  EXPECT_EQ(options_.engine.max_running, 3);
+}
+
+TEST_F(ServeOptionsTest, AnUnknownKeyInTheConfigFileIsNamed) {
+  const std::string path = WriteConfig("threads = 2\nram-size = 3\n");
+  EXPECT_EQ(Run({"--config", path}), 2);
+  EXPECT_THAT(err_.str(), AllOf(HasSubstr(path), HasSubstr("\"ram-size\"")));
+  EXPECT_EQ(actions_, 0);
+}
+
+TEST_F(ServeOptionsTest, AKeyUnderAForeignSectionIsUnknown) {
+  const std::string path = WriteConfig("[chat]\nthreads = 2\n");
+  EXPECT_EQ(Run({"--config", path}), 2);
+  EXPECT_THAT(err_.str(), HasSubstr("\"chat.threads\""));
+}
+
+TEST_F(ServeOptionsTest, AKeyThatIsSetTwiceIsRefused) {
+  EXPECT_EQ(Run({"--config", WriteConfig("threads = 2\nthreads = 3\n")}), 2);
+  EXPECT_THAT(err_.str(), HasSubstr("--threads: At Most 1"));
+}
+
+TEST_F(ServeOptionsTest, AKeyThatIsSetOutsideAndInsideOfItsSectionIsRefused) {
+  EXPECT_EQ(Run({"--config", WriteConfig("threads = 2\n[serve]\nthreads = 3\n")}), 2);
+  EXPECT_THAT(err_.str(), HasSubstr("threads is set twice"));
+}
+
+TEST_F(ServeOptionsTest, ABadValueInTheConfigFileNamesTheFileAndTheValue) {
+  const std::string path = WriteConfig("ram-bytes = \"plenty\"\n");
+  EXPECT_EQ(Run({"--config", path}), 2);
+  EXPECT_THAT(err_.str(), AllOf(HasSubstr(path), HasSubstr("ram-bytes"), HasSubstr("\"plenty\"")));
+}
+
+TEST_F(ServeOptionsTest, AMissingConfigFileIsNamed) {
+  EXPECT_EQ(Run({"--config", folder_ / "nowhere"}), 2);
+  EXPECT_THAT(err_.str(), HasSubstr("nowhere: cannot be read"));
+}
+
+TEST_F(ServeOptionsTest, WrongUsageIsOneLineThatNamesTheFlag) {
+  EXPECT_EQ(Run({"--ram-bytes", "12parsecs"}), 2);
+  EXPECT_THAT(err_.str(), AllOf(HasSubstr("--ram-bytes"), HasSubstr("12parsecs")));
+  EXPECT_EQ(err_.str().find('\n'), err_.str().size() - 1);
+  err_.str("");
+  EXPECT_EQ(Run({"--threads", "many"}), 2);
+  EXPECT_THAT(err_.str(), AllOf(HasSubstr("--threads"), HasSubstr("many")));
+  err_.str("");
+  EXPECT_EQ(Run({"--no-such-flag"}), 2);
+  EXPECT_THAT(err_.str(), HasSubstr("--no-such-flag"));
+  EXPECT_EQ(actions_, 0);
+}
+
+TEST_F(ServeOptionsTest, HelpShowsDefaultsWithUnitsIn100Columns) {
+  EXPECT_EQ(Run({"--help"}), 0);
+  EXPECT_THAT(out_.str(), AllOf(HasSubstr("--ram-bytes SIZE"), HasSubstr("1GiB"),
+                                HasSubstr("127.0.0.1:50051"), HasSubstr("--config FILE")));
+  std::istringstream lines(out_.str());
+  for (std::string line; std::getline(lines, line);) EXPECT_LE(line.size(), 100u) << line;
+  EXPECT_EQ(actions_, 0);
+}
+
+TEST_F(ServeOptionsTest, AddressesThatOtherMachinesReachNeedConsent) {
+  options_.listen = "0.0.0.0:50051";
+  const absl::Status refused = options_.Validate();
+  EXPECT_EQ(refused.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(refused.message()),
+              AllOf(HasSubstr("0.0.0.0:50051"), HasSubstr("--allow-insecure-remote"),
+                    HasSubstr("encryption")));
+  options_.allow_insecure_remote = true;
+  EXPECT_TRUE(options_.Validate().ok()) << options_.Validate();
+}
+
+TEST_F(ServeOptionsTest, EngineOptionsCountOnlyWithAModel) {
+  options_.engine.block_tokens = 7;
+  EXPECT_TRUE(options_.Validate().ok()) << options_.Validate();
+  options_.engine.model_folder = "m";
+  EXPECT_EQ(options_.Validate().code(), absl::StatusCode::kInvalidArgument);
+}
+
+}  // namespace
+}  // namespace reprise::api
