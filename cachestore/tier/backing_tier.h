@@ -1,9 +1,9 @@
 // BackingTier: a key-addressed place for sealed blocks below RAM: disk now, a shared store later.
 //
-// It sees host memory only, chooses no victims, knows no other tier and never calls back. Every call
-// is batched, so that an implementation can overlap and order its I/O. Thread-safe; Load may run
-// beside anything. The caller never erases a key while a Load of it is running, and never stores a
-// key that is present.
+// It sees host memory only, chooses no victims, knows no other tier and never calls back. Writing
+// calls are batched, so that an implementation can overlap and order its I/O. Thread-safe; Load may
+// run beside anything. The caller never erases a key while a Load of it is running, and never stores
+// a key that is present.
 #pragma once
 
 #include <cstddef>
@@ -30,8 +30,9 @@ struct StoredBlock {
   uint64_t sequence = 0;        // grows with every block stored; the order of storing
 };
 
-// One block to store. `payload` is 4 KiB aligned, as is the end of its slot: the bytes up to the next
-// multiple of 4 KiB may be read (and are stored as padding). Pinned by the caller during the call.
+// One block to store. `payload` is 4 KiB aligned, as is the end of its slot: the bytes up to the
+// next multiple of 4 KiB may be read (and are stored as padding). Pinned by the caller during the
+// call.
 struct BlockToStore {
   StoredBlock block;  // `sequence` is assigned by the tier
   absl::Span<const std::byte> payload;
@@ -55,7 +56,7 @@ class BackingTier {
 
   // Stores the batch, in order (parents come first); all of it survives kill -9 once this returns
   // OK, and none of it is visible after a failure. BLOCKS. kResourceExhausted: no slot, or the file
-  // system is full; kInternal: I/O error with the cause.
+  // system is full; kAlreadyExists: a key is present; kInternal: I/O error with the cause.
   virtual absl::Status Store(absl::Span<const BlockToStore> batch) = 0;
 
   // Reads the payload of `block` into `payload` (block.payload_bytes long; 4 KiB aligned with room

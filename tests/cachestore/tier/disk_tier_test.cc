@@ -10,7 +10,6 @@
 #include <filesystem>
 #include <fstream>
 #include <memory>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -40,16 +39,6 @@ absl::Status OpenError(const std::string& directory, int64_t capacity_bytes) {
 
 void WriteText(const fs::path& path, const std::string& text) {
   std::ofstream(path, std::ios::trunc) << text;
-}
-
-// Everything in `directory` with its size, to see that nothing was changed.
-std::set<std::string> Snapshot(const std::string& directory) {
-  std::set<std::string> entries;
-  for (const auto& entry : fs::recursive_directory_iterator(directory)) {
-    entries.insert(
-        absl::StrCat(entry.path().string(), " ", entry.is_regular_file() ? entry.file_size() : 0));
-  }
-  return entries;
 }
 
 TEST(DiskTierTest, RoundTripsPayloadsOfEverySize) {
@@ -264,74 +253,6 @@ TEST(DiskTierTest, LosesTheBlocksOfADeletedFileAndNoOthers) {
   EXPECT_EQ(LoadAndCompare(*tier, small[0].block()).code(), absl::StatusCode::kNotFound);
   EXPECT_TRUE(LoadAndCompare(*tier, large[1].block()).ok());
   EXPECT_TRUE(StoreAll(*tier, small).ok());
-}
-
-TEST(DiskTierTest, ASecondOpenerIsRefusedAndNamesTheDirectory) {
-  ScratchDirectory directory;
-  std::unique_ptr<BackingTier> tier = OpenTier(directory.path(), 4 * kMiB);
-  const absl::Status second = OpenError(directory.path(), 4 * kMiB);
-  EXPECT_EQ(second.code(), absl::StatusCode::kFailedPrecondition);
-  EXPECT_THAT(std::string(second.message()), HasSubstr(directory.path()));
-  EXPECT_THAT(std::string(second.message()), HasSubstr("in use"));
-  tier.reset();
-  EXPECT_TRUE(OpenError(directory.path(), 4 * kMiB).ok());
-}
-
-TEST(DiskTierTest, ANewerFormatIsRefusedAndNothingIsChanged) {
-  ScratchDirectory directory;
-  std::vector<SampleBlock> chain = SampleChain(1, 3, 8192);
-  {
-    std::unique_ptr<BackingTier> tier = OpenTier(directory.path(), 4 * kMiB);
-    ASSERT_TRUE(StoreAll(*tier, chain).ok());
-  }
-  WriteText(directory.path() + "/FORMAT", "reprise-disk-tier 7\n");
-  const std::set<std::string> before = Snapshot(directory.path());
-  const absl::Status refused = OpenError(directory.path(), 4 * kMiB);
-  EXPECT_EQ(refused.code(), absl::StatusCode::kFailedPrecondition);
-  EXPECT_THAT(
-      std::string(refused.message()),
-      testing::AllOf(HasSubstr(directory.path()), HasSubstr("version 7"), HasSubstr("version 1")));
-  EXPECT_EQ(Snapshot(directory.path()), before);
-  WriteText(directory.path() + "/FORMAT", "reprise-disk-tier 1\n");
-  std::unique_ptr<BackingTier> tier = OpenTier(directory.path(), 4 * kMiB);
-  EXPECT_EQ(tier->num_blocks(), 3);
-}
-
-TEST(DiskTierTest, AForeignDirectoryIsRefusedAndNothingIsChanged) {
-  ScratchDirectory directory;
-  WriteText(directory.path() + "/thesis.tex", "years of work");
-  const std::set<std::string> before = Snapshot(directory.path());
-  const absl::Status refused = OpenError(directory.path(), 4 * kMiB);
-  EXPECT_EQ(refused.code(), absl::StatusCode::kFailedPrecondition);
-  EXPECT_THAT(std::string(refused.message()),
-              testing::AllOf(HasSubstr(directory.path()), HasSubstr("thesis.tex")));
-  EXPECT_EQ(Snapshot(directory.path()), before);
-}
-
-TEST(DiskTierTest, AnUnreadableFormatFileIsRefusedWithItsContents) {
-  ScratchDirectory directory;
-  WriteText(directory.path() + "/FORMAT", "gibberish");
-  const absl::Status refused = OpenError(directory.path(), 4 * kMiB);
-  EXPECT_EQ(refused.code(), absl::StatusCode::kFailedPrecondition);
-  EXPECT_THAT(std::string(refused.message()), HasSubstr("gibberish"));
-}
-
-TEST(DiskTierTest, APathThatIsAFileIsRefused) {
-  ScratchDirectory directory;
-  const std::string path = directory.path() + "/file";
-  WriteText(path, "text");
-  const absl::Status refused = OpenError(path, 4 * kMiB);
-  EXPECT_EQ(refused.code(), absl::StatusCode::kFailedPrecondition);
-  EXPECT_THAT(std::string(refused.message()), HasSubstr(path));
-}
-
-TEST(DiskTierTest, ASetUpThatWasCutShortIsTakenUpAgain) {
-  ScratchDirectory directory;
-  WriteText(directory.path() + "/FORMAT.tmp", "repr");
-  fs::create_directory(directory.path() + "/lost+found");
-  std::unique_ptr<BackingTier> tier = OpenTier(directory.path(), 4 * kMiB);
-  std::vector<SampleBlock> chain = SampleChain(1, 1, 8192);
-  EXPECT_TRUE(StoreAll(*tier, chain).ok());
 }
 
 TEST(DiskTierTest, ADamagedIndexIsAnErrorThatNamesIt) {
