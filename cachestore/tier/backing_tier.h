@@ -2,8 +2,8 @@
 //
 // It sees host memory only, chooses no victims, knows no other tier and never calls back. Writing
 // calls are batched, so that an implementation can overlap and order its I/O. Thread-safe; Load may
-// run beside anything. The caller never erases a key while a Load of it is running, and never stores
-// a key that is present.
+// run beside anything. The caller never erases a key while a Load of it is running, and never
+// stores a key that is present.
 #pragma once
 
 #include <cstddef>
