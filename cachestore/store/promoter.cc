@@ -88,9 +88,9 @@ bool Promoter::StartLoadLocked(const std::shared_ptr<Pending>& pending, size_t e
     // The worker waits for mu before it looks at the load, so it finds what follows here.
     if (!queue_.TryPush(id)) return false;
     core_.disk.BeginLoad(id);
-    it = loads_.try_emplace(id).first;
+    it = loads_.emplace(id, Load{.number = next_number_++, .waiters = {}}).first;
   }
-  it->second.push_back({pending, entry});
+  it->second.waiters.push_back({pending, entry});
   core_.ram.Pin(id);
   pending->entries[entry].pinned = true;
   pending->entries[entry].outcome = Outcome::kLoading;
@@ -148,13 +148,16 @@ void Promoter::CountLocked(const Entry& entry, bool first_miss) {
 }
 
 bool Promoter::IsNeededLocked(BlockId id) const {
-  const std::vector<Waiter>& waiters = loads_.at(id);
+  const std::vector<Waiter>& waiters = loads_.at(id).waiters;
   return !core_.closing && std::any_of(waiters.begin(), waiters.end(), [](const Waiter& waiter) {
     return waiter.entry < waiter.pending->first_miss;
   });
 }
 
 SlotIndex Promoter::AwaitSlotLocked(BlockId id) {
+  // Loads start in the order of their numbers, so the one whose turn it is has a thread.
+  const uint64_t number = loads_.at(id).number;
+  while (slot_turn_ != number) turn_cv_.Wait(&core_.mu);
   const absl::Time deadline = absl::Now() + kRoomPatience;
   ++core_.room_waiters;
   std::optional<SlotIndex> slot;
@@ -168,6 +171,8 @@ SlotIndex Promoter::AwaitSlotLocked(BlockId id) {
     if (core_.room_cv.WaitWithDeadline(&core_.mu, deadline)) break;
   }
   --core_.room_waiters;
+  ++slot_turn_;
+  turn_cv_.SignalAll();
   return slot.value_or(kNoSlot);
 }
 
@@ -190,7 +195,7 @@ void Promoter::RunLoad(BlockId id) {
   std::vector<Completion> completions;
   {
     absl::MutexLock lock(&core_.mu);
-    waiters = std::move(loads_.at(id));
+    waiters = std::move(loads_.at(id).waiters);
     loads_.erase(id);
     const Outcome outcome = EndLoadLocked(id, slot, status);
     for (const Waiter& waiter : waiters) {

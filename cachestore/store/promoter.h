@@ -61,6 +61,11 @@ class Promoter {
     std::shared_ptr<Pending> pending;
     size_t entry = 0;
   };
+  // A load queued or running.
+  struct Load {
+    uint64_t number = 0;  // loads take their slots in the order of their numbers
+    std::vector<Waiter> waiters;
+  };
   using Completion = std::pair<std::shared_ptr<PinState>, PinnedPrefix>;
 
   // The matched blocks of the request, counted as looked up, with the misses behind them.
@@ -86,8 +91,12 @@ class Promoter {
 
   StoreCore& core_;
   BlockRegistry& registry_;
-  // Loads queued or running -> the tickets that wait for them.
-  absl::flat_hash_map<BlockId, std::vector<Waiter>> loads_ ABSL_GUARDED_BY(core_.mu);
+  absl::flat_hash_map<BlockId, Load> loads_ ABSL_GUARDED_BY(core_.mu);
+  uint64_t next_number_ ABSL_GUARDED_BY(core_.mu) = 0;
+  // Number of the load that takes a slot next: when room is short, the first blocks of a prefix
+  // must have it, whichever thread comes first.
+  uint64_t slot_turn_ ABSL_GUARDED_BY(core_.mu) = 0;
+  absl::CondVar turn_cv_;
   TransferQueue queue_;
 };
 

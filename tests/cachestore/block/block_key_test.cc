@@ -2,9 +2,14 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cctype>
+#include <fstream>
+#include <iterator>
 #include <numeric>
 #include <set>
 
+#include "absl/strings/escaping.h"
 #include "cachestore/block/namespace_identity.h"
 
 namespace reprise::cachestore {
@@ -37,6 +42,20 @@ TEST(BlockKeyTest, GoldenVectors) {
   std::vector<TokenId> many(1000);
   std::iota(many.begin(), many.end(), 100000);
   EXPECT_EQ(ChildKey(root, many).ToHex(), "0e0a9911dac3118a3b286436625d262c");
+}
+
+TEST(BlockKeyTest, TheReadmeShowsTheseVectors) {
+  std::ifstream in(std::string(REPRISE_SOURCE_DIR) + "/cachestore/README.md");
+  std::string readme((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
+  const BlockKey root = RootKey(kSecret, ExampleIdentity());
+  const BlockKey first = ChildKey(root, {1, 2, 3, 4});
+  for (const BlockKey& key : {root, first, ChildKey(first, {5, 6, 7, 8})}) {
+    EXPECT_NE(readme.find(key.ToHex()), std::string::npos) << key.ToHex();
+  }
+  // The encoding is shown in groups.
+  readme.erase(std::remove_if(readme.begin(), readme.end(), [](char c) { return std::isspace(c); }),
+               readme.end());
+  EXPECT_NE(readme.find(absl::BytesToHexString(ExampleIdentity())), std::string::npos);
 }
 
 TEST(BlockKeyTest, ChainKeysNamesFullBlocksOnly) {
