@@ -11,9 +11,10 @@ namespace {
 using Kind = DemoTensor::Kind;
 
 // Gains over 1 / sqrt(inputs), chosen so that greedy text depends on its whole context and does not
-// settle. Attention scores have a deviation of about kScoreGain^2 and so a few tokens win even among
-// thousands: an average over many tokens would be the same for every position, and layer by layer
-// all positions would become alike. A token's own embedding is small beside what the layers add.
+// settle. Attention scores have a deviation of about kScoreGain^2 and so a few tokens win even
+// among thousands: an average over many tokens would be the same for every position, and layer by
+// layer all positions would become alike. A token's own embedding is small beside what the layers
+// add.
 constexpr float kEmbeddingDeviation = 0.5f;
 constexpr float kScoreGain = 2.5f;  // query and key
 constexpr float kValueGain = 1.0f;
@@ -65,11 +66,11 @@ class TensorList {
     int64_t inputs;
     float gain;
   };
-  void Linear(const std::string& name, Matrix m) {
+  void Linear(const std::string& name, Matrix m, Kind kind = Kind::kNoise) {
     const float deviation = m.gain / std::sqrt(static_cast<float>(m.inputs));
     const std::vector<int64_t> shape = in_out_ ? std::vector<int64_t>{m.inputs, m.outputs}
                                                : std::vector<int64_t>{m.outputs, m.inputs};
-    tensors.push_back({name + ".weight", shape, Kind::kNoise, deviation});
+    tensors.push_back({name + ".weight", shape, kind, deviation});
     if (in_out_) Bias(name, m.outputs);
   }
 
@@ -91,7 +92,9 @@ std::vector<DemoTensor> Gpt2Tensors(const DemoModelOptions& o) {
     list.Linear(layer + "attn.c_proj", {hidden, hidden, kFusedOutputGain});
     list.Norm(layer + "ln_2", hidden);
     list.Linear(layer + "mlp.c_fc", {o.intermediate_size, hidden, kMlpInputGain});
-    list.Linear(layer + "mlp.c_proj", {hidden, o.intermediate_size, kMlpOutputGain});
+    // GELU's outputs are positive on average, and what they have in common would drive every
+    // position the same way: opposite weights for neighbouring inputs cancel it.
+    list.Linear(layer + "mlp.c_proj", {hidden, o.intermediate_size, kMlpOutputGain}, Kind::kPaired);
   }
   list.Norm("transformer.ln_f", hidden);
   list.LmHead(o.vocab_size, hidden);
@@ -144,17 +147,21 @@ void FillDemoTensor(const DemoTensor& tensor, uint64_t seed, int64_t first, absl
                      reinterpret_cast<const std::byte*>(tensor.name.data()), tensor.name.size())));
   // A uniform number from [-1, 1) has deviation 1 / sqrt(3).
   const float scale = tensor.deviation * std::sqrt(3.0f) / 8388608.0f;
+  const int64_t cols = tensor.shape.back();
   for (size_t i = 0; i < out.size(); ++i) {
-    const uint64_t place = static_cast<uint64_t>(first) + i;
+    int64_t place = first + static_cast<int64_t>(i);
+    const bool negated = tensor.kind == Kind::kPaired && place / cols % 2 == 1;
+    if (negated) place -= cols;
     // 24 bits, as many as an f32 holds exactly.
-    const int32_t bits = static_cast<int32_t>(Mix(stream + place * 0x9E3779B97F4A7C15ull) >> 40);
-    out[i] = static_cast<float>(bits - 8388608) * scale;
+    const int32_t bits = static_cast<int32_t>(
+        Mix(stream + static_cast<uint64_t>(place) * 0x9E3779B97F4A7C15ull) >> 40);
+    out[i] = static_cast<float>(bits - 8388608) * (negated ? -scale : scale);
   }
   if (tensor.kind == Kind::kOnes) {
     for (float& value : out) value = 1;
   } else if (tensor.kind == Kind::kLmHead) {
     for (size_t i = 0; i < out.size(); ++i) {
-      out[i] *= RowScale((first + static_cast<int64_t>(i)) / tensor.shape[1]);
+      out[i] *= RowScale((first + static_cast<int64_t>(i)) / cols);
     }
   }
 }

@@ -15,6 +15,7 @@ struct DemoTensor {
   enum class Kind {
     kOnes,    // norm weights
     kNoise,   // uniform, standard deviation `deviation`
+    kPaired,  // noise; each odd row is the row before it, negated
     kLmHead,  // noise; each row scaled by how welcome its token is in text
   };
   std::string name;
