@@ -30,8 +30,8 @@ absl::Span<const TokenId> Tokens(const TokenIds& ids) {
 
 absl::Status CheckTokenCount(const TokenIds& ids) {
   if (ids.size() <= kMaxRequestTokens) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat("token_ids holds ", ids.size(), " tokens; at most ",
-                                                 kMaxRequestTokens, " are taken"));
+  return absl::InvalidArgumentError(absl::StrCat(
+      "token_ids holds ", ids.size(), " tokens; at most ", kMaxRequestTokens, " are taken"));
 }
 
 // The message of block `index`; its pin goes with `block`.
@@ -44,8 +44,8 @@ v1::GetResponse BlockMessage(int64_t index, cachestore::BlockRef block, const ch
   return message;
 }
 
-// Sends block by block. A block is unpinned before its message is written, so a slow reader holds only
-// what it has not been sent.
+// Sends block by block. A block is unpinned before its message is written, so a slow reader holds
+// only what it has not been sent.
 grpc::Status SendBlocks(cachestore::PinnedPrefix prefix, int64_t first_block,
                         grpc::ServerWriter<v1::GetResponse>* writer) {
   const int64_t num_blocks = static_cast<int64_t>(prefix.blocks.size());
@@ -86,9 +86,9 @@ absl::StatusOr<v1::OpenNamespaceResponse> CacheService::Open(
   {
     absl::MutexLock lock(&mu_);
     if (static_cast<int64_t>(namespaces_.size()) >= kMaxOpenNamespaces) {
-      return absl::ResourceExhaustedError(
-          absl::StrCat("clients have opened ", namespaces_.size(), " namespaces; at most ",
-                       kMaxOpenNamespaces, " may be open in one server process"));
+      return absl::ResourceExhaustedError(absl::StrCat("clients have opened ", namespaces_.size(),
+                                                       " namespaces; at most ", kMaxOpenNamespaces,
+                                                       " may be open in one server process"));
     }
   }
   ASSIGN_OR_RETURN(const NamespaceHandle ns, store_->OpenNamespace(identity));

@@ -1,8 +1,8 @@
 // CacheService: lookup and put for other engines, on gRPC's synchronous API.
 //
-// Synchronous, because the store's calls block (Get waits for disk, Put for room, Demote for both): a
-// callback service would need a thread pool of its own to wait in. gRPC's pool does it, bounded by
-// kMaxCacheCalls; one more call is answered RESOURCE_EXHAUSTED.
+// Synchronous, because the store's calls block (Get waits for disk, Put for room, Demote for both):
+// a callback service would need a thread pool of its own to wait in. gRPC's pool does it, bounded
+// by kMaxCacheCalls; one more call is answered RESOURCE_EXHAUSTED.
 //
 // Owns the table of namespaces that clients have opened. Thread-safe.
 #pragma once

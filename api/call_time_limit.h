@@ -1,6 +1,6 @@
-// CallTimeLimit: cancels a synchronous call that takes longer than allowed, so that a client that has
-// stopped reading or writing cannot hold a handler (and its pins) for ever. Lives in the handler.
-// Thread-safe.
+// CallTimeLimit: cancels a synchronous call that takes longer than allowed, so that a client that
+// has stopped reading or writing cannot hold a handler (and its pins) for ever. Lives in the
+// handler. Thread-safe.
 #pragma once
 
 #include <grpcpp/alarm.h>

@@ -63,7 +63,8 @@ void GenerateStream::OnToken(uint32_t token, absl::string_view text) {
     if (end_.has_value()) return;
     if (static_cast<int64_t>(unsent_.size()) >= kMaxUnsentChunks) {
       unsent_.clear();
-      EndLocked({grpc::StatusCode::RESOURCE_EXHAUSTED, "the client reads more slowly than tokens come"});
+      EndLocked(
+          {grpc::StatusCode::RESOURCE_EXHAUSTED, "the client reads more slowly than tokens come"});
       // The running write waits for the client; only cancelling the call ends it. OnCancel ends the
       // request in the engine. Under the lock, because the context is good only before Finish.
       context_->TryCancel();

@@ -1,6 +1,6 @@
-// InferenceService: text in, text out, on gRPC's callback API: a generation waits for tokens most of its
-// life, and hundreds may wait at once, so none of them holds a thread, and a client that goes away is
-// heard of at once. Thread-safe.
+// InferenceService: text in, text out, on gRPC's callback API: a generation waits for tokens most
+// of its life, and hundreds may wait at once, so none of them holds a thread, and a client that
+// goes away is heard of at once. Thread-safe.
 #pragma once
 
 #include <string>

@@ -7,8 +7,8 @@
 
 namespace reprise::api {
 
-// Largest message that is received: the largest block (16 MiB), the tokens of a full-length prefix, and
-// room for the rest.
+// Largest message that is received: the largest block (16 MiB), the tokens of a full-length prefix,
+// and room for the rest.
 inline constexpr int kMaxMessageBytes = 24 << 20;
 // Most token ids in one request.
 inline constexpr int64_t kMaxRequestTokens = int64_t{1} << 20;
@@ -20,13 +20,13 @@ inline constexpr int kMaxStopTokens = 1024;
 inline constexpr int64_t kMaxOpenNamespaces = 4096;
 // Calls of the Cache service at once; each has a thread. More are answered RESOURCE_EXHAUSTED.
 inline constexpr int kMaxCacheCalls = 64;
-// How long a Put or Get may take when the client sets no earlier deadline. It bounds how long a client
-// that has stopped reading or writing can hold pins.
+// How long a Put or Get may take when the client sets no earlier deadline. It bounds how long a
+// client that has stopped reading or writing can hold pins.
 inline constexpr absl::Duration kMaxStreamTime = absl::Minutes(10);
 // How long Put waits for RAM to become free for one block.
 inline constexpr absl::Duration kMaxRoomWait = absl::Seconds(2);
-// Chunks that wait for a client that reads more slowly than tokens come. The connection's flow control
-// window holds some 4,000 more before they come to wait here.
+// Chunks that wait for a client that reads more slowly than tokens come. The connection's flow
+// control window holds some 4,000 more before they come to wait here.
 inline constexpr int64_t kMaxUnsentChunks = 1024;
 
 }  // namespace reprise::api

@@ -20,7 +20,8 @@ namespace reprise::api {
 namespace {
 
 absl::Status CannotListen(const ListenAddress& address, absl::string_view reason) {
-  return absl::UnavailableError(absl::StrCat("cannot listen on ", address.ToString(), ": ", reason));
+  return absl::UnavailableError(
+      absl::StrCat("cannot listen on ", address.ToString(), ": ", reason));
 }
 
 absl::Status CheckUnixPathFree(const ListenAddress& address) {
@@ -89,10 +90,9 @@ absl::StatusOr<ListenAddress> ParseListenAddress(absl::string_view text) {
       return absl::InvalidArgumentError("listen address \"unix:\" lacks the socket's path");
     }
     if (rest.size() >= sizeof(sockaddr_un::sun_path)) {
-      return absl::InvalidArgumentError(absl::StrCat("the path of a Unix socket is at most ",
-                                                     sizeof(sockaddr_un::sun_path) - 1,
-                                                     " bytes long; this one is ", rest.size(), ": ",
-                                                     rest));
+      return absl::InvalidArgumentError(
+          absl::StrCat("the path of a Unix socket is at most ", sizeof(sockaddr_un::sun_path) - 1,
+                       " bytes long; this one is ", rest.size(), ": ", rest));
     }
     address.unix_path = std::string(rest);
     return address;

@@ -25,7 +25,8 @@ struct ListenAddress {
 absl::StatusOr<ListenAddress> ParseListenAddress(absl::string_view text);
 
 // kUnavailable when `address` is taken or cannot be listened on, with the system's reason. A Unix
-// socket that no process listens on any more does not count as taken. BLOCKS to resolve a host name.
+// socket that no process listens on any more does not count as taken. BLOCKS to resolve a host
+// name.
 absl::Status CheckFree(const ListenAddress& address);
 
 }  // namespace reprise::api

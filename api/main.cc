@@ -14,7 +14,8 @@ int main(int argc, char** argv) {
     return reprise::bench::RunBench(std::vector<std::string>(args.begin() + 1, args.end()));
   }
   reprise::api::FlagSet program(
-      "reprise", "Keeps the KV cache of LLM prompts in RAM and on disk, and serves models with it.");
+      "reprise",
+      "Keeps the KV cache of LLM prompts in RAM and on disk, and serves models with it.");
   reprise::api::AddServeCommand(program);
   reprise::api::AddChatCommand(program);
   reprise::api::AddGenerateCommand(program);

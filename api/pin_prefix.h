@@ -9,8 +9,8 @@
 
 namespace reprise::api {
 
-// The good blocks of the longest cached prefix of `tokens`, pinned in RAM. BLOCKS while they are loaded.
-// kCancelled: the call was cancelled meanwhile, or its deadline has passed.
+// The good blocks of the longest cached prefix of `tokens`, pinned in RAM. BLOCKS while they are
+// loaded. kCancelled: the call was cancelled meanwhile, or its deadline has passed.
 absl::StatusOr<cachestore::PinnedPrefix> PinPrefix(const grpc::ServerContext& context,
                                                    cachestore::TieredStore& store,
                                                    const cachestore::NamespaceHandle& ns,

@@ -28,9 +28,9 @@ absl::StatusOr<PutRun> PutRun::Begin(const grpc::ServerContext& context,
                                                    " are taken"));
   }
   if (num_tokens % block_tokens != 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("prefix_token_ids holds ", num_tokens,
-                     " tokens, which is not whole blocks of ", block_tokens, " tokens"));
+    return absl::InvalidArgumentError(absl::StrCat("prefix_token_ids holds ", num_tokens,
+                                                   " tokens, which is not whole blocks of ",
+                                                   block_tokens, " tokens"));
   }
   PutRun run(store, ns);
   run.prefix_blocks_ = num_tokens / block_tokens;
@@ -39,8 +39,8 @@ absl::StatusOr<PutRun> PutRun::Begin(const grpc::ServerContext& context,
   const int64_t present = static_cast<int64_t>(pinned.blocks.size());
   if (present < run.prefix_blocks_) {
     return absl::FailedPreconditionError(
-        absl::StrCat("prefix_token_ids holds ", run.prefix_blocks_, " blocks, of which only ", present,
-                     " are in the store and fit into RAM; put the others first"));
+        absl::StrCat("prefix_token_ids holds ", run.prefix_blocks_, " blocks, of which only ",
+                     present, " are in the store and fit into RAM; put the others first"));
   }
   run.tokens_.assign(prefix.begin(), prefix.end());
   run.last_block_ = std::move(pinned.blocks.back());
@@ -66,8 +66,8 @@ absl::Status PutRun::Verify(const v1::PutRequest& message) const {
   const uint64_t actual = cachestore::HashBytes64(absl::MakeConstSpan(
       reinterpret_cast<const std::byte*>(message.payload().data()), message.payload().size()));
   if (actual != message.payload_xxh3()) {
-    return absl::DataLossError(absl::StrFormat("payload_xxh3 is %016x, the payload's XXH3-64 is %016x",
-                                               message.payload_xxh3(), actual));
+    return absl::DataLossError(absl::StrFormat(
+        "payload_xxh3 is %016x, the payload's XXH3-64 is %016x", message.payload_xxh3(), actual));
   }
   return absl::OkStatus();
 }
@@ -103,8 +103,8 @@ v1::PutResponse PutRun::Finish(const absl::Status& rejected) {
   const int64_t lost = sealed_blocks_ - response.stored_blocks();
   response.set_rejected_blocks(lost + (rejected.ok() ? 0 : 1));
   if (!rejected.ok()) {
-    response.set_reject_reason(absl::StrCat("block ", prefix_blocks_ + sealed_blocks_, ": ",
-                                            rejected.message()));
+    response.set_reject_reason(
+        absl::StrCat("block ", prefix_blocks_ + sealed_blocks_, ": ", rejected.message()));
   } else if (lost > 0) {
     response.set_reject_reason(
         "the prefix was dropped while the blocks behind it were stored; put it again");

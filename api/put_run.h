@@ -1,6 +1,6 @@
-// PutRun: the blocks of one Put call, from the wire into the store. A block is verified (size, token
-// count, checksum) before a slot is taken for it, so a bad one leaves nothing behind. Owns a pin on
-// the block stored last, which keeps every block before it in the store. Thread-compatible.
+// PutRun: the blocks of one Put call, from the wire into the store. A block is verified (size,
+// token count, checksum) before a slot is taken for it, so a bad one leaves nothing behind. Owns a
+// pin on the block stored last, which keeps every block before it in the store. Thread-compatible.
 #pragma once
 
 #include <grpcpp/server_context.h>
@@ -20,10 +20,11 @@ namespace reprise::api {
 
 class PutRun {
  public:
-  // A run of blocks of `ns` behind `prefix`, which may be empty. `store` must outlive the run. BLOCKS
-  // while the prefix is brought into RAM: a block is sealed only behind a pinned parent.
-  // kInvalidArgument: `prefix` is not whole blocks, or too long; kFailedPrecondition: `prefix` is not
-  // in the store, with the number of blocks that are; kCancelled: the call was cancelled meanwhile.
+  // A run of blocks of `ns` behind `prefix`, which may be empty. `store` must outlive the run.
+  // BLOCKS while the prefix is brought into RAM: a block is sealed only behind a pinned parent.
+  // kInvalidArgument: `prefix` is not whole blocks, or too long; kFailedPrecondition: `prefix` is
+  // not in the store, with the number of blocks that are; kCancelled: the call was cancelled
+  // meanwhile.
   static absl::StatusOr<PutRun> Begin(const grpc::ServerContext& context,
                                       cachestore::TieredStore* store,
                                       const cachestore::NamespaceHandle& ns,
@@ -34,7 +35,8 @@ class PutRun {
   // checksum does not match; kResourceExhausted: no room. The store is unchanged then.
   absl::Status Store(const v1::PutRequest& message, absl::Time deadline);
 
-  // Ends the run: how many of its blocks are visible now. `rejected` is the error that ended it, or OK.
+  // Ends the run: how many of its blocks are visible now. `rejected` is the error that ended it, or
+  // OK.
   v1::PutResponse Finish(const absl::Status& rejected);
 
  private:

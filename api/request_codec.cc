@@ -15,9 +15,8 @@ constexpr int32_t kDefaultMaxNewTokens = 128;
 
 absl::Status CheckTextBytes(int64_t bytes) {
   if (bytes <= kMaxTextBytes) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat("the input is ", bytes,
-                                                 " bytes of text; at most ", kMaxTextBytes,
-                                                 " are taken"));
+  return absl::InvalidArgumentError(absl::StrCat("the input is ", bytes, " bytes of text; at most ",
+                                                 kMaxTextBytes, " are taken"));
 }
 
 absl::StatusOr<std::vector<uint32_t>> PromptOf(const engine::Engine& engine,
@@ -30,9 +29,8 @@ absl::StatusOr<std::vector<uint32_t>> PromptOf(const engine::Engine& engine,
     case v1::GenerateRequest::kTokenIds: {
       const auto& ids = request.token_ids().ids();
       if (ids.size() > kMaxRequestTokens) {
-        return absl::InvalidArgumentError(absl::StrCat("token_ids holds ", ids.size(),
-                                                       " tokens; at most ", kMaxRequestTokens,
-                                                       " are taken"));
+        return absl::InvalidArgumentError(absl::StrCat(
+            "token_ids holds ", ids.size(), " tokens; at most ", kMaxRequestTokens, " are taken"));
       }
       return std::vector<uint32_t>(ids.begin(), ids.end());
     }
@@ -44,9 +42,9 @@ absl::StatusOr<std::vector<uint32_t>> PromptOf(const engine::Engine& engine,
 
 absl::StatusOr<engine::StopConditions> StopOf(const v1::Stop& message) {
   if (message.token_ids_size() > kMaxStopTokens) {
-    return absl::InvalidArgumentError(absl::StrCat("stop.token_ids holds ", message.token_ids_size(),
-                                                   " ids; at most ", kMaxStopTokens,
-                                                   " are taken"));
+    return absl::InvalidArgumentError(absl::StrCat("stop.token_ids holds ",
+                                                   message.token_ids_size(), " ids; at most ",
+                                                   kMaxStopTokens, " are taken"));
   }
   engine::StopConditions stop;
   stop.max_new_tokens =
@@ -119,8 +117,8 @@ absl::StatusOr<engine::GenerateRequest> FromProto(const engine::Engine& engine,
     std::vector<std::string>& strings = parsed.stop.stop_strings;
     strings.insert(strings.end(), format.stop_strings().begin(), format.stop_strings().end());
   }
-  parsed.cache = request.cache_use() == v1::CACHE_USE_OFF ? engine::CacheMode::kOff
-                                                          : engine::CacheMode::kUse;
+  parsed.cache =
+      request.cache_use() == v1::CACHE_USE_OFF ? engine::CacheMode::kOff : engine::CacheMode::kUse;
   parsed.tenant = request.tenant().empty() ? kDefaultTenant : request.tenant();
   parsed.salt = request.salt();
   parsed.hints = HintsOf(request.hints());

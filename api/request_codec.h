@@ -17,14 +17,15 @@ inline constexpr char kDefaultTenant[] = "default";
 
 // Token ids of a request's input: GenerateRequest's or TokenizeRequest's text, or a conversation
 // rendered with the model's chat format.
-// kInvalidArgument: no UTF-8, too long, an unknown role, or an order of roles the format cannot hold.
+// kInvalidArgument: no UTF-8, too long, an unknown role, or an order of roles the format cannot
+// hold.
 absl::StatusOr<std::vector<uint32_t>> TokenizeText(const engine::Engine& engine,
                                                    const std::string& text);
 absl::StatusOr<std::vector<uint32_t>> TokenizeConversation(const engine::Engine& engine,
                                                            const v1::Conversation& conversation);
 
-// kInvalidArgument: no input, or a field out of range, named with its value and the limit. What only
-// the engine can judge (prompt length, sampling ranges) is left to Engine::Submit.
+// kInvalidArgument: no input, or a field out of range, named with its value and the limit. What
+// only the engine can judge (prompt length, sampling ranges) is left to Engine::Submit.
 absl::StatusOr<engine::GenerateRequest> FromProto(const engine::Engine& engine,
                                                   const v1::GenerateRequest& request);
 

@@ -11,7 +11,8 @@ absl::Status ServeOptions::Validate() const {
     return absl::InvalidArgumentError(absl::StrCat(
         "--listen ", listen,
         " can be reached from other machines, and there is neither encryption nor authentication: "
-        "anybody on the network could read and write cached conversations; listen on 127.0.0.1 or a "
+        "anybody on the network could read and write cached conversations; listen on 127.0.0.1 or "
+        "a "
         "Unix socket, or give --allow-insecure-remote if the network is trusted"));
   }
   RETURN_IF_ERROR(store.Validate());

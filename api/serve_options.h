@@ -17,8 +17,8 @@ struct ServeOptions {
   cachestore::StoreOptions store;
   engine::EngineOptions engine;  // model_folder empty: the Cache service alone
 
-  // Checks everything that can be checked without opening anything. kInvalidArgument names the flag or
-  // option, its value and what is allowed.
+  // Checks everything that can be checked without opening anything. kInvalidArgument names the flag
+  // or option, its value and what is allowed.
   absl::Status Validate() const;
 };
 

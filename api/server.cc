@@ -25,7 +25,8 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ListenAddress& liste
 
   std::unique_ptr<Server> server(new Server(parts));
   grpc::ServerBuilder builder;
-  // Without this, two servers on one port would share its connections instead of the second failing.
+  // Without this, two servers on one port would share its connections instead of the second
+  // failing.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
   grpc::ResourceQuota quota("reprise");

@@ -1,6 +1,6 @@
-// Server: the gRPC server with every service on it: Cache, Inference, grpc.health.v1 and reflection.
-// Owns the services and the listening socket; not the store and the engine, which outlive it.
-// Thread-compatible; the services are thread-safe.
+// Server: the gRPC server with every service on it: Cache, Inference, grpc.health.v1 and
+// reflection. Owns the services and the listening socket; not the store and the engine, which
+// outlive it. Thread-compatible; the services are thread-safe.
 #pragma once
 
 #include <grpcpp/server.h>

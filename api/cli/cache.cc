@@ -87,9 +87,9 @@ absl::Status RunPut(const PutFlags& flags) {
   const int64_t num_blocks = static_cast<int64_t>(flags.payload_files.size());
   const int64_t needed = (flags.skip_blocks + num_blocks) * ns.block_tokens;
   if (flags.skip_blocks < 0 || static_cast<int64_t>(tokens.size()) < needed) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(flags.skip_blocks, " blocks to skip and ", num_blocks, " payloads need ",
-                     needed, " tokens; there are ", tokens.size()));
+    return absl::InvalidArgumentError(absl::StrCat(flags.skip_blocks, " blocks to skip and ",
+                                                   num_blocks, " payloads need ", needed,
+                                                   " tokens; there are ", tokens.size()));
   }
   std::vector<std::string> payloads;
   std::vector<PutBlock> blocks;
@@ -102,8 +102,8 @@ absl::Status RunPut(const PutFlags& flags) {
                                                           static_cast<size_t>(ns.block_tokens)),
                       payloads.back()});
   }
-  const auto prefix = absl::MakeConstSpan(tokens).first(
-      static_cast<size_t>(flags.skip_blocks * ns.block_tokens));
+  const auto prefix =
+      absl::MakeConstSpan(tokens).first(static_cast<size_t>(flags.skip_blocks * ns.block_tokens));
   ASSIGN_OR_RETURN(const v1::PutResponse put,
                    client.Put(ns.id, prefix, blocks, flags.server.timeout()));
   std::cout << "stored " << WithThousands(put.stored_blocks()) << " of " << num_blocks << " blocks"
@@ -130,15 +130,14 @@ absl::Status RunGet(const GetFlags& flags) {
   Table table({"block", "tier", "bytes", "xxh3", "file"});
   absl::Status written;
   const auto on_block = [&](const v1::GetResponse& block) {
-    const std::string path =
-        absl::StrFormat("%s/block-%06d.kv", flags.out, block.block_index());
+    const std::string path = absl::StrFormat("%s/block-%06d.kv", flags.out, block.block_index());
     written.Update(WriteFile(path, block.payload()));
     table.AddRow({WithThousands(block.block_index()), block.tier(),
                   WithThousands(static_cast<int64_t>(block.payload().size())),
                   absl::StrFormat("x%016x", block.payload_xxh3()), path});
   };
-  ASSIGN_OR_RETURN(const int64_t num_blocks, client.Get(ns.id, tokens, flags.first_block,
-                                                        flags.server.timeout(), on_block));
+  ASSIGN_OR_RETURN(const int64_t num_blocks,
+                   client.Get(ns.id, tokens, flags.first_block, flags.server.timeout(), on_block));
   RETURN_IF_ERROR(written);
   if (num_blocks > 0) table.Print(std::cout);
   std::cout << "got " << WithThousands(num_blocks) << " blocks" << std::endl;
@@ -217,7 +216,8 @@ void AddGet(FlagSet& cache) {
   command.SetExamples(
       "Examples:\n"
       "  reprise cache get --text-file prompt.txt --out blocks\n"
-      "  reprise cache get --namespace-json ns.json --tokens-file ids.txt --first-block 4 --out b\n");
+      "  reprise cache get --namespace-json ns.json --tokens-file ids.txt --first-block 4 --out "
+      "b\n");
   command.SetAction([flags] { return ExitCode("cache get", RunGet(*flags)); });
 }
 
@@ -236,7 +236,8 @@ void AddIdentity(FlagSet& cache) {
   AddServerFlags(command, &flags->server);
   AddNamespaceFlags(command, &flags->ns);
   command.SetExamples(
-      "Every field is required, but salt may be empty; adapter_digest and kv_scales are \"none\" when\n"
+      "Every field is required, but salt may be empty; adapter_digest and kv_scales are \"none\" "
+      "when\n"
       "there is nothing to say. Other engines write such a file themselves.\n\n"
       "Examples:\n"
       "  reprise cache identity > ns.json\n"
@@ -247,7 +248,8 @@ void AddIdentity(FlagSet& cache) {
 }  // namespace
 
 void AddCacheCommand(FlagSet& program) {
-  FlagSet& cache = program.AddCommand("cache", "look into the KV cache of a server, fill or empty it");
+  FlagSet& cache =
+      program.AddCommand("cache", "look into the KV cache of a server, fill or empty it");
   AddStat(cache);
   AddMatch(cache);
   AddPut(cache);

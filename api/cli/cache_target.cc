@@ -16,8 +16,9 @@ void AddServerFlags(FlagSet& flags, ServerFlags* values) {
 }
 
 void AddNamespaceFlags(FlagSet& flags, NamespaceFlags* values) {
-  flags.Add("namespace-json", &values->json_file, "FILE",
-            "identity of the namespace, as `cache identity` prints it; without it, the served model's");
+  flags.Add(
+      "namespace-json", &values->json_file, "FILE",
+      "identity of the namespace, as `cache identity` prints it; without it, the served model's");
   flags.Add("tenant", &values->tenant, "NAME", "tenant of the served model's namespace");
   flags.Add("salt", &values->salt, "TEXT", "salt of the served model's namespace");
   flags.Exclude("namespace-json", "tenant");

@@ -23,8 +23,8 @@ struct ChatFlags {
   std::string system_file;
 };
 
-// One conversation with a server. Sends the whole of it each turn: what was sent before comes from the
-// server's cache.
+// One conversation with a server. Sends the whole of it each turn: what was sent before comes from
+// the server's cache.
 class Chat {
  public:
   Chat(const GenerateFlags& flags, std::string system)
@@ -40,7 +40,8 @@ class Chat {
     request_.mutable_hints()->set_turn(0);
   }
 
-  // Sends `question` and prints the answer as it comes. The conversation is unchanged after an error.
+  // Sends `question` and prints the answer as it comes. The conversation is unchanged after an
+  // error.
   absl::Status Ask(const std::string& question) {
     AddMessage("user", question);
     request_.mutable_hints()->set_turn(request_.hints().turn() + 1);
@@ -119,9 +120,12 @@ void AddChatCommand(FlagSet& program) {
   command.Exclude("system", "system-file");
   AddGenerateFlags(command, &flags->generate);
   command.SetExamples(
-      "Each line is a turn; answers go to stdout. After each turn stderr shows the prompt's tokens, how\n"
-      "many came from the cache by tier, the time to the first token and tokens per second. Lines may be\n"
-      "piped in; the first error ends the chat with exit code 1 then. /new starts over, /quit ends.\n\n"
+      "Each line is a turn; answers go to stdout. After each turn stderr shows the prompt's "
+      "tokens, how\n"
+      "many came from the cache by tier, the time to the first token and tokens per second. Lines "
+      "may be\n"
+      "piped in; the first error ends the chat with exit code 1 then. /new starts over, /quit "
+      "ends.\n\n"
       "Examples:\n"
       "  reprise chat --system \"You are brief.\"\n"
       "  reprise chat --server unix:/run/reprise.sock --system-file system.txt --temperature 0.7\n"

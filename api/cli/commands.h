@@ -20,8 +20,8 @@ inline constexpr int kExitOk = 0;
 inline constexpr int kExitFailed = 1;
 inline constexpr int kExitUsage = 2;
 
-// The exit code of a command that ended with `status`; an error goes to stderr, in one line behind the
-// command's name.
+// The exit code of a command that ended with `status`; an error goes to stderr, in one line behind
+// the command's name.
 int ExitCode(absl::string_view command, const absl::Status& status);
 
 }  // namespace reprise::api

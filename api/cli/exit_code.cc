@@ -7,8 +7,8 @@ namespace reprise::api {
 
 int ExitCode(absl::string_view command, const absl::Status& status) {
   if (status.ok()) return kExitOk;
-  std::cerr << "reprise " << command << ": "
-            << absl::StrReplaceAll(status.message(), {{"\n", " "}}) << std::endl;
+  std::cerr << "reprise " << command << ": " << absl::StrReplaceAll(status.message(), {{"\n", " "}})
+            << std::endl;
   return kExitFailed;
 }
 

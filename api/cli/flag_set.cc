@@ -1,7 +1,6 @@
 #include "api/cli/flag_set.h"
 
 #include <CLI/CLI.hpp>
-
 #include <algorithm>
 #include <set>
 #include <type_traits>
@@ -10,6 +9,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "api/cli/byte_size.h"
 #include "cachestore/base/check.h"
@@ -79,7 +79,8 @@ class FlagSet::Impl {
   void AddBytes(const std::string& name, int64_t* value, const std::string& help) {
     const auto parse = [name, value](const std::string& text) {
       const absl::StatusOr<int64_t> bytes = ParseByteSize(text);
-      if (!bytes.ok()) throw CLI::ValidationError("--" + name, std::string(bytes.status().message()));
+      if (!bytes.ok())
+        throw CLI::ValidationError("--" + name, std::string(bytes.status().message()));
       *value = *bytes;
     };
     app_->add_option_function<std::string>("--" + name, parse,
@@ -98,9 +99,10 @@ class FlagSet::Impl {
   }
 
   void AddConfigFile() {
-    app_->add_option("--config", config_path_,
-                     Wrap("read flags from this file: lines `name = value` (TOML or INI), # starts a "
-                          "comment; flags on the command line win"))
+    app_->add_option(
+            "--config", config_path_,
+            Wrap("read flags from this file: lines `name = value` (TOML or INI), # starts a "
+                 "comment; flags on the command line win"))
         ->option_text("FILE");
   }
 
@@ -166,8 +168,8 @@ class FlagSet::Impl {
   }
 
   CLI::Option* FindConfigurable(const CLI::ConfigItem& item) {
-    const bool in_reach = item.parents.empty() ||
-                          (item.parents.size() == 1 && item.parents[0] == app_->get_name());
+    const bool in_reach =
+        item.parents.empty() || (item.parents.size() == 1 && item.parents[0] == app_->get_name());
     CLI::Option* option = in_reach ? app_->get_option_no_throw("--" + item.name) : nullptr;
     if (option == nullptr || item.name == "config" || item.name == "help") {
       throw CLI::ConfigError(absl::StrCat(config_path_, ": unknown key \"", item.fullname(), "\""));
@@ -245,7 +247,8 @@ void FlagSet::AddSwitch(const std::string& name, bool* value, const std::string&
 }
 void FlagSet::Require(const std::string& name) {
   CLI::Option* option = impl_->Find(name);
-  option->required()->description(option->get_description() + " (required)");
+  const std::string help = absl::StrReplaceAll(option->get_description(), {{"\n", " "}});
+  option->required()->description(Wrap(help + " (required)"));
 }
 void FlagSet::Exclude(const std::string& name, const std::string& other) {
   impl_->Find(name)->excludes(impl_->Find(other));

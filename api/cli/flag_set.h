@@ -1,6 +1,6 @@
-// FlagSet: the flags of one command and the commands below it. The only door to CLI11, whose header is
-// slow to compile. Flags write into variables of the caller, whose values at the time of adding are the
-// defaults that --help shows. Thread-compatible.
+// FlagSet: the flags of one command and the commands below it. The only door to CLI11, whose header
+// is slow to compile. Flags write into variables of the caller, whose values at the time of adding
+// are the defaults that --help shows. Thread-compatible.
 #pragma once
 
 #include <cstdint>
@@ -25,8 +25,8 @@ class FlagSet {
   // A command below this one, run as `<this> <name>`. Owned by this set.
   FlagSet& AddCommand(const std::string& name, const std::string& description);
 
-  // Flag --`name` with a value of the variable's type. `value_name` stands for the value in --help; a
-  // vector takes one value or more, and the flag may be repeated. `value` must outlive Run.
+  // Flag --`name` with a value of the variable's type. `value_name` stands for the value in --help;
+  // a vector takes one value or more, and the flag may be repeated. `value` must outlive Run.
   void Add(const std::string& name, std::string* value, const std::string& value_name,
            const std::string& help);
   void Add(const std::string& name, int32_t* value, const std::string& value_name,
@@ -39,8 +39,8 @@ class FlagSet {
            const std::string& help);
   void Add(const std::string& name, double* value, const std::string& value_name,
            const std::string& help);
-  void Add(const std::string& name, std::vector<std::string>* values,
-           const std::string& value_name, const std::string& help);
+  void Add(const std::string& name, std::vector<std::string>* values, const std::string& value_name,
+           const std::string& help);
   void Add(const std::string& name, std::vector<uint32_t>* values, const std::string& value_name,
            const std::string& help);
   // Flag --`name` with a size in bytes (see byte_size.h).
@@ -53,20 +53,21 @@ class FlagSet {
   // The two flags exclude each other. REQUIRES: both were added.
   void Exclude(const std::string& name, const std::string& other);
 
-  // Flag --config FILE: `name = value` lines for every other flag of this command (TOML or INI, # starts
-  // a comment, optionally under a section [`this command's name`]). Flags on the command line win. An
-  // unknown key is an error that names it.
+  // Flag --config FILE: `name = value` lines for every other flag of this command (TOML or INI, #
+  // starts a comment, optionally under a section [`this command's name`]). Flags on the command
+  // line win. An unknown key is an error that names it.
   void AddConfigFile();
 
   // Printed below the flags in --help.
   void SetExamples(const std::string& text);
 
-  // What the command does, after its flags were read; returns the exit code. A set without an action
-  // needs one of its commands.
+  // What the command does, after its flags were read; returns the exit code. A set without an
+  // action needs one of its commands.
   void SetAction(std::function<int()> action);
 
-  // Parses `args` (without the program's name) and runs the action of the command they name. --help is
-  // printed to `out`. What is wrong with `args` goes to `err` in one line; the exit code is 2 then.
+  // Parses `args` (without the program's name) and runs the action of the command they name. --help
+  // is printed to `out`. What is wrong with `args` goes to `err` in one line; the exit code is 2
+  // then.
   int Run(const std::vector<std::string>& args, std::ostream& out, std::ostream& err);
 
  private:

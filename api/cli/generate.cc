@@ -96,7 +96,8 @@ void AddGenerateCommand(FlagSet& program) {
       "Examples:\n"
       "  reprise generate --prompt \"Once upon a time\" --max-new-tokens 64\n"
       "  reprise generate --prompt-file long.txt --json\n"
-      "  echo Hello | reprise generate --server unix:/run/reprise.sock --temperature 0.8 --seed 7\n");
+      "  echo Hello | reprise generate --server unix:/run/reprise.sock --temperature 0.8 --seed "
+      "7\n");
   command.SetAction([flags] { return ExitCode("generate", RunGenerate(*flags)); });
 }
 

@@ -31,7 +31,8 @@ void AddGenerateFlags(FlagSet& flags, GenerateFlags* values) {
   flags.Add("top-p", &values->top_p, "X",
             "sample among the likeliest tokens that hold this share of probability, above 0 to 1");
   flags.Add("seed", &values->seed, "N", "same seed, same request: same tokens");
-  flags.AddSwitch("ignore-eos", &values->ignore_eos, "go on past the model's end-of-sequence token");
+  flags.AddSwitch("ignore-eos", &values->ignore_eos,
+                  "go on past the model's end-of-sequence token");
   flags.Add("stop", &values->stop_strings, "TEXT",
             "end before this text; may be given several times");
   flags.AddSwitch("no-cache", &values->no_cache, "neither use nor store KV blocks");

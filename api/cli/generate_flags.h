@@ -1,5 +1,5 @@
-// The flags that `chat` and `generate` share: the server, sampling, stop conditions, cache use. Plain
-// data.
+// The flags that `chat` and `generate` share: the server, sampling, stop conditions, cache use.
+// Plain data.
 #pragma once
 
 #include <cstdint>

@@ -32,8 +32,9 @@ void PrintStore(const cachestore::StoreOptions& options, const cachestore::Tiere
     std::cout << "disk: none\n";
     return;
   }
-  std::cout << "disk: " << BytesText(options.disk.capacity_bytes) << " in " << options.disk.directory
-            << ", recovered " << WithThousands(store.stats().recovered_blocks) << " blocks\n";
+  std::cout << "disk: " << BytesText(options.disk.capacity_bytes) << " in "
+            << options.disk.directory << ", recovered "
+            << WithThousands(store.stats().recovered_blocks) << " blocks\n";
 }
 
 absl::Status PrintModel(const std::string& name, engine::Engine& engine,
@@ -84,13 +85,15 @@ absl::Status Serve(const ServeOptions& options, ShutdownSignal* signal) {
 }  // namespace
 
 void AddServeCommand(FlagSet& program) {
-  FlagSet& flags = program.AddCommand(
-      "serve", "serve a model and its KV cache, or the cache alone, over gRPC");
+  FlagSet& flags =
+      program.AddCommand("serve", "serve a model and its KV cache, or the cache alone, over gRPC");
   const auto options = std::make_shared<ServeOptions>();
   AddServeFlags(flags, options.get());
   flags.SetExamples(
-      "Sizes are plain bytes or take a unit: KB, MB, GB, TB (powers of 1000), KiB, MiB, GiB, TiB (powers\n"
-      "of 1024). When ready, `listening on ADDR` is printed. SIGTERM and SIGINT let running requests\n"
+      "Sizes are plain bytes or take a unit: KB, MB, GB, TB (powers of 1000), KiB, MiB, GiB, TiB "
+      "(powers\n"
+      "of 1024). When ready, `listening on ADDR` is printed. SIGTERM and SIGINT let running "
+      "requests\n"
       "finish for 10 seconds, move RAM's blocks to disk and exit with 0.\n\n"
       "Examples:\n"
       "  reprise serve --model models/llama --ram-bytes 8GiB --disk-dir /var/lib/reprise \\\n"

@@ -1,6 +1,6 @@
-// ShutdownSignal: SIGTERM and SIGINT of a server process. Until Expect, either ends the process at once
-// (nothing is lost: the store survives that); then the first wakes Wait, and another one ends the
-// process at once. Owns a thread. One per process, made before any other thread: it blocks both
+// ShutdownSignal: SIGTERM and SIGINT of a server process. Until Expect, either ends the process at
+// once (nothing is lost: the store survives that); then the first wakes Wait, and another one ends
+// the process at once. Owns a thread. One per process, made before any other thread: it blocks both
 // signals in the calling thread and those started later. Thread-safe.
 #pragma once
 

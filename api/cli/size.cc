@@ -33,12 +33,13 @@ absl::Status PrintByVariant(const engine::KvGeometry& geometry, const SizeFlags&
   Table table({"heads", "kv heads", "dtype", "bytes per token", "bytes", "size", "model"});
   for (const engine::KvVariant& variant : engine::KvVariants(geometry)) {
     for (const DType dtype : dtypes) {
-      ASSIGN_OR_RETURN(const int64_t per_token,
-                       engine::KvBytes(variant.geometry, {.tokens = 1, .batch = 1, .dtype = dtype}));
-      ASSIGN_OR_RETURN(const int64_t bytes,
-                       engine::KvBytes(variant.geometry, {.tokens = flags.tokens,
-                                                          .batch = flags.batch,
-                                                          .dtype = dtype}));
+      ASSIGN_OR_RETURN(
+          const int64_t per_token,
+          engine::KvBytes(variant.geometry, {.tokens = 1, .batch = 1, .dtype = dtype}));
+      ASSIGN_OR_RETURN(
+          const int64_t bytes,
+          engine::KvBytes(variant.geometry,
+                          {.tokens = flags.tokens, .batch = flags.batch, .dtype = dtype}));
       table.AddRow({variant.name, WithThousands(variant.geometry.num_kv_heads),
                     std::string(cachestore::DTypeName(dtype)), WithThousands(per_token),
                     WithThousands(bytes), BytesText(bytes), variant.is_own ? "this one" : ""});
@@ -80,9 +81,11 @@ void AddSizeCommand(FlagSet& program) {
   command.Add("tokens", &flags->tokens, "N", "tokens per sequence");
   command.Add("batch", &flags->batch, "N", "sequences");
   command.Add("dtype", &flags->dtype, "NAME", "fp32, fp16, bf16, fp8, int8 or int4");
-  command.AddSwitch("all-dtypes", &flags->all_dtypes, "one row for every dtype, whatever --dtype says");
+  command.AddSwitch("all-dtypes", &flags->all_dtypes,
+                    "one row for every dtype, whatever --dtype says");
   command.SetExamples(
-      "2 (K and V) x layers x kv heads x head dim x tokens x batch x bytes of the dtype; as the model\n"
+      "2 (K and V) x layers x kv heads x head dim x tokens x batch x bytes of the dtype; as the "
+      "model\n"
       "shares its heads, and as it would be with MHA, GQA and MQA.\n\n"
       "Examples:\n"
       "  reprise size --model llama-7b --tokens 4096 --batch 32\n"

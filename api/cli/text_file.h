@@ -18,8 +18,8 @@ std::string ReadStdin();
 // Writes or replaces a file. BLOCKS. kInternal names the file and the cause.
 absl::Status WriteFile(const std::string& path, absl::string_view bytes);
 
-// Token ids of a file: decimal numbers with white space, commas or brackets between them, so that a JSON
-// array does as well. BLOCKS. kInvalidArgument names the file and what is not a token id.
+// Token ids of a file: decimal numbers with white space, commas or brackets between them, so that a
+// JSON array does as well. BLOCKS. kInvalidArgument names the file and what is not a token id.
 absl::StatusOr<std::vector<uint32_t>> ReadTokens(const std::string& path);
 
 }  // namespace reprise::api

@@ -12,8 +12,8 @@ namespace reprise::api {
 namespace {
 
 uint64_t Checksum(absl::string_view payload) {
-  return cachestore::HashBytes64(absl::MakeConstSpan(
-      reinterpret_cast<const std::byte*>(payload.data()), payload.size()));
+  return cachestore::HashBytes64(
+      absl::MakeConstSpan(reinterpret_cast<const std::byte*>(payload.data()), payload.size()));
 }
 
 }  // namespace

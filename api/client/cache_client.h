@@ -1,5 +1,5 @@
-// CacheClient: the Cache service of one server, with absl types. Computes checksums of what it puts and
-// verifies those of what it gets. Thread-safe.
+// CacheClient: the Cache service of one server, with absl types. Computes checksums of what it puts
+// and verifies those of what it gets. Thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -42,8 +42,9 @@ class CacheClient {
   absl::StatusOr<v1::PutResponse> Put(uint32_t namespace_id, absl::Span<const uint32_t> prefix,
                                       absl::Span<const PutBlock> blocks, absl::Duration timeout);
 
-  // Reads the cached blocks of `tokens` from block `first_block` on; `on_block` sees them in order, on
-  // the calling thread. Returns how many there were. kDataLoss: a payload does not match its checksum.
+  // Reads the cached blocks of `tokens` from block `first_block` on; `on_block` sees them in order,
+  // on the calling thread. Returns how many there were. kDataLoss: a payload does not match its
+  // checksum.
   absl::StatusOr<int64_t> Get(uint32_t namespace_id, absl::Span<const uint32_t> tokens,
                               int64_t first_block, absl::Duration timeout,
                               absl::FunctionRef<void(const v1::GetResponse&)> on_block);

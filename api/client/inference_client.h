@@ -20,8 +20,8 @@ class InferenceClient {
   // A client of the server that listens on `address`. Connects on first use.
   explicit InferenceClient(const std::string& address);
 
-  // Generates; `on_token` sees every chunk as it comes, on the calling thread. BLOCKS. Errors are the
-  // server's; kUnavailable: no server at the address; kDeadlineExceeded: `timeout` has passed.
+  // Generates; `on_token` sees every chunk as it comes, on the calling thread. BLOCKS. Errors are
+  // the server's; kUnavailable: no server at the address; kDeadlineExceeded: `timeout` has passed.
   absl::StatusOr<v1::GenerateSummary> Generate(
       const v1::GenerateRequest& request, absl::Duration timeout,
       absl::FunctionRef<void(const v1::TokenChunk&)> on_token);

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <map>
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
@@ -20,8 +21,8 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 
 uint64_t Checksum(const std::string& payload) {
-  return cachestore::HashBytes64(absl::MakeConstSpan(
-      reinterpret_cast<const std::byte*>(payload.data()), payload.size()));
+  return cachestore::HashBytes64(
+      absl::MakeConstSpan(reinterpret_cast<const std::byte*>(payload.data()), payload.size()));
 }
 
 // A server with a store and no model, and a client of another engine's namespace.
@@ -54,18 +55,17 @@ class CacheServiceTest : public ::testing::Test {
     return put.value_or(v1::PutResponse());
   }
 
-  // Reads all blocks of tokens_ from `first_block` on and compares them with what was put; returns how
-  // many came from each tier.
+  // Reads all blocks of tokens_ from `first_block` on and compares them with what was put; returns
+  // how many came from each tier.
   std::map<std::string, int> GetAndCompare(int64_t first_block) {
     std::map<std::string, int> tiers;
     int64_t next = first_block;
-    const auto got = client_.Get(ns_, tokens_, first_block, kTestTimeout,
-                                 [&](const v1::GetResponse& block) {
-                                   EXPECT_EQ(block.block_index(), next++);
-                                   EXPECT_EQ(block.payload(),
-                                             payloads_[static_cast<size_t>(block.block_index())]);
-                                   ++tiers[block.tier()];
-                                 });
+    const auto got =
+        client_.Get(ns_, tokens_, first_block, kTestTimeout, [&](const v1::GetResponse& block) {
+          EXPECT_EQ(block.block_index(), next++);
+          EXPECT_EQ(block.payload(), payloads_[static_cast<size_t>(block.block_index())]);
+          ++tiers[block.tier()];
+        });
     EXPECT_TRUE(got.ok()) << got.status();
     return tiers;
   }
@@ -122,7 +122,8 @@ TEST_F(CacheServiceTest, AnotherHashSchemeIsRefusedWithBothNames) {
   v1::OpenNamespaceResponse response;
   const grpc::Status status = stub->OpenNamespace(&context, request, &response);
   EXPECT_EQ(status.error_code(), grpc::StatusCode::FAILED_PRECONDITION);
-  EXPECT_THAT(status.error_message(), AllOf(HasSubstr("sha256-v9"), HasSubstr("reprise-xxh3-128-v1")));
+  EXPECT_THAT(status.error_message(),
+              AllOf(HasSubstr("sha256-v9"), HasSubstr("reprise-xxh3-128-v1")));
 }
 
 TEST_F(CacheServiceTest, AnIncompleteIdentityIsRefused) {
@@ -166,9 +167,8 @@ TEST_F(CacheServiceTest, APrefixThatIsStoredCanBeContinued) {
   PutBlocks(2);
   tokens_ = TestTokens(4);
   payloads_ = TestPayloads(4, block_bytes_);
-  const auto put =
-      client_.Put(ns_, absl::MakeConstSpan(tokens_).first(2 * kTestBlockTokens),
-                  TestBlocks(tokens_, payloads_, 2), kTestTimeout);
+  const auto put = client_.Put(ns_, absl::MakeConstSpan(tokens_).first(2 * kTestBlockTokens),
+                               TestBlocks(tokens_, payloads_, 2), kTestTimeout);
   ASSERT_TRUE(put.ok()) << put.status();
   EXPECT_EQ(put->stored_blocks(), 2);
   EXPECT_EQ(GetAndCompare(0)["ram"], 4);
@@ -181,7 +181,8 @@ TEST_F(CacheServiceTest, APrefixThatIsNotStoredIsRefusedWithBothCounts) {
   const auto put = client_.Put(ns_, absl::MakeConstSpan(tokens_).first(3 * kTestBlockTokens),
                                TestBlocks(tokens_, payloads_, 3), kTestTimeout);
   EXPECT_EQ(put.status().code(), absl::StatusCode::kFailedPrecondition);
-  EXPECT_THAT(std::string(put.status().message()), AllOf(HasSubstr("3 blocks"), HasSubstr("only 2")));
+  EXPECT_THAT(std::string(put.status().message()),
+              AllOf(HasSubstr("3 blocks"), HasSubstr("only 2")));
   const auto partial = client_.Put(ns_, absl::MakeConstSpan(tokens_).first(kTestBlockTokens + 1),
                                    TestBlocks(tokens_, payloads_, 1), kTestTimeout);
   EXPECT_EQ(partial.status().code(), absl::StatusCode::kInvalidArgument);
@@ -323,21 +324,43 @@ TEST_F(CacheServiceTest, ManyClientsPutAndGetAtOnce) {
       ASSERT_TRUE(ns.ok()) << ns.status();
       const std::vector<uint32_t> tokens = TestTokens(20);
       const std::vector<std::string> payloads = TestPayloads(20, ns->block_bytes());
-      const auto put = client.Put(ns->namespace_id(), {}, TestBlocks(tokens, payloads, 0),
-                                  kTestTimeout);
+      const auto put =
+          client.Put(ns->namespace_id(), {}, TestBlocks(tokens, payloads, 0), kTestTimeout);
       ASSERT_TRUE(put.ok()) << put.status();
       EXPECT_EQ(put->stored_blocks(), 20) << put->reject_reason();
-      const auto got = client.Get(ns->namespace_id(), tokens, 0, kTestTimeout,
-                                  [&payloads](const v1::GetResponse& block) {
-                                    EXPECT_EQ(block.payload(),
-                                              payloads[static_cast<size_t>(block.block_index())]);
-                                  });
+      const auto got = client.Get(
+          ns->namespace_id(), tokens, 0, kTestTimeout, [&payloads](const v1::GetResponse& block) {
+            EXPECT_EQ(block.payload(), payloads[static_cast<size_t>(block.block_index())]);
+          });
       ASSERT_TRUE(got.ok()) << got.status();
       EXPECT_EQ(*got, 20);
     });
   }
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(server_.store().stats().sealed_blocks, 20 * kClients);
+}
+
+TEST_F(CacheServiceTest, MoreCallsThanThreadsAreRefusedUntilSomeEnd) {
+  const auto stub = v1::Cache::NewStub(ConnectTo(server_.address()));
+  v1::PutResponse response;
+  // Calls that send nothing and so do not end.
+  std::vector<std::unique_ptr<grpc::ClientContext>> contexts;
+  std::vector<std::unique_ptr<grpc::ClientWriter<v1::PutRequest>>> calls;
+  for (int i = 0; i < kMaxCacheCalls + 8; ++i) {
+    contexts.push_back(std::make_unique<grpc::ClientContext>());
+    SetTimeout(kTestTimeout, contexts.back().get());
+    calls.push_back(stub->Put(contexts.back().get(), &response));
+  }
+  const absl::Time deadline = absl::Now() + kTestTimeout;
+  absl::Status status;
+  while (status.ok() && absl::Now() < deadline) status = client_.Stats(kTestTimeout).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
+  for (size_t i = 0; i < calls.size(); ++i) {
+    contexts[i]->TryCancel();
+    calls[i]->Finish();
+  }
+  while (!status.ok() && absl::Now() < deadline) status = client_.Stats(kTestTimeout).status();
+  EXPECT_TRUE(status.ok()) << status;
 }
 
 // Without a disk tier, and with RAM for few blocks.

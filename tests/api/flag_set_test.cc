@@ -83,9 +83,9 @@ TEST(FlagSetTest, ListsTakeSeveralValuesAndRepetition) {
   command.Add("id", &ids, "N...", "ids");
   command.SetAction([] { return 0; });
   Output output;
-  EXPECT_EQ(program.Run({"run", "--file", "x", "y", "--id", "7", "--file", "z"}, output.out,
-                        output.err),
-            0);
+  EXPECT_EQ(
+      program.Run({"run", "--file", "x", "y", "--id", "7", "--file", "z"}, output.out, output.err),
+      0);
   EXPECT_THAT(files, ElementsAre("x", "y", "z"));
   EXPECT_THAT(ids, ElementsAre(7));
 }

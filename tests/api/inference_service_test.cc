@@ -261,10 +261,9 @@ TEST_F(InferenceServiceTest, ManyClientsGetTheTokensThatOneGets) {
 class LongContextTest : public InferenceServiceTest {
  protected:
   LongContextTest()
-      : InferenceServiceTest({.ram_bytes = 32 << 20,
-                              .max_positions = 1 << 16,
-                              .max_running = 1,
-                              .max_waiting = 1}) {}
+      : InferenceServiceTest(
+            {.ram_bytes = 32 << 20, .max_positions = 1 << 16, .max_running = 1, .max_waiting = 1}) {
+  }
 
   // A call that would go on for very long.
   std::unique_ptr<grpc::ClientReader<v1::GenerateResponse>> StartEndless(
@@ -331,8 +330,8 @@ TEST_F(LongContextTest, AClientThatDoesNotReadLosesItsCallAndHoldsUpNobody) {
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 1024);
   arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
-  const auto stub = v1::Inference::NewStub(grpc::CreateCustomChannel(
-      server_.address(), grpc::InsecureChannelCredentials(), arguments));
+  const auto stub = v1::Inference::NewStub(
+      grpc::CreateCustomChannel(server_.address(), grpc::InsecureChannelCredentials(), arguments));
   grpc::ClientContext context;
   SetTimeout(2 * kTestTimeout, &context);
   const auto reader = stub->Generate(&context, TextRequest("Go on", 1 << 15));

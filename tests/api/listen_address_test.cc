@@ -19,7 +19,8 @@ namespace {
 using ::testing::HasSubstr;
 
 TEST(ListenAddressTest, ReadsWhatItWrites) {
-  for (const char* text : {"127.0.0.1:50051", "localhost:0", "[::1]:80", "unix:/run/reprise.sock"}) {
+  for (const char* text :
+       {"127.0.0.1:50051", "localhost:0", "[::1]:80", "unix:/run/reprise.sock"}) {
     const auto address = ParseListenAddress(text);
     ASSERT_TRUE(address.ok()) << address.status();
     EXPECT_EQ(address->ToString(), text);

@@ -56,9 +56,26 @@ TEST_F(ServeOptionsTest, DefaultsAreLocalAndValid) {
 }
 
 TEST_F(ServeOptionsTest, EveryFlagReachesItsOption) {
-  EXPECT_EQ(Run({"--model", "m", "--listen", "unix:/s", "--ram-bytes", "512MiB", "--disk-dir", "d",
-                 "--disk-bytes", "8GB", "--block-tokens", "32", "--step-tokens", "64",
-                 "--max-running", "3", "--max-waiting", "4", "--threads", "2",
+  EXPECT_EQ(Run({"--model",
+                 "m",
+                 "--listen",
+                 "unix:/s",
+                 "--ram-bytes",
+                 "512MiB",
+                 "--disk-dir",
+                 "d",
+                 "--disk-bytes",
+                 "8GB",
+                 "--block-tokens",
+                 "32",
+                 "--step-tokens",
+                 "64",
+                 "--max-running",
+                 "3",
+                 "--max-waiting",
+                 "4",
+                 "--threads",
+                 "2",
                  "--allow-insecure-remote"}),
             0)
       << err_.str();

@@ -40,8 +40,7 @@ int ServingStatus(const std::shared_ptr<grpc::Channel>& channel, const std::stri
   grpc::ClientContext context;
   SetTimeout(kTestTimeout, &context);
   grpc::ByteBuffer response;
-  const std::string request =
-      std::string("\x0a") + static_cast<char>(service.size()) + service;
+  const std::string request = std::string("\x0a") + static_cast<char>(service.size()) + service;
   *status = grpc::internal::BlockingUnaryCall<grpc::ByteBuffer, grpc::ByteBuffer>(
       channel.get(), method, &context, Bytes(request), &response);
   if (!status->ok()) return 0;
@@ -86,8 +85,9 @@ TEST(ServerTest, ReflectionListsTheServices) {
   ASSERT_TRUE(call->Write(Bytes(std::string("\x3a\x00", 2))));
   grpc::ByteBuffer response;
   ASSERT_TRUE(call->Read(&response));
-  EXPECT_THAT(Text(response), AllOf(HasSubstr("reprise.v1.Cache"), HasSubstr("reprise.v1.Inference"),
-                                    HasSubstr("grpc.health.v1.Health")));
+  EXPECT_THAT(Text(response),
+              AllOf(HasSubstr("reprise.v1.Cache"), HasSubstr("reprise.v1.Inference"),
+                    HasSubstr("grpc.health.v1.Health")));
   call->WritesDone();
   EXPECT_TRUE(call->Finish().ok());
 }

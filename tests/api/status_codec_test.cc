@@ -27,8 +27,7 @@ TEST(StatusCodecTest, NamesOfCodesAgree) {
             grpc::StatusCode::RESOURCE_EXHAUSTED);
   EXPECT_EQ(ToGrpc(absl::InvalidArgumentError("")).error_code(),
             grpc::StatusCode::INVALID_ARGUMENT);
-  EXPECT_EQ(ToGrpc(absl::UnauthenticatedError("")).error_code(),
-            grpc::StatusCode::UNAUTHENTICATED);
+  EXPECT_EQ(ToGrpc(absl::UnauthenticatedError("")).error_code(), grpc::StatusCode::UNAUTHENTICATED);
 }
 
 }  // namespace

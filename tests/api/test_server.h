@@ -1,5 +1,5 @@
-// TestServer: a real server in this process, on a Unix socket in a temporary folder, with a small store
-// (RAM and disk) and, if asked for, a tiny demo model.
+// TestServer: a real server in this process, on a Unix socket in a temporary folder, with a small
+// store (RAM and disk) and, if asked for, a tiny demo model.
 #pragma once
 
 #include <cstdint>
@@ -157,8 +157,8 @@ inline std::vector<PutBlock> TestBlocks(const std::vector<uint32_t>& tokens,
                                         const std::vector<std::string>& payloads, size_t first) {
   std::vector<PutBlock> blocks;
   for (size_t i = first; i < payloads.size(); ++i) {
-    blocks.push_back({absl::MakeConstSpan(tokens).subspan(i * kTestBlockTokens, kTestBlockTokens),
-                      payloads[i]});
+    blocks.push_back(
+        {absl::MakeConstSpan(tokens).subspan(i * kTestBlockTokens, kTestBlockTokens), payloads[i]});
   }
   return blocks;
 }

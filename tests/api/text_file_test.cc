@@ -23,7 +23,8 @@ TEST(TextFileTest, WrittenBytesAreReadBack) {
 
 TEST(TextFileTest, WhatCannotBeReadOrWrittenIsNamed) {
   const TempFolder folder;
-  EXPECT_THAT(std::string(ReadFile(folder / "gone").status().message()), HasSubstr("gone: No such"));
+  EXPECT_THAT(std::string(ReadFile(folder / "gone").status().message()),
+              HasSubstr("gone: No such"));
   EXPECT_THAT(std::string(ReadFile(folder / "").status().message()), HasSubstr("directory"));
   EXPECT_THAT(std::string(WriteFile(folder / "no/such/folder", "x").message()),
               HasSubstr("no/such/folder"));

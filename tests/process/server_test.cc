@@ -1,0 +1,224 @@
+// The real binary as a server: what it prints, how it ends, what survives it.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "api/client/cache_client.h"
+#include "api/client/inference_client.h"
+#include "tests/api/temp_folder.h"
+#include "tests/process/child_process.h"
+
+namespace reprise::api {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+constexpr absl::Duration kTimeout = absl::Seconds(60);
+constexpr char kReady[] = "listening on ";
+
+class ServerProcessTest : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    models_ = new TempFolder;
+    const CommandResult made = RunCommand({"make-model", "--out", Model(), "--hidden-size", "32",
+                                           "--layers", "1", "--heads", "4", "--kv-heads", "2",
+                                           "--intermediate-size", "32", "--max-positions", "1024"});
+    ASSERT_EQ(made.exit_code, 0) << made.errors;
+  }
+  static void TearDownTestSuite() { delete models_; }
+  static std::string Model() { return *models_ / "tiny"; }
+
+  // Flags of a server with the model, on a free port.
+  std::vector<std::string> Flags() const {
+    return {"serve",      "--model",   Model(),       "--listen",       "127.0.0.1:0",
+            "--disk-dir", disk(),      "--ram-bytes", "16MiB",          "--disk-bytes",
+            "16MiB",      "--threads", "1",           "--block-tokens", "8"};
+  }
+  std::string disk() const { return folder_ / "disk"; }
+
+  // A server that is expected to refuse: one line on stderr that holds every one of `causes`.
+  static void ExpectRefused(const std::vector<std::string>& flags, int exit_code,
+                            const std::vector<std::string>& causes) {
+    const CommandResult result = RunCommand(flags);
+    EXPECT_EQ(result.exit_code, exit_code);
+    EXPECT_EQ(result.errors.find('\n'), result.errors.size() - 1) << result.errors;
+    for (const std::string& cause : causes) EXPECT_THAT(result.errors, HasSubstr(cause));
+    EXPECT_THAT(result.output, ::testing::Not(HasSubstr(kReady)));
+  }
+
+  // A prompt of 99 tokens, of which at most 96 can come from the cache.
+  static v1::GenerateRequest Request() {
+    v1::GenerateRequest request;
+    request.set_text(std::string(90, 'a') + "ninetynin");
+    request.mutable_stop()->set_max_new_tokens(16);
+    request.mutable_stop()->set_ignore_eos(true);
+    return request;
+  }
+
+  struct Output {
+    std::vector<uint32_t> ids;
+    v1::GenerateSummary summary;
+  };
+  static Output Generate(const std::string& address) {
+    Output output;
+    InferenceClient client(address);
+    const auto summary = client.Generate(
+        Request(), kTimeout,
+        [&output](const v1::TokenChunk& chunk) { output.ids.push_back(chunk.token_id()); });
+    EXPECT_TRUE(summary.ok()) << summary.status();
+    output.summary = summary.value_or(v1::GenerateSummary());
+    return output;
+  }
+
+  TempFolder folder_;
+
+ private:
+  static TempFolder* models_;
+};
+
+TempFolder* ServerProcessTest::models_ = nullptr;
+
+TEST_F(ServerProcessTest, SaysWhatItServesAndWhereBeforeItServes) {
+  ChildProcess server(Flags());
+  const std::string address = server.AwaitLine(kReady);
+  EXPECT_THAT(address, ::testing::StartsWith("127.0.0.1:"));
+  EXPECT_NE(address, "127.0.0.1:0");
+  EXPECT_THAT(server.output(),
+              AllOf(HasSubstr("tiny (LlamaForCausalLM)"), HasSubstr("ram: 16.00 MiB"),
+                    HasSubstr("recovered 0 blocks"), HasSubstr(disk())));
+  EXPECT_EQ(Generate(address).ids.size(), 16u);
+}
+
+TEST_F(ServerProcessTest, ServesOnAUnixSocketWithOptionsFromAConfigFile) {
+  const std::string socket = folder_ / "socket";
+  std::ofstream(folder_ / "serve.toml")
+      << "model = \"" << Model() << "\"\nlisten = \"unix:" << socket << "\"\nram-bytes = 16MiB\n";
+  ChildProcess server({"serve", "--config", folder_ / "serve.toml"});
+  const std::string address = server.AwaitLine(kReady);
+  EXPECT_EQ(address, "unix:" + socket);
+  EXPECT_EQ(Generate(address).ids.size(), 16u);
+}
+
+TEST_F(ServerProcessTest, WithoutAModelItIsAStoreForOtherEngines) {
+  ChildProcess server({"serve", "--listen", "127.0.0.1:0", "--ram-bytes", "16MiB"});
+  const std::string address = server.AwaitLine(kReady);
+  EXPECT_THAT(server.output(), HasSubstr("model: none"));
+  EXPECT_TRUE(CacheClient(address).Stats(kTimeout).ok());
+  EXPECT_EQ(InferenceClient(address).GetModel(kTimeout).status().code(),
+            absl::StatusCode::kFailedPrecondition);
+}
+
+TEST_F(ServerProcessTest, BlocksOnDiskOutliveKill9) {
+  Output before;
+  {
+    ChildProcess server(Flags());
+    const std::string address = server.AwaitLine(kReady);
+    before = Generate(address);
+    EXPECT_EQ(before.summary.cached_tokens().ram(), 0);
+    ASSERT_TRUE(CacheClient(address).Demote(kTimeout).ok());
+    server.Signal(SIGKILL);
+    EXPECT_EQ(server.Wait(), 128 + SIGKILL);
+  }
+  ChildProcess server(Flags());
+  const Output after = Generate(server.AwaitLine(kReady));
+  EXPECT_EQ(after.summary.cached_tokens().disk(), 96);
+  EXPECT_EQ(after.ids, before.ids);
+}
+
+TEST_F(ServerProcessTest, WhatOnlyRamHeldIsGoneAfterKill9) {
+  {
+    ChildProcess server(Flags());
+    Generate(server.AwaitLine(kReady));
+    server.Signal(SIGKILL);
+    server.Wait();
+  }
+  ChildProcess server(Flags());
+  const Output after = Generate(server.AwaitLine(kReady));
+  EXPECT_EQ(after.summary.cached_tokens().disk(), 0);
+  EXPECT_EQ(after.ids.size(), 16u);
+}
+
+TEST_F(ServerProcessTest, SigtermMovesRamToDiskAndExitsWith0) {
+  Output before;
+  {
+    ChildProcess server(Flags());
+    before = Generate(server.AwaitLine(kReady));
+    server.Signal(SIGTERM);
+    EXPECT_NE(server.AwaitLine("moved "), "");
+    EXPECT_EQ(server.Wait(), 0);
+  }
+  ChildProcess server(Flags());
+  const std::string address = server.AwaitLine(kReady);
+  const Output after = Generate(address);
+  EXPECT_EQ(after.summary.cached_tokens().disk(), 96);
+  EXPECT_EQ(after.ids, before.ids);
+  server.Signal(SIGINT);
+  EXPECT_EQ(server.Wait(), 0);
+}
+
+TEST_F(ServerProcessTest, SigtermLetsARunningRequestFinish) {
+  ChildProcess server(Flags());
+  InferenceClient client(server.AwaitLine(kReady));
+  v1::GenerateRequest request = Request();
+  request.mutable_stop()->set_max_new_tokens(300);
+  int64_t tokens = 0;
+  const auto summary = client.Generate(request, kTimeout, [&](const v1::TokenChunk&) {
+    if (++tokens == 1) server.Signal(SIGTERM);
+  });
+  ASSERT_TRUE(summary.ok()) << summary.status();
+  EXPECT_EQ(tokens, 300);
+  EXPECT_EQ(server.Wait(), 0);
+}
+
+TEST_F(ServerProcessTest, APortInUseIsOneClearError) {
+  ChildProcess server(Flags());
+  const std::string address = server.AwaitLine(kReady);
+  std::vector<std::string> flags = {"serve", "--listen", address, "--ram-bytes", "16MiB"};
+  ExpectRefused(flags, 1, {"cannot listen on " + address, "Address already in use"});
+}
+
+TEST_F(ServerProcessTest, ADataDirectoryInUseIsOneClearError) {
+  ChildProcess server(Flags());
+  server.AwaitLine(kReady);
+  ExpectRefused(Flags(), 1, {disk(), "in use"});
+}
+
+TEST_F(ServerProcessTest, ADataDirectoryOfANewerFormatIsLeftAlone) {
+  {
+    ChildProcess server(Flags());
+    server.AwaitLine(kReady);
+  }
+  std::ofstream(disk() + "/FORMAT") << "reprise-disk-tier 99\n";
+  ExpectRefused(Flags(), 1, {disk(), "version 99", "version 1"});
+  std::string format;
+  std::getline(std::ifstream(disk() + "/FORMAT"), format);
+  EXPECT_EQ(format, "reprise-disk-tier 99");
+}
+
+TEST_F(ServerProcessTest, ABadModelIsOneClearError) {
+  std::vector<std::string> flags = Flags();
+  flags[2] = folder_ / "nowhere";
+  ExpectRefused(flags, 1, {"nowhere"});
+  flags[2] = folder_ / "broken";
+  std::filesystem::copy(Model(), flags[2]);
+  std::filesystem::resize_file(flags[2] + "/model.safetensors", 1000);
+  ExpectRefused(flags, 1, {"broken/model.safetensors"});
+}
+
+TEST_F(ServerProcessTest, WrongUsageExitsWith2) {
+  ExpectRefused({"serve", "--listen", "0.0.0.0:0"}, 2, {"--allow-insecure-remote"});
+  ExpectRefused({"serve", "--ram-bytes", "much"}, 2, {"--ram-bytes", "much"});
+  ExpectRefused({"serve", "--model", Model(), "--block-tokens", "7"}, 2, {"7"});
+  ExpectRefused({"serve", "--surprise"}, 2, {"--surprise"});
+}
+
+}  // namespace
+}  // namespace reprise::api
