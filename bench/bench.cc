@@ -1,11 +1,10 @@
 #include "bench/bench.h"
 
+#include <CLI/CLI.hpp>
 #include <cstdint>
 #include <cstdio>
 #include <functional>
 #include <iostream>
-
-#include <CLI/CLI.hpp>
 
 #include "absl/status/statusor.h"
 #include "bench/chat_bench.h"
@@ -40,7 +39,8 @@ int Report(const std::string& json_path,
 
 int RunBench(const std::vector<std::string>& args) {
   CLI::App app(
-      "Measures Reprise. Each suite prints a table: ours beside the limit of the machine and beside\n"
+      "Measures Reprise. Each suite prints a table: ours beside the limit of the machine and "
+      "beside\n"
       "peers, taken in the same run, with the goal and whether it was met (exit code 1 if not).",
       "reprise bench");
   app.require_subcommand(1);
@@ -65,13 +65,15 @@ int RunBench(const std::vector<std::string>& args) {
       ->capture_default_str();
 
   ChatBenchOptions chat;
-  CLI::App* chat_app = app.add_subcommand(
-      "chat",
-      "Plays a written conversation through running servers in four arms: cache off, cache in RAM,\n"
-      "cache on disk (RAM emptied before each turn), cache after kill -9 and restart before each turn.");
+  CLI::App* chat_app = app.add_subcommand("chat",
+                                          "Plays a written conversation through running servers in "
+                                          "four arms: cache off, cache in RAM,\n"
+                                          "cache on disk (RAM emptied before each turn), cache "
+                                          "after kill -9 and restart before each turn.");
   chat_app->add_option("--model", chat.model_folder, "Hugging Face folder")->required();
-  chat_app->add_option("--conversation", chat.conversation_path,
-                       "JSON file with \"system\" and \"turns\"")
+  chat_app
+      ->add_option("--conversation", chat.conversation_path,
+                   "JSON file with \"system\" and \"turns\"")
       ->required();
   chat_app->add_option("--max-new-tokens", chat.max_new_tokens, "length of each answer")
       ->capture_default_str()

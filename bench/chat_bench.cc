@@ -89,11 +89,11 @@ class Arm {
     Turn turn;
     std::string answer;
     api::InferenceClient client(server_->address());
-    ASSIGN_OR_RETURN(turn.summary,
-                     client.Generate(request_, absl::InfiniteDuration(), [&](const v1::TokenChunk& chunk) {
-                       turn.output.push_back(chunk.token_id());
-                       answer += chunk.text();
-                     }));
+    ASSIGN_OR_RETURN(turn.summary, client.Generate(request_, absl::InfiniteDuration(),
+                                                   [&](const v1::TokenChunk& chunk) {
+                                                     turn.output.push_back(chunk.token_id());
+                                                     answer += chunk.text();
+                                                   }));
     *request_.mutable_conversation()->add_messages() = Message("assistant", answer);
     turns_.push_back(std::move(turn));
     return absl::OkStatus();
@@ -142,14 +142,13 @@ void PrintTurns(const std::vector<std::unique_ptr<Arm>>& arms, std::ostream& out
   for (size_t t = 0; t < off.size(); ++t) {
     for (const auto& arm : arms) {
       const Turn& turn = arm->turns()[t];
-      table.AddRow({absl::StrCat(t + 1), Name(arm->kind()),
-                    api::WithThousands(turn.summary.prompt_tokens()),
-                    api::WithThousands(turn.summary.cached_tokens().ram()),
-                    api::WithThousands(turn.summary.cached_tokens().disk()),
-                    absl::StrFormat("%.1f", 100 * turn.cached_share()), Milliseconds(turn),
-                    absl::StrFormat("%.1f", off[t].summary.ttft_seconds() /
-                                                turn.summary.ttft_seconds()),
-                    turn.output == off[t].output ? "yes" : "NO"});
+      table.AddRow(
+          {absl::StrCat(t + 1), Name(arm->kind()), api::WithThousands(turn.summary.prompt_tokens()),
+           api::WithThousands(turn.summary.cached_tokens().ram()),
+           api::WithThousands(turn.summary.cached_tokens().disk()),
+           absl::StrFormat("%.1f", 100 * turn.cached_share()), Milliseconds(turn),
+           absl::StrFormat("%.1f", off[t].summary.ttft_seconds() / turn.summary.ttft_seconds()),
+           turn.output == off[t].output ? "yes" : "NO"});
     }
   }
   table.Print(out);
@@ -161,7 +160,8 @@ Result SameOutput(const Arm& arm, const Arm& off) {
   for (size_t t = 0; t < off.turns().size(); ++t) {
     result.ours += arm.turns()[t].output == off.turns()[t].output ? 1 : 0;
   }
-  result.goal = Goal{Goal::Of::kOurs, Goal::Bound::kAtLeast, static_cast<double>(off.turns().size())};
+  result.goal =
+      Goal{Goal::Of::kOurs, Goal::Bound::kAtLeast, static_cast<double>(off.turns().size())};
   result.context = {{"of_turns", absl::StrCat(off.turns().size())},
                     {"compared_with", "output tokens of arm off"}};
   return result;
@@ -183,7 +183,8 @@ Result TtftSpeedup(const Arm& arm, const Arm& off) {
   Result result{.metric = absl::StrCat("chat.ttft_speedup.", Name(arm.kind())), .unit = "x"};
   result.ours =
       off.turns().back().summary.ttft_seconds() / arm.turns().back().summary.ttft_seconds();
-  result.goal = Goal{Goal::Of::kOurs, Goal::Bound::kAtLeast, arm.kind() == ArmKind::kRam ? 8.0 : 4.0};
+  result.goal =
+      Goal{Goal::Of::kOurs, Goal::Bound::kAtLeast, arm.kind() == ArmKind::kRam ? 8.0 : 4.0};
   result.context = {{"what", "TTFT of the last turn, cache off over this arm"},
                     {"ttft_off_ms", Milliseconds(off.turns().back())},
                     {"ttft_ms", Milliseconds(arm.turns().back())}};

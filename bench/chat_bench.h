@@ -1,5 +1,5 @@
-// Suite "chat": what a chat user feels. A written conversation through running servers, turn by turn,
-// in four arms.
+// Suite "chat": what a chat user feels. A written conversation through running servers, turn by
+// turn, in four arms.
 #pragma once
 
 #include <cstdint>
@@ -14,8 +14,8 @@ namespace reprise::bench {
 
 struct ChatBenchOptions {
   std::string model_folder;
-  std::string conversation_path;  // see conversation.h
-  int32_t max_new_tokens = 64;    // per answer
+  std::string conversation_path;     // see conversation.h
+  int32_t max_new_tokens = 64;       // per answer
   std::string ram_bytes = "768MiB";  // of each server, as `reprise serve --ram-bytes` takes it
   std::string disk_bytes = "2GiB";
 };
@@ -25,7 +25,8 @@ struct ChatBenchOptions {
 //   off      neither matches nor stores blocks
 //   ram      blocks of the turns before are in RAM
 //   disk     RAM is emptied to disk before each turn
-//   restart  RAM is emptied to disk, then the server is killed with SIGKILL and started again, before
+//   restart  RAM is emptied to disk, then the server is killed with SIGKILL and started again,
+//   before
 //            each turn
 // Prints one table: per turn prompt tokens, cached tokens by tier, TTFT, speed-up, and whether the
 // output was the same as in arm "off". The results hold the goals for reuse, TTFT and equal output.

@@ -1,7 +1,6 @@
 #include "bench/conversation.h"
 
 #include <fstream>
-
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"

@@ -1,4 +1,5 @@
-// Conversation: a written multi-turn chat that benchmarks play: a system prompt and the user's turns.
+// Conversation: a written multi-turn chat that benchmarks play: a system prompt and the user's
+// turns.
 #pragma once
 
 #include <string>

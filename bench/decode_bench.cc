@@ -32,9 +32,9 @@ constexpr int64_t kWindowSteps = 50;
 struct Published {
   double off, on;
 };
-const std::map<int64_t, Published> kPublished = {
-    {10, {0.17, 0.18}},    {110, {8.71, 3.11}},    {310, {40.93, 9.31}},
-    {510, {92.43, 15.84}}, {710, {178.22, 21.82}}, {910, {332.96, 29.22}}};
+const std::map<int64_t, Published> kPublished = {{10, {0.17, 0.18}},     {110, {8.71, 3.11}},
+                                                 {310, {40.93, 9.31}},   {510, {92.43, 15.84}},
+                                                 {710, {178.22, 21.82}}, {910, {332.96, 29.22}}};
 
 struct AlignedDelete {
   void operator()(std::byte* p) const { ::operator delete[](p, std::align_val_t{kBlockAlignment}); }
@@ -53,7 +53,8 @@ class Arm {
         tokens_(std::move(prompt)),
         logits_(model->config().vocab_size) {
     for (int64_t t = 0; t < max_tokens; t += kBlockTokens) {
-      memory_.emplace_back(new (std::align_val_t{kBlockAlignment}) std::byte[layout_.BytesPerBlock()]);
+      memory_.emplace_back(new (std::align_val_t{kBlockAlignment})
+                               std::byte[layout_.BytesPerBlock()]);
       blocks_.push_back(memory_.back().get());
     }
   }
@@ -62,11 +63,10 @@ class Arm {
   absl::Status Step() {
     const absl::Time start = absl::Now();
     const int64_t first = cache_ == Cache::kOn ? computed_ : 0;
-    const engine::SequenceChunk chunk{
-        .tokens = absl::MakeConstSpan(tokens_).subspan(first),
-        .start = first,
-        .blocks = blocks_,
-        .wants_logits = true};
+    const engine::SequenceChunk chunk{.tokens = absl::MakeConstSpan(tokens_).subspan(first),
+                                      .start = first,
+                                      .blocks = blocks_,
+                                      .wants_logits = true};
     RETURN_IF_ERROR(model_->Forward({&chunk, 1}, layout_, absl::MakeSpan(logits_)));
     computed_ = static_cast<int64_t>(tokens_.size());
     tokens_.push_back(std::max_element(logits_.begin(), logits_.end()) - logits_.begin());
@@ -118,7 +118,8 @@ engine::DemoModelOptions Gpt2Small() {
 int64_t WeightBytes(const std::string& folder) {
   int64_t bytes = 0;
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
-    if (entry.path().extension() == ".safetensors") bytes += static_cast<int64_t>(entry.file_size());
+    if (entry.path().extension() == ".safetensors")
+      bytes += static_cast<int64_t>(entry.file_size());
   }
   return bytes;
 }
@@ -130,15 +131,15 @@ void PrintSeconds(const DecodeBenchOptions& options, const Arm& off, const Arm& 
   for (const int64_t mark : options.marks) {
     const auto published = kPublished.find(mark);
     const bool known = published != kPublished.end();
-    table.AddRow({absl::StrCat(mark), absl::StrFormat("%.2f", off.Seconds(mark)),
-                  absl::StrFormat("%.2f", on.Seconds(mark)),
-                  absl::StrFormat("%.2f", off.Seconds(mark) / on.Seconds(mark)),
-                  absl::StrFormat("%.1f", off.SecondsPerToken(mark) * 1e3),
-                  absl::StrFormat("%.1f", on.SecondsPerToken(mark) * 1e3),
-                  known ? absl::StrFormat("%.2f", published->second.off) : "-",
-                  known ? absl::StrFormat("%.2f", published->second.on) : "-",
-                  known ? absl::StrFormat("%.2f", published->second.off / published->second.on)
-                        : "-"});
+    table.AddRow(
+        {absl::StrCat(mark), absl::StrFormat("%.2f", off.Seconds(mark)),
+         absl::StrFormat("%.2f", on.Seconds(mark)),
+         absl::StrFormat("%.2f", off.Seconds(mark) / on.Seconds(mark)),
+         absl::StrFormat("%.1f", off.SecondsPerToken(mark) * 1e3),
+         absl::StrFormat("%.1f", on.SecondsPerToken(mark) * 1e3),
+         known ? absl::StrFormat("%.2f", published->second.off) : "-",
+         known ? absl::StrFormat("%.2f", published->second.on) : "-",
+         known ? absl::StrFormat("%.2f", published->second.off / published->second.on) : "-"});
   }
   table.Print(out);
   out << '\n';
@@ -188,9 +189,9 @@ absl::StatusOr<std::vector<Result>> RunDecodeBench(const DecodeBenchOptions& opt
                    engine::LoadModel(folder, backend.get()));
   const int64_t max_tokens = options.prompt_tokens + options.marks.back();
   if (max_tokens > model->config().max_positions) {
-    return absl::InvalidArgumentError(
-        absl::StrFormat("%d prompt tokens and %d steps exceed the model's %d positions",
-                        options.prompt_tokens, options.marks.back(), model->config().max_positions));
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "%d prompt tokens and %d steps exceed the model's %d positions", options.prompt_tokens,
+        options.marks.back(), model->config().max_positions));
   }
   std::vector<uint32_t> prompt(options.prompt_tokens);
   for (size_t i = 0; i < prompt.size(); ++i) prompt[i] = (7 * i + 11) % model->config().vocab_size;

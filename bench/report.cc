@@ -3,7 +3,6 @@
 #include <cerrno>
 #include <cstring>
 #include <fstream>
-
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
@@ -45,8 +44,8 @@ std::string ToText(const Goal& goal) {
   const char* of = goal.of == Goal::Of::kOurs            ? "ours"
                    : goal.of == Goal::Of::kOursOverLimit ? "ours/limit"
                                                          : "ours/peer";
-  return absl::StrFormat("%s %s %g", of, goal.bound == Goal::Bound::kAtLeast ? ">=" : "<=",
-                         goal.value);
+  return absl::StrFormat("%s %s %g", of,
+                         goal.bound == Goal::Bound::kAtLeast ? ">=" : "<=", goal.value);
 }
 
 std::string ToJson(const Result& result) {

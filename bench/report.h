@@ -1,8 +1,9 @@
 // Report: the results of one benchmark suite, as JSON lines and as a table.
 //
-// One JSON object a line: metric, unit, ours, limit, peer, ours_over_limit, ours_over_peer, goal, pass,
-// context. `limit` is what the machine allows for the same work in the same run, `peer` what another
-// system does; both are null when the metric has none. `pass` is null when there is no goal.
+// One JSON object a line: metric, unit, ours, limit, peer, ours_over_limit, ours_over_peer, goal,
+// pass, context. `limit` is what the machine allows for the same work in the same run, `peer` what
+// another system does; both are null when the metric has none. `pass` is null when there is no
+// goal.
 #pragma once
 
 #include <map>

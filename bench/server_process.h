@@ -1,5 +1,5 @@
-// ServerProcess: a `reprise serve` of our own binary, started, watched and ended by a benchmark. Owns
-// the process: it is killed when the object goes. Thread-compatible.
+// ServerProcess: a `reprise serve` of our own binary, started, watched and ended by a benchmark.
+// Owns the process: it is killed when the object goes. Thread-compatible.
 #pragma once
 
 #include <sys/types.h>

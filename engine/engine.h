@@ -22,12 +22,12 @@ using RequestId = uint64_t;
 struct EngineStats {
   int64_t finished_requests = 0;
   int64_t failed_requests = 0;
-  int64_t prompt_tokens = 0;        // of admitted requests
-  int64_t cached_tokens = 0;        // of those, not computed
-  int64_t prefilled_tokens = 0;     // computed
+  int64_t prompt_tokens = 0;     // of admitted requests
+  int64_t cached_tokens = 0;     // of those, not computed
+  int64_t prefilled_tokens = 0;  // computed
   int64_t decoded_tokens = 0;
-  int64_t waiting_requests = 0;     // gauge
-  int64_t running_requests = 0;     // gauge
+  int64_t waiting_requests = 0;  // gauge
+  int64_t running_requests = 0;  // gauge
 };
 
 class Engine {
@@ -41,8 +41,8 @@ class Engine {
   ~Engine();
 
   // Queues a request. `sink` receives its output and is released after the last call.
-  // kInvalidArgument: empty prompt, prompt longer than the context (both lengths named), token id or
-  // sampling parameter out of range; kResourceExhausted: the queue is full, or the prompt needs
+  // kInvalidArgument: empty prompt, prompt longer than the context (both lengths named), token id
+  // or sampling parameter out of range; kResourceExhausted: the queue is full, or the prompt needs
   // more KV blocks than the RAM tier has.
   absl::StatusOr<RequestId> Submit(GenerateRequest request, std::shared_ptr<TokenSink> sink);
 
@@ -53,7 +53,8 @@ class Engine {
   absl::StatusOr<cachestore::NamespaceHandle> NamespaceOf(const std::string& tenant,
                                                           const std::string& salt);
   // The typed identity of that namespace.
-  cachestore::NamespaceIdentity IdentityOf(const std::string& tenant, const std::string& salt) const;
+  cachestore::NamespaceIdentity IdentityOf(const std::string& tenant,
+                                           const std::string& salt) const;
 
   const Tokenizer& tokenizer() const;
   const ModelConfig& model_config() const;

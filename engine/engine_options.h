@@ -9,12 +9,12 @@
 namespace reprise::engine {
 
 struct EngineOptions {
-  std::string model_folder;         // Hugging Face folder
-  int32_t block_tokens = 16;        // tokens per KV block; a power of two from 8 to 256
-  int32_t step_tokens = 512;        // most tokens computed in one step (prefill is cut into chunks)
-  int32_t max_running = 64;         // sequences computed at once
-  int32_t max_waiting = 256;        // sequences queued; more are refused
-  int32_t num_threads = 0;          // compute threads; 0: one per core
+  std::string model_folder;   // Hugging Face folder
+  int32_t block_tokens = 16;  // tokens per KV block; a power of two from 8 to 256
+  int32_t step_tokens = 512;  // most tokens computed in one step (prefill is cut into chunks)
+  int32_t max_running = 64;   // sequences computed at once
+  int32_t max_waiting = 256;  // sequences queued; more are refused
+  int32_t num_threads = 0;    // compute threads; 0: one per core
 
   // kInvalidArgument names the option, its value and the allowed range.
   absl::Status Validate() const;

@@ -12,9 +12,10 @@ namespace reprise::api {
 namespace {
 
 bool ReadsAsNumber(const std::string& cell) {
-  return !cell.empty() && (std::isdigit(static_cast<unsigned char>(cell[0])) != 0 ||
-                           ((cell[0] == '-' || cell[0] == '+') &&
-                            (cell.size() == 1 || std::isdigit(static_cast<unsigned char>(cell[1])))));
+  return !cell.empty() &&
+         (std::isdigit(static_cast<unsigned char>(cell[0])) != 0 ||
+          ((cell[0] == '-' || cell[0] == '+') &&
+           (cell.size() == 1 || std::isdigit(static_cast<unsigned char>(cell[1])))));
 }
 
 }  // namespace
@@ -72,7 +73,8 @@ std::string BytesText(int64_t bytes) {
     value /= 1024;
     ++unit;
   }
-  return unit == 0 ? absl::StrFormat("%d B", bytes) : absl::StrFormat("%.2f %s", value, kUnits[unit]);
+  return unit == 0 ? absl::StrFormat("%d B", bytes)
+                   : absl::StrFormat("%.2f %s", value, kUnits[unit]);
 }
 
 }  // namespace reprise::api

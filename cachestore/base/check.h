@@ -5,8 +5,8 @@
 #include "absl/base/internal/raw_logging.h"
 #include "absl/base/optimization.h"
 
-#define CHECK(condition)                                                            \
-  do {                                                                              \
-    if (ABSL_PREDICT_FALSE(!(condition)))                                           \
+#define CHECK(condition)                                                               \
+  do {                                                                                 \
+    if (ABSL_PREDICT_FALSE(!(condition)))                                              \
       ABSL_RAW_LOG(FATAL, "CHECK failed: %s (%s:%d)", #condition, __FILE__, __LINE__); \
   } while (false)

@@ -27,7 +27,7 @@ struct StoredBlock {
   BlockKey root;                // root key of the block's namespace
   std::vector<TokenId> tokens;  // block_tokens ids
   uint64_t payload_bytes = 0;
-  uint64_t sequence = 0;        // grows with every block stored; the order of storing
+  uint64_t sequence = 0;  // grows with every block stored; the order of storing
 };
 
 // One block to store. `payload` is 4 KiB aligned, as is the end of its slot: the bytes up to the

@@ -31,8 +31,8 @@ enum class WeightOrder { kOutIn, kInOut };
 enum class Activation { kSiluMul, kGeluTanhMul, kGeluTanh, kGeluErf, kRelu };
 
 // One sequence's rows in a batch: `num_rows` consecutive rows of the activations hold its tokens at
-// positions [start, start + num_rows). `blocks` holds the sequence's KV blocks in order, covering at
-// least positions [0, start + num_rows); each is laid out by the KvLayout. The blocks that hold
+// positions [start, start + num_rows). `blocks` holds the sequence's KV blocks in order, covering
+// at least positions [0, start + num_rows); each is laid out by the KvLayout. The blocks that hold
 // positions < start are only read; those from start on are written by AppendKv.
 struct SequenceRows {
   int64_t first_row = 0;
@@ -49,13 +49,15 @@ class Backend {
 
   // Copies and packs `weight`, shaped [out, in] for kOutIn, [in, out] for kInOut.
   // kResourceExhausted: no memory.
-  virtual absl::StatusOr<std::unique_ptr<PackedWeight>> Pack(TensorView weight, WeightOrder order) = 0;
+  virtual absl::StatusOr<std::unique_ptr<PackedWeight>> Pack(TensorView weight,
+                                                             WeightOrder order) = 0;
 
   // out[i] = table[ids[i]]. table: [vocab, hidden]; out: [ids.size(), hidden].
   // REQUIRES: ids are in the table.
   virtual void Embed(TensorView table, absl::Span<const uint32_t> ids, Activations out) = 0;
   // x[i] += table[positions[i]]; table: [max positions, hidden].
-  virtual void AddPositions(TensorView table, absl::Span<const int32_t> positions, Activations x) = 0;
+  virtual void AddPositions(TensorView table, absl::Span<const int32_t> positions,
+                            Activations x) = 0;
 
   // out = x / rms(x) * weight. weight: [1, hidden]. May work in place.
   virtual void RmsNorm(Activations x, TensorView weight, float epsilon, Activations out) = 0;
@@ -64,14 +66,16 @@ class Backend {
                          Activations out) = 0;
 
   // out = x W (+ bias), x: [rows, in], out: [rows, out]; bias: [1, out], or bias.data == nullptr.
-  virtual void MatMul(Activations x, const PackedWeight& weight, TensorView bias, Activations out) = 0;
+  virtual void MatMul(Activations x, const PackedWeight& weight, TensorView bias,
+                      Activations out) = 0;
 
   // Rotates the first `table.rotary_dim` dims of every head of q [rows, heads x head_dim] and of
   // k [rows, kv_heads x head_dim] in place, in the half-split ("rotate_half") convention.
   virtual void Rope(Activations q, Activations k, int64_t head_dim, const RopeTable& table,
                     absl::Span<const int32_t> positions) = 0;
 
-  // Writes k and v ([rows, kv_heads x head_dim]) of each sequence's rows into its blocks at `layer`.
+  // Writes k and v ([rows, kv_heads x head_dim]) of each sequence's rows into its blocks at
+  // `layer`.
   virtual void AppendKv(Activations k, Activations v, absl::Span<const SequenceRows> sequences,
                         const cachestore::KvLayout& layout, int32_t layer) = 0;
 

@@ -40,7 +40,8 @@ struct KvVariant {
 };
 
 // The same geometry with a kv head for every query head (MHA), with the model's own number of kv
-// heads or else 8 (GQA; left out where 8 do not divide the heads), and with one (MQA). Most KV first.
+// heads or else 8 (GQA; left out where 8 do not divide the heads), and with one (MQA). Most KV
+// first.
 std::vector<KvVariant> KvVariants(const KvGeometry& geometry);
 
 // Geometries of well-known models.

@@ -21,9 +21,9 @@ struct SamplingParams {
 
 struct StopConditions {
   int32_t max_new_tokens = 128;
-  bool ignore_eos = false;                 // go on past the model's end-of-sequence tokens
-  std::vector<uint32_t> stop_token_ids;    // besides the model's own
-  std::vector<std::string> stop_strings;   // text from the stop string on is not emitted
+  bool ignore_eos = false;                // go on past the model's end-of-sequence tokens
+  std::vector<uint32_t> stop_token_ids;   // besides the model's own
+  std::vector<std::string> stop_strings;  // text from the stop string on is not emitted
 };
 
 // Whether a request may use cached blocks and leave its own behind.
@@ -31,11 +31,11 @@ enum class CacheMode { kUse, kOff };
 
 // What the caller knows of the conversation; reaches the eviction policy. All optional.
 struct CacheHints {
-  std::string session;      // conversation id
-  int32_t turn = 0;         // 1-based; 0: unknown
-  std::string finish_reason;  // how the previous turn ended, e.g. "tool_use", "end_turn"
-  bool session_closed = false;  // no further turn will come
-  int32_t waiting_requests = 0; // requests queued at the caller that share this prefix
+  std::string session;           // conversation id
+  int32_t turn = 0;              // 1-based; 0: unknown
+  std::string finish_reason;     // how the previous turn ended, e.g. "tool_use", "end_turn"
+  bool session_closed = false;   // no further turn will come
+  int32_t waiting_requests = 0;  // requests queued at the caller that share this prefix
 };
 
 struct GenerateRequest {
@@ -44,7 +44,7 @@ struct GenerateRequest {
   StopConditions stop;
   CacheMode cache = CacheMode::kUse;
   std::string tenant = "default";
-  std::string salt;              // requests share blocks only under equal tenant and salt
+  std::string salt;  // requests share blocks only under equal tenant and salt
   CacheHints hints;
 };
 
@@ -56,10 +56,10 @@ struct GenerateResult {
   int64_t cached_ram_tokens = 0;   // prompt tokens whose KV came from RAM
   int64_t cached_disk_tokens = 0;  // prompt tokens whose KV came from disk
   int64_t new_tokens = 0;
-  absl::Duration queue_time;       // submitted -> admitted
-  absl::Duration load_time;        // waiting for cached blocks
-  absl::Duration ttft;             // submitted -> first token
-  absl::Duration total;            // submitted -> last token
+  absl::Duration queue_time;  // submitted -> admitted
+  absl::Duration load_time;   // waiting for cached blocks
+  absl::Duration ttft;        // submitted -> first token
+  absl::Duration total;       // submitted -> last token
 };
 
 // Receives one request's output. Calls come from the engine thread, one at a time, and must be

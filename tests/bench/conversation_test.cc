@@ -32,12 +32,14 @@ TEST_F(ConversationTest, DemoConversationIsLongEnoughToShowReuse) {
 TEST_F(ConversationTest, MissingFileIsNamed) {
   const auto conversation = ReadConversation("/nonexistent.json");
   EXPECT_EQ(conversation.status().code(), absl::StatusCode::kNotFound);
-  EXPECT_THAT(std::string(conversation.status().message()), testing::HasSubstr("/nonexistent.json"));
+  EXPECT_THAT(std::string(conversation.status().message()),
+              testing::HasSubstr("/nonexistent.json"));
 }
 
 TEST_F(ConversationTest, MalformedFilesAreRefusedWithTheCause) {
-  for (const char* text : {"", "[]", R"({"turns": ["a"]})", R"({"system": "s", "turns": []})",
-                           R"({"system": "s", "turns": [1]})", R"({"system": 1, "turns": ["a"]})"}) {
+  for (const char* text :
+       {"", "[]", R"({"turns": ["a"]})", R"({"system": "s", "turns": []})",
+        R"({"system": "s", "turns": [1]})", R"({"system": 1, "turns": ["a"]})"}) {
     const auto conversation = ReadConversation(Write(text));
     EXPECT_EQ(conversation.status().code(), absl::StatusCode::kInvalidArgument) << text;
   }

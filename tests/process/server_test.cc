@@ -178,6 +178,22 @@ TEST_F(ServerProcessTest, SigtermLetsARunningRequestFinish) {
   EXPECT_EQ(server.Wait(), 0);
 }
 
+TEST_F(ServerProcessTest, ASecondSignalEndsTheServerAtOnce) {
+  ChildProcess server(Flags());
+  InferenceClient client(server.AwaitLine(kReady));
+  v1::GenerateRequest request = Request();
+  request.mutable_stop()->set_max_new_tokens(900);
+  int64_t tokens = 0;
+  const auto summary = client.Generate(request, kTimeout, [&](const v1::TokenChunk&) {
+    if (++tokens != 1) return;
+    server.Signal(SIGTERM);
+    server.AwaitLine("shutting down");
+    server.Signal(SIGTERM);
+  });
+  EXPECT_EQ(summary.status().code(), absl::StatusCode::kUnavailable) << summary.status();
+  EXPECT_EQ(server.Wait(), 128 + SIGTERM);
+}
+
 TEST_F(ServerProcessTest, APortInUseIsOneClearError) {
   ChildProcess server(Flags());
   const std::string address = server.AwaitLine(kReady);
