@@ -144,9 +144,9 @@ class OneDnnProductsImpl final : public OneDnnProducts {
   }
 
   absl::StatusOr<std::unique_ptr<CpuWeight>> PackOrThrow(TensorView weight, WeightOrder order) {
+    if (weight.type == ElementType::kBF16 && !multiplies_bf16_) return nullptr;
     std::vector<float> widened;
-    if (weight.type == ElementType::kF16 ||
-        (weight.type == ElementType::kBF16 && !multiplies_bf16_)) {
+    if (weight.type == ElementType::kF16) {
       widened.resize(weight.rows * weight.cols);
       Widen(weight.data, weight.type, weight.rows * weight.cols, widened.data());
       weight.data = widened.data();

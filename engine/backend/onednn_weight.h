@@ -2,11 +2,11 @@
 //
 // oneDNN chooses how it cuts the sum over `in` by the shape of the call, so the same row can come
 // out with other low bits in a call of other height. What it does (2.6, measured):
-//   f32 on AVX-512: one order for every height.
-//   bf16 with AMX: the sum is cut into runs whose length depends on the height once `in` is above
-//     about 1,024, and small products leave AMX altogether.
-//   before AVX-512: the order depends on the height and on the row's place in the call.
-// Therefore W is cut into slabs of at most kMaxSlab inputs for bf16, each multiplied by itself and
+//   f32, and bf16 without AMX, on AVX-512: one order for every height.
+//   bf16 with AMX: the sum is cut into runs whose length depends on the height (and the number of
+//     threads) once `in` is above about 1,024, and small products leave AMX altogether.
+//   f32 before AVX-512: the order depends on the height and on the row's place in the call.
+// Therefore bf16 weights are cut into slabs of at most 1,024 inputs, each multiplied by itself and
 // added in order; a call is cut into tiles of a few fixed heights, the last one padded; and when a
 // shape is first packed, every height is tried on random numbers: one whose rows differ in a single
 // bit from those of the reference height is not used for this shape. The choice depends on the
@@ -32,10 +32,10 @@ class OneDnnProducts {
 
   virtual ~OneDnnProducts() = default;
 
-  // Packs `weight` (shape by `order`, see Backend::Pack) as bf16 if it is bf16 and the CPU
-  // multiplies bf16, else as f32. The result may outlive this. nullptr when no height keeps the row
-  // contract for this shape. kResourceExhausted: no memory. kInternal: oneDNN refused, with its
-  // reason.
+  // Packs `weight` (shape by `order`, see Backend::Pack) as bf16 if it is bf16, else as f32. The
+  // result may outlive this. nullptr when the weight is bf16 and the CPU does not multiply bf16, or
+  // when no height keeps the row contract for this shape. kResourceExhausted: no memory. kInternal:
+  // oneDNN refused, with its reason.
   virtual absl::StatusOr<std::unique_ptr<CpuWeight>> Pack(TensorView weight, WeightOrder order) = 0;
 };
 
