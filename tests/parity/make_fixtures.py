@@ -46,7 +46,8 @@ FIXTURES = {
     "llama_mha_untied": (LlamaConfig(**GATED, num_key_value_heads=4, tie_word_embeddings=False),
                          torch.float32, None),
     "llama_gqa_tied": (LlamaConfig(**GATED, num_key_value_heads=2, tie_word_embeddings=True,
-                                   rope_parameters={"rope_type": "default", "rope_theta": 500000.0}),
+                                   rope_parameters={"rope_type": "default",
+                                                    "rope_theta": 500000.0}),
                        torch.float32, None),
     "llama_mqa_biases": (LlamaConfig(**GATED, num_key_value_heads=1, tie_word_embeddings=True,
                                      attention_bias=True, mlp_bias=True), torch.float32, None),
@@ -93,7 +94,7 @@ def greedy(model, prompt):
 
 
 def attempt(config, dtype, seed):
-    """One random model: (model in f32 on the values its file will hold, expected, logits), or None."""
+    """One random model (f32, of the values its file will hold), expected and logits; or None."""
     generator = torch.Generator().manual_seed(seed)
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
     randomise(model, generator)
