@@ -1,6 +1,5 @@
-// ParallelRanges, ParallelItems: one loop shared by the OpenMP threads. OpenMP, and not a pool of our own, because
-// the matrix products run on OpenMP too: one set of threads serves both and none stands idle beside
-// it.
+// ParallelRanges, ParallelItems: a loop shared by the OpenMP threads. OpenMP, and not a pool of our
+// own, because the matrix products run on OpenMP too: one set of threads serves both.
 //
 // A loop with fewer than `minimum` units of work runs on the calling thread alone: waking the
 // others costs a few microseconds. The threads only decide who computes an item, never how.
