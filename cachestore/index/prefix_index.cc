@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <new>
+#include <type_traits>
 #include <utility>
 
 #include "cachestore/base/check.h"
@@ -10,17 +12,16 @@
 namespace reprise::cachestore {
 
 static_assert(sizeof(PrefixIndex::Node) == 64);
+static_assert(std::is_trivially_destructible_v<PrefixIndex::Node>);
 
 uint32_t PrefixIndex::AddNamespace(const BlockKey& root, int32_t block_tokens) {
   CHECK(block_tokens > 0);
   const uint32_t namespace_id = static_cast<uint32_t>(namespaces_.size());
   CHECK(namespace_of_root_.emplace(root, namespace_id).second);
-  const BlockId id = NewNode();
-  Node& n = at(id);
-  n.key = root;
-  n.namespace_id = namespace_id;
-  n.is_root = true;
-  namespaces_.push_back({root, id, block_tokens});
+  namespaces_.push_back({root, kNoBlock, block_tokens});
+  const BlockId id = NewNode(root, namespace_id);
+  at(id).is_root = true;
+  namespaces_.back().node = id;
   return namespace_id;
 }
 
@@ -37,15 +38,15 @@ BlockId PrefixIndex::Find(const BlockKey& key) const {
 bool PrefixIndex::Verify(BlockId id, BlockId parent, absl::Span<const TokenId> tokens) const {
   const Node& n = node(id);
   return n.parent == parent &&
-         std::memcmp(n.tokens.get(), tokens.data(), tokens.size() * sizeof(TokenId)) == 0;
+         std::memcmp(n.tokens(), tokens.data(), tokens.size() * sizeof(TokenId)) == 0;
 }
 
 size_t PrefixIndex::Match(BlockId parent, absl::Span<const BlockKey> keys,
                           absl::Span<const TokenId> tokens, absl::Span<BlockId> ids,
                           MatchEnd& end) const {
-  // The table, the nodes and the token ids of a window are fetched side by side; one block after
-  // the other would wait for memory three times per block.
-  constexpr size_t kWindow = 16;
+  // The table entries and then the nodes of a window are fetched side by side; one block after the
+  // other would wait for memory twice per block.
+  constexpr size_t kWindow = 32;
   const size_t block_tokens = namespaces_[node(parent).namespace_id].block_tokens;
   for (size_t begin = 0; begin < keys.size(); begin += kWindow) {
     const absl::Span<const BlockKey> window = keys.subspan(begin, kWindow);
@@ -53,10 +54,9 @@ size_t PrefixIndex::Match(BlockId parent, absl::Span<const BlockKey> keys,
     for (const BlockKey& key : window) table_.Prefetch(key);
     for (size_t i = 0; i < window.size(); ++i) {
       candidates[i] = table_.FindCandidate(window[i]);
-      if (candidates[i] != kNoBlock) __builtin_prefetch(&node(candidates[i]));
-    }
-    for (size_t i = 0; i < window.size(); ++i) {
-      if (candidates[i] != kNoBlock) __builtin_prefetch(node(candidates[i]).tokens.get());
+      if (candidates[i] == kNoBlock) continue;
+      __builtin_prefetch(&node(candidates[i]));
+      __builtin_prefetch(node(candidates[i]).tokens());
     }
     for (size_t i = 0; i < window.size(); ++i) {
       BlockId id = candidates[i];
@@ -80,23 +80,16 @@ size_t PrefixIndex::Match(BlockId parent, absl::Span<const BlockKey> keys,
 BlockId PrefixIndex::Insert(BlockId parent, const BlockKey& key, absl::Span<const TokenId> tokens) {
   const uint32_t namespace_id = node(parent).namespace_id;
   CHECK(tokens.size() == static_cast<size_t>(block_tokens(namespace_id)));
-  const BlockId id = NewNode();
-  Node& n = at(id);
-  n.key = key;
-  n.namespace_id = namespace_id;
-  n.tokens = std::make_unique<TokenId[]>(tokens.size());
-  std::copy(tokens.begin(), tokens.end(), n.tokens.get());
+  const BlockId id = NewNode(key, namespace_id);
+  std::copy(tokens.begin(), tokens.end(), reinterpret_cast<TokenId*>(&at(id) + 1));
   LinkChild(parent, id);
   table_.Insert(key, id);
   return id;
 }
 
 BlockId PrefixIndex::InsertPrivate(uint32_t namespace_id, const BlockKey& key) {
-  const BlockId id = NewNode();
-  Node& n = at(id);
-  n.key = key;
-  n.namespace_id = namespace_id;
-  n.is_private = true;
+  const BlockId id = NewNode(key, namespace_id);
+  at(id).is_private = true;
   ++private_keys_[key];
   return id;
 }
@@ -269,31 +262,26 @@ bool PrefixIndex::MayEraseCondemned(BlockId id) const {
 }
 
 void PrefixIndex::ForEach(absl::FunctionRef<void(BlockId)> visit) const {
-  for (size_t chunk = 0; chunk < chunks_.size(); ++chunk) {
-    for (BlockId i = 0; i <= kChunkMask; ++i) {
-      if (chunks_[chunk][i].in_use) visit(static_cast<BlockId>(chunk << kChunkBits) | i);
+  for (size_t chunk = 0; chunk < arena_.num_chunks(); ++chunk) {
+    for (BlockId id = arena_.first_id(chunk); id < arena_.end_id(chunk); ++id) {
+      if (node(id).in_use) visit(id);
     }
   }
 }
 
-BlockId PrefixIndex::NewNode() {
-  if (free_ids_.empty()) {
-    const BlockId first = static_cast<BlockId>(chunks_.size()) << kChunkBits;
-    CHECK(first <= kNoBlock - 2 * (kChunkMask + 1));
-    chunks_.push_back(std::make_unique<Node[]>(kChunkMask + 1));
-    // Reversed, so that ids are handed out in rising order.
-    for (BlockId i = kChunkMask + 1; i-- > 0;) free_ids_.push_back(first | i);
-  }
-  const BlockId id = free_ids_.back();
-  free_ids_.pop_back();
-  at(id).in_use = true;
+BlockId PrefixIndex::NewNode(const BlockKey& key, uint32_t namespace_id) {
+  const BlockId id = arena_.Allocate(sizeof(Node) + block_tokens(namespace_id) * sizeof(TokenId));
+  Node& n = *new (arena_.at(id)) Node();
+  n.key = key;
+  n.namespace_id = namespace_id;
+  n.in_use = true;
   ++num_nodes_;
   return id;
 }
 
 void PrefixIndex::FreeNode(BlockId id) {
-  at(id) = Node();
-  free_ids_.push_back(id);
+  at(id) = Node();  // not in use
+  arena_.Free(id);
   --num_nodes_;
 }
 

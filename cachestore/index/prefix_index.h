@@ -15,7 +15,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <optional>
 #include <vector>
 
@@ -25,6 +24,7 @@
 #include "cachestore/block/block_id.h"
 #include "cachestore/block/block_key.h"
 #include "cachestore/index/key_table.h"
+#include "cachestore/index/node_arena.h"
 
 namespace reprise::cachestore {
 
@@ -42,11 +42,10 @@ class PrefixIndex {
  public:
   static constexpr uint32_t kNoRamSlot = 0xffffffff;
 
-  // One block. Read-only outside of the index. 64 bytes, one cache line.
-  struct Node {
+  // One block. Read-only outside of the index. One cache line; the token ids begin the next one.
+  struct alignas(NodeArena::kAlignment) Node {
     BlockKey key;
-    std::unique_ptr<TokenId[]> tokens;  // block_tokens ids; null for roots
-    BlockId parent = kNoBlock;          // kNoBlock: a namespace root, or private
+    BlockId parent = kNoBlock;  // kNoBlock: a namespace root, or private
     BlockId first_child = kNoBlock;
     BlockId next_sibling = kNoBlock;
     BlockId previous_sibling = kNoBlock;
@@ -63,6 +62,8 @@ class PrefixIndex {
     bool is_root : 1 = false;
     bool in_use : 1 = false;
 
+    // The namespace's block_tokens ids; undefined for roots and private blocks.
+    const TokenId* tokens() const { return reinterpret_cast<const TokenId*>(this + 1); }
     bool in_ram() const { return ram_slot != kNoRamSlot; }
     bool readable_on_disk() const { return disk == DiskState::kStored && !condemned; }
     // Matchable: readable in some tier.
@@ -84,7 +85,7 @@ class PrefixIndex {
   }
   size_t num_namespaces() const { return namespaces_.size(); }
 
-  const Node& node(BlockId id) const { return chunks_[id >> kChunkBits][id & kChunkMask]; }
+  const Node& node(BlockId id) const { return *reinterpret_cast<const Node*>(arena_.at(id)); }
   // The node with this key, in the store or not; kNoBlock when there is none. Finds no roots and no
   // private blocks.
   BlockId Find(const BlockKey& key) const;
@@ -107,6 +108,8 @@ class PrefixIndex {
   // Removes `id` if it is gone (invariant 3), then its parent, and so on upwards. An id that was
   // removed already is skipped.
   void RemoveIfGone(BlockId id);
+  // Starts loading what Match reads first for this key.
+  void Prefetch(const BlockKey& key) const { table_.Prefetch(key); }
   // Room for `count` blocks without rehashing.
   void Reserve(size_t count) { table_.Reserve(count); }
 
@@ -152,11 +155,8 @@ class PrefixIndex {
     BlockId node = kNoBlock;
     int32_t block_tokens = 0;
   };
-  static constexpr int kChunkBits = 12;
-  static constexpr BlockId kChunkMask = (1u << kChunkBits) - 1;
-
-  Node& at(BlockId id) { return chunks_[id >> kChunkBits][id & kChunkMask]; }
-  BlockId NewNode();
+  Node& at(BlockId id) { return *reinterpret_cast<Node*>(arena_.at(id)); }
+  BlockId NewNode(const BlockKey& key, uint32_t namespace_id);
   void FreeNode(BlockId id);
   void LinkChild(BlockId parent, BlockId id);
   void UnlinkChild(BlockId id);
@@ -164,8 +164,7 @@ class PrefixIndex {
   template <typename Mutate>
   void Change(BlockId id, Mutate mutate);
 
-  std::vector<std::unique_ptr<Node[]>> chunks_;  // nodes never move
-  std::vector<BlockId> free_ids_;
+  NodeArena arena_;
   KeyTable table_;
   std::vector<Namespace> namespaces_;
   absl::flat_hash_map<BlockKey, uint32_t> namespace_of_root_;

@@ -65,7 +65,7 @@ struct StoreCore {
   // What the tier is told about `id` (sequence: 0).
   StoredBlock Describe(BlockId id) const ABSL_SHARED_LOCKS_REQUIRED(mu) {
     const PrefixIndex::Node& node = state.index.node(id);
-    const TokenId* tokens = node.tokens.get();
+    const TokenId* tokens = node.tokens();
     return {.key = node.key,
             .parent = state.index.node(node.parent).key,
             .root = state.index.node(state.index.root_node(node.namespace_id)).key,

@@ -19,6 +19,9 @@
 namespace reprise::cachestore {
 namespace {
 
+// 64 MiB of hash table; only stores of very small blocks hold more.
+constexpr int64_t kMaxReservedBlocks = int64_t{1} << 22;
+
 // Without a disk tier nothing is persisted, so the keys of one process are its own.
 Hash128 RandomSecret() {
   std::random_device random;
@@ -70,6 +73,8 @@ class TieredStore::Impl : public BlockRegistry {
   absl::Status CheckFits(const NamespaceIdentity& identity) const;
   absl::StatusOr<uint32_t> EnterNamespace(const BlockKey& root, const std::string& encoding,
                                           const KvLayout& layout) ABSL_LOCKS_EXCLUDED(core_.mu);
+  // Makes room in the index for all blocks that fit, so that it does not grow under the lock later.
+  void ReserveIndex(uint64_t block_bytes) ABSL_LOCKS_EXCLUDED(core_.mu);
 
   StoreCore core_;
   const Hash128 secret_;
@@ -140,6 +145,13 @@ absl::StatusOr<uint32_t> TieredStore::Impl::EnterNamespace(const BlockKey& root,
   return *known;
 }
 
+void TieredStore::Impl::ReserveIndex(uint64_t block_bytes) {
+  const int64_t on_disk = core_.tier == nullptr ? 0 : core_.tier->CapacitySlots(block_bytes);
+  absl::MutexLock lock(&core_.mu);
+  const int64_t blocks = core_.state.pool.CapacitySlots(block_bytes) + on_disk;
+  core_.state.index.Reserve(static_cast<size_t>(std::min(blocks, kMaxReservedBlocks)));
+}
+
 absl::StatusOr<NamespaceHandle> TieredStore::Impl::OpenNamespace(
     const NamespaceIdentity& identity) {
   RETURN_IF_ERROR(identity.Validate());
@@ -148,6 +160,7 @@ absl::StatusOr<NamespaceHandle> TieredStore::Impl::OpenNamespace(
   const BlockKey root = RootKey(secret_, encoding);
   if (core_.tier != nullptr) RETURN_IF_ERROR(core_.tier->BindNamespace(root, encoding));
   ASSIGN_OR_RETURN(const uint32_t id, EnterNamespace(root, encoding, identity.layout));
+  ReserveIndex(identity.layout.BytesPerBlock());
   return NamespaceHandle{.id = id, .root = root, .layout = identity.layout};
 }
 
@@ -169,6 +182,7 @@ PrefixMatch TieredStore::Impl::Match(const NamespaceHandle& ns, absl::Span<const
     const absl::Span<const TokenId> piece = tokens.subspan(begin * step, count * step);
     for (size_t i = 0; i < count; ++i) {
       key = keys[i] = ChildKey(key, piece.subspan(i * step, step));
+      index.Prefetch(key);
     }
     MatchEnd end;
     const size_t matched = index.Match(parent, {keys, count}, piece, absl::MakeSpan(ids), end);

@@ -1,0 +1,73 @@
+#include "cachestore/index/node_arena.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <map>
+#include <random>
+
+namespace reprise::cachestore {
+namespace {
+
+TEST(NodeArenaTest, NodesOfSeveralSizesNeverOverlapAndNeverMove) {
+  const uint32_t seed = std::random_device()();
+  SCOPED_TRACE(testing::Message() << "seed " << seed);
+  std::mt19937 random(seed);
+  NodeArena arena;
+  struct Place {
+    size_t bytes;
+    std::byte* memory;
+  };
+  std::map<BlockId, Place> places;
+  const auto holds_its_id = [](BlockId id, const Place& place) {
+    for (size_t i = 0; i + 4 <= place.bytes; i += 4) {
+      if (std::memcmp(place.memory + i, &id, 4) != 0) return false;
+    }
+    return true;
+  };
+  for (int step = 0; step < 120000; ++step) {
+    if (random() % 4 != 0 || places.empty()) {
+      const size_t bytes = 64 + random() % 3 * 40;
+      const BlockId id = arena.Allocate(bytes);
+      std::byte* memory = arena.at(id);
+      ASSERT_EQ(reinterpret_cast<uintptr_t>(memory) % NodeArena::kAlignment, 0u);
+      ASSERT_TRUE(places.emplace(id, Place{bytes, memory}).second);
+      for (size_t i = 0; i + 4 <= bytes; i += 4) std::memcpy(memory + i, &id, 4);
+    } else {
+      const auto victim = places.lower_bound(random() % (places.rbegin()->first + 1));
+      ASSERT_TRUE(holds_its_id(victim->first, victim->second));
+      arena.Free(victim->first);
+      places.erase(victim);
+    }
+  }
+  for (const auto& [id, place] : places) {
+    ASSERT_EQ(arena.at(id), place.memory);
+    ASSERT_TRUE(holds_its_id(id, place));
+  }
+  EXPECT_GT(arena.num_chunks(), 3u) << "every size took a second chunk or the test is too small";
+}
+
+TEST(NodeArenaTest, FreedIdsAreUsedAgainForTheSameSizeOnly) {
+  NodeArena arena;
+  const BlockId small = arena.Allocate(64);
+  arena.Free(small);
+  EXPECT_NE(arena.Allocate(128), small);
+  EXPECT_EQ(arena.Allocate(64), small);
+}
+
+TEST(NodeArenaTest, TheRangesCoverEveryIdHandedOut) {
+  NodeArena arena;
+  for (const size_t bytes : {64u, 128u}) {
+    for (int i = 0; i < 20000; ++i) {
+      const BlockId id = arena.Allocate(bytes);
+      bool covered = false;
+      for (size_t chunk = 0; chunk < arena.num_chunks(); ++chunk) {
+        covered |= arena.first_id(chunk) <= id && id < arena.end_id(chunk);
+      }
+      ASSERT_TRUE(covered);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace reprise::cachestore
