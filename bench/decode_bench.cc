@@ -27,6 +27,8 @@ constexpr int32_t kBlockTokens = 16;
 constexpr size_t kBlockAlignment = 4096;
 // Time per token at a mark is the median over this many steps before it.
 constexpr int64_t kWindowSteps = 50;
+// The memory bandwidth is sampled between steps this far apart.
+constexpr int64_t kStepsPerSample = 10;
 
 // CPU seconds {off, on} after n steps, as published for GPT-2 small.
 struct Published {
@@ -115,13 +117,21 @@ engine::DemoModelOptions Gpt2Small() {
   return options;
 }
 
-int64_t WeightBytes(const std::string& folder) {
-  int64_t bytes = 0;
+// Bytes of weights that one decode step reads: all of the checkpoint but the token embeddings, of
+// which it reads one row, unless they are the LM head as well.
+int64_t WeightBytes(const std::string& folder, const engine::ModelConfig& config) {
+  int64_t file_bytes = 0;
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
-    if (entry.path().extension() == ".safetensors")
-      bytes += static_cast<int64_t>(entry.file_size());
+    if (entry.path().extension() == ".safetensors") file_bytes += entry.file_size();
   }
-  return bytes;
+  if (config.tied_embeddings) return file_bytes;
+  const int64_t embedding = config.vocab_size * config.hidden_size;
+  const int64_t mlp = (config.gated_mlp ? 3 : 2) * config.hidden_size * config.intermediate_size;
+  const int64_t attention =
+      2 * config.hidden_size * config.head_dim * (config.num_heads + config.num_kv_heads);
+  // Biases and norms are left out: a thousandth.
+  const int64_t parameters = 2 * embedding + config.num_layers * (mlp + attention);
+  return file_bytes * (parameters - embedding) / parameters;
 }
 
 void PrintSeconds(const DecodeBenchOptions& options, const Arm& off, const Arm& on,
@@ -198,10 +208,12 @@ absl::StatusOr<std::vector<Result>> RunDecodeBench(const DecodeBenchOptions& opt
 
   Arm on(model.get(), Arm::Cache::kOn, prompt, max_tokens);
   Arm off(model.get(), Arm::Cache::kOff, prompt, max_tokens);
+  MemoryBandwidth bandwidth(options.num_threads);
   Progress progress("decode", 2 * options.marks.back());
   int64_t begin = 0;
   for (const int64_t mark : options.marks) {
     for (int64_t step = begin; step < mark; ++step) {
+      if (step % kStepsPerSample == 0) bandwidth.Sample();
       RETURN_IF_ERROR(on.Step());
       progress.Update(begin + step, "cache on");
     }
@@ -215,7 +227,7 @@ absl::StatusOr<std::vector<Result>> RunDecodeBench(const DecodeBenchOptions& opt
     return absl::InternalError("decoding with the cache gave other tokens than without it");
   }
   PrintSeconds(options, off, on, out);
-  const double floor_seconds = WeightBytes(folder) / MeasureReadBandwidth(options.num_threads);
+  const double floor_seconds = WeightBytes(folder, model->config()) / bandwidth.BytesPerSecond();
   return Summarize(options, off, on, floor_seconds);
 }
 

@@ -1,12 +1,30 @@
-// The machine's limit for work that reads memory once.
+// MemoryBandwidth: the machine's limit for work that reads memory once. Owns a buffer far larger
+// than the caches. Thread-compatible.
 #pragma once
 
 #include <cstdint>
+#include <cstdlib>
+#include <memory>
+#include <vector>
 
 namespace reprise::bench {
 
-// Bytes per second that `num_threads` threads (0: one per core) read from a buffer far larger than
-// the caches; the median of several passes. BLOCKS for about a second.
-double MeasureReadBandwidth(int32_t num_threads);
+class MemoryBandwidth {
+ public:
+  // Reads with `num_threads` threads (0: one per core).
+  explicit MemoryBandwidth(int32_t num_threads);
+
+  // Reads the buffer once. Call it between the measurements that it is the limit of, so that a
+  // noisy machine disturbs both. BLOCKS for tens of milliseconds.
+  void Sample();
+
+  // Bytes per second, the median of the samples. REQUIRES: at least one sample.
+  double BytesPerSecond() const;
+
+ private:
+  const int num_threads_;
+  std::unique_ptr<char[], decltype(&std::free)> buffer_;  // in huge pages, as packed weights are
+  std::vector<double> seconds_;
+};
 
 }  // namespace reprise::bench
