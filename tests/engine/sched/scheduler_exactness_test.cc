@@ -40,6 +40,18 @@ class SchedulerExactnessTest : public testing::TestWithParam<Case> {
     return prompt;
   }
 
+  // One text twice in a row: whatever the random requests shared, this reuses blocks from RAM.
+  // `num_ended`: requests that have ended before.
+  void AskTwice(SchedulerDriver* driver, int num_ended) {
+    const Text prompt(90, random_() % 90);
+    for (int i = 1; i <= 2; ++i) {
+      const SequenceId id = driver->Submit(prompt, 6);
+      driver->RunUntilEnded(num_ended + i);
+      ASSERT_EQ(driver->answer(id), ReferenceAnswer(prompt, 6, GetParam().block_tokens));
+      cached_ram_tokens_ += driver->result(id).cached_ram_tokens;
+    }
+  }
+
   // Submits and steps at random until `num_requests` have ended, then compares all answers.
   void RunRound(cachestore::TieredStore* store, int num_requests) {
     const Case& c = GetParam();
@@ -75,6 +87,7 @@ class SchedulerExactnessTest : public testing::TestWithParam<Case> {
       cached_ram_tokens_ += driver.result(id).cached_ram_tokens;
       cached_disk_tokens_ += driver.result(id).cached_disk_tokens;
     }
+    AskTwice(&driver, num_requests);
     EXPECT_EQ(driver.model().wrong_positions(), 0);
     ExpectStoreAtRest(*store);
   }
@@ -113,6 +126,7 @@ TEST_P(SchedulerExactnessTest, WithoutADiskAsWell) {
     texts_.push_back(prompt);
     cached_ram_tokens_ += driver.result(id).cached_ram_tokens;
   }
+  AskTwice(&driver, 40);
   EXPECT_GT(cached_ram_tokens_, 0);
   EXPECT_EQ(driver.model().wrong_positions(), 0);
   ExpectStoreAtRest(*store);
