@@ -72,6 +72,7 @@ void DiskResidency::ShrinkStore(StoreBatch& batch, size_t num_blocks) {
     state_.condemned.erase(id);
     ReleaseDoomed(id);
     batch.clean_bytes = 0;
+    state_.clean_tail_bytes = 0;
   }
 }
 

@@ -42,6 +42,8 @@ void RamResidency::Take(BlockId id) {
     return;
   }
   CHECK(state_.index.MayDrop(id));
+  // It was among the oldest and not clean: the demoter must look again.
+  state_.clean_tail_bytes = 0;
   ++state_.counters.dropped_blocks;
   Release(id);
   state_.index.RemoveIfGone(id);

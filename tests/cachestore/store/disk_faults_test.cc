@@ -32,6 +32,19 @@ TEST_F(DiskFaultsTest, WhenTheDiskRefusesWritesOldBlocksAreDroppedInstead) {
   }
 }
 
+TEST_F(DiskFaultsTest, BlocksOverflowToDiskAgainOnceItTakesWrites) {
+  OpenWithDisk(8, 64);
+  faults_->FailWrites(absl::InternalError("write failed"));
+  uint32_t prompt = 0;
+  while (faults_->failed_writes() == 0) SealChain(ns_, PromptTokens(prompt++, 2));
+  faults_->FailWrites(absl::OkStatus());
+  const absl::Time deadline = absl::Now() + absl::Seconds(30);
+  while (store_->stats().disk_blocks == 0 && absl::Now() < deadline) {
+    SealChain(ns_, PromptTokens(prompt++, 2));
+  }
+  EXPECT_GT(store_->stats().disk_blocks, 0);
+}
+
 TEST_F(DiskFaultsTest, AFailingDiskIsNotHammered) {
   OpenWithDisk(4, 64);
   faults_->FailWrites(absl::InternalError("write failed"));
