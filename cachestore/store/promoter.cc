@@ -20,9 +20,15 @@ Promoter::Promoter(StoreCore& core, BlockRegistry& registry, const StoreOptions&
     : core_(core),
       registry_(registry),
       queue_(core.tier == nullptr ? 0 : options.disk.num_io_threads, options.max_queued_loads,
-             [this](BlockId id) { RunLoad(id); }) {}
+             [this](BlockId id) { StartLoad(id); }) {}
 
 Promoter::~Promoter() { Close(); }
+
+void Promoter::Close() {
+  queue_.Close();
+  absl::MutexLock lock(&core_.mu);
+  while (in_flight_ > 0) flight_cv_.Wait(&core_.mu);
+}
 
 PinTicket Promoter::Pin(const PinRequest& request, std::function<void()> on_done) {
   const auto pending = std::make_shared<Pending>();
@@ -176,20 +182,33 @@ SlotIndex Promoter::AwaitSlotLocked(BlockId id) {
   return slot.value_or(kNoSlot);
 }
 
-void Promoter::RunLoad(BlockId id) {
-  StoredBlock block;
-  absl::Span<std::byte> payload;
+void Promoter::StartLoad(BlockId id) {
+  std::vector<LoadRequest> batch(1);
   SlotIndex slot = kNoSlot;
   {
     absl::MutexLock lock(&core_.mu);
     slot = AwaitSlotLocked(id);
     if (slot != kNoSlot) {
-      block = core_.Describe(id);
-      payload = core_.state.pool.SlotMemory(slot).first(block.payload_bytes);
+      while (in_flight_ >= core_.tier->load_depth()) flight_cv_.Wait(&core_.mu);
+      ++in_flight_;
+      batch[0].block = core_.Describe(id);
+      batch[0].payload = core_.state.pool.SlotMemory(slot).first(batch[0].block.payload_bytes);
     }
   }
-  const absl::Status status = slot == kNoSlot ? absl::ResourceExhaustedError("no slot to load into")
-                                              : core_.tier->Load(block, payload);
+  if (slot == kNoSlot) {
+    FinishLoad(id, slot, absl::ResourceExhaustedError("no slot to load into"));
+    return;
+  }
+  batch[0].done = [this, id, slot](const absl::Status& status) {
+    FinishLoad(id, slot, status);
+    absl::MutexLock lock(&core_.mu);
+    --in_flight_;
+    flight_cv_.SignalAll();
+  };
+  core_.tier->StartLoads(std::move(batch));
+}
+
+void Promoter::FinishLoad(BlockId id, SlotIndex slot, const absl::Status& status) {
   // Both may hold the last reference to a PinState, which must not end under the lock.
   std::vector<Waiter> waiters;
   std::vector<Completion> completions;

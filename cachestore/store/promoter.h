@@ -39,7 +39,7 @@ class Promoter {
       ABSL_LOCKS_EXCLUDED(core_.mu);
 
   // Ends the threads; loads that did not start yet end as I/O errors. BLOCKS.
-  void Close() { queue_.Close(); }
+  void Close() ABSL_LOCKS_EXCLUDED(core_.mu);
 
  private:
   enum class Outcome { kReady, kLoading, kCorrupt, kIoError, kNoRoom, kBehindMiss };
@@ -80,7 +80,11 @@ class Promoter {
   PinnedPrefix FinishLocked(Pending& pending) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
   void CountLocked(const Entry& entry, bool first_miss) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
 
-  void RunLoad(BlockId id) ABSL_LOCKS_EXCLUDED(core_.mu);
+  // Finds a slot for the load of `id` and starts it, or ends it without one.
+  void StartLoad(BlockId id) ABSL_LOCKS_EXCLUDED(core_.mu);
+  // Ends the load of `id` for everyone who waits for it.
+  void FinishLoad(BlockId id, SlotIndex slot, const absl::Status& status)
+      ABSL_LOCKS_EXCLUDED(core_.mu);
   // A slot for the load of `id`, waiting a little for room; kNoSlot when there is none or nobody
   // needs the block any more.
   SlotIndex AwaitSlotLocked(BlockId id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
@@ -97,6 +101,8 @@ class Promoter {
   // must have it, whichever thread comes first.
   uint64_t slot_turn_ ABSL_GUARDED_BY(core_.mu) = 0;
   absl::CondVar turn_cv_;
+  int in_flight_ ABSL_GUARDED_BY(core_.mu) = 0;  // loads the tier works on; at most load_depth()
+  absl::CondVar flight_cv_;
   TransferQueue queue_;
 };
 

@@ -1,8 +1,8 @@
 // BackingTier: a key-addressed place for sealed blocks below RAM: disk now, a shared store later.
 //
-// It sees host memory only, chooses no victims, knows no other tier and never calls back. Writing
-// calls are batched, so that an implementation can overlap and order its I/O. Thread-safe; Load may
-// run beside anything. The caller never erases a key while a Load of it is running, and never
+// It sees host memory only, chooses no victims and knows no other tier. Calls are batched, so that
+// an implementation can overlap and order its I/O; loads are asynchronous too. Thread-safe; loads
+// may run beside anything. The caller never erases a key while a load of it is running, and never
 // stores a key that is present.
 #pragma once
 
@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/any_invocable.h"
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
@@ -38,8 +39,19 @@ struct BlockToStore {
   absl::Span<const std::byte> payload;
 };
 
+// One block to load. `payload` (block.payload_bytes long; 4 KiB aligned with room up to the next
+// multiple of 4 KiB) is the tier's until `done` is called. `done` gets OK after identity header and
+// checksum of the block were verified; kNotFound; kDataLoss: the bytes are not what was stored;
+// kInternal: I/O error. After an error the contents of `payload` are undefined.
+struct LoadRequest {
+  StoredBlock block;  // `sequence` does not matter
+  absl::Span<std::byte> payload;
+  absl::AnyInvocable<void(const absl::Status&) &&> done;
+};
+
 class BackingTier {
  public:
+  // Waits for all loads to end. BLOCKS.
   virtual ~BackingTier() = default;
 
   // Random once, when the tier was created; persisted. Mixed into every namespace's root key.
@@ -59,11 +71,12 @@ class BackingTier {
   // system is full; kAlreadyExists: a key is present; kInternal: I/O error with the cause.
   virtual absl::Status Store(absl::Span<const BlockToStore> batch) = 0;
 
-  // Reads the payload of `block` into `payload` (block.payload_bytes long; 4 KiB aligned with room
-  // up to the next multiple of 4 KiB) and verifies identity header and checksum before it returns.
-  // BLOCKS. kNotFound; kDataLoss: the bytes are not what was stored; kInternal: I/O error. After an
-  // error the contents of `payload` are undefined.
-  virtual absl::Status Load(const StoredBlock& block, absl::Span<std::byte> payload) = 0;
+  // Starts loading the batch; never waits for payload. Calls `done` of each request exactly once,
+  // in no order, on a thread of the tier and never inside this call. No lock is held then: `done`
+  // may call the tier, but while it runs it holds up other loads.
+  virtual void StartLoads(std::vector<LoadRequest> batch) = 0;
+  // Loads under way at which the tier is about as fast as it gets; more only wait in line.
+  virtual int load_depth() const = 0;
 
   // Forgets the keys, durably, before it returns; their slots are free then. Unknown keys are
   // skipped. BLOCKS.

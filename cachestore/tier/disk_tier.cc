@@ -18,6 +18,7 @@
 #include "cachestore/tier/block_file.h"
 #include "cachestore/tier/block_record.h"
 #include "cachestore/tier/disk_directory.h"
+#include "cachestore/tier/io_threads.h"
 #include "cachestore/tier/slot_files.h"
 #include "cachestore/tier/slot_header.h"
 #include "cachestore/tier/slot_recovery.h"
@@ -27,6 +28,8 @@ namespace {
 
 // The smallest slot: a header and one unit of payload.
 constexpr int64_t kMinCapacityBytes = kSlotHeaderBytes + kIoAlignment;
+
+constexpr int kNumLoadThreads = 4;
 
 bool IsAligned(const void* data) { return reinterpret_cast<uintptr_t>(data) % kIoAlignment == 0; }
 
@@ -39,7 +42,8 @@ class DiskTier final : public BackingTier {
         slots_(std::move(slots)),
         next_sequence_(recovered.next_sequence),
         num_blocks_(recovered.num_blocks),
-        used_bytes_(recovered.used_bytes) {}
+        used_bytes_(recovered.used_bytes),
+        load_threads_(kNumLoadThreads) {}
 
   Hash128 secret() const override { return catalog_->secret(); }
   absl::Status BindNamespace(const BlockKey& root, absl::string_view identity_encoding) override {
@@ -54,7 +58,8 @@ class DiskTier final : public BackingTier {
   }
 
   absl::Status Store(absl::Span<const BlockToStore> batch) override;
-  absl::Status Load(const StoredBlock& block, absl::Span<std::byte> payload) override;
+  void StartLoads(std::vector<LoadRequest> batch) override;
+  int load_depth() const override { return kNumLoadThreads; }
   absl::Status Erase(absl::Span<const BlockKey> keys) override;
   absl::Status ForEach(absl::FunctionRef<void(StoredBlock)> visit) override;
 
@@ -63,6 +68,7 @@ class DiskTier final : public BackingTier {
   int64_t num_blocks() const override { return num_blocks_.load(std::memory_order_relaxed); }
 
  private:
+  absl::Status Load(const StoredBlock& block, absl::Span<std::byte> payload);
   absl::Status CheckAbsent(absl::Span<const BlockToStore> batch) const;
   absl::StatusOr<std::vector<SlotAddress>> ReserveSlots(absl::Span<const BlockToStore> batch);
   // Writes header and payload of every block and makes them durable; not visible yet.
@@ -90,6 +96,8 @@ class DiskTier final : public BackingTier {
   absl::Mutex withdrawn_mu_;
   std::vector<BlockKey> withdrawn_keys_ ABSL_GUARDED_BY(withdrawn_mu_);
   std::vector<SlotAddress> withdrawn_slots_ ABSL_GUARDED_BY(withdrawn_mu_);
+
+  IoThreads load_threads_;  // last: its work uses everything above
 };
 
 absl::Status DiskTier::Store(absl::Span<const BlockToStore> batch) {
@@ -218,6 +226,14 @@ absl::Status DiskTier::RetryWithdrawn() {
   withdrawn_keys_.clear();
   withdrawn_slots_.clear();
   return absl::OkStatus();
+}
+
+void DiskTier::StartLoads(std::vector<LoadRequest> batch) {
+  for (LoadRequest& request : batch) {
+    load_threads_.Post([this, request = std::move(request)]() mutable {
+      std::move(request.done)(Load(request.block, request.payload));
+    });
+  }
 }
 
 absl::Status DiskTier::Load(const StoredBlock& block, absl::Span<std::byte> payload) {

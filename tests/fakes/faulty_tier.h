@@ -5,7 +5,9 @@
 #include <map>
 #include <memory>
 #include <utility>
+#include <vector>
 
+#include "absl/functional/any_invocable.h"
 #include "absl/synchronization/mutex.h"
 #include "cachestore/tier/backing_tier.h"
 
@@ -28,9 +30,13 @@ class FaultPlan {
     gate_open_ = false;
   }
   void OpenLoadGate() {
-    absl::MutexLock lock(&mu_);
-    gate_open_ = true;
-    changed_.SignalAll();
+    std::vector<absl::AnyInvocable<void() &&>> held;
+    {
+      absl::MutexLock lock(&mu_);
+      gate_open_ = true;
+      held.swap(held_);
+    }
+    for (auto& load : held) std::move(load)();
   }
   // Waits until `count` loads have reached the gate since the plan was made.
   void AwaitLoads(int64_t count) {
@@ -46,11 +52,22 @@ class FaultPlan {
     return failed_writes_;
   }
 
-  absl::Status EnterLoad(const BlockKey& key) {
+  // Runs `load` now, or when the gate is opened.
+  void EnterLoad(absl::AnyInvocable<void() &&> load) {
+    {
+      absl::MutexLock lock(&mu_);
+      ++loads_;
+      changed_.SignalAll();
+      if (!gate_open_) {
+        held_.push_back(std::move(load));
+        return;
+      }
+    }
+    std::move(load)();
+  }
+  // What a load of `key` that works otherwise ends with.
+  absl::Status LoadStatus(const BlockKey& key) const {
     absl::MutexLock lock(&mu_);
-    ++loads_;
-    changed_.SignalAll();
-    while (!gate_open_) changed_.Wait(&mu_);
     const auto it = failing_loads_.find(key);
     return it == failing_loads_.end() ? absl::OkStatus() : it->second;
   }
@@ -65,6 +82,7 @@ class FaultPlan {
   absl::CondVar changed_;
   std::map<BlockKey, absl::Status> failing_loads_ ABSL_GUARDED_BY(mu_);
   absl::Status write_status_ ABSL_GUARDED_BY(mu_);
+  std::vector<absl::AnyInvocable<void() &&>> held_ ABSL_GUARDED_BY(mu_);  // loads at the gate
   bool gate_open_ ABSL_GUARDED_BY(mu_) = true;
   int64_t loads_ ABSL_GUARDED_BY(mu_) = 0;
   int64_t failed_writes_ ABSL_GUARDED_BY(mu_) = 0;
@@ -89,11 +107,20 @@ class FaultyTier : public BackingTier {
     const absl::Status status = plan_->EnterWrite();
     return status.ok() ? tier_->Store(batch) : status;
   }
-  absl::Status Load(const StoredBlock& block, absl::Span<std::byte> payload) override {
-    const absl::Status status = plan_->EnterLoad(block.key);
-    const absl::Status loaded = tier_->Load(block, payload);
-    return status.ok() ? loaded : status;
+  void StartLoads(std::vector<LoadRequest> batch) override {
+    for (LoadRequest& request : batch) {
+      plan_->EnterLoad([this, request = std::move(request)]() mutable {
+        const absl::Status fault = plan_->LoadStatus(request.block.key);
+        request.done = [fault, done = std::move(request.done)](const absl::Status& status) mutable {
+          std::move(done)(fault.ok() ? status : fault);
+        };
+        std::vector<LoadRequest> one;
+        one.push_back(std::move(request));
+        tier_->StartLoads(std::move(one));
+      });
+    }
   }
+  int load_depth() const override { return tier_->load_depth(); }
   absl::Status Erase(absl::Span<const BlockKey> keys) override {
     const absl::Status status = plan_->EnterWrite();
     return status.ok() ? tier_->Erase(keys) : status;

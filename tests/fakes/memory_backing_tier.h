@@ -14,6 +14,7 @@
 
 #include "absl/synchronization/mutex.h"
 #include "cachestore/tier/backing_tier.h"
+#include "cachestore/tier/io_threads.h"
 
 namespace reprise::cachestore {
 
@@ -74,18 +75,14 @@ class MemoryBackingTier : public BackingTier {
     return absl::OkStatus();
   }
 
-  absl::Status Load(const StoredBlock& block, absl::Span<std::byte> payload) override {
-    absl::MutexLock lock(&mu_);
-    const auto it = contents_->items.find(block.key);
-    if (it == contents_->items.end()) return absl::NotFoundError(block.key.ToHex());
-    const MemoryTierContents::Item& item = it->second;
-    if (item.block.parent != block.parent || item.block.root != block.root ||
-        item.block.tokens != block.tokens || item.payload.size() != payload.size()) {
-      return absl::DataLossError("another block is stored under this key");
+  void StartLoads(std::vector<LoadRequest> batch) override {
+    for (LoadRequest& request : batch) {
+      load_thread_.Post([this, request = std::move(request)]() mutable {
+        std::move(request.done)(Load(request.block, request.payload));
+      });
     }
-    std::copy(item.payload.begin(), item.payload.end(), payload.begin());
-    return absl::OkStatus();
   }
+  int load_depth() const override { return 2; }
 
   absl::Status Erase(absl::Span<const BlockKey> keys) override {
     absl::MutexLock lock(&mu_);
@@ -126,6 +123,19 @@ class MemoryBackingTier : public BackingTier {
   }
 
  private:
+  absl::Status Load(const StoredBlock& block, absl::Span<std::byte> payload) {
+    absl::MutexLock lock(&mu_);
+    const auto it = contents_->items.find(block.key);
+    if (it == contents_->items.end()) return absl::NotFoundError(block.key.ToHex());
+    const MemoryTierContents::Item& item = it->second;
+    if (item.block.parent != block.parent || item.block.root != block.root ||
+        item.block.tokens != block.tokens || item.payload.size() != payload.size()) {
+      return absl::DataLossError("another block is stored under this key");
+    }
+    std::copy(item.payload.begin(), item.payload.end(), payload.begin());
+    return absl::OkStatus();
+  }
+
   static int64_t SlotBytes(uint64_t payload_bytes) {
     return static_cast<int64_t>((payload_bytes + 4095) / 4096 * 4096);
   }
@@ -134,6 +144,7 @@ class MemoryBackingTier : public BackingTier {
   mutable absl::Mutex mu_;
   const std::shared_ptr<MemoryTierContents> contents_;
   int64_t used_bytes_ = 0;
+  IoThreads load_thread_{1};  // last: its work uses everything above
 };
 
 }  // namespace reprise::cachestore

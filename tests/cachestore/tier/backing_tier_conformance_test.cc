@@ -1,12 +1,16 @@
 // What every BackingTier promises; each implementation is one line at the end.
 #include <unistd.h>
 
+#include <cstring>
 #include <functional>
 #include <memory>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "absl/synchronization/mutex.h"
+#include "absl/synchronization/notification.h"
+#include "cachestore/tier/aligned_bytes.h"
 #include "cachestore/tier/backing_tier.h"
 #include "cachestore/tier/disk_tier.h"
 #include "gmock/gmock.h"
@@ -54,6 +58,69 @@ TEST_P(BackingTierTest, LoadsWhatWasStored) {
     EXPECT_TRUE(loaded.ok()) << loaded;
   }
   EXPECT_EQ(tier_->num_blocks(), 5);
+}
+
+TEST_P(BackingTierTest, EveryLoadOfABatchEndsOnceOnAThreadOfTheTier) {
+  constexpr int kBlocks = 40;
+  std::vector<SampleBlock> chain = SampleChain(1, kBlocks, kPayloadBytes);
+  SampleBlock absent = std::move(chain.back());
+  chain.pop_back();
+  ASSERT_TRUE(StoreAll(*tier_, chain).ok());
+  chain.push_back(std::move(absent));
+  std::vector<AlignedBytes> loaded;
+  std::vector<LoadRequest> batch(kBlocks);
+  absl::Mutex mu;
+  std::vector<std::vector<absl::Status>> ends(kBlocks);
+  int foreign_threads = 0;
+  const std::thread::id caller = std::this_thread::get_id();
+  for (int i = 0; i < kBlocks; ++i) {
+    loaded.emplace_back(AlignUp(kPayloadBytes));
+    batch[i] = {.block = chain[i].block(),
+                .payload = loaded[i].span().first(kPayloadBytes),
+                .done = [&, i](const absl::Status& status) {
+                  absl::MutexLock lock(&mu);
+                  ends[i].push_back(status);
+                  foreign_threads += std::this_thread::get_id() != caller;
+                }};
+  }
+  {
+    absl::MutexLock lock(&mu);  // an end inside the call would never return
+    tier_->StartLoads(std::move(batch));
+  }
+  tier_.reset();  // waits for them
+  EXPECT_EQ(foreign_threads, kBlocks);
+  for (int i = 0; i < kBlocks; ++i) {
+    ASSERT_EQ(ends[i].size(), 1u) << i;
+    EXPECT_EQ(ends[i][0].code(),
+              i < kBlocks - 1 ? absl::StatusCode::kOk : absl::StatusCode::kNotFound);
+    const bool right =
+        std::memcmp(loaded[i].span().data(), chain[i].payload().data(), kPayloadBytes) == 0;
+    EXPECT_EQ(right, i < kBlocks - 1) << i;
+  }
+}
+
+TEST_P(BackingTierTest, TheEndOfALoadMayCallTheTier) {
+  std::vector<SampleBlock> chain = SampleChain(1, 8, kPayloadBytes);
+  ASSERT_TRUE(StoreAll(*tier_, chain).ok());
+  ASSERT_GE(tier_->load_depth(), 1);
+  AlignedBytes loaded(AlignUp(kPayloadBytes));
+  absl::Notification all_loaded;
+  // Each load starts the next one and erases its own block.
+  std::function<void(size_t)> start = [&](size_t i) {
+    std::vector<LoadRequest> batch(1);
+    batch[0] = {.block = chain[i].block(),
+                .payload = loaded.span().first(kPayloadBytes),
+                .done = [&, i](const absl::Status& status) {
+                  EXPECT_TRUE(status.ok()) << status;
+                  EXPECT_TRUE(tier_->Erase({chain[i].block().key}).ok());
+                  if (i == 0) return all_loaded.Notify();
+                  start(i - 1);
+                }};
+    tier_->StartLoads(std::move(batch));
+  };
+  start(chain.size() - 1);
+  ASSERT_TRUE(all_loaded.WaitForNotificationWithTimeout(absl::Seconds(60)));
+  EXPECT_EQ(tier_->num_blocks(), 0);
 }
 
 TEST_P(BackingTierTest, ErasedBlocksAreGoneAndTheirRoomIsBack) {

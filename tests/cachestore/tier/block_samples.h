@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/synchronization/notification.h"
 #include "absl/types/span.h"
 #include "cachestore/base/check.h"
 #include "cachestore/tier/aligned_bytes.h"
@@ -98,6 +99,21 @@ inline absl::Status StoreAll(BackingTier& tier, std::vector<SampleBlock>& blocks
   return tier.Store(batch);
 }
 
+// Loads `block` into `payload` and waits for it.
+inline absl::Status LoadNow(BackingTier& tier, const StoredBlock& block,
+                            absl::Span<std::byte> payload) {
+  absl::Status result;
+  absl::Notification done;
+  std::vector<LoadRequest> batch(1);
+  batch[0] = {.block = block, .payload = payload, .done = [&](const absl::Status& status) {
+                result = status;
+                done.Notify();
+              }};
+  tier.StartLoads(std::move(batch));
+  done.WaitForNotification();
+  return result;
+}
+
 // Loads `block`; kInternal("wrong bytes") when the tier says OK and the payload is not the right
 // one.
 inline absl::Status LoadAndCompare(BackingTier& tier, const StoredBlock& block) {
@@ -106,7 +122,7 @@ inline absl::Status LoadAndCompare(BackingTier& tier, const StoredBlock& block) 
   FillPayload(block.key, absl::MakeSpan(expected));
   const absl::Span<std::byte> payload = loaded.span().first(block.payload_bytes);
   std::memset(payload.data(), 0xee, payload.size());
-  const absl::Status status = tier.Load(block, payload);
+  const absl::Status status = LoadNow(tier, block, payload);
   if (!status.ok()) return status;
   if (std::memcmp(payload.data(), expected.data(), expected.size()) != 0) {
     return absl::InternalError("wrong bytes");
