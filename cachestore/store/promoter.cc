@@ -189,7 +189,9 @@ void Promoter::StartLoad(BlockId id) {
     absl::MutexLock lock(&core_.mu);
     slot = AwaitSlotLocked(id);
     if (slot != kNoSlot) {
-      while (in_flight_ >= core_.tier->load_depth()) flight_cv_.Wait(&core_.mu);
+      while (in_flight_ >= core_.tier->load_depth(core_.state.payload_bytes(id))) {
+        flight_cv_.Wait(&core_.mu);
+      }
       ++in_flight_;
       batch[0].block = core_.Describe(id);
       batch[0].payload = core_.state.pool.SlotMemory(slot).first(batch[0].block.payload_bytes);

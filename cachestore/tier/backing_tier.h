@@ -75,8 +75,9 @@ class BackingTier {
   // in no order, on a thread of the tier and never inside this call. No lock is held then: `done`
   // may call the tier, but while it runs it holds up other loads.
   virtual void StartLoads(std::vector<LoadRequest> batch) = 0;
-  // Loads under way at which the tier is about as fast as it gets; more only wait in line.
-  virtual int load_depth() const = 0;
+  // Loads of `payload_bytes` bytes under way at which the tier is about as fast as it gets; more only
+  // wait in line.
+  virtual int load_depth(uint64_t payload_bytes) const = 0;
 
   // Forgets the keys, durably, before it returns; their slots are free then. Unknown keys are
   // skipped. BLOCKS.

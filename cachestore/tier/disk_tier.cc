@@ -59,7 +59,7 @@ class DiskTier final : public BackingTier {
 
   absl::Status Store(absl::Span<const BlockToStore> batch) override;
   void StartLoads(std::vector<LoadRequest> batch) override;
-  int load_depth() const override { return kNumLoadThreads; }
+  int load_depth(uint64_t) const override { return kNumLoadThreads; }
   absl::Status Erase(absl::Span<const BlockKey> keys) override;
   absl::Status ForEach(absl::FunctionRef<void(StoredBlock)> visit) override;
 

@@ -120,7 +120,9 @@ class FaultyTier : public BackingTier {
       });
     }
   }
-  int load_depth() const override { return tier_->load_depth(); }
+  int load_depth(uint64_t payload_bytes) const override {
+    return tier_->load_depth(payload_bytes);
+  }
   absl::Status Erase(absl::Span<const BlockKey> keys) override {
     const absl::Status status = plan_->EnterWrite();
     return status.ok() ? tier_->Erase(keys) : status;

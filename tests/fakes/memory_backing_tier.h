@@ -82,7 +82,7 @@ class MemoryBackingTier : public BackingTier {
       });
     }
   }
-  int load_depth() const override { return 2; }
+  int load_depth(uint64_t) const override { return 2; }
 
   absl::Status Erase(absl::Span<const BlockKey> keys) override {
     absl::MutexLock lock(&mu_);

@@ -102,7 +102,7 @@ TEST_P(BackingTierTest, EveryLoadOfABatchEndsOnceOnAThreadOfTheTier) {
 TEST_P(BackingTierTest, TheEndOfALoadMayCallTheTier) {
   std::vector<SampleBlock> chain = SampleChain(1, 8, kPayloadBytes);
   ASSERT_TRUE(StoreAll(*tier_, chain).ok());
-  ASSERT_GE(tier_->load_depth(), 1);
+  ASSERT_GE(tier_->load_depth(kPayloadBytes), 1);
   AlignedBytes loaded(AlignUp(kPayloadBytes));
   absl::Notification all_loaded;
   // Each load starts the next one and erases its own block.
