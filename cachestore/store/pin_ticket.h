@@ -1,5 +1,6 @@
-// PinTicket: a cached prefix being made resident in RAM and pinned there. Move-only; one thread at
-// a time. Destroying a ticket before it is done is allowed: its pins go when the loads have ended.
+// PinTicket: a range of a cached prefix being made resident in RAM and pinned there. Move-only; one
+// thread at a time. Destroying a ticket before it is done is allowed: its pins go when the loads
+// have ended.
 #pragma once
 
 #include <cstdint>
@@ -14,9 +15,9 @@ namespace reprise::cachestore {
 // Filled by the store as loads end; shared with it.
 struct PinState;
 
-// The good leading blocks of a finished ticket.
+// The good leading blocks of what a finished ticket was asked for.
 struct PinnedPrefix {
-  std::vector<BlockRef> blocks;  // root first
+  std::vector<BlockRef> blocks;  // in the order of the prefix, no gaps
   std::vector<bool> from_disk;   // one per block: loaded for this ticket
   int64_t ram_blocks = 0;        // how many of `blocks` were in RAM when Pin was called
   int64_t disk_blocks = 0;       // how many were loaded from disk
@@ -29,7 +30,7 @@ class PinTicket {
   PinTicket& operator=(PinTicket&&) noexcept;
   ~PinTicket();
 
-  // Blocks matched when Pin was called; the upper bound of what Take() returns.
+  // Blocks of the range that matched when Pin was called; the upper bound of what Take() returns.
   int64_t matched_blocks() const;
   // True once every load has ended, well or badly.
   bool done() const;

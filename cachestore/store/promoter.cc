@@ -55,14 +55,16 @@ std::vector<Promoter::Entry> Promoter::MatchLocked(const PinRequest& request) {
   MatchEnd end;
   ids.resize(state.index.Match(state.index.root_node(request.namespace_id), request.keys,
                                request.tokens, absl::MakeSpan(ids), end));
-  const int64_t looked_up = static_cast<int64_t>(request.keys.size());
-  const int64_t collisions = end == MatchEnd::kCollision ? 1 : 0;
+  std::vector<Entry> entries(ids.size() - std::min(ids.size(), request.first_block));
+  for (size_t i = 0; i < entries.size(); ++i) entries[i].id = ids[request.first_block + i];
+  const int64_t looked_up = static_cast<int64_t>(request.keys.size() - request.first_block);
+  const int64_t missed = looked_up - static_cast<int64_t>(entries.size());
+  const int64_t collisions = end == MatchEnd::kCollision && missed > 0 ? 1 : 0;
   state.counters.looked_up_blocks += looked_up;
   state.counters.missed_collision_blocks += collisions;
-  state.counters.missed_absent_blocks += looked_up - static_cast<int64_t>(ids.size()) - collisions;
+  state.counters.missed_absent_blocks += missed - collisions;
+  // All of the chain: a block is of no use without those before it.
   state.disk_order->OnHit(ids);
-  std::vector<Entry> entries(ids.size());
-  for (size_t i = 0; i < ids.size(); ++i) entries[i].id = ids[i];
   return entries;
 }
 

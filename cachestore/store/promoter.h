@@ -21,11 +21,13 @@
 
 namespace reprise::cachestore {
 
-// The prefix that Pin asks for.
+// The blocks that Pin asks for: those of `keys` from `first_block` on. The ones before are only
+// verified.
 struct PinRequest {
   uint32_t namespace_id = 0;
   absl::Span<const BlockKey> keys;   // one per full block, root first
   absl::Span<const TokenId> tokens;  // their token ids
+  size_t first_block = 0;            // at most keys.size()
 };
 
 class Promoter {
@@ -52,7 +54,7 @@ class Promoter {
   // A ticket under way; everything but `state` is guarded by StoreCore::mu.
   struct Pending {
     std::shared_ptr<PinState> state;
-    std::vector<Entry> entries;  // the matched blocks, root first
+    std::vector<Entry> entries;  // the matched blocks that were asked for, in order
     int64_t loads_left = 0;
     size_t first_miss =
         SIZE_MAX;  // the first entry known to be a miss; those behind it are useless
@@ -68,7 +70,8 @@ class Promoter {
   };
   using Completion = std::pair<std::shared_ptr<PinState>, PinnedPrefix>;
 
-  // The matched blocks of the request, counted as looked up, with the misses behind them.
+  // The matched blocks that the request asks for, counted as looked up, with the misses behind
+  // them.
   std::vector<Entry> MatchLocked(const PinRequest& request) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
   void PinResidentLocked(Pending& pending) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
   void StartLoadsLocked(const std::shared_ptr<Pending>& pending)

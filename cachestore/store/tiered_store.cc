@@ -55,7 +55,7 @@ class TieredStore::Impl : public BlockRegistry {
   absl::StatusOr<NamespaceHandle> OpenNamespace(const NamespaceIdentity& identity);
   PrefixMatch Match(const NamespaceHandle& ns, absl::Span<const TokenId> tokens,
                     int64_t max_blocks) const;
-  PinTicket Pin(const NamespaceHandle& ns, absl::Span<const TokenId> tokens, int64_t max_blocks,
+  PinTicket Pin(const NamespaceHandle& ns, absl::Span<const TokenId> tokens, BlockRange range,
                 std::function<void()> on_done);
   absl::StatusOr<WritableBlock> Allocate(const NamespaceHandle& ns);
   BlockRef Seal(const NamespaceHandle& ns, WritableBlock block, const BlockKey& parent,
@@ -196,11 +196,16 @@ PrefixMatch TieredStore::Impl::Match(const NamespaceHandle& ns, absl::Span<const
 }
 
 PinTicket TieredStore::Impl::Pin(const NamespaceHandle& ns, absl::Span<const TokenId> tokens,
-                                 int64_t max_blocks, std::function<void()> on_done) {
+                                 BlockRange range, std::function<void()> on_done) {
+  CHECK(range.first >= 0);
   const size_t step = static_cast<size_t>(ns.layout.block_tokens);
-  const absl::Span<const TokenId> full = tokens.first(NumBlocks(ns, tokens, max_blocks) * step);
-  const std::vector<BlockKey> keys = ChainKeys(ns.root, full, ns.layout.block_tokens);
-  return promoter_->Pin({.namespace_id = ns.id, .keys = keys, .tokens = full}, std::move(on_done));
+  const size_t first = NumBlocks(ns, tokens, range.first);
+  const size_t count = NumBlocks(ns, tokens.subspan(first * step), range.count);
+  const absl::Span<const TokenId> chain = tokens.first((first + count) * step);
+  const std::vector<BlockKey> keys = ChainKeys(ns.root, chain, ns.layout.block_tokens);
+  return promoter_->Pin(
+      {.namespace_id = ns.id, .keys = keys, .tokens = chain, .first_block = first},
+      std::move(on_done));
 }
 
 absl::StatusOr<WritableBlock> TieredStore::Impl::Allocate(const NamespaceHandle& ns) {
@@ -330,8 +335,8 @@ PrefixMatch TieredStore::Match(const NamespaceHandle& ns, absl::Span<const Token
 }
 
 PinTicket TieredStore::Pin(const NamespaceHandle& ns, absl::Span<const TokenId> tokens,
-                           int64_t max_blocks, std::function<void()> on_done) {
-  return impl_->Pin(ns, tokens, max_blocks, std::move(on_done));
+                           BlockRange range, std::function<void()> on_done) {
+  return impl_->Pin(ns, tokens, range, std::move(on_done));
 }
 
 absl::StatusOr<WritableBlock> TieredStore::Allocate(const NamespaceHandle& ns) {

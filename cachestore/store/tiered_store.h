@@ -20,6 +20,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -50,6 +51,12 @@ struct PrefixMatch {
   int64_t total_blocks() const { return ram_blocks + disk_blocks; }
 };
 
+// Blocks [first, first + count) of a prompt.
+struct BlockRange {
+  int64_t first = 0;
+  int64_t count = 0;
+};
+
 class TieredStore {
  public:
   // Opens or creates the store. With options.disk.directory empty there is no disk tier: RAM is the
@@ -74,13 +81,20 @@ class TieredStore {
   PrefixMatch Match(const NamespaceHandle& ns, absl::Span<const TokenId> tokens,
                     int64_t max_blocks) const;
 
-  // One atomic step: matches the longest cached prefix of `tokens` (at most `max_blocks` blocks),
-  // pins it in whatever tier it is, and starts loading into RAM what only disk holds. Never blocks.
-  // The ticket tells when loading has ended and how many leading blocks are good.
+  // One atomic step: matches the longest cached prefix of `tokens`, pins what of it is in `range`
+  // in whatever tier it is, and starts loading into RAM what only disk holds. Never blocks. The
+  // blocks before the range are verified and take no RAM; a range that begins behind the match, or
+  // behind the last full block, holds nothing.
+  // The ticket tells when loading has ended and how many leading blocks of the range are good.
   // `on_done` (may be empty) runs once, on an unspecified thread and possibly before Pin returns,
   // when the ticket is done; it must not call into the store.
-  PinTicket Pin(const NamespaceHandle& ns, absl::Span<const TokenId> tokens, int64_t max_blocks,
+  PinTicket Pin(const NamespaceHandle& ns, absl::Span<const TokenId> tokens, BlockRange range,
                 std::function<void()> on_done);
+  // The same for the first `max_blocks` blocks.
+  PinTicket Pin(const NamespaceHandle& ns, absl::Span<const TokenId> tokens, int64_t max_blocks,
+                std::function<void()> on_done) {
+    return Pin(ns, tokens, BlockRange{.first = 0, .count = max_blocks}, std::move(on_done));
+  }
 
   // An exclusive RAM slot for one block of `ns`, contents undefined. Never blocks.
   // kResourceExhausted: nothing can be evicted now; room may come when pins go or writes to disk

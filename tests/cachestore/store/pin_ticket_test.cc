@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <limits>
 #include <thread>
 #include <vector>
 
@@ -91,6 +92,49 @@ TEST_F(PinTicketTest, PinnedBlocksBehindALostOneStayReadableAndGoWithTheirPins) 
   prefix.blocks.clear();
   EXPECT_EQ(store_->stats().ram_blocks, 0);
   EXPECT_EQ(contents_->items.size(), 1u);
+}
+
+TEST_F(PinTicketTest, ARangeOfAPrefixLongerThanRamIsLoadedAlone) {
+  PutOnDisk(1, 12, /*ram_slots=*/12);
+  OpenWithDisk(/*ram_slots=*/3, 64);
+  const std::vector<TokenId> tokens = PromptTokens(1, 12);
+  for (int64_t first = 0; first < 12; first += 3) {
+    PinTicket ticket = store_->Pin(ns_, tokens, BlockRange{.first = first, .count = 3}, nullptr);
+    EXPECT_EQ(ticket.matched_blocks(), 3);
+    ASSERT_TRUE(ticket.Wait(Soon()));
+    const PinnedPrefix range = ticket.Take();
+    ASSERT_EQ(range.blocks.size(), 3u);
+    for (int64_t i = 0; i < 3; ++i) {
+      EXPECT_EQ(range.blocks[i].key(), keys_[first + i]);
+      EXPECT_TRUE(PayloadIsRight(keys_[first + i], range.blocks[i].bytes()));
+    }
+    EXPECT_EQ(store_->stats().pinned_blocks, 3);
+  }
+  EXPECT_EQ(store_->stats().looked_up_blocks, 12);
+  EXPECT_EQ(faults_->loads(), 12);
+  ExpectLookupsAreConserved();
+}
+
+TEST_F(PinTicketTest, ARangeHoldsNothingWhenTheChainBreaksBeforeItOrItLiesBehindTheEnd) {
+  PutOnDisk(1, 6);
+  std::vector<TokenId> tokens = PromptTokens(1, 6);
+  const auto pin = [&](BlockRange range) {
+    PinTicket ticket = store_->Pin(ns_, tokens, range, nullptr);
+    EXPECT_TRUE(ticket.Wait(Soon()));
+    return ticket.Take().blocks.size();
+  };
+  constexpr int64_t kFar = std::numeric_limits<int64_t>::max();
+  EXPECT_EQ(pin({.first = 4, .count = kFar}), 2u);
+  EXPECT_EQ(pin({.first = 6, .count = 1}), 0u);
+  EXPECT_EQ(pin({.first = kFar, .count = kFar}), 0u);
+  EXPECT_EQ(pin({.first = 2, .count = -1}), 0u);
+  EXPECT_EQ(store_->stats().looked_up_blocks, 2);
+  tokens[2 * kBlockTokens] += 1;
+  EXPECT_EQ(pin({.first = 3, .count = 2}), 0u);
+  EXPECT_EQ(store_->stats().missed_absent_blocks, 2);
+  EXPECT_EQ(pin({.first = 1, .count = 2}), 1u);
+  EXPECT_EQ(store_->stats().missed_absent_blocks, 3);
+  ExpectLookupsAreConserved();
 }
 
 TEST_F(PinTicketTest, TwoTicketsShareOneLoad) {
