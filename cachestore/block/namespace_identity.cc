@@ -200,6 +200,12 @@ absl::Status NamespaceIdentity::Validate() const {
     return Invalid("kv_scales", absl::StrCat("is \"", kv_scales, "\"; for ",
                                              DTypeName(layout.dtype), " it must be \"none\""));
   }
+  // Integers stand for nothing without their scales; fp8 is a number by itself.
+  const bool needs_scales = layout.dtype == DType::kInt8 || layout.dtype == DType::kInt4;
+  if (needs_scales && kv_scales == "none") {
+    return Invalid("kv_scales", absl::StrCat("is \"none\"; ", DTypeName(layout.dtype),
+                                             " needs to say how it is scaled"));
+  }
   RETURN_IF_ERROR(CheckString("position_scheme", position_scheme));
   RETURN_IF_ERROR(CheckRank("tensor_parallel", tensor_parallel_rank, tensor_parallel_size));
   RETURN_IF_ERROR(CheckRank("pipeline_parallel", pipeline_parallel_rank, pipeline_parallel_size));

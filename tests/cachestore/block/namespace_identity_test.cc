@@ -47,8 +47,10 @@ std::vector<Change> ValidChanges() {
       [](auto& id) { id.pipeline_parallel_size = 2, id.pipeline_parallel_rank = 1; },
       [](auto& id) { id.tenant = "other"; },
       [](auto& id) { id.salt = "s"; },
-      [](auto& id) { id.layout.dtype = DType::kInt8; },
+      [](auto& id) { id.layout.dtype = DType::kF8E4M3; },
+      [](auto& id) { id.layout.dtype = DType::kF8E4M3, id.kv_scales = "per head"; },
       [](auto& id) { id.layout.dtype = DType::kInt8, id.kv_scales = "per head"; },
+      [](auto& id) { id.layout.dtype = DType::kInt4, id.kv_scales = "per head"; },
   };
 }
 
@@ -110,6 +112,8 @@ TEST(NamespaceIdentityTest, ValidateNamesTheMissingOrImpossibleField) {
       {[](auto& id) { id.adapter_digest.clear(); }, "adapter_digest is missing"},
       {[](auto& id) { id.kv_scales.clear(); }, "kv_scales is missing"},
       {[](auto& id) { id.kv_scales = "per head"; }, "for fp32 it must be \"none\""},
+      {[](auto& id) { id.layout.dtype = DType::kInt8; }, "int8 needs to say how it is scaled"},
+      {[](auto& id) { id.layout.dtype = DType::kInt4; }, "int4 needs to say how it is scaled"},
       {[](auto& id) { id.position_scheme.clear(); }, "position_scheme is missing"},
       {[](auto& id) { id.tenant.clear(); }, "tenant is missing"},
       {[](auto& id) { id.salt.assign(5000, 's'); }, "salt has 5000 bytes"},
