@@ -11,6 +11,8 @@ namespace reprise::cachestore {
 namespace {
 
 constexpr int64_t kMaxBlockBytes = int64_t{16} << 20;
+// The index keeps a block's token ids in memory: a block of tiny rows must not fill it with ids.
+constexpr int32_t kMaxBlockTokens = 4096;
 
 struct DTypeInfo {
   DType dtype;
@@ -67,6 +69,10 @@ absl::Status KvLayout::Validate() const {
   RETURN_IF_ERROR(CheckPositive("num_kv_heads", num_kv_heads));
   RETURN_IF_ERROR(CheckPositive("head_dim", head_dim));
   RETURN_IF_ERROR(CheckPositive("block_tokens", block_tokens));
+  if (block_tokens > kMaxBlockTokens) {
+    return absl::InvalidArgumentError(absl::StrCat("kv layout: block_tokens is ", block_tokens,
+                                                   "; at most ", kMaxBlockTokens, " are allowed"));
+  }
   const DTypeInfo* info = FindDType(dtype);
   if (info == nullptr) {
     return absl::InvalidArgumentError(

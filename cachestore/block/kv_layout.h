@@ -44,7 +44,7 @@ struct KvLayout {
   friend bool operator==(const KvLayout&, const KvLayout&) = default;
 
   // kInvalidArgument names the field that is not positive or out of range
-  // (block bytes must be between 1 and 16 MiB).
+  // (block bytes must be between 1 and 16 MiB, block_tokens at most 4096).
   absl::Status Validate() const;
 
   // Bytes of one (layer, K or V) part: num_kv_heads x block_tokens x head_dim elements.

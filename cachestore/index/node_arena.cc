@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstdlib>
 
 #include "cachestore/base/check.h"
@@ -10,6 +11,7 @@ namespace reprise::cachestore {
 namespace {
 
 constexpr size_t kHugePage = size_t{2} << 20;
+constexpr size_t kFirstChunkBytes = size_t{64} << 10;
 
 }  // namespace
 
@@ -23,7 +25,7 @@ BlockId NodeArena::Allocate(size_t bytes) {
     nodes.free_ids.pop_back();
     return id;
   }
-  if (!nodes.has_chunk || chunks_[nodes.open_chunk].num_handed_out > kChunkMask) AddChunk(stride);
+  if (nodes.open_chunk_bytes == 0 || chunks_[nodes.open_chunk].full()) AddChunk(stride);
   return first_id(nodes.open_chunk) + chunks_[nodes.open_chunk].num_handed_out++;
 }
 
@@ -33,18 +35,20 @@ void NodeArena::Free(BlockId id) {
 
 void NodeArena::AddChunk(uint32_t stride) {
   CHECK(chunks_.size() < (kNoBlock >> kChunkBits));
-  const size_t bytes = (static_cast<size_t>(stride) << kChunkBits);
-  const size_t rounded = (bytes + kHugePage - 1) / kHugePage * kHugePage;
-  auto* memory = static_cast<std::byte*>(std::aligned_alloc(kHugePage, rounded));
+  Stride& nodes = strides_[stride];
+  const size_t bytes = std::min(std::max(kFirstChunkBytes, 2 * nodes.open_chunk_bytes), kHugePage);
+  CHECK(stride <= bytes);
+  auto* memory = static_cast<std::byte*>(std::aligned_alloc(bytes, bytes));
   CHECK(memory != nullptr);
   // Only a wish; without huge pages a match is slower and as right.
-  (void)madvise(memory, rounded, MADV_HUGEPAGE);
-  Stride& nodes = strides_[stride];
+  if (bytes == kHugePage) (void)madvise(memory, bytes, MADV_HUGEPAGE);
   nodes.open_chunk = chunks_.size();
-  nodes.has_chunk = true;
+  nodes.open_chunk_bytes = bytes;
+  memory_bytes_ += bytes;
   Chunk chunk;
   chunk.memory.reset(memory);
   chunk.stride = stride;
+  chunk.num_places = static_cast<uint32_t>(std::min<size_t>(bytes / stride, kChunkMask + 1));
   chunks_.push_back(std::move(chunk));
 }
 

@@ -59,6 +59,18 @@ TEST(KvLayoutTest, ABlockOfExactlySixteenMebibytesIsTheLargest) {
   EXPECT_THAT(std::string(layout.Validate().message()), HasSubstr("num_layers = 65"));
 }
 
+TEST(KvLayoutTest, ABlockHoldsAtMost4096Tokens) {
+  KvLayout layout = {.num_layers = 1,
+                     .num_kv_heads = 1,
+                     .head_dim = 1,
+                     .block_tokens = 4096,
+                     .dtype = DType::kF32};
+  EXPECT_TRUE(layout.Validate().ok());
+  layout.block_tokens = 4097;
+  EXPECT_THAT(std::string(layout.Validate().message()),
+              HasSubstr("block_tokens is 4097; at most 4096"));
+}
+
 TEST(KvLayoutTest, HugeShapesDoNotOverflowIntoValidOnes) {
   constexpr int32_t kHuge = std::numeric_limits<int32_t>::max();
   const KvLayout layout = {kHuge, kHuge, kHuge, kHuge, DType::kF32};

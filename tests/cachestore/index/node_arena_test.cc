@@ -55,6 +55,19 @@ TEST(NodeArenaTest, FreedIdsAreUsedAgainForTheSameSizeOnly) {
   EXPECT_EQ(arena.Allocate(64), small);
 }
 
+TEST(NodeArenaTest, MemoryFollowsTheBytesOfTheNodes) {
+  // A block of one token, one of 16, and the largest one.
+  for (const size_t bytes : {size_t{68}, size_t{128}, size_t{64 + 4 * 4096}}) {
+    NodeArena arena;
+    for (size_t count = 1; count <= 2000; ++count) {
+      arena.Allocate(bytes);
+      const size_t used = count * ((bytes + 63) / 64 * 64);
+      ASSERT_GE(arena.memory_bytes(), used);
+      ASSERT_LE(arena.memory_bytes(), 3 * used + (size_t{64} << 10)) << count << " of " << bytes;
+    }
+  }
+}
+
 TEST(NodeArenaTest, TheRangesCoverEveryIdHandedOut) {
   NodeArena arena;
   for (const size_t bytes : {64u, 128u}) {

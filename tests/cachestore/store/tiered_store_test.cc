@@ -173,6 +173,23 @@ TEST_F(TieredStoreTest, BadOptionsAndBlocksThatDoNotFitAreRefused) {
   EXPECT_THAT(std::string(too_big.message()), HasSubstr("12288 bytes and the RAM budget is 4096"));
 }
 
+TEST_F(TieredStoreTest, TheLargestBlocksAreKeptAndLargerOnesRefused) {
+  OpenRamOnly(64);
+  NamespaceIdentity identity = TestIdentity();
+  identity.layout = {.num_layers = 1,
+                     .num_kv_heads = 1,
+                     .head_dim = 1,
+                     .block_tokens = 4096,
+                     .dtype = DType::kF32};
+  const NamespaceHandle ns = OpenNamespace(identity);
+  const std::vector<TokenId> tokens(2 * 4096, 7);
+  const BlockRef first = SealOne(ns, ns.root, absl::MakeSpan(tokens).first(4096));
+  const BlockRef second = SealOne(ns, first.key(), absl::MakeSpan(tokens).first(4096));
+  EXPECT_EQ(store_->Match(ns, tokens, 10).total_blocks(), 2);
+  identity.layout.block_tokens = 1 << 20;  // still less than 16 MiB
+  EXPECT_EQ(store_->OpenNamespace(identity).status().code(), absl::StatusCode::kInvalidArgument);
+}
+
 TEST_F(TieredStoreTest, AwaitRoomReturnsWhenAPinGoesAndAtTheDeadline) {
   OpenRamOnly(1);
   BlockRef pin = SealOne(ns_, ns_.root, PromptTokens(1, 1));
