@@ -1,9 +1,9 @@
 // Backend: mathematics on one device. Knows no model family, no scheduler, no eviction.
 //
-// CpuBackend (oneDNN and Highway) is the reference for every other backend. Operands are f32;
-// weights are f32 or bf16 and accumulate in f32. Every operation computes each row by the same
-// sequence of roundings whatever the other rows are and however many there are, so that a token's
-// result does not depend on how its prefill was chunked or batched. Engine-thread only.
+// CpuBackend (oneDNN and Highway) is the reference for every other backend. Activations are f32,
+// weights f32, f16 or bf16, sums f32. Every operation computes each row by the same sequence of
+// roundings whatever the other rows are and however many there are, so that a token's result does
+// not depend on how its prefill was chunked or batched. Engine-thread only.
 #pragma once
 
 #include <cstddef>
@@ -94,7 +94,18 @@ class Backend {
   virtual void Add(Activations x, Activations y) = 0;
 };
 
+// How the CPU backend multiplies by bf16 weights. By f32 and f16 weights it multiplies in f32, with
+// nothing rounded.
+enum class BF16Products {
+  // Where the CPU has instructions for it, activations are rounded to bf16 first: 2^-9 relative for
+  // each of them, for half of the time. Sums stay f32. Elsewhere as kExact.
+  kNarrowed,
+  // The stored bf16 numbers times f32 activations, nothing rounded.
+  kExact,
+};
+
 // The CPU backend. `num_threads` <= 0: one per core.
-std::unique_ptr<Backend> NewCpuBackend(int num_threads);
+std::unique_ptr<Backend> NewCpuBackend(int num_threads,
+                                       BF16Products bf16 = BF16Products::kNarrowed);
 
 }  // namespace reprise::engine

@@ -28,9 +28,9 @@ void WidenRow(TensorView table, int64_t row, float* out) {
 
 class CpuBackend final : public Backend {
  public:
-  explicit CpuBackend(int num_threads)
+  CpuBackend(int num_threads, BF16Products bf16)
       : num_threads_(num_threads > 0 ? num_threads : omp_get_num_procs()),
-        onednn_(OneDnnProducts::Create()) {}
+        onednn_(OneDnnProducts::Create(bf16)) {}
 
   absl::StatusOr<std::unique_ptr<PackedWeight>> Pack(TensorView weight,
                                                      WeightOrder order) override {
@@ -149,8 +149,8 @@ class CpuBackend final : public Backend {
 
 }  // namespace
 
-std::unique_ptr<Backend> NewCpuBackend(int num_threads) {
-  return std::make_unique<CpuBackend>(num_threads);
+std::unique_ptr<Backend> NewCpuBackend(int num_threads, BF16Products bf16) {
+  return std::make_unique<CpuBackend>(num_threads, bf16);
 }
 
 }  // namespace reprise::engine

@@ -202,10 +202,11 @@ bool IsaAtLeast(dnnl::cpu_isa wanted) {
 
 }  // namespace
 
-std::unique_ptr<OneDnnProducts> OneDnnProducts::Create() {
+std::unique_ptr<OneDnnProducts> OneDnnProducts::Create(BF16Products bf16) {
   try {
     if (!IsaAtLeast(dnnl::cpu_isa::avx512_core)) return nullptr;
-    return std::make_unique<OneDnnProductsImpl>(IsaAtLeast(dnnl::cpu_isa::avx512_core_bf16));
+    return std::make_unique<OneDnnProductsImpl>(bf16 == BF16Products::kNarrowed &&
+                                                IsaAtLeast(dnnl::cpu_isa::avx512_core_bf16));
   } catch (const std::exception& error) {
     ABSL_RAW_LOG(WARNING, "oneDNN is not used: %s", error.what());
     return nullptr;

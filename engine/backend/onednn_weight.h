@@ -28,14 +28,14 @@ namespace reprise::engine {
 class OneDnnProducts {
  public:
   // nullptr when the CPU has no AVX-512: oneDNN's products keep no row contract there.
-  static std::unique_ptr<OneDnnProducts> Create();
+  static std::unique_ptr<OneDnnProducts> Create(BF16Products bf16);
 
   virtual ~OneDnnProducts() = default;
 
   // Packs `weight` (shape by `order`, see Backend::Pack) as bf16 if it is bf16, else as f32. The
-  // result may outlive this. nullptr when the weight is bf16 and the CPU does not multiply bf16, or
-  // when no height keeps the row contract for this shape. kResourceExhausted: no memory. kInternal:
-  // oneDNN refused, with its reason.
+  // result may outlive this. nullptr when the weight is bf16 and bf16 is not multiplied natively
+  // (kExact, or the CPU cannot), or when no height keeps the row contract for this shape.
+  // kResourceExhausted: no memory. kInternal: oneDNN refused, with its reason.
   virtual absl::StatusOr<std::unique_ptr<CpuWeight>> Pack(TensorView weight, WeightOrder order) = 0;
 };
 

@@ -98,7 +98,11 @@ def attempt(config, dtype, seed):
     generator = torch.Generator().manual_seed(seed)
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
     randomise(model, generator)
-    model = model.to(dtype).to(torch.float32)
+    # Parameters alone: model.to() would round the rotary frequencies too, and a model that is loaded
+    # from a file has them in f32 whatever the file's dtype is.
+    with torch.no_grad():
+        for p in model.parameters():
+            p.copy_(p.to(dtype))
     vocab = config.vocab_size
     draw = lambda n: torch.randint(0, vocab, (n,), generator=generator).tolist()
     prompt, second = draw(PROMPT_TOKENS), draw(SECOND_PROMPT_TOKENS)

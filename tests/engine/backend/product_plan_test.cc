@@ -24,7 +24,7 @@ constexpr int64_t kRows = 256;
 class ProductPlanTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    if (OneDnnProducts::Create() == nullptr) GTEST_SKIP() << "needs AVX-512";
+    if (OneDnnProducts::Create(BF16Products::kNarrowed) == nullptr) GTEST_SKIP() << "needs AVX-512";
     omp_set_num_threads(2);
   }
 
