@@ -1,41 +1,12 @@
 // The store over the real disk tier.
 #include <gtest/gtest.h>
 
-#include <filesystem>
-#include <string>
-#include <vector>
-
-#include "tests/fakes/store_fixture.h"
+#include "tests/fakes/disk_store_fixture.h"
 
 namespace reprise::cachestore {
 namespace {
 
-class DiskStoreTest : public StoreFixture {
- protected:
-  void SetUp() override {
-    std::string pattern =
-        (std::filesystem::temp_directory_path() / "reprise-store-XXXXXX").string();
-    ASSERT_NE(mkdtemp(pattern.data()), nullptr);
-    directory_ = pattern;
-  }
-  void TearDown() override {
-    StoreFixture::TearDown();
-    store_.reset();
-    std::filesystem::remove_all(directory_);
-  }
-  void OpenOnDisk(int64_t ram_slots, int64_t disk_bytes) {
-    store_.reset();
-    StoreOptions options = Options(ram_slots);
-    options.disk.directory = directory_.string();
-    options.disk.capacity_bytes = disk_bytes;
-    auto store = TieredStore::Open(options);
-    ASSERT_TRUE(store.ok()) << store.status();
-    store_ = *std::move(store);
-    ns_ = OpenNamespace(TestIdentity());
-  }
-
-  std::filesystem::path directory_;
-};
+using DiskStoreTest = DiskStoreFixture;
 
 TEST_F(DiskStoreTest, BlocksSurviveARestartAndKeepTheirBytes) {
   OpenOnDisk(32, 8 << 20);

@@ -1,5 +1,6 @@
-// kill -9 during demotion under load: a process is killed, its store reopened here and every block
-// in it checked. --rounds=N kills N times per case (default: a few, to be quick).
+// kill -9 under load, at any moment and, every other time, inside of Demote(): a process is killed,
+// its store reopened here and every block in it checked. --rounds=N kills N times per case
+// (default: a few; 500 in the full form).
 #include <fcntl.h>
 #include <spawn.h>
 #include <sys/wait.h>
@@ -25,6 +26,7 @@
 #include "gtest/gtest.h"
 #include "tests/crash/crash_load.h"
 #include "tests/crash/crash_process.h"
+#include "tests/fakes/full_form.h"
 
 extern char** environ;
 
@@ -36,7 +38,7 @@ namespace fs = std::filesystem;
 constexpr char kChildFlag[] = "--crash_load=";
 constexpr int kPipeFd = 3;              // in the child
 constexpr int kDurableBeforeKill = 10;  // chains
-int num_rounds = 4;                     // set by main
+int num_rounds = FullForm() ? 500 : 4;  // main may set it
 
 // A child process under load on one directory.
 class LoadedProcess {
@@ -89,7 +91,7 @@ struct Totals {
   int64_t verified_blocks = 0;
 };
 
-class KillDuringDemotionTest : public testing::TestWithParam<Case> {
+class KillTest : public testing::TestWithParam<Case> {
  protected:
   void SetUp() override { NewDirectory(); }
   void TearDown() override {
@@ -109,10 +111,12 @@ class KillDuringDemotionTest : public testing::TestWithParam<Case> {
     durable_.clear();
   }
 
-  // Runs the load, kills it at a random moment during a random call of Demote().
+  // Runs the load and kills it at a random moment; in every other round, of a random call of
+  // Demote().
   void Crash(uint64_t round) {
+    const bool during_demotion = round % 2 == 0;
     LoadedProcess process(directory_, GetParam().disk_bytes, round);
-    int demotions_left = 1 + static_cast<int>(random_() % 8);
+    int events_left = 1 + static_cast<int>(random_() % (during_demotion ? 8 : 100));
     const std::chrono::microseconds delay(random_() % 15000);
     Message message;
     int num_durable = 0;
@@ -133,12 +137,14 @@ class KillDuringDemotionTest : public testing::TestWithParam<Case> {
           break;
         case Message::Kind::kDemoting:
           is_demoting = true;
-          if (killed || num_durable < kDurableBeforeKill || --demotions_left > 0) break;
-          std::this_thread::sleep_for(delay);  // the moment of the crash, not synchronisation
-          status = process.Kill();
-          killed = true;
           break;
       }
+      if (killed || num_durable < kDurableBeforeKill) continue;
+      if (during_demotion && message.kind != Message::Kind::kDemoting) continue;
+      if (--events_left > 0) continue;
+      std::this_thread::sleep_for(delay);  // the moment of the crash, not synchronisation
+      status = process.Kill();
+      killed = true;
     }
     ASSERT_TRUE(killed) << "the process under load ended by itself";
     ASSERT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) << status;
@@ -209,7 +215,7 @@ class KillDuringDemotionTest : public testing::TestWithParam<Case> {
   Totals totals_;
 };
 
-TEST_P(KillDuringDemotionTest, EveryBlockServedAfterwardsVerifies) {
+TEST_P(KillTest, EveryBlockServedAfterwardsVerifies) {
   for (int round = 0; round < num_rounds; ++round) {
     SCOPED_TRACE(absl::StrCat("round ", round));
     if (round > 0 && round % GetParam().rounds_per_directory == 0) {
@@ -227,7 +233,7 @@ TEST_P(KillDuringDemotionTest, EveryBlockServedAfterwardsVerifies) {
   EXPECT_GT(totals_.durable_chains, num_rounds);
 }
 
-INSTANTIATE_TEST_SUITE_P(Budgets, KillDuringDemotionTest,
+INSTANTIATE_TEST_SUITE_P(Budgets, KillTest,
                          testing::Values(Case{.name = "Ample",
                                               .disk_bytes = int64_t{1} << 30,
                                               .rounds_per_directory = 5,
