@@ -1,5 +1,7 @@
 // Namespace identities from the wire and from JSON: what is accepted survives every form unchanged,
 // so that one identity never turns into another.
+#include <google/protobuf/stubs/logging.h>
+
 #include <cstdint>
 #include <string>
 
@@ -7,7 +9,8 @@
 #include "cachestore/base/check.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  using namespace reprise;  // NOLINT
+  using namespace reprise;                        // NOLINT
+  static google::protobuf::LogSilencer silencer;  // protobuf logs every text that is not UTF-8
   const std::string bytes(reinterpret_cast<const char*>(data), size);
   api::IdentityFromJson(bytes).IgnoreError();
   v1::NamespaceIdentity message;
