@@ -11,6 +11,7 @@
 #include <memory>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "cachestore/block/kv_layout.h"
 #include "engine/backend/tensor.h"
@@ -23,6 +24,9 @@ class PackedWeight {
   virtual ~PackedWeight() = default;
   virtual int64_t in_features() const = 0;
   virtual int64_t out_features() const = 0;
+  // What is multiplied: "f32", or "bf16-activations" when x is rounded to bf16 first. Equal weights
+  // whose arithmetic differs give different KV.
+  virtual absl::string_view arithmetic() const = 0;
 };
 
 // How a checkpoint stores a linear weight: y = x W^T (PyTorch Linear) or y = x W (GPT-2's Conv1D).

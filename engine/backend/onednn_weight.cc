@@ -55,6 +55,8 @@ class OneDnnWeight final : public CpuWeight {
         packed_(std::move(packed)),
         slabs_(plan_->Slice(packed_.get())) {}
 
+  absl::string_view arithmetic() const override { return narrows() ? "bf16-activations" : "f32"; }
+
   void Multiply(const float* x, int64_t rows, const float* bias, float* out) const override {
     const float* added = bias != nullptr ? bias : Reserve(workspace_->zero_bias, out_features());
     try {
@@ -67,9 +69,10 @@ class OneDnnWeight final : public CpuWeight {
   }
 
  private:
+  bool narrows() const { return plan_->type() == memory::data_type::bf16; }
+
   void MultiplyTiles(const float* x, int64_t rows, const float* bias, float* out) const {
-    const bool narrow = plan_->type() == memory::data_type::bf16;
-    const SlabInputs inputs = narrow ? Narrow(x, rows) : SlabInputs{x, rows};
+    const SlabInputs inputs = narrows() ? Narrow(x, rows) : SlabInputs{x, rows};
     for (int64_t row = 0; row < rows;) {
       const int64_t height = NextHeight(plan_->heights(), rows - row);
       float* tile_out = out + row * out_features();
@@ -77,7 +80,7 @@ class OneDnnWeight final : public CpuWeight {
         plan_->Multiply(height, inputs, row, slabs_, bias, tile_out);
       } else {
         float* padded_out = Reserve(workspace_->padded_out, height * out_features());
-        if (narrow) {
+        if (narrows()) {
           plan_->Multiply(height, inputs, row, slabs_, bias, padded_out);
         } else {
           const SlabInputs padded = Pad(x + row * in_features(), rows - row, height);

@@ -189,6 +189,8 @@ class PortableWeight final : public CpuWeight {
 
   T* panels() { return reinterpret_cast<T*>(memory_.get()); }
 
+  absl::string_view arithmetic() const override { return "f32"; }
+
   void Multiply(const float* x, int64_t rows, const float* bias, float* out) const override {
     // A task's rows of x (96 x 256 f32) stay in a second-level cache while its panels pass by.
     constexpr int64_t kTaskRows = 96;

@@ -206,8 +206,9 @@ absl::StatusOr<std::unique_ptr<Model>> LoadModel(const std::string& folder, Back
                    JsonObject::ReadFile(absl::StrCat(folder, "/config.json"), kMostConfigBytes));
   ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::Open(folder));
   ASSIGN_OR_RETURN(DecoderWeights weights, LoadDecoderWeights(checkpoint, config, backend));
-  return std::make_unique<DecoderModel>(
-      std::move(config), ModelDigest(config_json.value(), checkpoint), std::move(weights), backend);
+  std::string digest = ModelDigest(config_json.value(), checkpoint, weights.LayerArithmetic());
+  return std::make_unique<DecoderModel>(std::move(config), std::move(digest), std::move(weights),
+                                        backend);
 }
 
 }  // namespace reprise::engine

@@ -274,6 +274,17 @@ TensorView Linear::bias_view() const {
   return {bias.data(), ElementType::kF32, 1, static_cast<int64_t>(bias.size())};
 }
 
+std::vector<absl::string_view> DecoderWeights::LayerArithmetic() const {
+  std::vector<absl::string_view> names;
+  for (const DecoderLayer& layer : layers) {
+    for (const Linear* linear :
+         {&layer.qkv, &layer.attention_output, &layer.mlp_input, &layer.mlp_output}) {
+      names.push_back(linear->weight->arithmetic());
+    }
+  }
+  return names;
+}
+
 absl::StatusOr<DecoderWeights> LoadDecoderWeights(const Checkpoint& checkpoint,
                                                   const ModelConfig& config, Backend* backend) {
   try {

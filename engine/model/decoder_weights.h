@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "engine/backend/backend.h"
 #include "engine/model/checkpoint.h"
 #include "engine/model/model_config.h"
@@ -49,6 +50,9 @@ struct DecoderWeights {
   std::vector<DecoderLayer> layers;
   Norm final_norm;
   Linear lm_head;
+
+  // PackedWeight::arithmetic() of every linear of the layers, in order.
+  std::vector<absl::string_view> LayerArithmetic() const;
 };
 
 // kInvalidArgument: a tensor is missing, has another shape than `config` says (both are named) or a

@@ -33,7 +33,8 @@ class Model {
   virtual ~Model() = default;
 
   virtual const ModelConfig& config() const = 0;
-  // Digest of config.json and of every weight byte (hex). Two equal models have equal digests.
+  // Digest of config.json, of every weight byte and of how the backend multiplies by them (hex).
+  // Two equal models have equal digests.
   virtual const std::string& digest() const = 0;
   // Layout of this model's KV in blocks of `block_tokens` tokens.
   virtual cachestore::KvLayout layout(int32_t block_tokens) const = 0;

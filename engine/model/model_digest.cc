@@ -48,7 +48,8 @@ std::vector<Hash128> HashAll(const std::vector<absl::Span<const std::byte>>& pie
 
 }  // namespace
 
-std::string ModelDigest(const nlohmann::json& config, const Checkpoint& checkpoint) {
+std::string ModelDigest(const nlohmann::json& config, const Checkpoint& checkpoint,
+                        absl::Span<const absl::string_view> arithmetic) {
   std::vector<absl::Span<const std::byte>> pieces;
   for (const auto& [name, tensor] : checkpoint.tensors()) {
     for (size_t at = 0; at < tensor.bytes.size(); at += kPieceBytes) {
@@ -58,8 +59,10 @@ std::string ModelDigest(const nlohmann::json& config, const Checkpoint& checkpoi
   const std::vector<Hash128> hashes = HashAll(pieces);
 
   std::string record;
-  AppendField("reprise.model.v1", &record);
+  AppendField("reprise.model.v2", &record);
   AppendField(config.dump(), &record);
+  AppendU64(arithmetic.size(), &record);
+  for (const absl::string_view name : arithmetic) AppendField(name, &record);
   size_t piece = 0;
   for (const auto& [name, tensor] : checkpoint.tensors()) {
     AppendField(name, &record);
