@@ -181,10 +181,13 @@ class Translator {
 
   absl::Status Interval() {
     const size_t end = Rest().find('}');
-    const bool is_possessive =
-        end != absl::string_view::npos && end + 1 < Rest().size() && Rest()[end + 1] == '+';
-    // To PCRE2 {1,2}+ gives nothing back, to Oniguruma it is a repeated repetition.
-    if (is_possessive) return Unsupported(Rest().substr(0, end + 2));
+    if (end != absl::string_view::npos && end + 1 < Rest().size()) {
+      const char next = Rest()[end + 1];
+      const bool is_fixed = Rest().substr(0, end).find(',') == absl::string_view::npos;
+      // To PCRE2 {1,2}+ gives nothing back, to Oniguruma it is a repeated repetition; to PCRE2 {2}?
+      // is {2}, to Oniguruma it is (?:{2})?.
+      if (next == '+' || (next == '?' && is_fixed)) return Unsupported(Rest().substr(0, end + 2));
+    }
     if (absl::StartsWith(Rest(), "{,")) {
       Replace(1, "{0");
     } else {

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <limits>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "cachestore/base/check.h"
@@ -72,7 +73,7 @@ absl::Status SplitPattern::FindAll(absl::string_view text, std::vector<TextRange
   CHECK(data != nullptr);
   const auto* subject = reinterpret_cast<PCRE2_SPTR>(text.data());
   size_t start = 0;
-  bool follows_match = false;
+  std::optional<size_t> last_end;  // of the last match that counted
   while (start <= text.size()) {
     int found = pcre2_match(code_.get(), subject, text.size(), start, PCRE2_NO_UTF_CHECK,
                             data.get(), context_.get());
@@ -87,15 +88,16 @@ absl::Status SplitPattern::FindAll(absl::string_view text, std::vector<TextRange
           absl::StrCat("splitting the text at byte ", start, ": ", ErrorText(found)));
     }
     const PCRE2_SIZE* ends = pcre2_get_ovector_pointer(data.get());
-    if (ends[0] == ends[1] && follows_match && ends[0] == start) {
-      // An empty match right behind a match does not count; without a step on it would recur.
+    if (ends[0] == ends[1] && last_end == ends[1]) {
+      // An empty match right behind a match does not count; without a step on it would recur. The
+      // step looks for the next match only: an empty one where it ends does count.
       if (start == text.size()) return absl::OkStatus();
       start += NextUtf8(text.substr(start)).num_bytes;
       continue;
     }
     matches->push_back({ends[0], ends[1]});
     start = ends[1];
-    follows_match = true;
+    last_end = start;
   }
   return absl::OkStatus();
 }

@@ -31,8 +31,9 @@ class SplitPattern {
   // Matches exactly `text`.
   static absl::StatusOr<SplitPattern> CompileLiteral(absl::string_view text);
 
-  // Appends to `matches` the matches in `text`, from left to right, not overlapping. `text` is seen
-  // alone: its ends are where lookarounds end. REQUIRES: `text` is UTF-8.
+  // Appends to `matches` the matches in `text`, from left to right, not overlapping, and as
+  // rust-onig's find_iter gives them: an empty match counts unless it lies at the end of the match
+  // before it. `text` is seen alone: its ends are where lookarounds end. REQUIRES: `text` is UTF-8.
   // kResourceExhausted: matching took too many steps or too much memory.
   absl::Status FindAll(absl::string_view text, std::vector<TextRange>* matches) const;
 

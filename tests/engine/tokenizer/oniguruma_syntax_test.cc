@@ -80,10 +80,24 @@ TEST(OnigurumaSyntaxTest, EmptyMatchesMoveOnByACharacter) {
               ElementsAre("", "bb"));
 }
 
+TEST(OnigurumaSyntaxTest, LazyIntervalsTakeTheLeast) {
+  EXPECT_THAT(Matches("a{1,2}?", "aaa"), ElementsAre("a", "a", "a"));
+  EXPECT_THAT(Matches("a{2,}?", "aaaa"), ElementsAre("aa", "aa"));
+}
+
+TEST(SplitPatternTest, EmptyMatchesCountUnlessTheyEndTheMatchBefore) {
+  const auto compiled = SplitPattern::Compile("\\d*");
+  ASSERT_TRUE(compiled.ok()) << compiled.status();
+  std::vector<TextRange> ranges;
+  ASSERT_TRUE(compiled->FindAll("a1bbb2", &ranges).ok());
+  EXPECT_THAT(ranges, ElementsAre(TextRange{0, 0}, TextRange{1, 2}, TextRange{3, 3},
+                                  TextRange{4, 4}, TextRange{5, 6}));
+}
+
 TEST(OnigurumaSyntaxTest, WhatPcre2WouldReadDifferentlyIsRefusedWithItsOffset) {
   for (const char* pattern :
        {"a\\b", "a\\Kb", "a(?i)b", "(?m:.)", "(?<n>a)", "(*VERB)", "[a[bc]]", "[a&&b]", "[\\W]",
-        "[\\H]", "\\xff", "\\u12", "\\pL", "\\p{L", "(a)\\1", "a{1,2}+", "\\R", "\\"}) {
+        "[\\H]", "\\xff", "\\u12", "\\pL", "\\p{L", "(a)\\1", "a{1,2}+", "a{2}?", "\\R", "\\"}) {
     const auto translated = OnigurumaToPcre2(pattern);
     ASSERT_EQ(translated.status().code(), absl::StatusCode::kInvalidArgument) << pattern;
     EXPECT_THAT(std::string(translated.status().message()), testing::HasSubstr("at offset"));

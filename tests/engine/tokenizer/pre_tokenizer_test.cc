@@ -44,6 +44,24 @@ TEST(PreTokenizerTest, EachBehaviorTreatsMatchesInItsWay) {
               ElementsAre("-a", "-", "-b", "-"));
 }
 
+// Pieces as the tokenizers library (0.23) gives them.
+TEST(PreTokenizerTest, EmptyMatchesCutBetweenCharacters) {
+  EXPECT_THAT(Pieces(Split("(?=[A-Z])", SplitBehavior::kIsolated), "ABc"), ElementsAre("A", "Bc"));
+  EXPECT_THAT(Pieces(Split("(?=[A-Z])", SplitBehavior::kRemoved), "aBCd"),
+              ElementsAre("a", "B", "Cd"));
+  const std::string text = "a1bbb2";
+  EXPECT_THAT(Pieces(Split("\\d*", SplitBehavior::kIsolated), text),
+              ElementsAre("a", "1", "b", "b", "b", "2"));
+  EXPECT_THAT(Pieces(Split("\\d*", SplitBehavior::kRemoved), text),
+              ElementsAre("a", "b", "b", "b"));
+  EXPECT_THAT(Pieces(Split("\\d*", SplitBehavior::kContiguous), text),
+              ElementsAre("a", "1", "b", "b", "b", "2"));
+  EXPECT_THAT(Pieces(Split("\\d*", SplitBehavior::kMergedWithPrevious), text),
+              ElementsAre("a1", "b", "b", "b2"));
+  EXPECT_THAT(Pieces(Split("\\d*", SplitBehavior::kMergedWithNext), text),
+              ElementsAre("a", "1b", "b", "b", "2"));
+}
+
 TEST(PreTokenizerTest, InvertedSplitsTreatTheGapsAsMatches) {
   EXPECT_THAT(Pieces(Split("[a-z]+", SplitBehavior::kRemoved, SplitOn::kGaps), "ab, cd!"),
               ElementsAre("ab", "cd"));
