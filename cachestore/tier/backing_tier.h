@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -37,6 +38,8 @@ struct StoredBlock {
 struct BlockToStore {
   StoredBlock block;  // `sequence` is assigned by the tier
   absl::Span<const std::byte> payload;
+  // XXH3-64 of the payload, if the caller knows it: then bytes that changed since are not stored.
+  std::optional<uint64_t> payload_hash;
 };
 
 // One block to load. `payload` (block.payload_bytes long; 4 KiB aligned with room up to the next
@@ -68,15 +71,16 @@ class BackingTier {
 
   // Stores the batch, in order (parents come first); all of it survives kill -9 once this returns
   // OK, and none of it is visible after a failure. BLOCKS. kResourceExhausted: no slot, or the file
-  // system is full; kAlreadyExists: a key is present; kInternal: I/O error with the cause.
+  // system is full; kAlreadyExists: a key is present; kDataLoss: a payload does not have its
+  // payload_hash; kInternal: I/O error with the cause.
   virtual absl::Status Store(absl::Span<const BlockToStore> batch) = 0;
 
   // Starts loading the batch; never waits for payload. Calls `done` of each request exactly once,
   // in no order, on a thread of the tier and never inside this call. No lock is held then: `done`
   // may call the tier, but while it runs it holds up other loads.
   virtual void StartLoads(std::vector<LoadRequest> batch) = 0;
-  // Loads of `payload_bytes` bytes under way at which the tier is about as fast as it gets; more only
-  // wait in line.
+  // Loads of `payload_bytes` bytes under way at which the tier is about as fast as it gets; more
+  // only wait in line.
   virtual int load_depth(uint64_t payload_bytes) const = 0;
 
   // Forgets the keys, durably, before it returns; their slots are free then. Unknown keys are

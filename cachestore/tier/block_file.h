@@ -1,9 +1,9 @@
 // BlockFile and BlockFileSystem: the file operations the disk tier needs, and their POSIX form. The
 // seam behind which another way to do I/O, or a failing one, can stand.
 //
-// Offsets, sizes and buffers are multiples of kIoAlignment, so that an implementation may bypass
-// the kernel's cache. Thread-safe; calls on the same BlockFile may overlap as long as their bytes
-// do not.
+// Reads and writes are asynchronous. Offsets, sizes and buffers are multiples of kIoAlignment, so
+// that an implementation may bypass the kernel's cache. Thread-safe; reads and writes of the same
+// BlockFile may overlap as long as their bytes do not.
 #pragma once
 
 #include <cstddef>
@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -26,19 +27,34 @@ inline constexpr uint64_t AlignUp(uint64_t bytes) {
   return (bytes + kIoAlignment - 1) / kIoAlignment * kIoAlignment;
 }
 
-// One preallocated file. Closed when destroyed.
+// A part of a file to read: `pieces` are filled one after the other from `offset` on. `done` gets
+// OK; kDataLoss: the file ends before that; kInternal: I/O error. After an error the contents of
+// `pieces` are undefined.
+struct BlockRead {
+  uint64_t offset = 0;
+  std::vector<absl::Span<std::byte>> pieces;
+  absl::AnyInvocable<void(const absl::Status&) &&> done;
+};
+
+// A part of a file to write: `pieces` one after the other from `offset` on. Not durable before
+// Sync(). `done` gets OK; kResourceExhausted; kInternal: I/O error. After an error the bytes in the
+// range are undefined.
+struct BlockWrite {
+  uint64_t offset = 0;
+  std::vector<absl::Span<const std::byte>> pieces;
+  absl::AnyInvocable<void(const absl::Status&) &&> done;
+};
+
+// One preallocated file. Closed when destroyed. REQUIRES: its reads and writes have ended by then,
+// and its file system lives.
 class BlockFile {
  public:
   virtual ~BlockFile() = default;
 
-  // Writes `pieces` one after the other from `offset` on. Not durable before Sync(). BLOCKS. After
-  // an error the bytes in the range are undefined.
-  virtual absl::Status Write(uint64_t offset,
-                             absl::Span<const absl::Span<const std::byte>> pieces) = 0;
-
-  // Fills `pieces` one after the other from `offset` on. BLOCKS. kDataLoss: the file ends before
-  // that; kInternal: I/O error. After an error the contents of `pieces` are undefined.
-  virtual absl::Status Read(uint64_t offset, absl::Span<const absl::Span<std::byte>> pieces) = 0;
+  // Start the batch. `done` of each is called once, on a thread of the file system, never inside
+  // the call, with no lock held; the memory of the pieces must stay until then.
+  virtual void StartReads(std::vector<BlockRead> batch) = 0;
+  virtual void StartWrites(std::vector<BlockWrite> batch) = 0;
 
   // Makes all finished writes durable. BLOCKS.
   virtual absl::Status Sync() = 0;
@@ -52,6 +68,7 @@ class BlockFileSystem {
     uint64_t bytes = 0;
   };
 
+  // Waits for everything started or posted. BLOCKS.
   virtual ~BlockFileSystem() = default;
 
   // Creates `path` with `bytes` bytes of real, reserved space, durably; a leftover of that name is
@@ -62,10 +79,22 @@ class BlockFileSystem {
   virtual absl::Status Remove(const std::string& path) = 0;
   // The regular files in `directory`, in no order.
   virtual absl::StatusOr<std::vector<Entry>> List(const std::string& directory) = 0;
+
+  // Runs `work` once on one of the threads on which reads and writes end.
+  virtual void Post(absl::AnyInvocable<void() &&> work) = 0;
+  // Reads and writes that are carried out at a time; more wait in line.
+  virtual int max_in_flight() const = 0;
+  // How reads and writes are done, for people: "io_uring" or "threads".
+  virtual absl::string_view io_method() const = 0;
+};
+
+enum class IoMethod {
+  kBest,     // io_uring, or threads where the kernel refuses it
+  kThreads,  // blocking calls on threads
 };
 
 // Files on the local file system, read and written with O_DIRECT where it is supported.
-std::unique_ptr<BlockFileSystem> MakePosixBlockFileSystem();
+std::unique_ptr<BlockFileSystem> MakePosixBlockFileSystem(IoMethod method = IoMethod::kBest);
 
 // The status for errno `error` of the operation `what` ("write /data/slots-000001.dat at 4096"):
 // kResourceExhausted where space or quota ran out, kInternal otherwise.

@@ -55,6 +55,7 @@ struct Library {
 const std::vector<Library> kLibraries = {
     {"xxhash", {"cachestore/base"}},
     {"rocksdb/", {"cachestore/tier"}},
+    {"liburing", {"cachestore/tier"}},
     {"oneapi/", {"engine/backend"}},
     {"dnnl", {"engine/backend"}},
     {"hwy/", {"engine/backend"}},

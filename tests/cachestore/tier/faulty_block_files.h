@@ -27,6 +27,8 @@ class FaultyBlockFiles final : public BlockFileSystem {
 
   // Whether the failing operation has been reached.
   bool fired() const { return state_->num_operations.load() >= state_->failing; }
+  // Operations so far; a batch counts one for each of its reads or writes.
+  int num_operations() const { return state_->num_operations.load(); }
   // From here on nothing fails any more.
   void Heal() { state_->healed = true; }
 
@@ -47,11 +49,14 @@ class FaultyBlockFiles final : public BlockFileSystem {
     if (state_->FailsNow()) return state_->Error("list");
     return real_->List(directory);
   }
+  void Post(absl::AnyInvocable<void() &&> work) override { real_->Post(std::move(work)); }
+  int max_in_flight() const override { return real_->max_in_flight(); }
+  absl::string_view io_method() const override { return real_->io_method(); }
 
  private:
   struct State {
     State(int failing, Fault fault) : failing(failing), fault(fault) {}
-    bool FailsNow() { return !healed && ++num_operations == failing; }
+    bool FailsNow() { return ++num_operations == failing && !healed; }
     absl::Status Error(absl::string_view what) const {
       return ErrnoStatus(fault == Fault::kNoSpace ? ENOSPC : EIO, what);
     }
@@ -66,23 +71,33 @@ class FaultyBlockFiles final : public BlockFileSystem {
     File(std::unique_ptr<BlockFile> real, std::shared_ptr<State> state)
         : real_(std::move(real)), state_(std::move(state)) {}
 
-    absl::Status Write(uint64_t offset,
-                       absl::Span<const absl::Span<const std::byte>> pieces) override {
-      if (!state_->FailsNow()) return real_->Write(offset, pieces);
-      real_->Write(offset, pieces.first(1)).IgnoreError();
-      return state_->Error("write");
+    void StartReads(std::vector<BlockRead> batch) override {
+      for (BlockRead& read : batch) {
+        if (!state_->FailsNow()) continue;
+        absl::Status fault = state_->fault == Fault::kShortRead ? absl::DataLossError("short")
+                                                                : state_->Error("read");
+        FailAfterFirstPiece(read, std::move(fault));
+      }
+      real_->StartReads(std::move(batch));
     }
-    absl::Status Read(uint64_t offset, absl::Span<const absl::Span<std::byte>> pieces) override {
-      if (!state_->FailsNow()) return real_->Read(offset, pieces);
-      if (state_->fault != Fault::kShortRead) return state_->Error("read");
-      real_->Read(offset, pieces.first(1)).IgnoreError();
-      return absl::DataLossError("short read");
+    void StartWrites(std::vector<BlockWrite> batch) override {
+      for (BlockWrite& write : batch) {
+        if (state_->FailsNow()) FailAfterFirstPiece(write, state_->Error("write"));
+      }
+      real_->StartWrites(std::move(batch));
     }
     absl::Status Sync() override {
       return state_->FailsNow() ? state_->Error("sync") : real_->Sync();
     }
 
    private:
+    template <typename Part>
+    static void FailAfterFirstPiece(Part& part, absl::Status fault) {
+      part.pieces.resize(1);
+      part.done = [fault = std::move(fault), done = std::move(part.done)](
+                      const absl::Status&) mutable { std::move(done)(fault); };
+    }
+
     std::unique_ptr<BlockFile> real_;
     std::shared_ptr<State> state_;
   };
