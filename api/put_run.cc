@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/time/clock.h"
 #include "api/limits.h"
 #include "api/pin_prefix.h"
 #include "cachestore/base/hash.h"
@@ -73,10 +74,13 @@ absl::Status PutRun::Verify(const v1::PutRequest& message) const {
 }
 
 absl::StatusOr<cachestore::WritableBlock> PutRun::AllocateSlot(absl::Time deadline) {
-  auto slot = store_->Allocate(ns_);
-  if (slot.ok() || slot.status().code() != absl::StatusCode::kResourceExhausted) return slot;
-  store_->AwaitRoom(ns_, deadline);
-  return store_->Allocate(ns_);
+  while (true) {
+    auto slot = store_->Allocate(ns_);
+    const bool full = slot.status().code() == absl::StatusCode::kResourceExhausted;
+    if (!full || absl::Now() >= deadline) return slot;
+    // Others wait as well: the room that comes may be theirs.
+    store_->AwaitRoom(ns_, deadline);
+  }
 }
 
 absl::Status PutRun::Store(const v1::PutRequest& message, absl::Time deadline) {

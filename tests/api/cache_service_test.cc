@@ -384,5 +384,37 @@ TEST_F(SmallCacheServiceTest, ARunThatDoesNotFitIsCutAndCounted) {
   EXPECT_LE(server_.store().stats().ram_used_bytes, 1 << 20);
 }
 
+// RAM for 16 blocks, and a disk tier.
+class ScarceRamTest : public CacheServiceTest {
+ protected:
+  ScarceRamTest()
+      : CacheServiceTest({.ram_bytes = 16 * 4096, .disk_bytes = 64 << 20, .max_positions = 0}) {}
+};
+
+// A client that waits for room may find that another one was faster, time and again.
+TEST_F(ScarceRamTest, ManyClientsThatWantTheSameRoomAllGetSome) {
+  constexpr int kClients = 8;
+  static constexpr int64_t kBlocks = 64;
+  std::vector<std::thread> threads;
+  for (int c = 0; c < kClients; ++c) {
+    threads.emplace_back([this, c] {
+      CacheClient client(server_.address());
+      v1::NamespaceIdentity identity = TestIdentity();
+      identity.set_tenant(absl::StrCat("tenant-", c));
+      const auto ns = client.OpenNamespace(identity, kTestTimeout);
+      ASSERT_TRUE(ns.ok()) << ns.status();
+      const std::vector<uint32_t> tokens = TestTokens(kBlocks);
+      const std::vector<std::string> payloads = TestPayloads(kBlocks, ns->block_bytes());
+      const auto put =
+          client.Put(ns->namespace_id(), {}, TestBlocks(tokens, payloads, 0), kTestTimeout);
+      ASSERT_TRUE(put.ok()) << put.status();
+      EXPECT_EQ(put->stored_blocks(), kBlocks) << put->reject_reason();
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(server_.store().stats().sealed_blocks, kBlocks * kClients);
+  EXPECT_GT(server_.store().stats().disk_blocks, kBlocks * kClients - 16 - 1);
+}
+
 }  // namespace
 }  // namespace reprise::api
