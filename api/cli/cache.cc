@@ -86,7 +86,7 @@ absl::Status RunPut(const PutFlags& flags) {
   ASSIGN_OR_RETURN(const OpenedNamespace ns, OpenNamespaceOf(client, flags.server, flags.ns));
   const int64_t num_blocks = static_cast<int64_t>(flags.payload_files.size());
   const int64_t needed = (flags.skip_blocks + num_blocks) * ns.block_tokens;
-  if (flags.skip_blocks < 0 || static_cast<int64_t>(tokens.size()) < needed) {
+  if (static_cast<int64_t>(tokens.size()) < needed) {
     return absl::InvalidArgumentError(absl::StrCat(flags.skip_blocks, " blocks to skip and ",
                                                    num_blocks, " payloads need ", needed,
                                                    " tokens; there are ", tokens.size()));
@@ -196,6 +196,7 @@ void AddPut(FlagSet& cache) {
   command.Require("payload");
   command.Add("skip-blocks", &flags->skip_blocks, "N",
               "the first N blocks of the tokens are stored already; payloads begin behind them");
+  command.AtLeast("skip-blocks", 0);
   command.SetExamples(
       "Examples:\n"
       "  reprise cache put --namespace-json ns.json --tokens-file ids.txt --payload 0.kv 1.kv\n"
@@ -213,6 +214,7 @@ void AddGet(FlagSet& cache) {
   command.Add("out", &flags->out, "DIR", "folder for block-000000.kv and so on, made when missing");
   command.Require("out");
   command.Add("first-block", &flags->first_block, "N", "leave out the blocks before this one");
+  command.AtLeast("first-block", 0);
   command.SetExamples(
       "Examples:\n"
       "  reprise cache get --text-file prompt.txt --out blocks\n"

@@ -13,6 +13,7 @@ void AddServerFlags(FlagSet& flags, ServerFlags* values) {
   values->server = kDefaultServer;
   flags.Add("server", &values->server, "ADDR", "the server, as its --listen says");
   flags.Add("timeout", &values->timeout_seconds, "SECONDS", "how long the call may take");
+  flags.AtLeast("timeout", 0);
 }
 
 void AddNamespaceFlags(FlagSet& flags, NamespaceFlags* values) {
@@ -47,13 +48,11 @@ void AddTokenFlags(FlagSet& flags, TokenFlags* values) {
   flags.Add("text-file", &values->text_file, "FILE",
             "text instead, for the served model's tokenizer");
   flags.Exclude("tokens-file", "text-file");
+  flags.RequireOneOf({"tokens-file", "text-file"});
 }
 
 absl::StatusOr<std::vector<uint32_t>> TokensOf(const ServerFlags& server, const TokenFlags& flags) {
   if (!flags.tokens_file.empty()) return ReadTokens(flags.tokens_file);
-  if (flags.text_file.empty()) {
-    return absl::InvalidArgumentError("--tokens-file or --text-file is needed");
-  }
   v1::TokenizeRequest request;
   ASSIGN_OR_RETURN(*request.mutable_text(), ReadFile(flags.text_file));
   InferenceClient client(server.server);

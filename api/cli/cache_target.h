@@ -34,14 +34,15 @@ void AddNamespaceFlags(FlagSet& flags, NamespaceFlags* values);
 absl::StatusOr<v1::NamespaceIdentity> IdentityOf(const ServerFlags& server,
                                                  const NamespaceFlags& flags);
 
-// The flags that name tokens: a file of ids, or text for the served model's tokenizer. Plain data.
+// The flags that name tokens: a file of ids, or text for the served model's tokenizer; one of them
+// must be given. Plain data.
 struct TokenFlags {
   std::string tokens_file;
   std::string text_file;
 };
 void AddTokenFlags(FlagSet& flags, TokenFlags* values);
 
-// The tokens that the flags name. BLOCKS. kInvalidArgument: neither flag was given.
+// The tokens that the flags name. BLOCKS.
 absl::StatusOr<std::vector<uint32_t>> TokensOf(const ServerFlags& server, const TokenFlags& flags);
 
 // A namespace opened at a server.

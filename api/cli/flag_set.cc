@@ -6,19 +6,22 @@
 #include <type_traits>
 #include <utility>
 
-#include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "api/cli/byte_size.h"
+#include "api/cli/config_file.h"
+#include "api/cli/text_file.h"
 #include "cachestore/base/check.h"
 
 namespace reprise::api {
 namespace {
 
-constexpr size_t kColumns = 100;     // width that help is wrapped to
-constexpr size_t kNameColumns = 30;  // of these, for names
+constexpr size_t kColumns = 100;         // width that help is wrapped to
+constexpr size_t kNameColumns = 30;      // of these, for names
+constexpr int kMaxListValues = 1 << 20;  // below CLI11's "unlimited", see AddList
 
 // Breaks `text` at spaces into lines of the help column's width.
 std::string Wrap(const std::string& text) {
@@ -76,6 +79,25 @@ class FlagSet::Impl {
         ->option_text(value_name);
   }
 
+  // Not by CLI11's own vectors: those take a value in brackets apart ("[INST]" becomes "INST").
+  template <typename T>
+  void AddList(const std::string& name, std::vector<T>* values, const std::string& value_name,
+               const std::string& help) {
+    const auto store = [name, values](const CLI::results_t& texts) {
+      values->clear();
+      for (const std::string& text : texts) {
+        if (!CLI::detail::lexical_cast(text, values->emplace_back())) {
+          throw CLI::ConversionError("Could not convert: --" + name + " = " + text);
+        }
+      }
+      return true;
+    };
+    app_->add_option("--" + name, store, HelpText(help, DefaultText(*values)))
+        ->expected(1, kMaxListValues)
+        ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+        ->option_text(value_name);
+  }
+
   void AddBytes(const std::string& name, int64_t* value, const std::string& help) {
     const auto parse = [name, value](const std::string& text) {
       const absl::StatusOr<int64_t> bytes = ParseByteSize(text);
@@ -101,9 +123,18 @@ class FlagSet::Impl {
   void AddConfigFile() {
     app_->add_option(
             "--config", config_path_,
-            Wrap("read flags from this file: lines `name = value` (TOML or INI), # starts a "
-                 "comment; flags on the command line win"))
+            Wrap(
+                "read flags from this file: lines `name = value`, # starts a comment; flags on the "
+                "command line win"))
         ->option_text("FILE");
+  }
+
+  void Need(const std::string& name, const std::string& other) {
+    needs_.push_back({Find(name), Find(other)});
+  }
+  void RequireOneOf(const std::vector<std::string>& names) {
+    std::vector<CLI::Option*>& options = one_of_.emplace_back();
+    for (const std::string& name : names) options.push_back(Find(name));
   }
 
   void SetAction(std::function<int()> action) { action_ = std::move(action); }
@@ -116,6 +147,7 @@ class FlagSet::Impl {
       app_->parse(std::vector<std::string>(args.rbegin(), args.rend()));
       command = Chosen();
       command->ApplyConfigFile();
+      command->CheckTogether();
     } catch (const CLI::CallForHelp&) {
       out << app_->help();
       return 0;
@@ -146,47 +178,63 @@ class FlagSet::Impl {
   // Throws CLI::Error, which Run catches.
   void ApplyConfigFile() {
     if (config_path_.empty()) return;
+    const absl::StatusOr<std::string> text = ReadFile(config_path_);
+    if (!text.ok()) throw CLI::FileError(std::string(text.status().message()));
+    const absl::StatusOr<std::vector<ConfigSetting>> settings = ParseConfig(*text);
+    if (!settings.ok()) {
+      throw CLI::ConfigError(absl::StrCat(config_path_, ": ", settings.status().message()));
+    }
     std::set<CLI::Option*> from_command_line;
     for (CLI::Option* option : app_->get_options()) {
       if (option->count() > 0) from_command_line.insert(option);
     }
-    std::vector<CLI::ConfigItem> items;
-    try {
-      items = CLI::ConfigTOML().from_file(config_path_);
-    } catch (const CLI::FileError&) {
-      throw CLI::FileError(config_path_ + ": cannot be read");
-    }
-    for (const CLI::ConfigItem& item : items) {
-      if (item.name == "++" || item.name == "--") continue;  // a section begins, ends
-      CLI::Option* option = FindConfigurable(item);
+    for (const ConfigSetting& setting : *settings) {
+      CLI::Option* option = FindConfigurable(setting);
       if (from_command_line.count(option) > 0) continue;
       if (option->count() > 0) {
-        throw CLI::ConfigError(absl::StrCat(config_path_, ": ", item.name, " is set twice"));
+        throw CLI::ConfigError(absl::StrCat(config_path_, ": ", setting.name, " is set twice"));
       }
-      ApplyConfigItem(item, option);
+      ApplySetting(setting, option);
     }
   }
 
-  CLI::Option* FindConfigurable(const CLI::ConfigItem& item) {
-    const bool in_reach =
-        item.parents.empty() || (item.parents.size() == 1 && item.parents[0] == app_->get_name());
-    CLI::Option* option = in_reach ? app_->get_option_no_throw("--" + item.name) : nullptr;
-    if (option == nullptr || item.name == "config" || item.name == "help") {
-      throw CLI::ConfigError(absl::StrCat(config_path_, ": unknown key \"", item.fullname(), "\""));
+  CLI::Option* FindConfigurable(const ConfigSetting& setting) {
+    const bool in_reach = setting.section.empty() || setting.section == app_->get_name();
+    CLI::Option* option = in_reach ? app_->get_option_no_throw("--" + setting.name) : nullptr;
+    if (option == nullptr || setting.name == "config" || setting.name == "help") {
+      throw CLI::ConfigError(
+          absl::StrCat(config_path_, ": unknown key \"", setting.FullName(), "\""));
     }
     return option;
   }
 
-  void ApplyConfigItem(const CLI::ConfigItem& item, CLI::Option* option) {
+  void ApplySetting(const ConfigSetting& setting, CLI::Option* option) {
     try {
       if (option->get_expected_min() == 0) {  // a switch: its value is true or false
-        option->add_result(option->get_flag_value(item.name, CLI::ConfigTOML().to_flag(item)));
+        option->add_result(option->get_flag_value(setting.name, setting.value));
       } else {
-        option->add_result(item.inputs);
+        option->add_result(setting.value);
       }
       option->run_callback();
     } catch (const CLI::Error& error) {
       throw CLI::ConfigError(absl::StrCat(config_path_, ": ", error.what()));
+    }
+  }
+
+  // What must be given together, on the command line or in the file. Throws CLI::Error.
+  void CheckTogether() const {
+    for (const auto& [option, other] : needs_) {
+      if (option->count() > 0 && other->count() == 0) {
+        throw CLI::RequiresError(option->get_name(), other->get_name());
+      }
+    }
+    for (const std::vector<CLI::Option*>& options : one_of_) {
+      const auto is_given = [](const CLI::Option* option) { return option->count() > 0; };
+      if (std::any_of(options.begin(), options.end(), is_given)) continue;
+      throw CLI::RequiredError(
+          absl::StrJoin(options, " or ", [](std::string* out, const CLI::Option* option) {
+            absl::StrAppend(out, option->get_name());
+          }));
     }
   }
 
@@ -195,6 +243,8 @@ class FlagSet::Impl {
   const std::string path_;  // "reprise cache put"
   std::vector<std::unique_ptr<FlagSet>> commands_;
   std::string config_path_;
+  std::vector<std::pair<CLI::Option*, CLI::Option*>> needs_;  // the first only with the second
+  std::vector<std::vector<CLI::Option*>> one_of_;             // at least one of each
   std::function<int()> action_;
 };
 
@@ -233,11 +283,15 @@ void FlagSet::Add(const std::string& name, double* value, const std::string& val
 }
 void FlagSet::Add(const std::string& name, std::vector<std::string>* values,
                   const std::string& value_name, const std::string& help) {
-  impl_->Add(name, values, value_name, help);
+  impl_->AddList(name, values, value_name, help);
 }
 void FlagSet::Add(const std::string& name, std::vector<uint32_t>* values,
                   const std::string& value_name, const std::string& help) {
-  impl_->Add(name, values, value_name, help);
+  impl_->AddList(name, values, value_name, help);
+}
+void FlagSet::Add(const std::string& name, std::vector<int64_t>* values,
+                  const std::string& value_name, const std::string& help) {
+  impl_->AddList(name, values, value_name, help);
 }
 void FlagSet::AddBytes(const std::string& name, int64_t* value, const std::string& help) {
   impl_->AddBytes(name, value, help);
@@ -252,6 +306,22 @@ void FlagSet::Require(const std::string& name) {
 }
 void FlagSet::Exclude(const std::string& name, const std::string& other) {
   impl_->Find(name)->excludes(impl_->Find(other));
+}
+void FlagSet::Need(const std::string& name, const std::string& other) { impl_->Need(name, other); }
+void FlagSet::RequireOneOf(const std::vector<std::string>& names) { impl_->RequireOneOf(names); }
+void FlagSet::Choose(const std::string& name, const std::vector<std::string>& values) {
+  impl_->Find(name)->check([values](const std::string& value) {
+    if (std::find(values.begin(), values.end(), value) != values.end()) return std::string();
+    return absl::StrCat("\"", value, "\" is not one of ", absl::StrJoin(values, ", "));
+  });
+}
+void FlagSet::AtLeast(const std::string& name, double least) {
+  impl_->Find(name)->check([least](const std::string& value) {
+    double number = 0;
+    // What is no number at all is refused where it is converted.
+    if (!absl::SimpleAtod(value, &number) || number >= least) return std::string();
+    return absl::StrCat(value, " is too small; at least ", least);
+  });
 }
 void FlagSet::AddConfigFile() { impl_->AddConfigFile(); }
 void FlagSet::SetExamples(const std::string& text) { impl_->app()->footer(text); }

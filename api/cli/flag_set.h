@@ -43,6 +43,8 @@ class FlagSet {
            const std::string& help);
   void Add(const std::string& name, std::vector<uint32_t>* values, const std::string& value_name,
            const std::string& help);
+  void Add(const std::string& name, std::vector<int64_t>* values, const std::string& value_name,
+           const std::string& help);
   // Flag --`name` with a size in bytes (see byte_size.h).
   void AddBytes(const std::string& name, int64_t* value, const std::string& help);
   // Flag --`name` without a value, which sets `value`.
@@ -53,9 +55,18 @@ class FlagSet {
   // The two flags exclude each other. REQUIRES: both were added.
   void Exclude(const std::string& name, const std::string& other);
 
-  // Flag --config FILE: `name = value` lines for every other flag of this command (TOML or INI, #
-  // starts a comment, optionally under a section [`this command's name`]). Flags on the command
-  // line win. An unknown key is an error that names it.
+  // Flag `name` may be given only together with flag `other`. REQUIRES: both were added.
+  void Need(const std::string& name, const std::string& other);
+  // At least one of the flags must be given. REQUIRES: all were added.
+  void RequireOneOf(const std::vector<std::string>& names);
+  // The flag takes one of `values` only. REQUIRES: the flag was added.
+  void Choose(const std::string& name, const std::vector<std::string>& values);
+  // The flag takes numbers from `least` on only. REQUIRES: the flag was added.
+  void AtLeast(const std::string& name, double least);
+
+  // Flag --config FILE: `name = value` lines for every other flag of this command (config_file.h),
+  // optionally under a section [`this command's name`]. Flags on the command line win. An unknown
+  // key is an error that names it.
   void AddConfigFile();
 
   // Printed below the flags in --help.

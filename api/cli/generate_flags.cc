@@ -39,6 +39,10 @@ void AddGenerateFlags(FlagSet& flags, GenerateFlags* values) {
   flags.Add("tenant", &values->tenant, "NAME", "blocks are shared only within a tenant");
   flags.Add("salt", &values->salt, "TEXT", "blocks are shared only under an equal salt");
   flags.Add("timeout", &values->timeout_seconds, "SECONDS", "how long one answer may take");
+  flags.AtLeast("max-new-tokens", 1);
+  flags.AtLeast("temperature", 0);
+  flags.AtLeast("top-k", 0);
+  flags.AtLeast("timeout", 0);
 }
 
 std::string FinishReasonText(v1::FinishReason reason) {

@@ -2,9 +2,7 @@
 #include <memory>
 #include <string>
 
-#include "absl/strings/str_cat.h"
 #include "api/cli/commands.h"
-#include "cachestore/base/status_macros.h"
 #include "engine/model/demo_model.h"
 
 namespace reprise::api {
@@ -16,17 +14,16 @@ struct MakeModelFlags {
   std::string out;
 };
 
-absl::Status RunMakeModel(const MakeModelFlags& flags) {
+int RunMakeModel(const MakeModelFlags& flags) {
   engine::DemoModelOptions options = flags.model;
-  if (flags.dtype == "bf16") {
-    options.dtype = engine::ElementType::kBF16;
-  } else if (flags.dtype != "fp32") {
-    return absl::InvalidArgumentError(
-        absl::StrCat("--dtype is \"", flags.dtype, "\"; it must be fp32 or bf16"));
+  if (flags.dtype == "bf16") options.dtype = engine::ElementType::kBF16;
+  if (const absl::Status usage = options.Validate(); !usage.ok()) {
+    ExitCode("make-model", usage);
+    return kExitUsage;
   }
-  RETURN_IF_ERROR(engine::WriteDemoModel(options, flags.out));
-  std::cout << "wrote " << flags.out << std::endl;
-  return absl::OkStatus();
+  const absl::Status written = engine::WriteDemoModel(options, flags.out);
+  if (written.ok()) std::cout << "wrote " << flags.out << std::endl;
+  return ExitCode("make-model", written);
 }
 
 }  // namespace
@@ -47,6 +44,7 @@ void AddMakeModelCommand(FlagSet& program) {
   command.Add("intermediate-size", &model.intermediate_size, "N", "width of the MLP");
   command.Add("max-positions", &model.max_positions, "N", "context, in tokens");
   command.Add("dtype", &flags->dtype, "NAME", "of the weights: fp32 or bf16");
+  command.Choose("dtype", {"fp32", "bf16"});
   command.Add("seed", &model.seed, "N", "same flags, same seed: same bytes");
   command.SetExamples(
       "Its text means nothing; computing it costs what a trained model of that shape costs. The\n"
@@ -55,7 +53,7 @@ void AddMakeModelCommand(FlagSet& program) {
       "  reprise make-model --out demo                 # a Llama of 104 million parameters\n"
       "  reprise make-model --out gpt2-small --family gpt2 --kv-heads 12 --vocab-size 50257 \\\n"
       "    --max-positions 1024\n");
-  command.SetAction([flags] { return ExitCode("make-model", RunMakeModel(*flags)); });
+  command.SetAction([flags] { return RunMakeModel(*flags); });
 }
 
 }  // namespace reprise::api

@@ -63,6 +63,12 @@ absl::Status RunSize(const SizeFlags& flags) {
   return PrintByVariant(geometry, flags, dtypes);
 }
 
+std::vector<std::string> DTypeNames() {
+  std::vector<std::string> names;
+  for (const DType dtype : kDTypes) names.emplace_back(cachestore::DTypeName(dtype));
+  return names;
+}
+
 std::string PresetNames() {
   return absl::StrJoin(engine::KvPresets(), ", ",
                        [](std::string* out, const engine::KvGeometry& preset) {
@@ -79,8 +85,11 @@ void AddSizeCommand(FlagSet& program) {
               absl::StrCat("a Hugging Face folder, or one of ", PresetNames()));
   command.Require("model");
   command.Add("tokens", &flags->tokens, "N", "tokens per sequence");
+  command.AtLeast("tokens", 1);
   command.Add("batch", &flags->batch, "N", "sequences");
-  command.Add("dtype", &flags->dtype, "NAME", "fp32, fp16, bf16, fp8, int8 or int4");
+  command.AtLeast("batch", 1);
+  command.Add("dtype", &flags->dtype, "NAME", absl::StrJoin(DTypeNames(), ", "));
+  command.Choose("dtype", DTypeNames());
   command.AddSwitch("all-dtypes", &flags->all_dtypes,
                     "one row for every dtype, whatever --dtype says");
   command.SetExamples(

@@ -11,6 +11,7 @@
 namespace reprise::api {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
@@ -88,6 +89,75 @@ TEST(FlagSetTest, ListsTakeSeveralValuesAndRepetition) {
       0);
   EXPECT_THAT(files, ElementsAre("x", "y", "z"));
   EXPECT_THAT(ids, ElementsAre(7));
+}
+
+TEST(FlagSetTest, ListsTakeValuesAsTheyAre) {
+  FlagSet program("prog", "test");
+  FlagSet& command = program.AddCommand("run", "run");
+  std::vector<std::string> stops = {"default"};
+  std::vector<uint32_t> ids;
+  command.Add("stop", &stops, "TEXT", "stops");
+  command.Add("id", &ids, "N...", "ids");
+  command.SetAction([] { return 0; });
+  Output output;
+  EXPECT_EQ(program.Run({"run", "--stop", "[INST]", "[a,b]", "--stop={}", "--stop", "%%", "a b"},
+                        output.out, output.err),
+            0)
+      << output.err.str();
+  EXPECT_THAT(stops, ElementsAre("[INST]", "[a,b]", "{}", "%%", "a b"));
+  EXPECT_EQ(program.Run({"run", "--id", "[1,2]"}, output.out, output.err), 2);
+  EXPECT_THAT(output.err.str(), AllOf(HasSubstr("--id"), HasSubstr("[1,2]")));
+}
+
+// A command with flags --a, --b and --n, which may be used as a test says.
+class FlagRulesTest : public ::testing::Test {
+ protected:
+  FlagRulesTest() : program_("prog", "test"), command_(program_.AddCommand("run", "run")) {
+    command_.Add("a", &a_, "X", "a");
+    command_.Add("b", &b_, "X", "b");
+    command_.Add("n", &n_, "N", "n");
+    command_.SetAction([] { return 0; });
+  }
+
+  // The complaint about `flags`; empty when they are accepted.
+  std::string Complaint(std::vector<std::string> flags) {
+    flags.insert(flags.begin(), "run");
+    Output output;
+    const int exit_code = program_.Run(flags, output.out, output.err);
+    EXPECT_EQ(exit_code, output.err.str().empty() ? 0 : 2);
+    return output.err.str();
+  }
+
+  FlagSet program_;
+  FlagSet& command_;
+  std::string a_ = "one";
+  std::string b_;
+  int32_t n_ = 1;
+};
+
+TEST_F(FlagRulesTest, AFlagMayNeedAnother) {
+  command_.Need("a", "b");
+  EXPECT_THAT(Complaint({"--a", "1"}), HasSubstr("--a requires --b"));
+  EXPECT_EQ(Complaint({"--a", "1", "--b", "1"}), "");
+  EXPECT_EQ(Complaint({"--b", "1"}), "");
+  EXPECT_EQ(Complaint({}), "");
+}
+
+TEST_F(FlagRulesTest, OneOfSeveralFlagsMayBeRequired) {
+  command_.RequireOneOf({"a", "b"});
+  EXPECT_THAT(Complaint({"--n", "1"}), HasSubstr("--a or --b is required"));
+  EXPECT_EQ(Complaint({"--a", "1"}), "");
+  EXPECT_EQ(Complaint({"--b", "1"}), "");
+}
+
+TEST_F(FlagRulesTest, ValuesMayBeRestricted) {
+  command_.Choose("a", {"one", "two"});
+  command_.AtLeast("n", 1);
+  EXPECT_EQ(Complaint({"--a", "two", "--n", "1"}), "");
+  EXPECT_THAT(Complaint({"--a", "three"}),
+              AllOf(HasSubstr("--a"), HasSubstr("\"three\" is not one of one, two")));
+  EXPECT_THAT(Complaint({"--n", "0"}), AllOf(HasSubstr("--n"), HasSubstr("0 is too small")));
+  EXPECT_THAT(Complaint({"--n", "x"}), HasSubstr("x"));
 }
 
 }  // namespace
