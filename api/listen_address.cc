@@ -53,18 +53,18 @@ absl::Status CheckTcpFree(const ListenAddress& address) {
     return CannotListen(address, gai_strerror(error));
   }
   const std::unique_ptr<addrinfo, decltype(&freeaddrinfo)> owner(found, &freeaddrinfo);
-  for (const addrinfo* info = found; info != nullptr; info = info->ai_next) {
-    const int fd = socket(info->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0) continue;  // the machine has no such address family
-    const absl::Cleanup closer = [fd] { close(fd); };
-    // Connections of an earlier server that linger in TIME_WAIT do not count, as for gRPC itself.
-    const int on = 1;
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-    if (bind(fd, info->ai_addr, info->ai_addrlen) != 0 || listen(fd, 1) != 0) {
-      return CannotListen(address, std::strerror(errno));
-    }
-  }
-  return absl::OkStatus();
+  return CheckResolvedFree(address, found);
+}
+
+// The error number of listening on `info`; 0 when that is possible.
+int TryListen(const addrinfo& info) {
+  const int fd = socket(info.ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return errno;
+  const absl::Cleanup closer = [fd] { close(fd); };
+  const int on = 1;
+  // Connections of an earlier server that linger in TIME_WAIT do not count, as for gRPC itself.
+  setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+  return bind(fd, info.ai_addr, info.ai_addrlen) == 0 && listen(fd, 1) == 0 ? 0 : errno;
 }
 
 }  // namespace
@@ -80,6 +80,22 @@ bool ListenAddress::IsLocal() const {
   // Only digits and dots behind "127.": a host name may start like that as well.
   return absl::StartsWith(host, "127.") &&
          host.find_first_not_of("0123456789.") == std::string::npos;
+}
+
+absl::Status CheckResolvedFree(const ListenAddress& address, const addrinfo* resolved) {
+  int absent = 0;  // why an address that this machine does not have cannot be listened on
+  bool any_free = false;
+  for (const addrinfo* info = resolved; info != nullptr; info = info->ai_next) {
+    const int error = TryListen(*info);
+    if (error == 0) {
+      any_free = true;
+    } else if (error == EADDRNOTAVAIL || error == EAFNOSUPPORT) {
+      absent = error;
+    } else {
+      return CannotListen(address, std::strerror(error));
+    }
+  }
+  return any_free ? absl::OkStatus() : CannotListen(address, std::strerror(absent));
 }
 
 absl::StatusOr<ListenAddress> ParseListenAddress(absl::string_view text) {

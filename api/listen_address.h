@@ -1,6 +1,8 @@
 // ListenAddress: where a server listens, as --listen gives it. Plain data.
 #pragma once
 
+#include <netdb.h>
+
 #include <cstdint>
 #include <string>
 
@@ -28,5 +30,10 @@ absl::StatusOr<ListenAddress> ParseListenAddress(absl::string_view text);
 // socket that no process listens on any more does not count as taken. BLOCKS to resolve a host
 // name.
 absl::Status CheckFree(const ListenAddress& address);
+
+// CheckFree of a TCP address whose host has been resolved to the list `resolved`. An address that
+// this machine does not have (::1 of localhost, where IPv6 is off) counts only when it is the last
+// hope.
+absl::Status CheckResolvedFree(const ListenAddress& address, const addrinfo* resolved);
 
 }  // namespace reprise::api

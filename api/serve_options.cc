@@ -30,11 +30,17 @@ void AddServeFlags(FlagSet& flags, ServeOptions* options) {
   flags.AddSwitch("allow-insecure-remote", &options->allow_insecure_remote,
                   "allow --listen addresses that other machines can reach, although nothing is "
                   "encrypted and nobody is authenticated");
+  flags.Add(
+      "shutdown-grace", &options->shutdown_grace_seconds, "SECONDS",
+      "how long running calls may go on after SIGTERM before they are cancelled; RAM's blocks "
+      "are written to disk after that");
+  flags.AtLeast("shutdown-grace", 0);
   flags.AddBytes("ram-bytes", &options->store.ram.capacity_bytes,
                  "RAM for KV blocks, reserved at start");
   flags.Add("disk-dir", &options->store.disk.directory, "DIR",
             "folder of the disk tier, made when missing; without it blocks live in RAM alone");
   flags.AddBytes("disk-bytes", &options->store.disk.capacity_bytes, "disk space for KV blocks");
+  flags.Need("disk-bytes", "disk-dir");
   flags.Add("block-tokens", &options->engine.block_tokens, "N",
             "tokens per KV block of the served model: a power of two from 8 to 256");
   flags.Add("step-tokens", &options->engine.step_tokens, "N",
@@ -42,6 +48,11 @@ void AddServeFlags(FlagSet& flags, ServeOptions* options) {
   flags.Add("max-running", &options->engine.max_running, "N", "requests computed at once");
   flags.Add("max-waiting", &options->engine.max_waiting, "N", "requests queued; more are refused");
   flags.Add("threads", &options->engine.num_threads, "N", "compute threads; 0: one per core");
+  // Without a model they would change nothing, and whoever gave them expects that they do.
+  for (const char* of_engine :
+       {"block-tokens", "step-tokens", "max-running", "max-waiting", "threads"}) {
+    flags.Need(of_engine, "model");
+  }
 }
 
 }  // namespace reprise::api

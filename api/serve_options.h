@@ -14,6 +14,7 @@ namespace reprise::api {
 struct ServeOptions {
   std::string listen = "127.0.0.1:50051";
   bool allow_insecure_remote = false;  // listen where other machines can connect, without TLS
+  double shutdown_grace_seconds = 10;  // how long running calls may go on after SIGTERM
   cachestore::StoreOptions store;
   engine::EngineOptions engine;  // model_folder empty: the Cache service alone
 

@@ -1,4 +1,5 @@
 #include <signal.h>
+#include <sys/stat.h>
 
 #include <filesystem>
 #include <iostream>
@@ -16,9 +17,6 @@
 
 namespace reprise::api {
 namespace {
-
-// How long running requests may go on after SIGTERM.
-constexpr absl::Duration kShutdownGrace = absl::Seconds(10);
 
 std::string LastComponent(const std::string& folder) {
   std::error_code error;
@@ -73,7 +71,7 @@ absl::Status Serve(const ServeOptions& options, ShutdownSignal* signal) {
 
   signal->Wait();
   std::cout << "shutting down" << std::endl;
-  server->Shutdown(absl::Now() + kShutdownGrace);
+  server->Shutdown(absl::Now() + absl::Seconds(options.shutdown_grace_seconds));
   server.reset();
   engine.reset();
   if (options.store.disk.directory.empty()) return absl::OkStatus();
@@ -92,9 +90,15 @@ void AddServeCommand(FlagSet& program) {
   flags.SetExamples(
       "Sizes are plain bytes or take a unit: KB, MB, GB, TB (powers of 1000), KiB, MiB, GiB, TiB "
       "(powers\n"
-      "of 1024). When ready, `listening on ADDR` is printed. SIGTERM and SIGINT let running "
-      "requests\n"
-      "finish for 10 seconds, move RAM's blocks to disk and exit with 0.\n\n"
+      "of 1024). When ready, `listening on ADDR` is printed. Files and sockets are made for the "
+      "user who\n"
+      "runs the server alone.\n\n"
+      "SIGTERM, SIGINT and SIGHUP (the terminal was closed): no new calls; running ones go on for\n"
+      "--shutdown-grace and are cancelled then; then RAM's blocks go to disk; exit code 0. Whoever "
+      "stops\n"
+      "the server should wait for both: the grace and the time to write --ram-bytes to disk. A "
+      "second\n"
+      "signal ends it at once; what is on disk survives.\n\n"
       "Examples:\n"
       "  reprise serve --model models/llama --ram-bytes 8GiB --disk-dir /var/lib/reprise \\\n"
       "    --disk-bytes 100GiB\n"
@@ -105,6 +109,7 @@ void AddServeCommand(FlagSet& program) {
       ExitCode("serve", status);
       return kExitUsage;
     }
+    umask(0077);               // what is cached, and who may ask for it, is this user's alone
     signal(SIGPIPE, SIG_IGN);  // whoever read our output may go; the server stays
     ShutdownSignal shutdown;
     return ExitCode("serve", Serve(*options, &shutdown));

@@ -9,6 +9,10 @@ ShutdownSignal::ShutdownSignal() {
   sigemptyset(&signals_);
   sigaddset(&signals_, SIGTERM);
   sigaddset(&signals_, SIGINT);
+  struct sigaction on_hangup;
+  sigaction(SIGHUP, nullptr, &on_hangup);
+  // A blocked signal would be taken up although it is ignored.
+  if (on_hangup.sa_handler != SIG_IGN) sigaddset(&signals_, SIGHUP);
   pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
   watcher_ = std::thread([this] { Watch(); });
 }

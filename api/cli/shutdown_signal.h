@@ -1,7 +1,8 @@
-// ShutdownSignal: SIGTERM and SIGINT of a server process. Until Expect, either ends the process at
-// once (nothing is lost: the store survives that); then the first wakes Wait, and another one ends
-// the process at once. Owns a thread. One per process, made before any other thread: it blocks both
-// signals in the calling thread and those started later. Thread-safe.
+// ShutdownSignal: SIGTERM, SIGINT and SIGHUP of a server process. Until Expect, each ends the
+// process at once (nothing is lost: the store survives that); then the first wakes Wait, and
+// another one ends the process at once. SIGHUP stays ignored where the process was started so
+// (nohup). Owns a thread. One per process, made before any other thread: it blocks the signals in
+// the calling thread and those started later. Thread-safe.
 #pragma once
 
 #include <signal.h>

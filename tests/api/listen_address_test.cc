@@ -1,5 +1,6 @@
 #include "api/listen_address.h"
 
+#include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
@@ -7,9 +8,11 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <cstdint>
 #include <cstring>
 #include <fstream>
 #include <string>
+#include <vector>
 
 #include "tests/api/temp_folder.h"
 
@@ -63,6 +66,59 @@ TEST(ListenAddressTest, ATakenPortIsNotFreeUntilItIsGivenBack) {
   EXPECT_THAT(std::string(taken.message()), HasSubstr("in use"));
   close(fd);
   EXPECT_TRUE(CheckFree(address).ok());
+}
+
+// The resolved addresses of numeric `hosts`, as one list.
+class Resolved {
+ public:
+  Resolved(const std::vector<std::string>& hosts, uint16_t port) {
+    for (const std::string& host : hosts) {
+      sockaddr_in& name = names_.emplace_back();
+      name.sin_family = AF_INET;
+      name.sin_port = htons(port);
+      EXPECT_EQ(inet_pton(AF_INET, host.c_str(), &name.sin_addr), 1);
+    }
+    for (sockaddr_in& name : names_) {
+      addrinfo& info = infos_.emplace_back();
+      info.ai_family = AF_INET;
+      info.ai_addr = reinterpret_cast<sockaddr*>(&name);
+      info.ai_addrlen = sizeof(name);
+    }
+    for (size_t i = 0; i + 1 < infos_.size(); ++i) infos_[i].ai_next = &infos_[i + 1];
+  }
+  const addrinfo* first() const { return infos_.data(); }
+
+ private:
+  std::vector<sockaddr_in> names_;
+  std::vector<addrinfo> infos_;
+};
+
+TEST(ListenAddressTest, AnAddressThatTheMachineLacksDoesNotStandInTheWayOfAnother) {
+  ListenAddress address;
+  address.host = "localhost";
+  // 192.0.2.0/24 is for documentation: no machine has it.
+  EXPECT_TRUE(CheckResolvedFree(address, Resolved({"192.0.2.1", "127.0.0.1"}, 0).first()).ok());
+  EXPECT_TRUE(CheckResolvedFree(address, Resolved({"127.0.0.1", "192.0.2.1"}, 0).first()).ok());
+  const absl::Status alone = CheckResolvedFree(address, Resolved({"192.0.2.1"}, 0).first());
+  EXPECT_EQ(alone.code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(std::string(alone.message()), HasSubstr("Cannot assign requested address"));
+}
+
+TEST(ListenAddressTest, AnAddressThatIsTakenStandsInTheWayOfAnother) {
+  const int fd = socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in name = {};
+  name.sin_family = AF_INET;
+  name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  ASSERT_EQ(bind(fd, reinterpret_cast<sockaddr*>(&name), sizeof(name)), 0);
+  ASSERT_EQ(listen(fd, 1), 0);
+  socklen_t length = sizeof(name);
+  ASSERT_EQ(getsockname(fd, reinterpret_cast<sockaddr*>(&name), &length), 0);
+  const Resolved both({"127.0.0.2", "127.0.0.1"}, ntohs(name.sin_port));
+  ListenAddress address;
+  address.host = "localhost";
+  EXPECT_THAT(std::string(CheckResolvedFree(address, both.first()).message()), HasSubstr("in use"));
+  close(fd);
+  EXPECT_TRUE(CheckResolvedFree(address, both.first()).ok());
 }
 
 TEST(ListenAddressTest, ASocketThatNobodyListensOnAnyMoreIsFree) {

@@ -76,6 +76,8 @@ TEST_F(ServeOptionsTest, EveryFlagReachesItsOption) {
                  "4",
                  "--threads",
                  "2",
+                 "--shutdown-grace",
+                 "2.5",
                  "--allow-insecure-remote"}),
             0)
       << err_.str();
@@ -89,6 +91,7 @@ TEST_F(ServeOptionsTest, EveryFlagReachesItsOption) {
   EXPECT_EQ(options_.engine.max_running, 3);
   EXPECT_EQ(options_.engine.max_waiting, 4);
   EXPECT_EQ(options_.engine.num_threads, 2);
+  EXPECT_EQ(options_.shutdown_grace_seconds, 2.5);
   EXPECT_TRUE(options_.allow_insecure_remote);
 }
 
@@ -97,7 +100,7 @@ TEST_F(ServeOptionsTest, ConfigFileTakesEverythingThatFlagsTake) {
       "# a comment\n"
       "model = \"m\"\nlisten = \"unix:/s\"\nram-bytes = \"512MiB\"\ndisk-dir = 'd'\n"
       "disk-bytes = 8000000000\nblock-tokens = 32\nstep-tokens = 64\nmax-running = 3\n"
-      "max-waiting = 4\nthreads = 2\nallow-insecure-remote = true\n");
+      "max-waiting = 4\nthreads = 2\nshutdown-grace = 2.5\nallow-insecure-remote = true\n");
   EXPECT_EQ(Run({"--config", path}), 0) << err_.str();
   EXPECT_EQ(options_.engine.model_folder, "m");
   EXPECT_EQ(options_.listen, "unix:/s");
@@ -109,11 +112,12 @@ TEST_F(ServeOptionsTest, ConfigFileTakesEverythingThatFlagsTake) {
   EXPECT_EQ(options_.engine.max_running, 3);
   EXPECT_EQ(options_.engine.max_waiting, 4);
   EXPECT_EQ(options_.engine.num_threads, 2);
+  EXPECT_EQ(options_.shutdown_grace_seconds, 2.5);
   EXPECT_TRUE(options_.allow_insecure_remote);
 }
 
 TEST_F(ServeOptionsTest, FlagsOnTheCommandLineWinOverTheConfigFile) {
-  const std::string path = WriteConfig("[serve]\nthreads = 2\nmax-running = 3\n");
+  const std::string path = WriteConfig("[serve]\nmodel = m\nthreads = 2\nmax-running = 3\n");
   EXPECT_EQ(Run({"--config", path, "--threads", "7"}), 0) << err_.str();
   EXPECT_EQ(options_.engine.num_threads, 7);
   EXPECT_EQ(options_.engine.max_running, 3);
@@ -134,7 +138,7 @@ TEST_F(ServeOptionsTest, AKeyUnderAForeignSectionIsUnknown) {
 
 TEST_F(ServeOptionsTest, AKeyThatIsSetTwiceIsRefused) {
   EXPECT_EQ(Run({"--config", WriteConfig("threads = 2\nthreads = 3\n")}), 2);
-  EXPECT_THAT(err_.str(), HasSubstr("--threads: At Most 1"));
+  EXPECT_THAT(err_.str(), HasSubstr("threads is set twice"));
 }
 
 TEST_F(ServeOptionsTest, AKeyThatIsSetOutsideAndInsideOfItsSectionIsRefused) {
@@ -150,7 +154,25 @@ TEST_F(ServeOptionsTest, ABadValueInTheConfigFileNamesTheFileAndTheValue) {
 
 TEST_F(ServeOptionsTest, AMissingConfigFileIsNamed) {
   EXPECT_EQ(Run({"--config", folder_ / "nowhere"}), 2);
-  EXPECT_THAT(err_.str(), HasSubstr("nowhere: cannot be read"));
+  EXPECT_THAT(err_.str(), HasSubstr("nowhere: No such file"));
+}
+
+TEST_F(ServeOptionsTest, AQuotedValueKeepsItsHash) {
+  EXPECT_EQ(Run({"--config", WriteConfig("model = \"/models/a #1\"\n")}), 0) << err_.str();
+  EXPECT_EQ(options_.engine.model_folder, "/models/a #1");
+}
+
+TEST_F(ServeOptionsTest, AQuoteThatDoesNotCloseIsRefusedWithItsLine) {
+  const std::string path = WriteConfig("threads = 2\nmodel = \"/models/a # comment\n");
+  EXPECT_EQ(Run({"--config", path}), 2);
+  EXPECT_THAT(err_.str(), AllOf(HasSubstr(path), HasSubstr("line 2"), HasSubstr("not close")));
+  EXPECT_EQ(actions_, 0);
+}
+
+TEST_F(ServeOptionsTest, ASwitchInTheConfigFileIsTrueOrFalse) {
+  EXPECT_EQ(Run({"--config", WriteConfig("allow-insecure-remote = false\n")}), 0) << err_.str();
+  EXPECT_FALSE(options_.allow_insecure_remote);
+  EXPECT_EQ(Run({"--config", WriteConfig("allow-insecure-remote = perhaps\n")}), 2);
 }
 
 TEST_F(ServeOptionsTest, WrongUsageIsOneLineThatNamesTheFlag) {
@@ -186,11 +208,34 @@ TEST_F(ServeOptionsTest, AddressesThatOtherMachinesReachNeedConsent) {
   EXPECT_TRUE(options_.Validate().ok()) << options_.Validate();
 }
 
-TEST_F(ServeOptionsTest, EngineOptionsCountOnlyWithAModel) {
-  options_.engine.block_tokens = 7;
-  EXPECT_TRUE(options_.Validate().ok()) << options_.Validate();
-  options_.engine.model_folder = "m";
+TEST_F(ServeOptionsTest, FlagsThatWouldChangeNothingAreRefused) {
+  for (const char* flag :
+       {"--block-tokens", "--step-tokens", "--max-running", "--max-waiting", "--threads"}) {
+    err_.str("");
+    EXPECT_EQ(Run({flag, "16"}), 2);
+    EXPECT_THAT(err_.str(), HasSubstr(std::string(flag) + " requires --model"));
+  }
+  err_.str("");
+  EXPECT_EQ(Run({"--disk-bytes", "8GiB"}), 2);
+  EXPECT_THAT(err_.str(), HasSubstr("--disk-bytes requires --disk-dir"));
+  EXPECT_EQ(actions_, 0);
+}
+
+TEST_F(ServeOptionsTest, AFlagAndWhatItNeedsMayComeFromDifferentPlaces) {
+  const std::string path = WriteConfig("disk-dir = d\nmax-running = 3\n");
+  EXPECT_EQ(Run({"--config", path, "--disk-bytes", "8GiB", "--model", "m"}), 0) << err_.str();
+  EXPECT_EQ(Run({"--config", path, "--disk-bytes", "8GiB"}), 2);
+  EXPECT_THAT(err_.str(), HasSubstr("--max-running requires --model"));
+}
+
+TEST_F(ServeOptionsTest, EngineOptionsAreCheckedWithAModel) {
+  EXPECT_EQ(Run({"--model", "m", "--block-tokens", "7"}), 0) << err_.str();
   EXPECT_EQ(options_.Validate().code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST_F(ServeOptionsTest, ANegativeGraceIsWrongUsage) {
+  EXPECT_EQ(Run({"--shutdown-grace", "-1"}), 2);
+  EXPECT_THAT(err_.str(), HasSubstr("--shutdown-grace"));
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "api/client/cache_client.h"
 #include "api/client/inference_client.h"
@@ -57,7 +58,7 @@ class ServerProcessTest : public ::testing::Test {
   // A prompt of 99 tokens, of which at most 96 can come from the cache.
   static v1::GenerateRequest Request() {
     v1::GenerateRequest request;
-    request.set_text(std::string(90, 'a') + "ninetynin");
+    request.set_text(absl::StrCat(std::string(90, 'a'), "ninetynin"));
     request.mutable_stop()->set_max_new_tokens(16);
     request.mutable_stop()->set_ignore_eos(true);
     return request;
@@ -105,6 +106,25 @@ TEST_F(ServerProcessTest, ServesOnAUnixSocketWithOptionsFromAConfigFile) {
   const std::string address = server.AwaitLine(kReady);
   EXPECT_EQ(address, "unix:" + socket);
   EXPECT_EQ(Generate(address).ids.size(), 16u);
+}
+
+TEST_F(ServerProcessTest, OnlyItsUserMayReachItsSocketAndFiles) {
+  const std::string socket = folder_ / "socket";
+  std::vector<std::string> flags = Flags();
+  flags[4] = "unix:" + socket;
+  ChildProcess server(flags);
+  ASSERT_EQ(server.AwaitLine(kReady), "unix:" + socket);
+  namespace fs = std::filesystem;
+  constexpr fs::perms kOthers = fs::perms::group_all | fs::perms::others_all;
+  EXPECT_EQ(fs::status(socket).type(), fs::file_type::socket);
+  EXPECT_EQ(fs::status(socket).permissions(), fs::perms::owner_all);
+  EXPECT_EQ(fs::status(disk()).permissions(), fs::perms::owner_all);
+  int files = 0;
+  for (const fs::directory_entry& entry : fs::recursive_directory_iterator(disk())) {
+    EXPECT_EQ(entry.status().permissions() & kOthers, fs::perms::none) << entry.path();
+    ++files;
+  }
+  EXPECT_GT(files, 3);
 }
 
 TEST_F(ServerProcessTest, WithoutAModelItIsAStoreForOtherEngines) {
@@ -161,6 +181,43 @@ TEST_F(ServerProcessTest, SigtermMovesRamToDiskAndExitsWith0) {
   EXPECT_EQ(after.summary.cached_tokens().disk(), 96);
   EXPECT_EQ(after.ids, before.ids);
   server.Signal(SIGINT);
+  EXPECT_EQ(server.Wait(), 0);
+}
+
+TEST_F(ServerProcessTest, AClosedTerminalEndsItAsSigtermDoes) {
+  ChildProcess server(Flags());
+  Generate(server.AwaitLine(kReady));
+  server.Signal(SIGHUP);
+  EXPECT_NE(server.AwaitLine("moved "), "");
+  EXPECT_EQ(server.Wait(), 0);
+}
+
+TEST_F(ServerProcessTest, AClosedTerminalIsIgnoredWhenItsParentSaidSo) {
+  const auto before = signal(SIGHUP, SIG_IGN);  // as nohup does
+  ChildProcess server(Flags());
+  signal(SIGHUP, before);
+  const std::string address = server.AwaitLine(kReady);
+  server.Signal(SIGHUP);
+  EXPECT_EQ(Generate(address).ids.size(), 16u);
+  server.Signal(SIGTERM);
+  EXPECT_EQ(server.Wait(), 0);
+}
+
+TEST_F(ServerProcessTest, WhatRunsLongerThanTheGraceIsCancelledAndRamStillGoesToDisk) {
+  std::vector<std::string> flags = Flags();
+  flags.insert(flags.end(), {"--shutdown-grace", "0"});
+  ChildProcess server(flags);
+  const std::string address = server.AwaitLine(kReady);
+  Generate(address);
+  v1::GenerateRequest request = Request();
+  request.mutable_stop()->set_max_new_tokens(900);
+  int64_t tokens = 0;
+  const auto summary =
+      InferenceClient(address).Generate(request, kTimeout, [&](const v1::TokenChunk&) {
+        if (++tokens == 1) server.Signal(SIGTERM);
+      });
+  EXPECT_FALSE(summary.ok());
+  EXPECT_NE(server.AwaitLine("moved "), "");
   EXPECT_EQ(server.Wait(), 0);
 }
 
@@ -234,6 +291,8 @@ TEST_F(ServerProcessTest, WrongUsageExitsWith2) {
   ExpectRefused({"serve", "--ram-bytes", "much"}, 2, {"--ram-bytes", "much"});
   ExpectRefused({"serve", "--model", Model(), "--block-tokens", "7"}, 2, {"7"});
   ExpectRefused({"serve", "--surprise"}, 2, {"--surprise"});
+  ExpectRefused({"serve", "--disk-bytes", "1GiB"}, 2, {"--disk-bytes", "--disk-dir"});
+  ExpectRefused({"serve", "--threads", "1"}, 2, {"--threads", "--model"});
 }
 
 }  // namespace
