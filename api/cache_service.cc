@@ -77,9 +77,10 @@ absl::StatusOr<NamespaceHandle> CacheService::Find(uint32_t namespace_id) const 
 absl::StatusOr<v1::OpenNamespaceResponse> CacheService::Open(
     const v1::OpenNamespaceRequest& request) {
   if (request.hash_scheme() != cachestore::kHashSchemeId) {
-    return absl::FailedPreconditionError(absl::StrCat("hash_scheme is \"", request.hash_scheme(),
-                                                      "\"; this server speaks \"",
-                                                      cachestore::kHashSchemeId, "\""));
+    const absl::string_view echo =
+        absl::string_view(request.hash_scheme()).substr(0, kMaxEchoBytes);
+    return absl::FailedPreconditionError(absl::StrCat(
+        "hash_scheme is \"", echo, "\"; this server speaks \"", cachestore::kHashSchemeId, "\""));
   }
   if (!request.has_identity()) return absl::InvalidArgumentError("identity is missing");
   ASSIGN_OR_RETURN(const cachestore::NamespaceIdentity identity, FromProto(request.identity()));

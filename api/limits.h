@@ -14,12 +14,28 @@ inline constexpr int kMaxMessageBytes = 24 << 20;
 inline constexpr int64_t kMaxRequestTokens = int64_t{1} << 20;
 // Most text that is tokenized for one request.
 inline constexpr int64_t kMaxTextBytes = int64_t{4} << 20;
+// Most messages of one conversation, and the longest name of a role in it.
+inline constexpr int kMaxChatMessages = 1 << 16;
+inline constexpr int64_t kMaxRoleBytes = 64;
+// Text of a request that is repeated in an error.
+inline constexpr int64_t kMaxEchoBytes = 64;
 // Most stop token ids of one request: each is compared with every token.
 inline constexpr int kMaxStopTokens = 1024;
 // Most namespaces that clients may open in one server process.
 inline constexpr int64_t kMaxOpenNamespaces = 4096;
 // Calls of the Cache service at once; each has a thread. More are answered RESOURCE_EXHAUSTED.
 inline constexpr int kMaxCacheCalls = 64;
+// Calls of one connection at once; a client's library queues what is more.
+inline constexpr int kMaxStreamsPerConnection = 1024;
+// What gRPC may hold for messages that are under way: all Cache calls with the largest message, and
+// as much again. It slows clients down, and drops calls, before it takes more.
+inline constexpr int64_t kMaxTransportBytes = int64_t{2} * kMaxCacheCalls * kMaxMessageBytes;
+// A connection that is silent for this long is asked whether its client still lives, and closed
+// when no answer comes, so that pins and requests of a lost machine end.
+inline constexpr absl::Duration kKeepaliveTime = absl::Minutes(1);
+inline constexpr absl::Duration kKeepaliveTimeout = absl::Seconds(20);
+// Clients may ask the same as often as this.
+inline constexpr absl::Duration kMinClientPingInterval = absl::Seconds(10);
 // How long a Put or Get may take when the client sets no earlier deadline. It bounds how long a
 // client that has stopped reading or writing can hold pins.
 inline constexpr absl::Duration kMaxStreamTime = absl::Minutes(10);

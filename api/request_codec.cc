@@ -19,6 +19,26 @@ absl::Status CheckTextBytes(int64_t bytes) {
                                                  kMaxTextBytes, " are taken"));
 }
 
+// Everything that can be said without copying it.
+absl::Status CheckConversation(const v1::Conversation& conversation) {
+  if (conversation.messages_size() > kMaxChatMessages) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the conversation has ", conversation.messages_size(), " messages; at most ",
+                     kMaxChatMessages, " are taken"));
+  }
+  int64_t bytes = 0;
+  for (int i = 0; i < conversation.messages_size(); ++i) {
+    const v1::ChatMessage& message = conversation.messages(i);
+    if (static_cast<int64_t>(message.role().size()) > kMaxRoleBytes) {
+      return absl::InvalidArgumentError(absl::StrCat("the role of message ", i + 1, " is ",
+                                                     message.role().size(), " bytes long; at most ",
+                                                     kMaxRoleBytes, " are taken"));
+    }
+    bytes += static_cast<int64_t>(message.content().size());
+  }
+  return CheckTextBytes(bytes);
+}
+
 absl::StatusOr<std::vector<uint32_t>> PromptOf(const engine::Engine& engine,
                                                const v1::GenerateRequest& request) {
   switch (request.input_case()) {
@@ -91,13 +111,12 @@ absl::StatusOr<std::vector<uint32_t>> TokenizeText(const engine::Engine& engine,
 
 absl::StatusOr<std::vector<uint32_t>> TokenizeConversation(const engine::Engine& engine,
                                                            const v1::Conversation& conversation) {
-  int64_t bytes = 0;
+  RETURN_IF_ERROR(CheckConversation(conversation));
   std::vector<engine::ChatMessage> messages;
+  messages.reserve(static_cast<size_t>(conversation.messages_size()));
   for (const v1::ChatMessage& message : conversation.messages()) {
-    bytes += static_cast<int64_t>(message.content().size());
     messages.push_back({message.role(), message.content()});
   }
-  RETURN_IF_ERROR(CheckTextBytes(bytes));
   return engine::ChatFormat::Choose(&engine.tokenizer()).RenderTokens(messages);
 }
 

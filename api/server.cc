@@ -17,6 +17,28 @@ Server::Server(const ServedParts& parts)
     : cache_service_(parts.store, parts.engine),
       inference_service_(parts.engine, parts.model_name) {}
 
+namespace {
+
+int Milliseconds(absl::Duration duration) {
+  return static_cast<int>(absl::ToInt64Milliseconds(duration));
+}
+
+void SetLimits(grpc::ServerBuilder* builder) {
+  builder->SetMaxReceiveMessageSize(kMaxMessageBytes);
+  builder->AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxStreamsPerConnection);
+  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, Milliseconds(kKeepaliveTime));
+  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, Milliseconds(kKeepaliveTimeout));
+  builder->AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
+                              Milliseconds(kMinClientPingInterval));
+  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  grpc::ResourceQuota quota("reprise");
+  quota.SetMaxThreads(kMaxCacheCalls);
+  quota.Resize(kMaxTransportBytes);
+  builder->SetResourceQuota(quota);
+}
+
+}  // namespace
+
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ListenAddress& listen,
                                                       const ServedParts& parts) {
   // Both act on every server built in the process from now on; calling them again changes nothing.
@@ -28,10 +50,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ListenAddress& liste
   // Without this, two servers on one port would share its connections instead of the second
   // failing.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
-  builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
-  grpc::ResourceQuota quota("reprise");
-  quota.SetMaxThreads(kMaxCacheCalls);
-  builder.SetResourceQuota(quota);
+  SetLimits(&builder);
   int port = 0;
   builder.AddListeningPort(listen.ToString(), grpc::InsecureServerCredentials(), &port);
   builder.RegisterService(&server->cache_service_);

@@ -197,7 +197,7 @@ absl::Status NamespaceIdentity::Validate() const {
     return Invalid("first_layer", absl::StrCat("is ", first_layer, "; at least 0"));
   RETURN_IF_ERROR(CheckString("kv_scales", kv_scales));
   if (DTypeBits(layout.dtype) >= 16 && kv_scales != "none") {
-    return Invalid("kv_scales", absl::StrCat("is \"", kv_scales, "\"; for ",
+    return Invalid("kv_scales", absl::StrCat("is \"", kv_scales.substr(0, 64), "\"; for ",
                                              DTypeName(layout.dtype), " it must be \"none\""));
   }
   // Integers stand for nothing without their scales; fp8 is a number by itself.

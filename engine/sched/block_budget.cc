@@ -26,7 +26,7 @@ int64_t BlockBudget::WorstCaseBlocks(const GenerateRequest& request) const {
 absl::Status BlockBudget::CheckFits(const GenerateRequest& request) const {
   const int64_t needed = WorstCaseBlocks(request);
   if (needed <= usable_blocks_) return absl::OkStatus();
-  return absl::ResourceExhaustedError(absl::StrCat(
+  return absl::FailedPreconditionError(absl::StrCat(
       "a prompt of ", request.prompt.size(), " tokens with up to ", request.stop.max_new_tokens,
       " new ones needs ", needed, " KV blocks of ", block_tokens_, " tokens, but the RAM tier has ",
       usable_blocks_, " for sequences"));

@@ -126,6 +126,19 @@ TEST_F(CacheServiceTest, AnotherHashSchemeIsRefusedWithBothNames) {
               AllOf(HasSubstr("sha256-v9"), HasSubstr("reprise-xxh3-128-v1")));
 }
 
+TEST_F(CacheServiceTest, ErrorsRepeatOnlyTheBeginningOfALongText) {
+  const auto stub = v1::Cache::NewStub(ConnectTo(server_.address()));
+  v1::OpenNamespaceRequest request;
+  request.set_hash_scheme(std::string(1 << 20, 'x'));
+  grpc::ClientContext context;
+  v1::OpenNamespaceResponse response;
+  const grpc::Status status = stub->OpenNamespace(&context, request, &response);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+  EXPECT_THAT(status.error_message(),
+              AllOf(HasSubstr(std::string(kMaxEchoBytes, 'x')), HasSubstr("reprise-xxh3-128-v1")));
+  EXPECT_LT(status.error_message().size(), 200u);
+}
+
 TEST_F(CacheServiceTest, AnIncompleteIdentityIsRefused) {
   v1::NamespaceIdentity identity = TestIdentity();
   identity.clear_kv_scales();

@@ -18,6 +18,7 @@ namespace {
 
 using ::testing::AllOf;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 struct Output {
   std::vector<uint32_t> ids;
@@ -181,6 +182,13 @@ TEST_F(InferenceServiceTest, BadRequestsAreRefusedWithTheirCause) {
   message.set_role("oracle");
   message.set_content("x");
   EXPECT_THAT(std::string(GenerateError(request).message()), HasSubstr("oracle"));
+  request.mutable_conversation()->mutable_messages(0)->set_role(std::string(5000, 'r'));
+  EXPECT_THAT(std::string(GenerateError(request).message()),
+              AllOf(HasSubstr("5000 bytes"), Not(HasSubstr("rrrr"))));
+  request.mutable_conversation()->mutable_messages(0)->set_role("user");
+  for (int i = 0; i < kMaxChatMessages; ++i) request.mutable_conversation()->add_messages();
+  EXPECT_THAT(std::string(GenerateError(request).message()),
+              HasSubstr(absl::StrCat(kMaxChatMessages + 1, " messages")));
   request = TextRequest("x", 1);
   request.mutable_stop()->add_strings("");
   EXPECT_EQ(GenerateError(request).code(), absl::StatusCode::kInvalidArgument);
@@ -365,9 +373,9 @@ class TinyRamTest : public InferenceServiceTest {
   TinyRamTest() : InferenceServiceTest({.ram_bytes = 8 * 4096}) {}
 };
 
-TEST_F(TinyRamTest, APromptThatNeedsMoreBlocksThanRamHasIsResourceExhausted) {
+TEST_F(TinyRamTest, APromptThatNeedsMoreBlocksThanRamHasIsRefusedForGood) {
   const absl::Status status = GenerateError(TextRequest(std::string(100, 'a'), 4));
-  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition) << status;
   EXPECT_EQ(Generate(TextRequest("short", 4)).ids.size(), 4u);
 }
 

@@ -5,11 +5,19 @@
 #include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/sync_stream.h>
 #include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
+#include <cstdint>
+#include <cstring>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "absl/cleanup/cleanup.h"
+#include "api/limits.h"
 #include "tests/api/test_server.h"
 
 namespace reprise::api {
@@ -106,6 +114,37 @@ TEST(ServerTest, APortOfTheSystemsChoiceIsReported) {
   const auto second = Server::Start((*server)->address(), parts);
   EXPECT_EQ(second.status().code(), absl::StatusCode::kUnavailable);
   EXPECT_THAT(std::string(second.status().message()), HasSubstr((*server)->address().ToString()));
+}
+
+// The value of setting `id` in the SETTINGS frame that the server opens a connection with; nullopt
+// when it is not there. The client's preface and its own, empty, SETTINGS are sent by hand.
+std::optional<uint32_t> ServerSetting(const std::string& socket_path, uint16_t id) {
+  const int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+  const absl::Cleanup closer = [fd] { close(fd); };
+  sockaddr_un name = {};
+  name.sun_family = AF_UNIX;
+  std::strcpy(name.sun_path, socket_path.c_str());
+  EXPECT_EQ(connect(fd, reinterpret_cast<const sockaddr*>(&name), sizeof(name)), 0);
+  const std::string hello =
+      std::string("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n") + std::string("\0\0\0\4\0\0\0\0\0", 9);
+  EXPECT_EQ(write(fd, hello.data(), hello.size()), static_cast<ssize_t>(hello.size()));
+  uint8_t frame[9];  // 24 bits of length, type, flags, stream
+  EXPECT_EQ(recv(fd, frame, sizeof(frame), MSG_WAITALL), static_cast<ssize_t>(sizeof(frame)));
+  EXPECT_EQ(frame[3], 4) << "not SETTINGS";
+  for (int left = frame[1] << 8 | frame[2]; left >= 6; left -= 6) {
+    uint8_t setting[6];
+    EXPECT_EQ(recv(fd, setting, sizeof(setting), MSG_WAITALL), 6);
+    if ((setting[0] << 8 | setting[1]) != id) continue;
+    return uint32_t{setting[2]} << 24 | setting[3] << 16 | setting[4] << 8 | setting[5];
+  }
+  return std::nullopt;
+}
+
+TEST(ServerTest, AConnectionMayCarrySoManyCalls) {
+  const TestServer server({.max_positions = 0});
+  constexpr uint16_t kMaxConcurrentStreams = 3;
+  EXPECT_EQ(ServerSetting(server.folder() / "socket", kMaxConcurrentStreams),
+            uint32_t{kMaxStreamsPerConnection});
 }
 
 TEST(ServerTest, AfterShutdownNobodyAnswers) {

@@ -181,7 +181,7 @@ TEST_F(EngineLoopTest, ARequestThatCanNeverFitIsRefusedAtOnce) {
   const absl::Status status =
       loop_->Submit(ns_, RequestOf(PromptOf(60, 1), 6), std::make_shared<CollectingSink>())
           .status();
-  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(status.message(), HasSubstr("needs 9 KV blocks"));
 }
 

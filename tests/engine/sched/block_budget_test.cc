@@ -34,7 +34,7 @@ TEST(BlockBudgetTest, ARequestThatCanNeverFitIsRefusedWithBothNumbers) {
   EXPECT_EQ(budget.usable_blocks(), 8);
   EXPECT_TRUE(budget.CheckFits(RequestOf(100, 29)).ok());
   const absl::Status status = budget.CheckFits(RequestOf(100, 30));
-  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(status.message(), HasSubstr("100 tokens"));
   EXPECT_THAT(status.message(), HasSubstr("needs 9 KV blocks"));
   EXPECT_THAT(status.message(), HasSubstr("has 8"));
