@@ -9,10 +9,6 @@
 
 int main(int argc, char** argv) {
   const std::vector<std::string> args(argv + 1, argv + argc);
-  // A suite reads its own flags, --help among them.
-  if (!args.empty() && args[0] == "bench") {
-    return reprise::bench::RunBench(std::vector<std::string>(args.begin() + 1, args.end()));
-  }
   reprise::api::FlagSet program(
       "reprise",
       "Keeps the KV cache of LLM prompts in RAM and on disk, and serves models with it.");
@@ -22,7 +18,7 @@ int main(int argc, char** argv) {
   reprise::api::AddCacheCommand(program);
   reprise::api::AddSizeCommand(program);
   reprise::api::AddMakeModelCommand(program);
-  program.AddCommand("bench", "measure; see reprise bench --help");
+  reprise::bench::AddBenchCommand(program);
   program.SetExamples("Each command has a --help with examples: reprise serve --help\n");
   return program.Run(args, std::cout, std::cerr);
 }

@@ -1,12 +1,13 @@
 #include "bench/bench.h"
 
-#include <CLI/CLI.hpp>
-#include <cstdint>
-#include <cstdio>
 #include <functional>
 #include <iostream>
+#include <memory>
+#include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
+#include "api/cli/commands.h"
 #include "bench/chat_bench.h"
 #include "bench/decode_bench.h"
 #include "bench/report.h"
@@ -14,85 +15,101 @@
 namespace reprise::bench {
 namespace {
 
-// Runs `suite` and reports its results. Returns the exit code.
-int Report(const std::string& json_path,
+// Runs a suite and reports its results. Returns the exit code.
+int Report(const std::string& command, const std::string& json_path,
            const std::function<absl::StatusOr<std::vector<Result>>()>& suite) {
   const absl::StatusOr<std::vector<Result>> results = suite();
-  if (!results.ok()) {
-    std::cerr << "reprise bench: " << results.status().message() << '\n';
-    return 1;
-  }
+  if (!results.ok()) return api::ExitCode(command, results.status());
   PrintTable(*results, std::cout);
   if (!json_path.empty()) {
     if (const absl::Status status = AppendJsonLines(*results, json_path); !status.ok()) {
-      std::cerr << "reprise bench: " << status.message() << '\n';
-      return 1;
+      return api::ExitCode(command, status);
     }
   }
   for (const Result& result : *results) {
-    if (!result.Pass().value_or(true)) return 1;
+    if (!result.Pass().value_or(true)) return api::kExitFailed;
   }
-  return 0;
+  return api::kExitOk;
+}
+
+void AddJsonFlag(api::FlagSet& command, std::string* json_path) {
+  command.Add("json", json_path, "FILE", "append one JSON object per result to this file");
+}
+
+void AddDecode(api::FlagSet& bench) {
+  struct Flags {
+    DecodeBenchOptions options;
+    std::string json_path;
+  };
+  api::FlagSet& command =
+      bench.AddCommand("decode", "greedy decoding with and without KV cache, by steps");
+  const auto flags = std::make_shared<Flags>();
+  DecodeBenchOptions& options = flags->options;
+  command.Add("model", &options.model_folder, "DIR",
+              "Hugging Face folder; without it GPT-2 small geometry with seeded weights");
+  command.Add("steps", &options.marks, "N...", "steps to report at, ascending");
+  command.AtLeast("steps", 1);
+  command.Add("prompt-tokens", &options.prompt_tokens, "N", "tokens before the first step");
+  command.AtLeast("prompt-tokens", 1);
+  command.Add("threads", &options.num_threads, "N", "compute threads; 0: one per core");
+  command.AtLeast("threads", 0);
+  AddJsonFlag(command, &flags->json_path);
+  command.SetExamples(
+      "Without the cache each step computes the whole sequence: minutes at 910 steps.\n\n"
+      "Examples:\n"
+      "  reprise bench decode\n"
+      "  reprise bench decode --steps 10 110 --json results.json\n");
+  command.SetAction([flags] {
+    if (const absl::Status status = flags->options.Validate(); !status.ok()) {
+      api::ExitCode("bench decode", status);
+      return api::kExitUsage;
+    }
+    return Report("bench decode", flags->json_path,
+                  [&] { return RunDecodeBench(flags->options, std::cout); });
+  });
+}
+
+void AddChat(api::FlagSet& bench) {
+  struct Flags {
+    ChatBenchOptions options;
+    std::string json_path;
+  };
+  api::FlagSet& command = bench.AddCommand(
+      "chat", "a written conversation through running servers: what a chat user feels");
+  const auto flags = std::make_shared<Flags>();
+  ChatBenchOptions& options = flags->options;
+  command.Add("model", &options.model_folder, "DIR", "Hugging Face folder");
+  command.Require("model");
+  command.Add("conversation", &options.conversation_path, "FILE",
+              "JSON file with \"system\" and at least two \"turns\"");
+  command.Require("conversation");
+  command.Add("max-new-tokens", &options.max_new_tokens, "N", "length of each answer");
+  command.AtLeast("max-new-tokens", 1);
+  command.AddBytes("ram-bytes", &options.ram_bytes, "RAM tier of each of the four servers");
+  command.AddBytes("disk-bytes", &options.disk_bytes, "disk tier of each of the four servers");
+  AddJsonFlag(command, &flags->json_path);
+  command.SetExamples(
+      "Four arms: cache off; cache in RAM; cache on disk (RAM is emptied before each turn); cache "
+      "after\n"
+      "kill -9 and restart before each turn.\n\n"
+      "Examples:\n"
+      "  reprise bench chat --model models/qwen --conversation deploy/conversation.json\n");
+  command.SetAction([flags] {
+    return Report("bench chat", flags->json_path,
+                  [&] { return RunChatBench(flags->options, std::cout); });
+  });
 }
 
 }  // namespace
 
-int RunBench(const std::vector<std::string>& args) {
-  CLI::App app(
-      "Measures Reprise. Each suite prints a table: ours beside the limit of the machine and "
-      "beside\n"
-      "peers, taken in the same run, with the goal and whether it was met (exit code 1 if not).",
-      "reprise bench");
-  app.require_subcommand(1);
-  std::string json_path;
-  app.add_option("--json", json_path, "append one JSON object per result to this file");
-  app.fallthrough();
-
-  DecodeBenchOptions decode;
-  CLI::App* decode_app = app.add_subcommand(
-      "decode",
-      "Greedy decoding with and without KV cache, as in the published GPT-2 experiment.\n"
-      "The cache-off arm computes the whole sequence at each step: minutes at 910 steps.");
-  decode_app->add_option("--model", decode.model_folder,
-                         "Hugging Face folder (default: GPT-2 small geometry, seeded weights)");
-  decode_app->add_option("--steps", decode.marks, "steps to report at, ascending")
-      ->capture_default_str()
-      ->check(CLI::PositiveNumber);
-  decode_app->add_option("--prompt-tokens", decode.prompt_tokens, "tokens before the first step")
-      ->capture_default_str()
-      ->check(CLI::PositiveNumber);
-  decode_app->add_option("--threads", decode.num_threads, "compute threads (0: one per core)")
-      ->capture_default_str();
-
-  ChatBenchOptions chat;
-  CLI::App* chat_app = app.add_subcommand("chat",
-                                          "Plays a written conversation through running servers in "
-                                          "four arms: cache off, cache in RAM,\n"
-                                          "cache on disk (RAM emptied before each turn), cache "
-                                          "after kill -9 and restart before each turn.");
-  chat_app->add_option("--model", chat.model_folder, "Hugging Face folder")->required();
-  chat_app
-      ->add_option("--conversation", chat.conversation_path,
-                   "JSON file with \"system\" and \"turns\"")
-      ->required();
-  chat_app->add_option("--max-new-tokens", chat.max_new_tokens, "length of each answer")
-      ->capture_default_str()
-      ->check(CLI::PositiveNumber);
-  chat_app->add_option("--ram-bytes", chat.ram_bytes, "RAM tier of each server, e.g. 768MiB")
-      ->capture_default_str();
-  chat_app->add_option("--disk-bytes", chat.disk_bytes, "disk tier of each server, e.g. 2GiB")
-      ->capture_default_str();
-
-  std::vector<std::string> reversed(args.rbegin(), args.rend());
-  try {
-    app.parse(reversed);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
-  }
-  if (decode_app->parsed()) {
-    return Report(json_path, [&] { return RunDecodeBench(decode, std::cout); });
-  }
-  return Report(json_path, [&] { return RunChatBench(chat, std::cout); });
+void AddBenchCommand(api::FlagSet& program) {
+  api::FlagSet& bench = program.AddCommand(
+      "bench",
+      "measure: ours beside the limit of the machine and beside peers, taken in the same run, with "
+      "the goal; exit code 1 when a goal is missed");
+  AddDecode(bench);
+  AddChat(bench);
+  bench.SetExamples("Examples:\n  reprise bench decode --help\n  reprise bench chat --help\n");
 }
 
 }  // namespace reprise::bench

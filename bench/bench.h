@@ -1,14 +1,12 @@
-// The entry of `reprise bench <suite>`.
+// The `bench` command of `reprise`.
 #pragma once
 
-#include <string>
-#include <vector>
+#include "api/cli/flag_set.h"
 
 namespace reprise::bench {
 
-// Runs the suite named by args[0] with the options behind it; prints progress on stderr and the
-// table on stdout. Returns the exit code: 0, 1 when the suite could not run or a goal was missed, 2
-// for wrong usage.
-int RunBench(const std::vector<std::string>& args);
+// Adds the command `bench` with one command below it per suite. A suite prints its table, appends
+// JSON lines where --json asks for them, and ends with exit code 1 when a goal is missed.
+void AddBenchCommand(api::FlagSet& program);
 
 }  // namespace reprise::bench

@@ -73,10 +73,11 @@ class Arm {
 
   absl::Status Start() {
     const std::string name = absl::StrCat(folder_, "/", Name(kind_));
-    ASSIGN_OR_RETURN(server_, ServerProcess::Start({"--model", options_.model_folder, "--disk-dir",
-                                                    name, "--ram-bytes", options_.ram_bytes,
-                                                    "--disk-bytes", options_.disk_bytes},
-                                                   name + ".log"));
+    ASSIGN_OR_RETURN(server_,
+                     ServerProcess::Start({"--model", options_.model_folder, "--disk-dir", name,
+                                           "--ram-bytes", absl::StrCat(options_.ram_bytes),
+                                           "--disk-bytes", absl::StrCat(options_.disk_bytes)},
+                                          name + ".log"));
     return absl::OkStatus();
   }
 
@@ -134,6 +135,12 @@ std::string Milliseconds(const Turn& turn) {
   return absl::StrFormat("%.0f", turn.summary.ttft_seconds() * 1e3);
 }
 
+// A ratio of two computed prefills would be noise.
+std::string Speedup(const Turn& turn, const Turn& off) {
+  if (turn.cached_tokens() == 0) return "-";
+  return absl::StrFormat("%.1f", off.summary.ttft_seconds() / turn.summary.ttft_seconds());
+}
+
 // Per turn: prompt tokens; per arm cached tokens by tier, TTFT, speed-up, equal output.
 void PrintTurns(const std::vector<std::unique_ptr<Arm>>& arms, std::ostream& out) {
   api::Table table({"turn", "arm", "prompt tokens", "cached RAM", "cached disk", "cached blocks %",
@@ -142,13 +149,12 @@ void PrintTurns(const std::vector<std::unique_ptr<Arm>>& arms, std::ostream& out
   for (size_t t = 0; t < off.size(); ++t) {
     for (const auto& arm : arms) {
       const Turn& turn = arm->turns()[t];
-      table.AddRow(
-          {absl::StrCat(t + 1), Name(arm->kind()), api::WithThousands(turn.summary.prompt_tokens()),
-           api::WithThousands(turn.summary.cached_tokens().ram()),
-           api::WithThousands(turn.summary.cached_tokens().disk()),
-           absl::StrFormat("%.1f", 100 * turn.cached_share()), Milliseconds(turn),
-           absl::StrFormat("%.1f", off[t].summary.ttft_seconds() / turn.summary.ttft_seconds()),
-           turn.output == off[t].output ? "yes" : "NO"});
+      table.AddRow({absl::StrCat(t + 1), Name(arm->kind()),
+                    api::WithThousands(turn.summary.prompt_tokens()),
+                    api::WithThousands(turn.summary.cached_tokens().ram()),
+                    api::WithThousands(turn.summary.cached_tokens().disk()),
+                    absl::StrFormat("%.1f", 100 * turn.cached_share()), Milliseconds(turn),
+                    Speedup(turn, off[t]), turn.output == off[t].output ? "yes" : "NO"});
     }
   }
   table.Print(out);
@@ -196,6 +202,11 @@ Result TtftSpeedup(const Arm& arm, const Arm& off) {
 absl::StatusOr<std::vector<Result>> RunChatBench(const ChatBenchOptions& options,
                                                  std::ostream& out) {
   ASSIGN_OR_RETURN(const Conversation conversation, ReadConversation(options.conversation_path));
+  if (conversation.turns.size() < 2) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(options.conversation_path, ": \"turns\" holds ", conversation.turns.size(),
+                     "; from the second on something can be reused, so two are needed"));
+  }
   const TempFolder folder("reprise-bench-chat");
   std::vector<std::unique_ptr<Arm>> arms;
   Progress progress("chat turns", static_cast<int64_t>(kArms.size() * conversation.turns.size()));

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "api/cli/text_file.h"
@@ -212,8 +213,34 @@ TEST(StandaloneCommandsTest, MakeModelLeavesAModelAlone) {
   const CommandResult again = RunCommand(args);
   EXPECT_EQ(again.exit_code, 1);
   EXPECT_THAT(again.errors, HasSubstr("config.json"));
-  EXPECT_THAT(RunCommand({"make-model", "--out", folder / "n", "--dtype", "fp8"}).errors,
-              HasSubstr("fp8"));
+}
+
+TEST(StandaloneCommandsTest, WrongUsageIsExitCode2AndOneLineThatNamesTheFlag) {
+  const std::vector<std::pair<std::vector<std::string>, std::string>> cases = {
+      {{"cache", "match"}, "--tokens-file or --text-file"},
+      {{"cache", "match", "--text-file", "a", "--tokens-file", "b"}, "excludes"},
+      {{"cache", "put", "--tokens-file", "ids"}, "--payload"},
+      {{"cache", "get", "--tokens-file", "ids", "--out", "d", "--first-block", "-1"},
+       "--first-block"},
+      {{"cache", "stat", "--timeout", "-1"}, "--timeout"},
+      {{"generate", "--max-new-tokens", "0"}, "--max-new-tokens"},
+      {{"chat", "--top-k", "-1"}, "--top-k"},
+      {{"size", "--model", "gpt2", "--dtype", "x"}, "\"x\""},
+      {{"size", "--model", "gpt2", "--tokens", "0"}, "--tokens"},
+      {{"size"}, "--model"},
+      {{"make-model", "--out", "d", "--dtype", "fp8"}, "\"fp8\""},
+      {{"make-model", "--out", "d", "--family", "bert"}, "\"bert\""},
+      {{"make-model", "--out", "d", "--heads", "0"}, "heads"},
+      {{"bench", "decode", "--steps", "8", "4"}, "ascend"},
+      {{"bench", "decode", "--steps", "0"}, "--steps"},
+      {{"no-such-command"}, "no-such-command"}};
+  for (const auto& [args, cause] : cases) {
+    const CommandResult result = RunCommand(args);
+    const std::string command = ::testing::PrintToString(args);
+    EXPECT_EQ(result.exit_code, 2) << command;
+    EXPECT_EQ(result.output, "") << command;
+    EXPECT_THAT(result.errors, HasSubstr(cause)) << command;
+  }
 }
 
 TEST(StandaloneCommandsTest, EveryCommandHasHelpWithExamplesIn100Columns) {
@@ -227,7 +254,10 @@ TEST(StandaloneCommandsTest, EveryCommandHasHelpWithExamplesIn100Columns) {
                                                           {"cache", "demote"},
                                                           {"cache", "identity"},
                                                           {"size"},
-                                                          {"make-model"}};
+                                                          {"make-model"},
+                                                          {"bench"},
+                                                          {"bench", "chat"},
+                                                          {"bench", "decode"}};
   for (std::vector<std::string> command : commands) {
     command.push_back("--help");
     const CommandResult help = RunCommand(command);

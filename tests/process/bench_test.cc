@@ -1,0 +1,102 @@
+// `reprise bench` with a tiny model: that the suites run and report, not what they measure.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <map>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "api/cli/text_file.h"
+#include "tests/api/temp_folder.h"
+#include "tests/process/child_process.h"
+
+namespace reprise::api {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::ContainsRegex;
+using ::testing::HasSubstr;
+
+class BenchTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    const CommandResult made = RunCommand({"make-model", "--out", folder_ / "tiny", "--hidden-size",
+                                           "32", "--layers", "1", "--heads", "4", "--kv-heads", "2",
+                                           "--intermediate-size", "32", "--max-positions", "1024"});
+    ASSERT_EQ(made.exit_code, 0) << made.errors;
+  }
+
+  std::string Write(const std::string& name, const std::string& text) {
+    EXPECT_TRUE(WriteFile(folder_ / name, text).ok());
+    return folder_ / name;
+  }
+
+  // The results that a suite has appended to results.json, by metric.
+  std::map<std::string, nlohmann::json> Results() {
+    std::map<std::string, nlohmann::json> results;
+    const auto text = ReadFile(folder_ / "results.json");
+    EXPECT_TRUE(text.ok()) << text.status();
+    std::istringstream lines(text.value_or(""));
+    for (std::string line; std::getline(lines, line);) {
+      const nlohmann::json result = nlohmann::json::parse(line);
+      results[result["metric"]] = result;
+    }
+    return results;
+  }
+
+  TempFolder folder_;
+};
+
+// A system prompt of 320 bytes, and as many tokens.
+constexpr char kTwoTurns[] = R"({"system": "%s", "turns": ["Hello?", "And again?"]})";
+
+TEST_F(BenchTest, ChatReusesTheFirstTurnInEveryArmWithTheSameOutput) {
+  std::string conversation = kTwoTurns;
+  conversation.replace(conversation.find("%s"), 2, std::string(320, 's'));
+  const CommandResult result =
+      RunCommand({"bench", "chat", "--model", folder_ / "tiny", "--conversation",
+                  Write("conversation.json", conversation), "--max-new-tokens", "4", "--ram-bytes",
+                  "16MiB", "--disk-bytes", "16MiB", "--json", folder_ / "results.json"});
+  EXPECT_LE(result.exit_code, 1) << result.errors;  // 1: too small to be fast
+  // Turn, arm, prompt, RAM, disk, share, TTFT, speed-up, same output.
+  EXPECT_THAT(result.output,
+              AllOf(ContainsRegex("1 +off +[0-9]+ +0 +0 +0\\.0 +[0-9]+ +- +yes"),
+                    ContainsRegex("1 +ram +[0-9]+ +0 +0 +0\\.0 +[0-9]+ +- +yes"),
+                    ContainsRegex("2 +ram +[0-9]+ +3[0-9]+ +0 +9[0-9.]+ +[0-9]+ +[0-9.]+ +yes"),
+                    ContainsRegex("2 +disk +[0-9]+ +0 +3[0-9]+ +9[0-9.]+ +[0-9]+ +[0-9.]+ +yes"),
+                    ContainsRegex("2 +restart +[0-9]+ +0 +3[0-9]+ +9[0-9.]+")));
+  std::map<std::string, nlohmann::json> results = Results();
+  for (const std::string arm : {"ram", "disk", "restart"}) {
+    EXPECT_EQ(results["chat.same_output." + arm]["ours"], 2) << arm;
+    EXPECT_EQ(results["chat.same_output." + arm]["pass"], true) << arm;
+    EXPECT_EQ(results["chat.cached_blocks." + arm]["pass"], true) << arm;
+    EXPECT_GT(results["chat.ttft_speedup." + arm]["ours"], 0) << arm;
+  }
+}
+
+TEST_F(BenchTest, ChatNeedsASecondTurn) {
+  const CommandResult result =
+      RunCommand({"bench", "chat", "--model", folder_ / "tiny", "--conversation",
+                  Write("one.json", R"({"system": "s", "turns": ["Hello?"]})")});
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_THAT(result.errors, AllOf(HasSubstr("one.json"), HasSubstr("two are needed")));
+}
+
+TEST_F(BenchTest, DecodeReportsEveryStepAskedFor) {
+  const CommandResult result =
+      RunCommand({"bench", "decode", "--model", folder_ / "tiny", "--steps", "4", "8", "--threads",
+                  "1", "--json", folder_ / "results.json"});
+  EXPECT_LE(result.exit_code, 1) << result.errors;  // 1: too few steps to be faster
+  EXPECT_THAT(result.output, AllOf(ContainsRegex("\n +4 +[0-9.]+ +[0-9.]+ +[0-9.]+"),
+                                   ContainsRegex("\n +8 +[0-9.]+ +[0-9.]+ +[0-9.]+")));
+  std::map<std::string, nlohmann::json> results = Results();
+  EXPECT_EQ(results["decode.cache_speedup"]["context"]["steps"], "8");
+  EXPECT_GT(results["decode.cache_speedup"]["ours"], 0);
+  EXPECT_EQ(results["decode.time_per_token_growth"]["unit"], "ratio");
+  EXPECT_GT(results["decode.cached_time_per_token"]["limit"], 0);
+}
+
+}  // namespace
+}  // namespace reprise::api
