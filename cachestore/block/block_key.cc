@@ -15,30 +15,30 @@ static_assert(std::endian::native == std::endian::little);
 
 constexpr absl::string_view kRootPrefix = "reprise.ns.v1";
 
-// Blocks up to this many tokens are hashed from the stack; larger ones are rare.
-constexpr size_t kStackTokens = 512;
+// Blocks up to this many words are hashed from the stack; larger ones are rare.
+constexpr size_t kStackWords = 512;
 
 BlockKey FromHash(const Hash128& hash) { return {hash.hi, hash.lo}; }
 
 // Copies in pieces of a size known here: for a size it can only bound, g++ emits a string
 // instruction that takes longer than the whole hash.
-void CopyTokens(absl::Span<const TokenId> tokens, std::byte* out) {
+void CopyWords(absl::Span<const uint32_t> words, std::byte* out) {
   constexpr size_t kPiece = 8;
   size_t i = 0;
-  for (; i + kPiece <= tokens.size(); i += kPiece) {
-    std::memcpy(out + i * sizeof(TokenId), &tokens[i], kPiece * sizeof(TokenId));
+  for (; i + kPiece <= words.size(); i += kPiece) {
+    std::memcpy(out + i * sizeof(uint32_t), &words[i], kPiece * sizeof(uint32_t));
   }
-  for (; i < tokens.size(); ++i) {
-    std::memcpy(out + i * sizeof(TokenId), &tokens[i], sizeof(TokenId));
+  for (; i < words.size(); ++i) {
+    std::memcpy(out + i * sizeof(uint32_t), &words[i], sizeof(uint32_t));
   }
 }
 
-// Writes parent and tokens to `buffer` ((16 + 4 * tokens) bytes) and hashes them.
-BlockKey HashChild(const BlockKey& parent, absl::Span<const TokenId> tokens, std::byte* buffer) {
+// Writes parent and words to `buffer` ((16 + 4 * words) bytes) and hashes them.
+BlockKey HashChild(const BlockKey& parent, absl::Span<const uint32_t> words, std::byte* buffer) {
   std::memcpy(buffer, &parent.hi, 8);
   std::memcpy(buffer + 8, &parent.lo, 8);
-  CopyTokens(tokens, buffer + 16);
-  return FromHash(HashBytes128({buffer, 16 + tokens.size() * sizeof(TokenId)}));
+  CopyWords(words, buffer + 16);
+  return FromHash(HashBytes128({buffer, 16 + words.size() * sizeof(uint32_t)}));
 }
 
 }  // namespace
@@ -54,24 +54,24 @@ BlockKey RootKey(const Hash128& secret, absl::string_view identity_encoding) {
   return FromHash(HashBytes128({reinterpret_cast<const std::byte*>(input.data()), input.size()}));
 }
 
-BlockKey ChildKey(const BlockKey& parent, absl::Span<const TokenId> tokens) {
-  if (tokens.size() <= kStackTokens) {
-    std::byte buffer[16 + kStackTokens * sizeof(TokenId)];
-    return HashChild(parent, tokens, buffer);
+BlockKey ChildKey(const BlockKey& parent, absl::Span<const uint32_t> words) {
+  if (words.size() <= kStackWords) {
+    std::byte buffer[16 + kStackWords * sizeof(uint32_t)];
+    return HashChild(parent, words, buffer);
   }
-  std::vector<std::byte> buffer(16 + tokens.size() * sizeof(TokenId));
-  return HashChild(parent, tokens, buffer.data());
+  std::vector<std::byte> buffer(16 + words.size() * sizeof(uint32_t));
+  return HashChild(parent, words, buffer.data());
 }
 
-std::vector<BlockKey> ChainKeys(const BlockKey& root, absl::Span<const TokenId> tokens,
-                                int32_t block_tokens) {
-  CHECK(block_tokens > 0);
-  const size_t step = static_cast<size_t>(block_tokens);
+std::vector<BlockKey> ChainKeys(const BlockKey& root, absl::Span<const uint32_t> words,
+                                int32_t block_words, KeyDeriver derive) {
+  CHECK(block_words > 0);
+  const size_t step = static_cast<size_t>(block_words);
   std::vector<BlockKey> keys;
-  keys.reserve(tokens.size() / step);
+  keys.reserve(words.size() / step);
   BlockKey parent = root;
-  for (size_t begin = 0; begin + step <= tokens.size(); begin += step) {
-    parent = ChildKey(parent, tokens.subspan(begin, step));
+  for (size_t begin = 0; begin + step <= words.size(); begin += step) {
+    parent = ChildKey(parent, words.subspan(begin, step));
     keys.push_back(parent);
   }
   return keys;

@@ -2,6 +2,7 @@
 
 #include <bit>
 #include <cstring>
+#include <type_traits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -35,6 +36,7 @@ enum Tag : uint8_t {
   kPipelineParallelSize = 15,
   kTenant = 16,
   kSalt = 17,
+  kKeySource = 18,
 };
 
 absl::Status Invalid(absl::string_view field, absl::string_view what) {
@@ -71,7 +73,10 @@ class Encoder {
   void operator()(Tag tag, absl::string_view, const int32_t& value) {
     Field(tag, &value, sizeof(value));
   }
-  void operator()(Tag tag, absl::string_view, const DType& value) {
+  // An enumeration of one byte.
+  template <typename Enum, std::enable_if_t<std::is_enum_v<Enum>, int> = 0>
+  void operator()(Tag tag, absl::string_view, const Enum& value) {
+    static_assert(sizeof(value) == 1);
     Field(tag, &value, sizeof(value));
   }
   std::string Take() { return std::move(bytes_); }
@@ -109,7 +114,8 @@ class Decoder {
   void operator()(Tag tag, absl::string_view field, int32_t& value) {
     Fixed(tag, field, &value, sizeof(value));
   }
-  void operator()(Tag tag, absl::string_view field, DType& value) {
+  template <typename Enum, std::enable_if_t<std::is_enum_v<Enum>, int> = 0>
+  void operator()(Tag tag, absl::string_view field, Enum& value) {
     Fixed(tag, field, &value, sizeof(value));
   }
 
@@ -184,6 +190,7 @@ void VisitFields(Identity& id, Visitor& visit) {
   visit(kPipelineParallelSize, "pipeline_parallel_size", id.pipeline_parallel_size);
   visit(kTenant, "tenant", id.tenant);
   visit(kSalt, "salt", id.salt);
+  visit(kKeySource, "key_source", id.key_source);
 }
 
 }  // namespace
@@ -211,6 +218,9 @@ absl::Status NamespaceIdentity::Validate() const {
   RETURN_IF_ERROR(CheckRank("pipeline_parallel", pipeline_parallel_rank, pipeline_parallel_size));
   RETURN_IF_ERROR(CheckString("tenant", tenant));
   if (!salt.empty()) RETURN_IF_ERROR(CheckString("salt", salt));
+  if (key_source != KeySource::kTokens && key_source != KeySource::kExternal) {
+    return Invalid("key_source", absl::StrCat("has unknown value ", static_cast<int>(key_source)));
+  }
   return absl::OkStatus();
 }
 

@@ -1,4 +1,5 @@
-// NamespaceIdentity: everything except tokens that changes KV bytes, and its canonical encoding.
+// NamespaceIdentity: everything except tokens that changes KV bytes, who names the blocks, and the
+// canonical encoding of both.
 //
 // Two engines share blocks only if every field is equal. The encoding is tagged and
 // length-prefixed (cachestore/README.md), so no two identities encode alike; nothing about an
@@ -11,6 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "cachestore/block/block_content.h"
 #include "cachestore/block/kv_layout.h"
 
 namespace reprise::cachestore {
@@ -27,6 +29,7 @@ struct NamespaceIdentity {
   int32_t pipeline_parallel_rank = 0, pipeline_parallel_size = 1;
   std::string tenant = "default";  // required
   std::string salt;                // caller's own isolation; may be empty
+  KeySource key_source = KeySource::kTokens;
 
   friend bool operator==(const NamespaceIdentity&, const NamespaceIdentity&) = default;
 

@@ -1,7 +1,7 @@
-// NodeArena: the memory of index nodes. A node is a fixed header with the block's token ids right
+// NodeArena: the memory of index nodes. A node is a fixed header with the block's words right
 // behind it, so that one step of a match reads one place, and never moves.
 //
-//     chunk (nodes of one stride):  | header, token ids | header, token ids | ...
+//     chunk (nodes of one stride):  | header, words | header, words | ...
 //
 // A BlockId is the number of a chunk and of a place in it, of which a chunk has at most 16384. A
 // chunk takes at most 2 MiB, a huge page, because a match touches many of them at random; the first
@@ -23,7 +23,7 @@ class NodeArena {
   // Every place starts on a multiple of this, a cache line.
   static constexpr size_t kAlignment = 64;
 
-  // Memory for a node of `bytes` (header and token ids), at most 2 MiB; contents undefined. The ids
+  // Memory for a node of `bytes` (header and words), at most 2 MiB; contents undefined. The ids
   // of freed nodes of the same size are used again.
   BlockId Allocate(size_t bytes);
   // REQUIRES: `id` was allocated and not freed since.

@@ -14,11 +14,11 @@ namespace reprise::cachestore {
 static_assert(sizeof(PrefixIndex::Node) == 64);
 static_assert(std::is_trivially_destructible_v<PrefixIndex::Node>);
 
-uint32_t PrefixIndex::AddNamespace(const BlockKey& root, int32_t block_tokens) {
-  CHECK(block_tokens > 0);
+uint32_t PrefixIndex::AddNamespace(const BlockKey& root, int32_t block_words) {
+  CHECK(block_words > 0);
   const uint32_t namespace_id = static_cast<uint32_t>(namespaces_.size());
   CHECK(namespace_of_root_.emplace(root, namespace_id).second);
-  namespaces_.push_back({root, kNoBlock, block_tokens});
+  namespaces_.push_back({root, kNoBlock, block_words});
   const BlockId id = NewNode(root, namespace_id);
   at(id).is_root = true;
   namespaces_.back().node = id;
@@ -35,19 +35,19 @@ BlockId PrefixIndex::Find(const BlockKey& key) const {
   return table_.Find(key, [this](BlockId id) -> const BlockKey& { return node(id).key; });
 }
 
-bool PrefixIndex::Verify(BlockId id, BlockId parent, absl::Span<const TokenId> tokens) const {
+bool PrefixIndex::Verify(BlockId id, BlockId parent, absl::Span<const uint32_t> words) const {
   const Node& n = node(id);
   return n.parent == parent &&
-         std::memcmp(n.tokens(), tokens.data(), tokens.size() * sizeof(TokenId)) == 0;
+         std::memcmp(n.words(), words.data(), words.size() * sizeof(uint32_t)) == 0;
 }
 
 size_t PrefixIndex::Match(BlockId parent, absl::Span<const BlockKey> keys,
-                          absl::Span<const TokenId> tokens, absl::Span<BlockId> ids,
+                          absl::Span<const uint32_t> words, absl::Span<BlockId> ids,
                           MatchEnd& end) const {
   // The table entries and then the nodes of a window are fetched side by side; one block after the
   // other would wait for memory twice per block.
   constexpr size_t kWindow = 32;
-  const size_t block_tokens = namespaces_[node(parent).namespace_id].block_tokens;
+  const size_t block_words = namespaces_[node(parent).namespace_id].block_words;
   for (size_t begin = 0; begin < keys.size(); begin += kWindow) {
     const absl::Span<const BlockKey> window = keys.subspan(begin, kWindow);
     std::array<BlockId, kWindow> candidates;
@@ -56,7 +56,7 @@ size_t PrefixIndex::Match(BlockId parent, absl::Span<const BlockKey> keys,
       candidates[i] = table_.FindCandidate(window[i]);
       if (candidates[i] == kNoBlock) continue;
       __builtin_prefetch(&node(candidates[i]));
-      __builtin_prefetch(node(candidates[i]).tokens());
+      __builtin_prefetch(node(candidates[i]).words());
     }
     for (size_t i = 0; i < window.size(); ++i) {
       BlockId id = candidates[i];
@@ -65,7 +65,7 @@ size_t PrefixIndex::Match(BlockId parent, absl::Span<const BlockKey> keys,
         end = MatchEnd::kAbsent;
         return begin + i;
       }
-      if (!Verify(id, parent, tokens.subspan((begin + i) * block_tokens, block_tokens))) {
+      if (!Verify(id, parent, words.subspan((begin + i) * block_words, block_words))) {
         end = MatchEnd::kCollision;
         return begin + i;
       }
@@ -77,11 +77,11 @@ size_t PrefixIndex::Match(BlockId parent, absl::Span<const BlockKey> keys,
   return keys.size();
 }
 
-BlockId PrefixIndex::Insert(BlockId parent, const BlockKey& key, absl::Span<const TokenId> tokens) {
+BlockId PrefixIndex::Insert(BlockId parent, const BlockKey& key, absl::Span<const uint32_t> words) {
   const uint32_t namespace_id = node(parent).namespace_id;
-  CHECK(tokens.size() == static_cast<size_t>(block_tokens(namespace_id)));
+  CHECK(words.size() == static_cast<size_t>(block_words(namespace_id)));
   const BlockId id = NewNode(key, namespace_id);
-  std::copy(tokens.begin(), tokens.end(), reinterpret_cast<TokenId*>(&at(id) + 1));
+  std::copy(words.begin(), words.end(), reinterpret_cast<uint32_t*>(&at(id) + 1));
   LinkChild(parent, id);
   table_.Insert(key, id);
   return id;
@@ -270,7 +270,7 @@ void PrefixIndex::ForEach(absl::FunctionRef<void(BlockId)> visit) const {
 }
 
 BlockId PrefixIndex::NewNode(const BlockKey& key, uint32_t namespace_id) {
-  const BlockId id = arena_.Allocate(sizeof(Node) + block_tokens(namespace_id) * sizeof(TokenId));
+  const BlockId id = arena_.Allocate(sizeof(Node) + block_words(namespace_id) * sizeof(uint32_t));
   Node& n = *new (arena_.at(id)) Node();
   n.key = key;
   n.namespace_id = namespace_id;

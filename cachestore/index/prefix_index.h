@@ -42,7 +42,7 @@ class PrefixIndex {
  public:
   static constexpr uint32_t kNoRamSlot = 0xffffffff;
 
-  // One block. Read-only outside of the index. One cache line; the token ids begin the next one.
+  // One block. Read-only outside of the index. One cache line; the words begin the next one.
   struct alignas(NodeArena::kAlignment) Node {
     BlockKey key;
     BlockId parent = kNoBlock;  // kNoBlock: a namespace root, or private
@@ -62,8 +62,9 @@ class PrefixIndex {
     bool is_root : 1 = false;
     bool in_use : 1 = false;
 
-    // The namespace's block_tokens ids; undefined for roots and private blocks.
-    const TokenId* tokens() const { return reinterpret_cast<const TokenId*>(this + 1); }
+    // The block's content (BlockContent), block_words of them; undefined for roots and private
+    // blocks.
+    const uint32_t* words() const { return reinterpret_cast<const uint32_t*>(this + 1); }
     bool in_ram() const { return ram_slot != kNoRamSlot; }
     bool readable_on_disk() const { return disk == DiskState::kStored && !condemned; }
     // Matchable: readable in some tier.
@@ -76,31 +77,29 @@ class PrefixIndex {
   PrefixIndex(const PrefixIndex&) = delete;
   PrefixIndex& operator=(const PrefixIndex&) = delete;
 
-  // Adds a namespace; ids count from 0. REQUIRES: `root` has no namespace yet; block_tokens > 0.
-  uint32_t AddNamespace(const BlockKey& root, int32_t block_tokens);
+  // Adds a namespace; ids count from 0. REQUIRES: `root` has no namespace yet; block_words > 0.
+  uint32_t AddNamespace(const BlockKey& root, int32_t block_words);
   std::optional<uint32_t> FindNamespace(const BlockKey& root) const;
   BlockId root_node(uint32_t namespace_id) const { return namespaces_[namespace_id].node; }
-  int32_t block_tokens(uint32_t namespace_id) const {
-    return namespaces_[namespace_id].block_tokens;
-  }
+  int32_t block_words(uint32_t namespace_id) const { return namespaces_[namespace_id].block_words; }
   size_t num_namespaces() const { return namespaces_.size(); }
 
   const Node& node(BlockId id) const { return *reinterpret_cast<const Node*>(arena_.at(id)); }
   // The node with this key, in the store or not; kNoBlock when there is none. Finds no roots and no
   // private blocks.
   BlockId Find(const BlockKey& key) const;
-  // Whether the tokens of `id` are `tokens` (one block's worth) and its parent is `parent`.
-  bool Verify(BlockId id, BlockId parent, absl::Span<const TokenId> tokens) const;
+  // Whether the words of `id` are `words` (one block's worth) and its parent is `parent`.
+  bool Verify(BlockId id, BlockId parent, absl::Span<const uint32_t> words) const;
 
   // Follows `keys` down from the node `parent` while the blocks are in the store and verify: each
-  // one's parent is the block before it and its token ids equal its part of `tokens` (as many per
-  // block as the namespace has). Writes the matched ids to the front of `ids` (at least keys.size()
+  // one's parent is the block before it and its words equal its part of `words` (as many per block
+  // as the namespace has). Writes the matched ids to the front of `ids` (at least keys.size()
   // long), returns their number and why it ended.
-  size_t Match(BlockId parent, absl::Span<const BlockKey> keys, absl::Span<const TokenId> tokens,
+  size_t Match(BlockId parent, absl::Span<const BlockKey> keys, absl::Span<const uint32_t> words,
                absl::Span<BlockId> ids, MatchEnd& end) const;
 
   // A new node in no tier; give it one next. REQUIRES: `key` has no node, `parent` is a node.
-  BlockId Insert(BlockId parent, const BlockKey& key, absl::Span<const TokenId> tokens);
+  BlockId Insert(BlockId parent, const BlockKey& key, absl::Span<const uint32_t> words);
   // A new node outside of the tree, never found and never matched.
   BlockId InsertPrivate(uint32_t namespace_id, const BlockKey& key);
   // Whether a private block with this key lives.
@@ -108,8 +107,6 @@ class PrefixIndex {
   // Removes `id` if it is gone (invariant 3), then its parent, and so on upwards. An id that was
   // removed already is skipped.
   void RemoveIfGone(BlockId id);
-  // Starts loading what Match reads first for this key.
-  void Prefetch(const BlockKey& key) const { table_.Prefetch(key); }
   // Room for `count` blocks without rehashing.
   void Reserve(size_t count) { table_.Reserve(count); }
 
@@ -153,7 +150,7 @@ class PrefixIndex {
   struct Namespace {
     BlockKey root;
     BlockId node = kNoBlock;
-    int32_t block_tokens = 0;
+    int32_t block_words = 0;
   };
   Node& at(BlockId id) { return *reinterpret_cast<Node*>(arena_.at(id)); }
   BlockId NewNode(const BlockKey& key, uint32_t namespace_id);

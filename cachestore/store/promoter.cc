@@ -54,7 +54,7 @@ std::vector<Promoter::Entry> Promoter::MatchLocked(const PinRequest& request) {
   std::vector<BlockId> ids(request.keys.size());
   MatchEnd end;
   ids.resize(state.index.Match(state.index.root_node(request.namespace_id), request.keys,
-                               request.tokens, absl::MakeSpan(ids), end));
+                               request.words, absl::MakeSpan(ids), end));
   std::vector<Entry> entries(ids.size() - std::min(ids.size(), request.first_block));
   for (size_t i = 0; i < entries.size(); ++i) entries[i].id = ids[request.first_block + i];
   const int64_t looked_up = static_cast<int64_t>(request.keys.size() - request.first_block);

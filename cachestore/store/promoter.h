@@ -26,7 +26,7 @@ namespace reprise::cachestore {
 struct PinRequest {
   uint32_t namespace_id = 0;
   absl::Span<const BlockKey> keys;   // one per full block, root first
-  absl::Span<const TokenId> tokens;  // their token ids
+  absl::Span<const uint32_t> words;  // their contents
   size_t first_block = 0;            // at most keys.size()
 };
 

@@ -119,8 +119,8 @@ BlockId RamResidency::Seal(const SealRequest& request) {
   if (MayAttachTo(parent, request)) {
     id = index.Find(request.key);
     if (id == kNoBlock) {
-      id = index.Insert(parent, request.key, request.tokens);
-    } else if (!index.Verify(id, parent, request.tokens)) {
+      id = index.Insert(parent, request.key, request.words);
+    } else if (!index.Verify(id, parent, request.words)) {
       id = kNoBlock;  // another block has this key: it stays, ours is private
     }
   }
@@ -138,11 +138,14 @@ BlockId RamResidency::Seal(const SealRequest& request) {
 
 bool RamResidency::MayAttachTo(BlockId parent, const SealRequest& request) const {
   if (parent == kNoBlock) return false;
-  const PrefixIndex::Node& node = state_.index.node(parent);
+  const PrefixIndex& index = state_.index;
+  const PrefixIndex::Node& node = index.node(parent);
+  // A block with the key of the root would pass for it as a parent.
+  if (request.key == index.node(index.root_node(request.namespace_id)).key) return false;
   // While a private block has the parent's key, the key alone does not tell which of the two the
   // caller means, and a child under the wrong one would be served to the wrong prefix.
   return node.in_store() && node.namespace_id == request.namespace_id &&
-         !state_.index.HasPrivate(request.parent);
+         !index.HasPrivate(request.parent);
 }
 
 void RamResidency::Attach(BlockId id, SlotIndex slot) {

@@ -19,7 +19,7 @@ struct SealRequest {
   SlotIndex slot = kNoSlot;
   BlockKey parent;
   BlockKey key;
-  absl::Span<const TokenId> tokens;
+  absl::Span<const uint32_t> words;
 };
 
 class RamResidency {

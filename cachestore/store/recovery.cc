@@ -12,13 +12,13 @@ namespace {
 // belong to what was entered so far.
 std::optional<BlockId> ParentOf(const StoredBlock& block, StoreState& state) {
   if (block.tokens.empty() || block.payload_bytes == 0) return std::nullopt;
-  const int32_t block_tokens = static_cast<int32_t>(block.tokens.size());
+  const int32_t block_words = static_cast<int32_t>(block.tokens.size());
   std::optional<uint32_t> namespace_id = state.index.FindNamespace(block.root);
   if (!namespace_id.has_value()) {
-    namespace_id = state.index.AddNamespace(block.root, block_tokens);
+    namespace_id = state.index.AddNamespace(block.root, block_words);
     state.namespaces.push_back({.payload_bytes = block.payload_bytes, .identity = ""});
   }
-  if (state.index.block_tokens(*namespace_id) != block_tokens ||
+  if (state.index.block_words(*namespace_id) != block_words ||
       state.namespaces[*namespace_id].payload_bytes != block.payload_bytes) {
     return std::nullopt;
   }
@@ -54,13 +54,13 @@ void OrderByAge(const std::vector<BlockId>& blocks, StoreState& state) {
 
 }  // namespace
 
-absl::Status Recover(BackingTier& tier, StoreState& state) {
+absl::Status Recover(BackingTier& tier, KeyDeriver derive, StoreState& state) {
   std::vector<BlockId> blocks;
   std::vector<BlockKey> orphans;
   RETURN_IF_ERROR(tier.ForEach([&](StoredBlock block) {
     const std::optional<BlockId> parent = ParentOf(block, state);
-    if (!parent.has_value() || ChildKey(block.parent, block.tokens) != block.key ||
-        state.index.Find(block.key) != kNoBlock) {
+    if (!parent.has_value() || derive(block.parent, block.tokens) != block.key ||
+        block.key == block.root || state.index.Find(block.key) != kNoBlock) {
       orphans.push_back(block.key);
       return;
     }

@@ -65,11 +65,11 @@ struct StoreCore {
   // What the tier is told about `id` (sequence: 0).
   StoredBlock Describe(BlockId id) const ABSL_SHARED_LOCKS_REQUIRED(mu) {
     const PrefixIndex::Node& node = state.index.node(id);
-    const TokenId* tokens = node.tokens();
+    const uint32_t* words = node.words();
     return {.key = node.key,
             .parent = state.index.node(node.parent).key,
             .root = state.index.node(state.index.root_node(node.namespace_id)).key,
-            .tokens = {tokens, tokens + state.index.block_tokens(node.namespace_id)},
+            .tokens = {words, words + state.index.block_words(node.namespace_id)},
             .payload_bytes = state.payload_bytes(id)};
   }
 };

@@ -29,10 +29,18 @@ Hash128 RandomSecret() {
   return {word(), word()};
 }
 
-// Full blocks of `tokens`, at most `max_blocks`.
-size_t NumBlocks(const NamespaceHandle& ns, absl::Span<const TokenId> tokens, int64_t max_blocks) {
-  const int64_t full = static_cast<int64_t>(tokens.size()) / ns.layout.block_tokens;
-  return static_cast<size_t>(std::clamp<int64_t>(max_blocks, 0, full));
+// What a range of a prompt depends on, cut to the prompt's full blocks.
+struct Chain {
+  absl::Span<const uint32_t> words;  // of the range and all before it
+  size_t first_block = 0;            // where the range begins
+};
+Chain ChainOf(const NamespaceHandle& ns, const BlockContent& prompt, BlockRange range) {
+  CHECK(prompt.source() == ns.key_source && range.first >= 0);
+  const int64_t full = static_cast<int64_t>(prompt.words().size()) / ns.block_words();
+  const int64_t first = std::min(range.first, full);
+  const int64_t end = first + std::clamp<int64_t>(range.count, 0, full - first);
+  return {prompt.words().first(static_cast<size_t>(end * ns.block_words())),
+          static_cast<size_t>(first)};
 }
 
 }  // namespace
@@ -40,8 +48,9 @@ size_t NumBlocks(const NamespaceHandle& ns, absl::Span<const TokenId> tokens, in
 class TieredStore::Impl : public BlockRegistry {
  public:
   Impl(const StoreOptions& options, std::unique_ptr<HostArena> arena,
-       std::unique_ptr<BackingTier> tier)
-      : core_(std::move(arena), std::move(tier), std::make_unique<LruPolicy>(),
+       std::unique_ptr<BackingTier> tier, KeyDeriver derive)
+      : derive_(derive),
+        core_(std::move(arena), std::move(tier), std::make_unique<LruPolicy>(),
               std::make_unique<LruPolicy>()),
         secret_(core_.tier == nullptr ? RandomSecret() : core_.tier->secret()) {
     core_.low_watermark_bytes = static_cast<int64_t>(
@@ -53,13 +62,13 @@ class TieredStore::Impl : public BlockRegistry {
   absl::Status Start(const StoreOptions& options);
 
   absl::StatusOr<NamespaceHandle> OpenNamespace(const NamespaceIdentity& identity);
-  PrefixMatch Match(const NamespaceHandle& ns, absl::Span<const TokenId> tokens,
+  PrefixMatch Match(const NamespaceHandle& ns, const BlockContent& prompt,
                     int64_t max_blocks) const;
-  PinTicket Pin(const NamespaceHandle& ns, absl::Span<const TokenId> tokens, BlockRange range,
+  PinTicket Pin(const NamespaceHandle& ns, const BlockContent& prompt, BlockRange range,
                 std::function<void()> on_done);
   absl::StatusOr<WritableBlock> Allocate(const NamespaceHandle& ns);
   BlockRef Seal(const NamespaceHandle& ns, WritableBlock block, const BlockKey& parent,
-                absl::Span<const TokenId> tokens);
+                const BlockContent& content);
   void AwaitRoom(const NamespaceHandle& ns, absl::Time deadline);
   absl::StatusOr<int64_t> Demote();
   StoreStats stats() const;
@@ -71,11 +80,13 @@ class TieredStore::Impl : public BlockRegistry {
 
  private:
   absl::Status CheckFits(const NamespaceIdentity& identity) const;
-  absl::StatusOr<uint32_t> EnterNamespace(const BlockKey& root, const std::string& encoding,
-                                          const KvLayout& layout) ABSL_LOCKS_EXCLUDED(core_.mu);
+  // Gives the namespace its id, a new one or that of the same identity.
+  absl::Status EnterNamespace(const std::string& encoding, NamespaceHandle& ns)
+      ABSL_LOCKS_EXCLUDED(core_.mu);
   // Makes room in the index for all blocks that fit, so that it does not grow under the lock later.
   void ReserveIndex(uint64_t block_bytes) ABSL_LOCKS_EXCLUDED(core_.mu);
 
+  const KeyDeriver derive_;
   StoreCore core_;
   const Hash128 secret_;
   // Set by Start. The demoter is null without a tier.
@@ -100,7 +111,7 @@ TieredStore::Impl::~Impl() {
 absl::Status TieredStore::Impl::Start(const StoreOptions& options) {
   if (core_.tier != nullptr) {
     absl::MutexLock lock(&core_.mu);
-    RETURN_IF_ERROR(Recover(*core_.tier, core_.state));
+    RETURN_IF_ERROR(Recover(*core_.tier, derive_, core_.state));
   }
   promoter_ = std::make_unique<Promoter>(core_, *this, options);
   if (core_.tier != nullptr) demoter_ = std::make_unique<Demoter>(core_);
@@ -123,26 +134,27 @@ absl::Status TieredStore::Impl::CheckFits(const NamespaceIdentity& identity) con
   return absl::OkStatus();
 }
 
-absl::StatusOr<uint32_t> TieredStore::Impl::EnterNamespace(const BlockKey& root,
-                                                           const std::string& encoding,
-                                                           const KvLayout& layout) {
+absl::Status TieredStore::Impl::EnterNamespace(const std::string& encoding, NamespaceHandle& ns) {
+  const uint64_t block_bytes = ns.layout.BytesPerBlock();
   absl::MutexLock lock(&core_.mu);
   StoreState& state = core_.state;
-  const std::optional<uint32_t> known = state.index.FindNamespace(root);
+  const std::optional<uint32_t> known = state.index.FindNamespace(ns.root);
   if (!known.has_value()) {
-    state.namespaces.push_back({.payload_bytes = layout.BytesPerBlock(), .identity = encoding});
-    return state.index.AddNamespace(root, layout.block_tokens);
+    state.namespaces.push_back({.payload_bytes = block_bytes, .identity = encoding});
+    ns.id = state.index.AddNamespace(ns.root, ns.block_words());
+    return absl::OkStatus();
   }
   NamespaceRecord& record = state.namespaces[*known];
   if (record.identity.empty()) record.identity = encoding;
-  if (record.identity != encoding || record.payload_bytes != layout.BytesPerBlock() ||
-      state.index.block_tokens(*known) != layout.block_tokens) {
+  if (record.identity != encoding || record.payload_bytes != block_bytes ||
+      state.index.block_words(*known) != ns.block_words()) {
     return absl::FailedPreconditionError(absl::StrCat(
-        "namespace root ", root.ToHex(), " already stands for another identity (blocks of ",
-        state.index.block_tokens(*known), " tokens and ", record.payload_bytes,
-        " bytes; asked for ", layout.block_tokens, " and ", layout.BytesPerBlock(), ")"));
+        "namespace root ", ns.root.ToHex(), " already stands for another identity (blocks of ",
+        state.index.block_words(*known), " words and ", record.payload_bytes, " bytes; asked for ",
+        ns.block_words(), " and ", block_bytes, ")"));
   }
-  return *known;
+  ns.id = *known;
+  return absl::OkStatus();
 }
 
 void TieredStore::Impl::ReserveIndex(uint64_t block_bytes) {
@@ -159,52 +171,32 @@ absl::StatusOr<NamespaceHandle> TieredStore::Impl::OpenNamespace(
   const std::string encoding = identity.Encode();
   const BlockKey root = RootKey(secret_, encoding);
   if (core_.tier != nullptr) RETURN_IF_ERROR(core_.tier->BindNamespace(root, encoding));
-  ASSIGN_OR_RETURN(const uint32_t id, EnterNamespace(root, encoding, identity.layout));
+  NamespaceHandle ns = {.root = root, .layout = identity.layout, .key_source = identity.key_source};
+  RETURN_IF_ERROR(EnterNamespace(encoding, ns));
   ReserveIndex(identity.layout.BytesPerBlock());
-  return NamespaceHandle{.id = id, .root = root, .layout = identity.layout};
+  return ns;
 }
 
-PrefixMatch TieredStore::Impl::Match(const NamespaceHandle& ns, absl::Span<const TokenId> tokens,
+PrefixMatch TieredStore::Impl::Match(const NamespaceHandle& ns, const BlockContent& prompt,
                                      int64_t max_blocks) const {
-  // Keys are computed a piece at a time, so that a miss costs little and nothing is allocated.
-  constexpr size_t kPiece = 32;
-  BlockKey keys[kPiece];
-  BlockId ids[kPiece];
-  const size_t step = static_cast<size_t>(ns.layout.block_tokens);
-  const size_t num_blocks = NumBlocks(ns, tokens, max_blocks);
+  const Chain chain = ChainOf(ns, prompt, {.first = 0, .count = max_blocks});
+  const std::vector<BlockKey> keys = ChainKeys(ns.root, chain.words, ns.block_words(), derive_);
+  std::vector<BlockId> ids(keys.size());
   PrefixMatch match;
-  BlockKey key = ns.root;
+  MatchEnd end;
   absl::ReaderMutexLock lock(&core_.mu);
   const PrefixIndex& index = core_.state.index;
-  BlockId parent = index.root_node(ns.id);
-  for (size_t begin = 0; begin < num_blocks; begin += kPiece) {
-    const size_t count = std::min(kPiece, num_blocks - begin);
-    const absl::Span<const TokenId> piece = tokens.subspan(begin * step, count * step);
-    for (size_t i = 0; i < count; ++i) {
-      key = keys[i] = ChildKey(key, piece.subspan(i * step, step));
-      index.Prefetch(key);
-    }
-    MatchEnd end;
-    const size_t matched = index.Match(parent, {keys, count}, piece, absl::MakeSpan(ids), end);
-    for (size_t i = 0; i < matched; ++i) {
-      ++(index.node(ids[i]).in_ram() ? match.ram_blocks : match.disk_blocks);
-    }
-    if (matched < count) break;
-    parent = ids[count - 1];
-  }
+  ids.resize(index.Match(index.root_node(ns.id), keys, chain.words, absl::MakeSpan(ids), end));
+  for (const BlockId id : ids) ++(index.node(id).in_ram() ? match.ram_blocks : match.disk_blocks);
   return match;
 }
 
-PinTicket TieredStore::Impl::Pin(const NamespaceHandle& ns, absl::Span<const TokenId> tokens,
+PinTicket TieredStore::Impl::Pin(const NamespaceHandle& ns, const BlockContent& prompt,
                                  BlockRange range, std::function<void()> on_done) {
-  CHECK(range.first >= 0);
-  const size_t step = static_cast<size_t>(ns.layout.block_tokens);
-  const size_t first = NumBlocks(ns, tokens, range.first);
-  const size_t count = NumBlocks(ns, tokens.subspan(first * step), range.count);
-  const absl::Span<const TokenId> chain = tokens.first((first + count) * step);
-  const std::vector<BlockKey> keys = ChainKeys(ns.root, chain, ns.layout.block_tokens);
+  const Chain chain = ChainOf(ns, prompt, range);
+  const std::vector<BlockKey> keys = ChainKeys(ns.root, chain.words, ns.block_words(), derive_);
   return promoter_->Pin(
-      {.namespace_id = ns.id, .keys = keys, .tokens = chain, .first_block = first},
+      {.namespace_id = ns.id, .keys = keys, .words = chain.words, .first_block = chain.first_block},
       std::move(on_done));
 }
 
@@ -227,14 +219,16 @@ absl::StatusOr<WritableBlock> TieredStore::Impl::Allocate(const NamespaceHandle&
 }
 
 BlockRef TieredStore::Impl::Seal(const NamespaceHandle& ns, WritableBlock block,
-                                 const BlockKey& parent, absl::Span<const TokenId> tokens) {
-  CHECK(tokens.size() == static_cast<size_t>(ns.layout.block_tokens));
+                                 const BlockKey& parent, const BlockContent& content) {
+  const absl::Span<const uint32_t> words = content.words();
+  CHECK(content.source() == ns.key_source);
+  CHECK(words.size() == static_cast<size_t>(ns.block_words()));
   CHECK(block.bytes().size() == ns.layout.BytesPerBlock());
-  const BlockKey key = ChildKey(parent, tokens);
+  const BlockKey key = derive_(parent, words);
   const SlotIndex slot = static_cast<SlotIndex>(block.Release());
   absl::MutexLock lock(&core_.mu);
   const BlockId id = core_.ram.Seal(
-      {.namespace_id = ns.id, .slot = slot, .parent = parent, .key = key, .tokens = tokens});
+      {.namespace_id = ns.id, .slot = slot, .parent = parent, .key = key, .words = words});
   core_.NoteChange();
   return BlockRef(this, id, key, core_.RamBytes(id));
 }
@@ -313,11 +307,12 @@ absl::StatusOr<std::unique_ptr<TieredStore>> TieredStore::Open(const StoreOption
 }
 
 absl::StatusOr<std::unique_ptr<TieredStore>> TieredStore::Open(const StoreOptions& options,
-                                                               std::unique_ptr<BackingTier> tier) {
+                                                               std::unique_ptr<BackingTier> tier,
+                                                               KeyDeriver derive) {
   RETURN_IF_ERROR(options.Validate());
   ASSIGN_OR_RETURN(std::unique_ptr<HostArena> arena,
                    HostArena::Reserve(options.ram.capacity_bytes));
-  auto impl = std::make_unique<Impl>(options, std::move(arena), std::move(tier));
+  auto impl = std::make_unique<Impl>(options, std::move(arena), std::move(tier), derive);
   RETURN_IF_ERROR(impl->Start(options));
   return std::unique_ptr<TieredStore>(new TieredStore(std::move(impl)));
 }
@@ -329,14 +324,14 @@ absl::StatusOr<NamespaceHandle> TieredStore::OpenNamespace(const NamespaceIdenti
   return impl_->OpenNamespace(identity);
 }
 
-PrefixMatch TieredStore::Match(const NamespaceHandle& ns, absl::Span<const TokenId> tokens,
+PrefixMatch TieredStore::Match(const NamespaceHandle& ns, const BlockContent& prompt,
                                int64_t max_blocks) const {
-  return impl_->Match(ns, tokens, max_blocks);
+  return impl_->Match(ns, prompt, max_blocks);
 }
 
-PinTicket TieredStore::Pin(const NamespaceHandle& ns, absl::Span<const TokenId> tokens,
-                           BlockRange range, std::function<void()> on_done) {
-  return impl_->Pin(ns, tokens, range, std::move(on_done));
+PinTicket TieredStore::Pin(const NamespaceHandle& ns, const BlockContent& prompt, BlockRange range,
+                           std::function<void()> on_done) {
+  return impl_->Pin(ns, prompt, range, std::move(on_done));
 }
 
 absl::StatusOr<WritableBlock> TieredStore::Allocate(const NamespaceHandle& ns) {
@@ -344,8 +339,8 @@ absl::StatusOr<WritableBlock> TieredStore::Allocate(const NamespaceHandle& ns) {
 }
 
 BlockRef TieredStore::Seal(const NamespaceHandle& ns, WritableBlock block, const BlockKey& parent,
-                           absl::Span<const TokenId> tokens) {
-  return impl_->Seal(ns, std::move(block), parent, tokens);
+                           const BlockContent& content) {
+  return impl_->Seal(ns, std::move(block), parent, content);
 }
 
 void TieredStore::AwaitRoom(const NamespaceHandle& ns, absl::Time deadline) {

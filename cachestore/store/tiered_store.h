@@ -27,6 +27,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "cachestore/block/block_content.h"
 #include "cachestore/block/block_key.h"
 #include "cachestore/block/namespace_identity.h"
 #include "cachestore/store/block_ref.h"
@@ -42,6 +43,13 @@ struct NamespaceHandle {
   uint32_t id = 0;  // index in this process, never persisted
   BlockKey root;    // root of the key chain
   KvLayout layout;
+  KeySource key_source = KeySource::kTokens;
+
+  // 32-bit words that name one block (BlockContent).
+  int32_t block_words() const {
+    return key_source == KeySource::kTokens ? layout.block_tokens
+                                            : static_cast<int32_t>(ExternalKey::kWords);
+  }
 };
 
 // How much of a prompt is cached, at the moment of asking. In whole blocks from the start.
@@ -65,8 +73,10 @@ class TieredStore {
   // something else; both values are named. kResourceExhausted: budget larger than memory or disk.
   static absl::StatusOr<std::unique_ptr<TieredStore>> Open(const StoreOptions& options);
   // The same over a given tier (null: none); options.disk names only the number of I/O threads.
+  // `derive` names the blocks; whatever it does, a block is found under its own content only.
   static absl::StatusOr<std::unique_ptr<TieredStore>> Open(const StoreOptions& options,
-                                                           std::unique_ptr<BackingTier> tier);
+                                                           std::unique_ptr<BackingTier> tier,
+                                                           KeyDeriver derive = ChildKey);
 
   // Stops the threads, drops what is only in RAM. REQUIRES: every BlockRef, WritableBlock and
   // PinTicket is gone. Call Demote() first to keep RAM's blocks.
@@ -76,24 +86,28 @@ class TieredStore {
   // kInvalidArgument: a field is missing, or a block does not fit into the RAM or disk budget.
   absl::StatusOr<NamespaceHandle> OpenNamespace(const NamespaceIdentity& identity);
 
-  // Longest cached prefix of `tokens`, verified by token ids. Moves and pins nothing; may be stale
-  // by the time it is read. At most `max_blocks` blocks are considered. `touch`ing is left to Pin.
-  PrefixMatch Match(const NamespaceHandle& ns, absl::Span<const TokenId> tokens,
+  // In all that follows, `prompt` is token ids, or external keys in a namespace of such.
+  // REQUIRES: prompt.source() is ns.key_source.
+
+  // Longest cached prefix of `prompt`, verified by its content. Moves and pins nothing; may be
+  // stale by the time it is read. At most `max_blocks` blocks are considered. `touch`ing is left to
+  // Pin.
+  PrefixMatch Match(const NamespaceHandle& ns, const BlockContent& prompt,
                     int64_t max_blocks) const;
 
-  // One atomic step: matches the longest cached prefix of `tokens`, pins what of it is in `range`
+  // One atomic step: matches the longest cached prefix of `prompt`, pins what of it is in `range`
   // in whatever tier it is, and starts loading into RAM what only disk holds. Never blocks. The
   // blocks before the range are verified and take no RAM; a range that begins behind the match, or
   // behind the last full block, holds nothing.
   // The ticket tells when loading has ended and how many leading blocks of the range are good.
   // `on_done` (may be empty) runs once, on an unspecified thread and possibly before Pin returns,
   // when the ticket is done; it must not call into the store.
-  PinTicket Pin(const NamespaceHandle& ns, absl::Span<const TokenId> tokens, BlockRange range,
+  PinTicket Pin(const NamespaceHandle& ns, const BlockContent& prompt, BlockRange range,
                 std::function<void()> on_done);
   // The same for the first `max_blocks` blocks.
-  PinTicket Pin(const NamespaceHandle& ns, absl::Span<const TokenId> tokens, int64_t max_blocks,
+  PinTicket Pin(const NamespaceHandle& ns, const BlockContent& prompt, int64_t max_blocks,
                 std::function<void()> on_done) {
-    return Pin(ns, tokens, BlockRange{.first = 0, .count = max_blocks}, std::move(on_done));
+    return Pin(ns, prompt, BlockRange{.first = 0, .count = max_blocks}, std::move(on_done));
   }
 
   // An exclusive RAM slot for one block of `ns`, contents undefined. Never blocks.
@@ -101,15 +115,15 @@ class TieredStore {
   // end.
   absl::StatusOr<WritableBlock> Allocate(const NamespaceHandle& ns);
 
-  // Publishes `block`, which holds the KV of `tokens` (exactly block_tokens of them) after the
-  // block `parent` (ns.root for the first block), and returns a pin. When the same block is already
+  // Publishes `block`, which holds the KV of `content` (exactly one block's worth) after the block
+  // `parent` (ns.root for the first block), and returns a pin. When the same block is already
   // in RAM, the pin is on that one and `block` is freed. When the parent is not in the store any
   // more, the block stays private to the caller: usable, never matched, freed with its last pin.
   // The caller holds the pin on `parent` that Seal or Pin gave it until this returns: while a
   // private block lives, blocks sealed under its key are private too, because another block may
   // have it. REQUIRES: `block` is from Allocate of the same namespace.
   BlockRef Seal(const NamespaceHandle& ns, WritableBlock block, const BlockKey& parent,
-                absl::Span<const TokenId> tokens);
+                const BlockContent& content);
 
   // Waits until Allocate of `ns` could succeed or `deadline` has passed. BLOCKS.
   void AwaitRoom(const NamespaceHandle& ns, absl::Time deadline);

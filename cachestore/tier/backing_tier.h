@@ -27,7 +27,7 @@ struct StoredBlock {
   BlockKey key;
   BlockKey parent;              // the namespace's root key for a first block
   BlockKey root;                // root key of the block's namespace
-  std::vector<TokenId> tokens;  // block_tokens ids
+  std::vector<TokenId> tokens;  // block_tokens ids, or the 8 words of its external key
   uint64_t payload_bytes = 0;
   uint64_t sequence = 0;  // grows with every block stored; the order of storing
 };

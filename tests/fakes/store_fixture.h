@@ -73,7 +73,7 @@ class StoreFixture : public ::testing::Test {
   }
 
   void OpenRamOnly(int64_t ram_slots) {
-    auto store = TieredStore::Open(Options(ram_slots), nullptr);
+    auto store = TieredStore::Open(Options(ram_slots), nullptr, derive_);
     ASSERT_TRUE(store.ok()) << store.status();
     store_ = *std::move(store);
     ns_ = OpenNamespace(TestIdentity());
@@ -87,7 +87,8 @@ class StoreFixture : public ::testing::Test {
     auto store = TieredStore::Open(
         options,
         std::make_unique<FaultyTier>(
-            std::make_unique<MemoryBackingTier>(disk_slots * kSlotBytes, contents_), faults_));
+            std::make_unique<MemoryBackingTier>(disk_slots * kSlotBytes, contents_), faults_),
+        derive_);
     ASSERT_TRUE(store.ok()) << store.status();
     store_ = *std::move(store);
     ns_ = OpenNamespace(TestIdentity());
@@ -100,14 +101,14 @@ class StoreFixture : public ::testing::Test {
   }
 
   // Allocates, fills and seals one block; an empty ref when there is no room before `patience`.
-  BlockRef SealOne(const NamespaceHandle& ns, const BlockKey& parent,
-                   absl::Span<const TokenId> tokens, absl::Duration patience = absl::Seconds(20)) {
+  BlockRef SealOne(const NamespaceHandle& ns, const BlockKey& parent, const BlockContent& content,
+                   absl::Duration patience = absl::Seconds(20)) {
     const absl::Time deadline = absl::Now() + patience;
     for (;;) {
       absl::StatusOr<WritableBlock> block = store_->Allocate(ns);
       if (block.ok()) {
-        FillPayload(ChildKey(parent, tokens), block->bytes());
-        return store_->Seal(ns, *std::move(block), parent, tokens);
+        FillPayload(ChildKey(parent, content.words()), block->bytes());
+        return store_->Seal(ns, *std::move(block), parent, content);
       }
       EXPECT_EQ(block.status().code(), absl::StatusCode::kResourceExhausted);
       if (absl::Now() >= deadline) return {};
@@ -127,11 +128,11 @@ class StoreFixture : public ::testing::Test {
     return refs;
   }
 
-  PinnedPrefix PinNow(const NamespaceHandle& ns, absl::Span<const TokenId> tokens) {
-    PinTicket ticket = store_->Pin(ns, tokens, 1 << 20, nullptr);
+  PinnedPrefix PinNow(const NamespaceHandle& ns, const BlockContent& prompt) {
+    PinTicket ticket = store_->Pin(ns, prompt, 1 << 20, nullptr);
     EXPECT_TRUE(ticket.Wait(absl::Now() + absl::Seconds(60)));
     PinnedPrefix prefix = ticket.Take();
-    const std::vector<BlockKey> keys = ChainKeys(ns.root, tokens, kBlockTokens);
+    const std::vector<BlockKey> keys = ChainKeys(ns.root, prompt.words(), ns.block_words());
     for (size_t i = 0; i < prefix.blocks.size(); ++i) {
       EXPECT_EQ(prefix.blocks[i].key(), keys[i]);
       EXPECT_TRUE(PayloadIsRight(keys[i], prefix.blocks[i].bytes())) << "block " << i;
@@ -149,6 +150,7 @@ class StoreFixture : public ::testing::Test {
   std::shared_ptr<MemoryTierContents> contents_ = std::make_shared<MemoryTierContents>();
   std::shared_ptr<FaultPlan> faults_ = std::make_shared<FaultPlan>();
   int max_queued_loads_ = 4096;
+  KeyDeriver derive_ = ChildKey;
   std::unique_ptr<TieredStore> store_;
   NamespaceHandle ns_;
 };

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
 
 namespace reprise::cachestore {
 namespace {
@@ -47,6 +48,7 @@ std::vector<Change> ValidChanges() {
       [](auto& id) { id.pipeline_parallel_size = 2, id.pipeline_parallel_rank = 1; },
       [](auto& id) { id.tenant = "other"; },
       [](auto& id) { id.salt = "s"; },
+      [](auto& id) { id.key_source = KeySource::kExternal; },
       [](auto& id) { id.layout.dtype = DType::kF8E4M3; },
       [](auto& id) { id.layout.dtype = DType::kF8E4M3, id.kv_scales = "per head"; },
       [](auto& id) { id.layout.dtype = DType::kInt8, id.kv_scales = "per head"; },
@@ -73,7 +75,8 @@ TEST(NamespaceIdentityTest, EncodesToTheDocumentedBytes) {
             "0e0400000000000000"
             "0f0400000001000000"
             "100700000064656661756c74"
-            "1100000000");
+            "1100000000"
+            "120100000001");
 }
 
 TEST(NamespaceIdentityTest, DecodeIsTheInverseOfEncode) {
@@ -118,6 +121,8 @@ TEST(NamespaceIdentityTest, ValidateNamesTheMissingOrImpossibleField) {
       {[](auto& id) { id.tenant.clear(); }, "tenant is missing"},
       {[](auto& id) { id.salt.assign(5000, 's'); }, "salt has 5000 bytes"},
       {[](auto& id) { id.first_layer = -1; }, "first_layer is -1"},
+      {[](auto& id) { id.key_source = static_cast<KeySource>(3); },
+       "key_source has unknown value 3"},
       {[](auto& id) { id.layout.head_dim = 0; }, "head_dim is 0"},
       {[](auto& id) { id.tensor_parallel_rank = 1; }, "tensor_parallel_rank is 1"},
       {[](auto& id) { id.pipeline_parallel_size = 0; }, "pipeline_parallel_size is 0"},
@@ -149,7 +154,8 @@ TEST(NamespaceIdentityTest, UnknownVersionTagAndTrailingBytesAreRefused) {
   tag[4] = 0x55;
   EXPECT_THAT(std::string(NamespaceIdentity::Decode(tag).status().message()), HasSubstr("tag 85"));
   EXPECT_THAT(
-      std::string(NamespaceIdentity::Decode(Identity().Encode() + "\x20").status().message()),
+      std::string(
+          NamespaceIdentity::Decode(absl::StrCat(Identity().Encode(), "\x20")).status().message()),
       HasSubstr("unknown tag 32"));
 }
 
