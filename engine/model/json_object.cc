@@ -1,51 +1,26 @@
 #include "engine/model/json_object.h"
 
-#include <cerrno>
 #include <cmath>
-#include <filesystem>
-#include <fstream>
-#include <system_error>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "cachestore/base/status_macros.h"
+#include "engine/json/json_text.h"
 
 namespace reprise::engine {
 
-absl::StatusOr<nlohmann::json> ParseJsonObject(const char* begin, const char* end,
-                                               const std::string& origin) {
-  nlohmann::json value;
-  try {
-    value = nlohmann::json::parse(begin, end);
-  } catch (const std::exception& error) {
-    return absl::InvalidArgumentError(absl::StrCat(origin, ": not valid JSON: ", error.what()));
-  }
+absl::StatusOr<JsonObject> JsonObject::Parse(absl::string_view text, const std::string& origin) {
+  ASSIGN_OR_RETURN(nlohmann::json value, ParseJson(text, origin));
   if (!value.is_object()) {
     return absl::InvalidArgumentError(
         absl::StrCat(origin, ": is a JSON ", value.type_name(), ", not an object"));
   }
-  return value;
+  return JsonObject(std::move(value), origin);
 }
 
 absl::StatusOr<JsonObject> JsonObject::ReadFile(const std::string& path, int64_t max_bytes) {
-  std::error_code error;
-  const auto size = std::filesystem::file_size(path, error);
-  if (error) return absl::ErrnoToStatus(error.value(), path);
-  if (size > static_cast<uint64_t>(max_bytes)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(path, ": has ", size, " bytes; at most ", max_bytes, " are read"));
-  }
-  std::string text(size, '\0');
-  std::ifstream in(path, std::ios::binary);
-  if (!in) return absl::ErrnoToStatus(errno, path);
-  in.read(text.data(), static_cast<std::streamsize>(size));
-  if (in.gcount() != static_cast<std::streamsize>(size)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(path, ": only ", in.gcount(), " of ", size, " bytes could be read"));
-  }
-  ASSIGN_OR_RETURN(nlohmann::json value,
-                   ParseJsonObject(text.data(), text.data() + text.size(), path));
-  return JsonObject(std::move(value), path);
+  ASSIGN_OR_RETURN(const std::string text, ReadTextFile(path, max_bytes));
+  return Parse(text, path);
 }
 
 bool JsonObject::Has(const char* field) const {

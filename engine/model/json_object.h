@@ -7,14 +7,10 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "nlohmann/json.hpp"
 
 namespace reprise::engine {
-
-// Parses JSON text that must be an object. `origin` names the text in errors.
-// kInvalidArgument: malformed (with the place), or not an object.
-absl::StatusOr<nlohmann::json> ParseJsonObject(const char* begin, const char* end,
-                                               const std::string& origin);
 
 class JsonObject {
  public:
@@ -23,8 +19,9 @@ class JsonObject {
     int64_t most;
   };
 
-  // Reads a whole file. kNotFound: there is none; kInvalidArgument: larger than `max_bytes`,
-  // malformed, or not an object.
+  // Of JSON text; `origin` names it in errors. kInvalidArgument: not an object. Else as ParseJson.
+  static absl::StatusOr<JsonObject> Parse(absl::string_view text, const std::string& origin);
+  // Of a whole file. Errors as ReadTextFile and Parse.
   static absl::StatusOr<JsonObject> ReadFile(const std::string& path, int64_t max_bytes);
 
   // `origin` names the object in errors. REQUIRES: value.is_object().

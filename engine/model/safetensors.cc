@@ -189,11 +189,12 @@ absl::Status SafetensorsFile::ReadHeader() {
         absl::StrCat(path_, ": says its header has ", header_bytes, " bytes, but only ",
                      mapping_.size() - kLengthBytes, " follow (truncated?)"));
   }
-  const char* const begin = reinterpret_cast<const char*>(mapping_.data()) + kLengthBytes;
-  ASSIGN_OR_RETURN(const nlohmann::json header,
-                   ParseJsonObject(begin, begin + header_bytes, absl::StrCat(path_, ": header")));
+  const absl::string_view text(reinterpret_cast<const char*>(mapping_.data()) + kLengthBytes,
+                               header_bytes);
+  ASSIGN_OR_RETURN(const JsonObject header,
+                   JsonObject::Parse(text, absl::StrCat(path_, ": header")));
   const absl::Span<const std::byte> data = mapping_.subspan(kLengthBytes + header_bytes);
-  for (const auto& [name, entry] : header.items()) {
+  for (const auto& [name, entry] : header.value().items()) {
     if (name == "__metadata__") continue;
     ASSIGN_OR_RETURN(StoredTensor tensor,
                      ReadEntry(entry, data, absl::StrCat(path_, ": tensor \"", name, "\"")));

@@ -4,23 +4,10 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "cachestore/base/status_macros.h"
 
 namespace reprise::engine {
 
 using nlohmann::json;
-
-absl::StatusOr<json> ParseJson(const std::string& text, absl::string_view file) {
-  try {
-    return json::parse(text);
-  } catch (const json::exception& error) {
-    // The library's texts begin with "[json.exception.parse_error.101] ".
-    absl::string_view cause = error.what();
-    const size_t end_of_code = cause.find("] ");
-    if (end_of_code != absl::string_view::npos) cause.remove_prefix(end_of_code + 2);
-    return absl::InvalidArgumentError(absl::StrCat(file, ": not JSON: ", cause));
-  }
-}
 
 JsonField::JsonField(const json* document, std::string file)
     : JsonField(document, std::move(file), "") {}

@@ -14,9 +14,6 @@
 
 namespace reprise::engine {
 
-// Parses `text`, the contents of `file`. kInvalidArgument: not JSON, with line and column.
-absl::StatusOr<nlohmann::json> ParseJson(const std::string& text, absl::string_view file);
-
 class JsonField {
  public:
   // The root of `document`, which was read from `file`.

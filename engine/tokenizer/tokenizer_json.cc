@@ -1,23 +1,23 @@
 #include "engine/tokenizer/tokenizer_json.h"
 
 #include <cstddef>
-#include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
-#include <sstream>
-#include <system_error>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
 #include "cachestore/base/hash.h"
 #include "cachestore/base/status_macros.h"
+#include "engine/json/json_text.h"
 #include "engine/tokenizer/byte_level_tokenizer.h"
 #include "engine/tokenizer/json_field.h"
 #include "engine/tokenizer/vocabulary_json.h"
 
 namespace reprise::engine {
 namespace {
+
+// The largest vocabularies, of 260,000 tokens, make files of about 35 MB.
+constexpr int64_t kMostTokenizerBytes = 256 << 20;
 
 std::string DigestOf(const std::string& text) {
   const cachestore::Hash128 hash = cachestore::HashBytes128(
@@ -47,18 +47,9 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> ParseTokenizerJson(const std::string&
 }
 
 absl::StatusOr<std::unique_ptr<Tokenizer>> LoadTokenizer(const std::string& folder) {
-  const std::string file = (std::filesystem::path(folder) / "tokenizer.json").string();
-  std::error_code error;
-  if (!std::filesystem::exists(file, error)) {
-    return absl::NotFoundError(absl::StrCat(file, ": ", error ? error.message() : "no such file"));
-  }
-  std::ifstream stream(file, std::ios::binary);
-  std::ostringstream text;
-  // Copying no byte at all, as from a folder, counts as a failure too.
-  if (!(text << stream.rdbuf())) {
-    return absl::InvalidArgumentError(absl::StrCat(file, ": cannot be read, or empty"));
-  }
-  return ParseTokenizerJson(text.str(), file);
+  const std::string file = absl::StrCat(folder, "/tokenizer.json");
+  ASSIGN_OR_RETURN(const std::string text, ReadTextFile(file, kMostTokenizerBytes));
+  return ParseTokenizerJson(text, file);
 }
 
 }  // namespace reprise::engine

@@ -292,7 +292,7 @@ TEST(ModelConfigTest, GenerationConfigDecidesTheEndTokens) {
                     HasSubstr("300"), HasSubstr("299")));
   folder.Write("generation_config.json", "{");
   EXPECT_THAT(std::string(ReadModelConfig(folder.path()).status().message()),
-              AllOf(HasSubstr("generation_config.json"), HasSubstr("not valid JSON")));
+              AllOf(HasSubstr("generation_config.json"), HasSubstr("not JSON")));
 }
 
 TEST(ModelConfigTest, UnreadableConfigIsNamed) {
@@ -305,6 +305,19 @@ TEST(ModelConfigTest, UnreadableConfigIsNamed) {
     status = ReadModelConfig(folder.path()).status();
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << text;
     EXPECT_THAT(std::string(status.message()), HasSubstr("config.json"));
+  }
+}
+
+TEST(ModelConfigTest, DeepJsonIsRefusedWithoutTakingTheStack) {
+  const std::string deep = std::string(200'000, '[') + std::string(200'000, ']');
+  const ModelFolder folder;
+  for (const char* field : {"architectures", "rope_scaling", "layer_types", "other"}) {
+    std::string text = Llama().dump();
+    text.replace(text.size() - 1, 1, std::string(",\"") + field + "\":" + deep + "}");
+    folder.Write("config.json", text);
+    const absl::Status status = ReadModelConfig(folder.path()).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_THAT(std::string(status.message()), HasSubstr("at most 64"));
   }
 }
 

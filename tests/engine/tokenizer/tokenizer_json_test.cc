@@ -220,6 +220,36 @@ TEST(TokenizerJsonTest, DigestTellsFilesApart) {
   EXPECT_NE((*tokenizer)->digest(), (*other)->digest());
 }
 
+TEST(TokenizerJsonTest, DeepJsonIsRefusedWithoutTakingTheStack) {
+  for (const auto& [place, list] : {std::make_pair("normalizer", "normalizers"),
+                                    std::make_pair("post_processor", "processors")}) {
+    std::string open;
+    std::string close;
+    for (int i = 0; i < 100'000; ++i) {
+      open += std::string("{\"type\":\"Sequence\",\"") + list + "\":[";
+      close += "]}";
+    }
+    json document = ReadJson(ParityFolder() / "qwen2/tokenizer.json");
+    document[place] = "here";
+    std::string text = document.dump();
+    text.replace(text.find("\"here\""), 6, open + close);
+    const auto tokenizer = ParseTokenizerJson(text, "deep.json");
+    EXPECT_EQ(tokenizer.status().code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_THAT(std::string(tokenizer.status().message()), HasSubstr("at most 64"));
+  }
+}
+
+TEST(LoadTokenizerTest, HugeFileIsRefusedUnread) {
+  const std::filesystem::path folder = std::filesystem::path(testing::TempDir()) / "huge_tokenizer";
+  std::filesystem::create_directories(folder);
+  std::ofstream(folder / "tokenizer.json").close();
+  std::filesystem::resize_file(folder / "tokenizer.json", uintmax_t{1} << 40);  // a hole
+  const auto tokenizer = LoadTokenizer(folder.string());
+  EXPECT_EQ(tokenizer.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(tokenizer.status().message()), HasSubstr("are read"));
+  std::filesystem::remove_all(folder);
+}
+
 TEST(LoadTokenizerTest, MissingFileOrFolderIsNotFound) {
   const auto tokenizer = LoadTokenizer("/no/such/folder");
   EXPECT_EQ(tokenizer.status().code(), absl::StatusCode::kNotFound);
