@@ -45,7 +45,7 @@ struct SequenceRows {
   absl::Span<std::byte* const> blocks;
 };
 
-struct RopeTable;  // see rope_table.h
+class RopeTable;  // see rope_table.h
 
 class Backend {
  public:
@@ -73,8 +73,9 @@ class Backend {
   virtual void MatMul(Activations x, const PackedWeight& weight, TensorView bias,
                       Activations out) = 0;
 
-  // Rotates the first `table.rotary_dim` dims of every head of q [rows, heads x head_dim] and of
+  // Rotates the first table.rotary_dim() dims of every head of q [rows, heads x head_dim] and of
   // k [rows, kv_heads x head_dim] in place, in the half-split ("rotate_half") convention.
+  // REQUIRES: the table covers the positions.
   virtual void Rope(Activations q, Activations k, int64_t head_dim, const RopeTable& table,
                     absl::Span<const int32_t> positions) = 0;
 

@@ -102,7 +102,7 @@ class CpuBackend final : public Backend {
   void Rope(Activations q, Activations k, int64_t head_dim, const RopeTable& table,
             absl::Span<const int32_t> positions) override {
     UseThreads();
-    CHECK(table.rotary_dim <= head_dim && q.cols % head_dim == 0 && k.cols % head_dim == 0);
+    CHECK(table.rotary_dim() <= head_dim && q.cols % head_dim == 0 && k.cols % head_dim == 0);
     CHECK(q.rows == static_cast<int64_t>(positions.size()) && k.rows == q.rows);
     RotateRows(q, head_dim, table, positions);
     RotateRows(k, head_dim, table, positions);

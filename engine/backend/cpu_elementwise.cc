@@ -275,15 +275,16 @@ void LayerNormRows(Activations x, const float* weight, const float* bias, float 
 
 void RotateRows(Activations x, int64_t head_dim, const RopeTable& table,
                 absl::Span<const int32_t> positions) {
-  const int64_t half = table.rotary_dim / 2;
+  const int64_t half = table.rotary_dim() / 2;
   ParallelRanges(x.rows, x.cols, kParallelElements, [&](int, int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
-      CHECK(positions[r] >= 0 && positions[r] < table.num_positions);
-      const int64_t entry = positions[r] * half;
+      CHECK(positions[r] >= 0 && positions[r] < table.num_positions());
+      const float* cosines = table.cosines(positions[r]);
+      const float* sines = table.sines(positions[r]);
       for (int64_t head = 0; head < x.cols; head += head_dim) {
         float* first = x.row(r) + head;
         HWY_DYNAMIC_DISPATCH(RotateHead)
-        (first, first + half, table.cosines.data() + entry, table.sines.data() + entry, half);
+        (first, first + half, cosines, sines, half);
       }
     }
   });

@@ -1,21 +1,46 @@
-// RopeTable: cosines and sines of rotary position embedding (Su et al., arXiv 2104.09864) for every
-// position and frequency. Immutable after construction, thread-safe.
+// RopeTable: cosines and sines of rotary position embedding (Su et al., arXiv 2104.09864) for the
+// positions used so far. A row takes 4 x rotary_dim bytes, so a context of 131,072 positions at
+// dim 128 would take 64 MiB; rows come in pages of kPagePositions, computed when first needed, and
+// never move. Thread-compatible.
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
+
+#include "absl/status/status.h"
 
 namespace reprise::engine {
 
-struct RopeTable {
-  int64_t rotary_dim = 0;  // even; dims [0, rotary_dim) of a head are rotated
-  int64_t num_positions = 0;
-  std::vector<float> cosines;  // [num_positions, rotary_dim / 2]
-  std::vector<float> sines;    // [num_positions, rotary_dim / 2]
-};
+class RopeTable {
+ public:
+  static constexpr int64_t kPagePositions = 1024;
 
-// Frequency i is theta^(-2 i / rotary_dim); angle = position x frequency, computed in f64 and
-// rounded the way Hugging Face does (frequency in f32).
-RopeTable MakeRopeTable(int64_t rotary_dim, int64_t num_positions, double theta);
+  // Of no positions yet. Dims [0, rotary_dim) of a head are rotated. REQUIRES: rotary_dim is even
+  // and above 0.
+  RopeTable(int64_t rotary_dim, double theta) : rotary_dim_(rotary_dim), theta_(theta) {}
+
+  // Computes what is missing of positions [0, num_positions). kResourceExhausted: no memory; what
+  // was there stays.
+  absl::Status Cover(int64_t num_positions);
+
+  int64_t rotary_dim() const { return rotary_dim_; }
+  // Positions below this have rows.
+  int64_t num_positions() const { return static_cast<int64_t>(pages_.size()) * kPagePositions; }
+
+  // [rotary_dim / 2]. Frequency i is theta^(-2 i / rotary_dim); the angle is position x frequency.
+  // REQUIRES: position < num_positions().
+  const float* cosines(int64_t position) const { return row(position); }
+  const float* sines(int64_t position) const { return row(position) + rotary_dim_ / 2; }
+
+ private:
+  const float* row(int64_t position) const {
+    return pages_[position / kPagePositions].get() + position % kPagePositions * rotary_dim_;
+  }
+
+  int64_t rotary_dim_;
+  double theta_;
+  std::vector<std::unique_ptr<float[]>> pages_;  // [kPagePositions][cosines, sines]
+};
 
 }  // namespace reprise::engine

@@ -1,5 +1,6 @@
 #include "engine/model/decoder_model.h"
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
@@ -64,11 +65,8 @@ DecoderModel::DecoderModel(ModelConfig config, std::string digest, DecoderWeight
       digest_(std::move(digest)),
       weights_(std::move(weights)),
       backend_(backend),
-      buffers_(config_) {
-  if (config_.position == PositionKind::kRope) {
-    rope_ = MakeRopeTable(config_.head_dim, config_.max_positions, config_.rope_theta);
-  }
-}
+      rope_(config_.head_dim, config_.rope_theta),
+      buffers_(config_) {}
 
 cachestore::KvLayout DecoderModel::layout(int32_t block_tokens) const {
   cachestore::KvLayout layout;
@@ -188,6 +186,10 @@ absl::Status DecoderModel::Forward(absl::Span<const SequenceChunk> chunks,
   if (chunks.empty()) return absl::OkStatus();
   Batch batch(chunks);
   RETURN_IF_ERROR(buffers_.Resize(static_cast<int64_t>(batch.ids.size())));
+  if (config_.position == PositionKind::kRope) {
+    RETURN_IF_ERROR(
+        rope_.Cover(*std::max_element(batch.positions.begin(), batch.positions.end()) + 1));
+  }
   Embed(batch);
   for (size_t i = 0; i < weights_.layers.size(); ++i) {
     Attend(weights_.layers[i], static_cast<int32_t>(i), layout, &batch);

@@ -53,7 +53,7 @@ class DecoderModel final : public Model {
   const std::string digest_;
   const DecoderWeights weights_;
   Backend* const backend_;
-  RopeTable rope_;  // empty for learned positions
+  RopeTable rope_;  // of the positions seen; none for learned ones
   ActivationBuffers buffers_;
 };
 

@@ -42,7 +42,8 @@ class Model {
   virtual std::string position_scheme() const = 0;
 
   // Runs the chunks as one batch. `logits`: [number of chunks that want them, vocab_size], f32, in
-  // the order of the chunks. kInvalidArgument: a token id or position outside of the model.
+  // the order of the chunks. kInvalidArgument: a token id or position outside of the model;
+  // kResourceExhausted: no memory for the batch.
   virtual absl::Status Forward(absl::Span<const SequenceChunk> chunks,
                                const cachestore::KvLayout& layout, absl::Span<float> logits) = 0;
 };

@@ -9,7 +9,8 @@ Hugging Face folder written by save_pretrained, plus
     expected.json   prompt (token ids), vocab_size, two prompts with their greedy continuations
     logits.f32      f32 little endian [prompt length, vocab_size]: logits of every prompt position
 
-computed in f32 by eager attention on one thread. Every parameter is random, biases and norm
+computed in f32 by eager attention on one thread. "rope" is no model but rows of the rotary table, at
+positions far beyond those of the models. Every parameter is random, biases and norm
 weights too, so that a weight which is skipped or swapped changes the logits. Seeds are tried until
 the two best logits of every greedy step differ clearly: a continuation decided by rounding would
 test nothing.
@@ -23,6 +24,7 @@ import sys
 import numpy as np
 import torch
 from transformers import (AutoModelForCausalLM, GPT2Config, LlamaConfig, MistralConfig, Qwen2Config)
+from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 ROOT = pathlib.Path(__file__).parent / "fixtures"
 PROMPT_TOKENS = 40
@@ -30,6 +32,10 @@ SECOND_PROMPT_TOKENS = 13
 NEW_TOKENS = 64
 # The smallest gap between the two best logits, as a share of the logits' standard deviation.
 SMALLEST_GAP = 2e-3
+
+ROPE_DIM = 128
+ROPE_THETAS = [10000.0, 500000.0]
+ROPE_POSITIONS = [0, 1, 4095, 8191, 131071]
 
 # eos and bos are null: a continuation is 64 tokens whatever they are.
 COMMON = dict(vocab_size=272, hidden_size=48, num_hidden_layers=2, max_position_embeddings=160,
@@ -138,13 +144,31 @@ def make(name):
     print(f"{name}: seed {seed}, {size} bytes, smallest gaps {gaps}")
 
 
+def make_rope():
+    """Writes rope/rows.json and rope/rows.f32: cosines, then sines, of one position a row."""
+    rows, values = [], []
+    for theta in ROPE_THETAS:
+        config = LlamaConfig(hidden_size=4 * ROPE_DIM, num_attention_heads=4,
+                             max_position_embeddings=max(ROPE_POSITIONS) + 1,
+                             rope_parameters={"rope_type": "default", "rope_theta": theta})
+        cos, sin = LlamaRotaryEmbedding(config)(torch.zeros(1), torch.tensor([ROPE_POSITIONS]))
+        for i, position in enumerate(ROPE_POSITIONS):
+            rows.append({"theta": theta, "position": position})
+            # The second half of a row repeats the first.
+            values += [cos[0, i, :ROPE_DIM // 2], sin[0, i, :ROPE_DIM // 2]]
+    folder = ROOT.parent / "rope"
+    folder.mkdir(exist_ok=True)
+    (folder / "rows.json").write_text(json.dumps({"rotary_dim": ROPE_DIM, "rows": rows}) + "\n")
+    torch.cat(values).numpy().astype("<f4").tofile(folder / "rows.f32")
+
+
 def main():
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
-    names = sys.argv[1:] or list(FIXTURES)
+    names = sys.argv[1:] or ["rope", *FIXTURES]
     with torch.inference_mode():
         for name in names:
-            make(name)
+            make_rope() if name == "rope" else make(name)
 
 
 if __name__ == "__main__":
