@@ -3,7 +3,10 @@
 // mapped read-only by a client on this host.
 //
 // The memory is allocated for real before Reserve returns: running out of it is an error at start
-// and not a SIGBUS under load. Immutable after Reserve; thread-safe.
+// and not a SIGBUS under load. It lies in huge pages as far as there are any: those the system has
+// reserved (vm.nr_hugepages) if they suffice, else pages collapsed at start. Direct I/O of 2 MiB
+// into them is about twice as fast, because a request to a disk holds a limited number of pieces.
+// Immutable after Reserve; thread-safe.
 #pragma once
 
 #include <cstddef>
@@ -30,15 +33,24 @@ class HostArena {
   HostArena& operator=(const HostArena&) = delete;
 
   absl::Span<std::byte> bytes() const { return {data_, size_}; }
+  // How much of it lies in huge pages.
+  int64_t huge_page_bytes() const { return huge_page_bytes_; }
   // The memfd behind the mapping; owned by the arena.
   int fd() const { return fd_; }
 
  private:
-  HostArena(int fd, std::byte* data, size_t size) : fd_(fd), data_(data), size_(size) {}
+  enum class PageKind { kReservedHuge, kOrdinary };
+
+  HostArena(int fd, std::byte* data, size_t size, int64_t huge_page_bytes)
+      : fd_(fd), data_(data), size_(size), huge_page_bytes_(huge_page_bytes) {}
+
+  // REQUIRES: size is a multiple of kAlignment, for kReservedHuge of the huge page size.
+  static absl::StatusOr<std::unique_ptr<HostArena>> Map(int64_t size, PageKind kind);
 
   const int fd_;
   std::byte* const data_;
   const size_t size_;
+  const int64_t huge_page_bytes_;
 };
 
 }  // namespace reprise::cachestore

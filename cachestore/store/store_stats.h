@@ -35,6 +35,7 @@ struct StoreStats {
   int64_t disk_blocks = 0;  // blocks on disk
   int64_t ram_used_bytes = 0;
   int64_t ram_capacity_bytes = 0;
+  int64_t ram_huge_page_bytes = 0;  // of the capacity, in huge pages
   int64_t disk_used_bytes = 0;  // bytes of payload files holding blocks
   int64_t disk_capacity_bytes = 0;
   int64_t pinned_blocks = 0;     // blocks with at least one pin

@@ -261,6 +261,7 @@ StoreStats TieredStore::Impl::stats() const {
   stats.disk_blocks = state.index.num_on_disk();
   stats.ram_used_bytes = state.pool.used_bytes();
   stats.ram_capacity_bytes = state.pool.capacity_bytes();
+  stats.ram_huge_page_bytes = core_.arena->huge_page_bytes();
   if (core_.tier != nullptr) {
     stats.disk_used_bytes = core_.tier->used_bytes();
     stats.disk_capacity_bytes = core_.tier->capacity_bytes();

@@ -4,9 +4,17 @@
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/utsname.h>
 
 #include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
 #include <string>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 
 namespace reprise::cachestore {
 namespace {
@@ -18,12 +26,54 @@ TEST(HostArenaTest, ReservesZeroedAlignedMemoryForReal) {
   ASSERT_TRUE(arena.ok()) << arena.status();
   const absl::Span<std::byte> bytes = (*arena)->bytes();
   EXPECT_EQ(bytes.size(), size_t{1} << 20) << "rounded down";
+  EXPECT_EQ((*arena)->huge_page_bytes(), 0) << "smaller than a huge page";
   EXPECT_EQ(reinterpret_cast<uintptr_t>(bytes.data()) % HostArena::kAlignment, 0u);
   EXPECT_TRUE(
       std::all_of(bytes.begin(), bytes.end(), [](std::byte b) { return b == std::byte{0}; }));
   struct stat info = {};
   ASSERT_EQ(fstat((*arena)->fd(), &info), 0);
   EXPECT_GE(info.st_blocks * 512, 1 << 20) << "allocated, not sparse";
+}
+
+// Bytes of the mapping at `data` in huge pages, by the kernel's account.
+int64_t MappedHugeBytes(const void* data) {
+  std::ifstream in("/proc/self/smaps");
+  const std::string start = absl::StrCat(absl::Hex(reinterpret_cast<uintptr_t>(data)), "-");
+  std::string line;
+  int64_t kibibytes = 0;
+  for (bool inside = false; std::getline(in, line);) {
+    if (line.find("-") < line.find(":")) inside = absl::StartsWith(line, start);
+    for (const char* name : {"ShmemPmdMapped:", "Shared_Hugetlb:", "Private_Hugetlb:"}) {
+      if (inside && absl::StartsWith(line, name)) kibibytes += std::atoll(line.c_str() + 16);
+    }
+  }
+  return kibibytes * 1024;
+}
+
+// Whether this kernel makes huge pages for a memfd when it is asked to.
+bool HugePagesAreThere() {
+  std::ifstream shared("/sys/kernel/mm/transparent_hugepage/shmem_enabled");
+  std::string setting;
+  utsname kernel = {};
+  int major = 0;
+  int minor = 0;
+  return std::getline(shared, setting) && !absl::StrContains(setting, "[deny]") &&
+         uname(&kernel) == 0 && std::sscanf(kernel.release, "%d.%d", &major, &minor) == 2 &&
+         std::pair(major, minor) >= std::pair(6, 1);
+}
+
+TEST(HostArenaTest, LiesInHugePagesAsFarAsItSays) {
+  // The first may lie in pages that the system has reserved.
+  for (const int64_t bytes : {int64_t{8} << 20, (int64_t{8} << 20) + 4096}) {
+    const auto arena = HostArena::Reserve(bytes);
+    ASSERT_TRUE(arena.ok()) << arena.status();
+    ASSERT_EQ(static_cast<int64_t>((*arena)->bytes().size()), bytes);
+    std::fill((*arena)->bytes().begin(), (*arena)->bytes().end(), std::byte{1});
+    EXPECT_EQ(MappedHugeBytes((*arena)->bytes().data()), (*arena)->huge_page_bytes());
+    if (HugePagesAreThere()) {
+      EXPECT_EQ((*arena)->huge_page_bytes(), int64_t{8} << 20);
+    }
+  }
 }
 
 TEST(HostArenaTest, ASecondMappingOfTheFileSeesTheBytes) {
