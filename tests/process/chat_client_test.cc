@@ -1,0 +1,63 @@
+// The chat client in Python that the README shows, as it is, against a real server.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "api/cli/text_file.h"
+#include "tests/api/temp_folder.h"
+#include "tests/process/child_process.h"
+
+namespace reprise::api {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::ContainsRegex;
+using ::testing::HasSubstr;
+
+const std::string kRoot = REPRISE_SOURCE_DIR;
+const std::string kClient = kRoot + "/deploy/chat_client.py";
+// tests/run.sh makes it.
+const std::string kPython = kRoot + "/build/venv/bin/python";
+
+TEST(ChatClientTest, TheReadmeShowsItWordForWord) {
+  EXPECT_THAT(*ReadFile(kRoot + "/README.md"),
+              HasSubstr(absl::StrCat("```python\n", *ReadFile(kClient), "```\n")));
+}
+
+TEST(ChatClientTest, TheSecondTurnReusesTheFirst) {
+  if (!std::filesystem::exists(kPython) ||
+      RunCommand({"-c", "import grpc, grpc_tools"}, "", kPython).exit_code != 0) {
+    GTEST_SKIP() << kPython << " has no grpcio and grpcio-tools; tests/run.sh installs them";
+  }
+  const TempFolder folder;
+  const std::string stubs = folder / "stubs";
+  ASSERT_TRUE(std::filesystem::create_directory(stubs));
+  const CommandResult generated =
+      RunCommand({"-m", "grpc_tools.protoc", "-I", kRoot + "/api/proto", "--python_out=" + stubs,
+                  "--grpc_python_out=" + stubs, "reprise/v1/reprise.proto"},
+                 "", kPython);
+  ASSERT_EQ(generated.exit_code, 0) << generated.errors;
+  const CommandResult made =
+      RunCommand({"make-model", "--out", folder / "tiny", "--hidden-size", "32", "--layers", "1",
+                  "--heads", "4", "--kv-heads", "2", "--intermediate-size", "32"});
+  ASSERT_EQ(made.exit_code, 0) << made.errors;
+  ChildProcess server({"serve", "--model", folder / "tiny", "--listen", "127.0.0.1:0",
+                       "--ram-bytes", "16MiB", "--threads", "1", "--block-tokens", "8"});
+  const std::string address = server.AwaitLine("listening on ");
+  ASSERT_NE(address, "");
+  // A proxy that nobody listens on: the client must not ask it.
+  const CommandResult chat = RunCommand(
+      {"PYTHONPATH=" + stubs, "http_proxy=http://127.0.0.1:9", kPython, kClient, address},
+      "What is a block?\nAnd a slot?\n", "/usr/bin/env");
+  EXPECT_EQ(chat.exit_code, 0) << chat.errors;
+  EXPECT_EQ(chat.errors, "");
+  EXPECT_THAT(chat.output,
+              AllOf(ContainsRegex("\n\\[0 of [0-9]+ tokens were cached\\]\n> "),
+                    ContainsRegex("\n\\[[1-9][0-9]+ of [0-9]+ tokens were cached\\]\n> ")));
+}
+
+}  // namespace
+}  // namespace reprise::api
