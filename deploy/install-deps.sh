@@ -1,9 +1,10 @@
 #!/bin/sh
 # Installs what building and testing Reprise needs on Debian 12. Run as root, or as a user who may
 # use sudo. Does nothing, and needs no rights, when everything is installed already.
+# Usage: deploy/install-deps.sh [--with-clang]    also clang, for thread-safety analysis (tests/run.sh)
 set -eu
 
-# The one list of dependencies.
+# The one list of dependencies. python3-venv is for clients in Python (README).
 PACKAGES="
   ca-certificates git
   cmake g++ lld ninja-build pkg-config
@@ -12,7 +13,9 @@ PACKAGES="
   libgrpc++-dev libprotobuf-dev protobuf-compiler protobuf-compiler-grpc
   libcli11-dev libpcre2-dev libutf8proc-dev nlohmann-json3-dev
   libgmock-dev libgtest-dev
+  python3-venv
 "
+CLANG_PACKAGES="clang libomp-dev"
 ATTEMPTS=5
 
 fail() {
@@ -40,6 +43,11 @@ apt() {
     -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 "$@" >/dev/null
 }
 
+case "${1:-}" in
+  "") ;;
+  --with-clang) PACKAGES="$PACKAGES $CLANG_PACKAGES" ;;
+  *) fail "unknown argument '$1'" ;;
+esac
 check_system
 MISSING=$(missing_of $PACKAGES)
 [ -n "$MISSING" ] || exit 0

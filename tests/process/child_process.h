@@ -1,5 +1,5 @@
-// ChildProcess: the real binary, started with pipes on its stdout and stderr. Killed when the
-// object goes. Thread-compatible.
+// ChildProcess: the real binary, or another program, started with pipes on its stdout and stderr.
+// Killed when the object goes. Thread-compatible.
 #pragma once
 
 #include <fcntl.h>
@@ -20,8 +20,9 @@ namespace reprise {
 
 class ChildProcess {
  public:
-  // Starts `reprise` with `args` and an empty stdin, or with `input` on it.
-  explicit ChildProcess(const std::vector<std::string>& args, const std::string& input = "") {
+  // Starts `program` with `args` and an empty stdin, or with `input` on it.
+  explicit ChildProcess(const std::vector<std::string>& args, const std::string& input = "",
+                        const std::string& program = REPRISE_BINARY) {
     int in[2];
     int out[2];
     int err[2];
@@ -33,10 +34,10 @@ class ChildProcess {
       dup2(in[0], STDIN_FILENO);
       dup2(out[1], STDOUT_FILENO);
       dup2(err[1], STDERR_FILENO);
-      std::vector<char*> argv = {const_cast<char*>("reprise")};
+      std::vector<char*> argv = {const_cast<char*>(program.c_str())};
       for (const std::string& arg : args) argv.push_back(const_cast<char*>(arg.c_str()));
       argv.push_back(nullptr);
-      execv(REPRISE_BINARY, argv.data());
+      execv(program.c_str(), argv.data());
       _exit(127);
     }
     close(in[0]);
@@ -112,10 +113,10 @@ struct CommandResult {
   std::string errors;
 };
 
-// Runs `reprise` with `args` to its end. Its stderr must fit into a pipe. BLOCKS.
-inline CommandResult RunCommand(const std::vector<std::string>& args,
-                                const std::string& input = "") {
-  ChildProcess process(args, input);
+// Runs `program` with `args` to its end. Its stderr must fit into a pipe. BLOCKS.
+inline CommandResult RunCommand(const std::vector<std::string>& args, const std::string& input = "",
+                                const std::string& program = REPRISE_BINARY) {
+  ChildProcess process(args, input, program);
   CommandResult result;
   result.output = process.ReadAll();
   result.errors = process.ReadErrors();
