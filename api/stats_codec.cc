@@ -17,15 +17,16 @@ struct Field {
 };
 
 constexpr Field<StoreStats> kStoreFields[] = {
-    {"looked_up_blocks", &StoreStats::looked_up_blocks},
-    {"hit_ram_blocks", &StoreStats::hit_ram_blocks},
-    {"hit_disk_blocks", &StoreStats::hit_disk_blocks},
-    {"missed_absent_blocks", &StoreStats::missed_absent_blocks},
-    {"missed_collision_blocks", &StoreStats::missed_collision_blocks},
-    {"missed_corrupt_blocks", &StoreStats::missed_corrupt_blocks},
-    {"missed_io_error_blocks", &StoreStats::missed_io_error_blocks},
-    {"missed_no_room_blocks", &StoreStats::missed_no_room_blocks},
-    {"missed_after_miss_blocks", &StoreStats::missed_after_miss_blocks},
+    {"looked_up_tokens", &StoreStats::looked_up_tokens},
+    {"hit_ram_tokens", &StoreStats::hit_ram_tokens},
+    {"hit_disk_tokens", &StoreStats::hit_disk_tokens},
+    {"missed_absent_tokens", &StoreStats::missed_absent_tokens},
+    {"missed_collision_tokens", &StoreStats::missed_collision_tokens},
+    {"missed_corrupt_tokens", &StoreStats::missed_corrupt_tokens},
+    {"missed_io_error_tokens", &StoreStats::missed_io_error_tokens},
+    {"missed_no_room_tokens", &StoreStats::missed_no_room_tokens},
+    {"missed_lost_tokens", &StoreStats::missed_lost_tokens},
+    {"missed_after_miss_tokens", &StoreStats::missed_after_miss_tokens},
     {"sealed_blocks", &StoreStats::sealed_blocks},
     {"duplicate_seals", &StoreStats::duplicate_seals},
     {"demoted_blocks", &StoreStats::demoted_blocks},
@@ -65,7 +66,7 @@ static_assert(std::size(kEngineFields) * sizeof(int64_t) == sizeof(EngineStats))
 void ToProto(const StoreStats& stats, v1::StatsResponse* response) {
   auto& values = *response->mutable_store();
   for (const Field<StoreStats>& field : kStoreFields) values[field.name] = stats.*field.value;
-  values["missed_blocks"] = stats.missed_blocks();
+  values["missed_tokens"] = stats.missed_tokens();
 }
 
 void ToProto(const EngineStats& stats, v1::StatsResponse* response) {

@@ -71,7 +71,7 @@ std::vector<BlockKey> ChainKeys(const BlockKey& root, absl::Span<const uint32_t>
   keys.reserve(words.size() / step);
   BlockKey parent = root;
   for (size_t begin = 0; begin + step <= words.size(); begin += step) {
-    parent = ChildKey(parent, words.subspan(begin, step));
+    parent = derive(parent, words.subspan(begin, step));
     keys.push_back(parent);
   }
   return keys;

@@ -60,11 +60,13 @@ class WritableBlock {
   absl::Span<std::byte> bytes_;
 };
 
-// What the handles call back into. Thread-safe. `handle` is the store's name for a slot.
+// What the handles call back into. Thread-safe.
 class BlockRegistry {
  public:
   virtual ~BlockRegistry() = default;
+  // Gives back one pin; `handle` names the block.
   virtual void Unpin(uint64_t handle) = 0;
+  // Frees the slot that `handle` names, unsealed.
   virtual void AbortWrite(uint64_t handle) = 0;
 };
 

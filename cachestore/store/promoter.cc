@@ -36,6 +36,7 @@ PinTicket Promoter::Pin(const PinRequest& request, std::function<void()> on_done
   {
     absl::MutexLock lock(&core_.mu);
     pending->entries = MatchLocked(request);
+    pending->block_tokens = request.block_tokens;
     pending->state = std::make_shared<PinState>(static_cast<int64_t>(pending->entries.size()),
                                                 std::move(on_done));
     // Everything in RAM is pinned before a load can take a slot, which may evict.
@@ -60,9 +61,9 @@ std::vector<Promoter::Entry> Promoter::MatchLocked(const PinRequest& request) {
   const int64_t looked_up = static_cast<int64_t>(request.keys.size() - request.first_block);
   const int64_t missed = looked_up - static_cast<int64_t>(entries.size());
   const int64_t collisions = end == MatchEnd::kCollision && missed > 0 ? 1 : 0;
-  state.counters.looked_up_blocks += looked_up;
-  state.counters.missed_collision_blocks += collisions;
-  state.counters.missed_absent_blocks += missed - collisions;
+  state.counters.looked_up_tokens += looked_up * request.block_tokens;
+  state.counters.missed_collision_tokens += collisions * request.block_tokens;
+  state.counters.missed_absent_tokens += (missed - collisions) * request.block_tokens;
   // All of the chain: a block is of no use without those before it.
   state.disk_order->OnHit(ids);
   return entries;
@@ -118,41 +119,39 @@ PinnedPrefix Promoter::FinishLocked(Pending& pending) {
   for (size_t i = 0; i < pending.entries.size(); ++i) {
     const Entry& entry = pending.entries[i];
     if (i < good) {
-      ++(entry.from_disk ? core_.state.counters.hit_disk_blocks
-                         : core_.state.counters.hit_ram_blocks);
+      (entry.from_disk ? core_.state.counters.hit_disk_tokens
+                       : core_.state.counters.hit_ram_tokens) += pending.block_tokens;
       ++(entry.from_disk ? prefix.disk_blocks : prefix.ram_blocks);
       prefix.from_disk.push_back(entry.from_disk);
       prefix.blocks.emplace_back(&registry_, entry.id, core_.state.index.node(entry.id).key,
                                  core_.RamBytes(entry.id));
       continue;
     }
-    CountLocked(entry, i == good);
+    MissCounterLocked(i == good ? entry.outcome : Outcome::kBehindMiss) += pending.block_tokens;
     if (entry.pinned) core_.ram.Unpin(entry.id);
   }
   return prefix;
 }
 
-void Promoter::CountLocked(const Entry& entry, bool first_miss) {
+int64_t& Promoter::MissCounterLocked(Outcome outcome) {
   StoreStats& counters = core_.state.counters;
-  if (!first_miss) {
-    ++counters.missed_after_miss_blocks;
-    return;
-  }
-  switch (entry.outcome) {
+  switch (outcome) {
     case Outcome::kCorrupt:
-      ++counters.missed_corrupt_blocks;
-      return;
+      return counters.missed_corrupt_tokens;
     case Outcome::kIoError:
-      ++counters.missed_io_error_blocks;
-      return;
+      return counters.missed_io_error_tokens;
     case Outcome::kNoRoom:
-      ++counters.missed_no_room_blocks;
-      return;
+      return counters.missed_no_room_tokens;
+    case Outcome::kLost:
+      return counters.missed_lost_tokens;
+    case Outcome::kBehindMiss:
+      return counters.missed_after_miss_tokens;
     case Outcome::kReady:
     case Outcome::kLoading:
-    case Outcome::kBehindMiss:
-      CHECK(false);
+      break;
   }
+  CHECK(false);
+  return counters.missed_after_miss_tokens;
 }
 
 bool Promoter::IsNeededLocked(BlockId id) const {
@@ -239,7 +238,7 @@ void Promoter::FinishLoad(BlockId id, SlotIndex slot, const absl::Status& status
 
 Promoter::Outcome Promoter::EndLoadLocked(BlockId id, SlotIndex slot, const absl::Status& status) {
   if (status.ok()) {
-    return core_.disk.EndLoad(id, slot) ? Outcome::kReady : Outcome::kCorrupt;
+    return core_.disk.EndLoad(id, slot) ? Outcome::kReady : Outcome::kLost;
   }
   const bool readable = core_.disk.AbortLoad(id, slot);
   const bool lost =

@@ -25,6 +25,7 @@ namespace reprise::cachestore {
 // verified.
 struct PinRequest {
   uint32_t namespace_id = 0;
+  int64_t block_tokens = 0;          // what one block counts as
   absl::Span<const BlockKey> keys;   // one per full block, root first
   absl::Span<const uint32_t> words;  // their contents
   size_t first_block = 0;            // at most keys.size()
@@ -40,11 +41,12 @@ class Promoter {
   PinTicket Pin(const PinRequest& request, std::function<void()> on_done)
       ABSL_LOCKS_EXCLUDED(core_.mu);
 
-  // Ends the threads; loads that did not start yet end as I/O errors. BLOCKS.
+  // Waits for the loads under way, ends those queued without room, and ends the threads. BLOCKS.
+  // REQUIRES: StoreCore::closing.
   void Close() ABSL_LOCKS_EXCLUDED(core_.mu);
 
  private:
-  enum class Outcome { kReady, kLoading, kCorrupt, kIoError, kNoRoom, kBehindMiss };
+  enum class Outcome { kReady, kLoading, kCorrupt, kIoError, kNoRoom, kLost, kBehindMiss };
   struct Entry {
     BlockId id = kNoBlock;
     Outcome outcome = Outcome::kReady;
@@ -54,6 +56,7 @@ class Promoter {
   // A ticket under way; everything but `state` is guarded by StoreCore::mu.
   struct Pending {
     std::shared_ptr<PinState> state;
+    int64_t block_tokens = 0;
     std::vector<Entry> entries;  // the matched blocks that were asked for, in order
     int64_t loads_left = 0;
     size_t first_miss =
@@ -81,7 +84,8 @@ class Promoter {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
   // Takes the good leading blocks, gives back the other pins, counts hits and misses.
   PinnedPrefix FinishLocked(Pending& pending) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
-  void CountLocked(const Entry& entry, bool first_miss) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
+  // The counter of tokens for a miss of this kind.
+  int64_t& MissCounterLocked(Outcome outcome) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
 
   // Finds a slot for the load of `id` and starts it, or ends it without one.
   void StartLoad(BlockId id) ABSL_LOCKS_EXCLUDED(core_.mu);

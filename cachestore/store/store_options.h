@@ -16,7 +16,7 @@ struct RamOptions {
 struct DiskOptions {
   std::string directory;                      // empty: no disk tier
   int64_t capacity_bytes = int64_t{8} << 30;  // exact budget of the payload files
-  int num_io_threads = 2;                     // loads and demotions in flight
+  int num_io_threads = 2;                     // loads at a time; writes have one more thread
 };
 
 struct StoreOptions {

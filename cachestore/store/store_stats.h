@@ -1,6 +1,7 @@
 // StoreStats: a snapshot of the store's counters and gauges. Plain data. Counters only grow while
-// the store is open; units are in the names. Lookups are counted by Pin, in blocks:
-//     looked_up_blocks == hit_ram_blocks + hit_disk_blocks + missed_blocks()
+// the store is open; units are in the names. Lookups are counted by Pin, in tokens, because blocks
+// of different namespaces hold different numbers of them. While no ticket is pending
+//     looked_up_tokens == hit_ram_tokens + hit_disk_tokens + missed_tokens()
 #pragma once
 
 #include <cstdint>
@@ -8,19 +9,21 @@
 namespace reprise::cachestore {
 
 struct StoreStats {
-  // Lookups, in full blocks asked for.
-  int64_t looked_up_blocks = 0;
-  int64_t hit_ram_blocks = 0;
-  int64_t hit_disk_blocks = 0;
-  int64_t missed_absent_blocks = 0;      // not in the store
-  int64_t missed_collision_blocks = 0;   // key present, parent or token ids differ
-  int64_t missed_corrupt_blocks = 0;     // bytes from disk failed verification
-  int64_t missed_io_error_blocks = 0;    // disk could not be read
-  int64_t missed_no_room_blocks = 0;     // no RAM slot to load into, or the load queue was full
-  int64_t missed_after_miss_blocks = 0;  // behind a block that failed to load
-  int64_t missed_blocks() const {
-    return missed_absent_blocks + missed_collision_blocks + missed_corrupt_blocks +
-           missed_io_error_blocks + missed_no_room_blocks + missed_after_miss_blocks;
+  // Lookups: the tokens of the full blocks asked for.
+  int64_t looked_up_tokens = 0;
+  int64_t hit_ram_tokens = 0;
+  int64_t hit_disk_tokens = 0;
+  int64_t missed_absent_tokens = 0;      // not in the store
+  int64_t missed_collision_tokens = 0;   // key present, parent or content differ
+  int64_t missed_corrupt_tokens = 0;     // bytes from disk failed verification
+  int64_t missed_io_error_tokens = 0;    // disk could not be read
+  int64_t missed_no_room_tokens = 0;     // no RAM slot to load into, or the load queue was full
+  int64_t missed_lost_tokens = 0;        // given up while loading, because an ancestor was lost
+  int64_t missed_after_miss_tokens = 0;  // behind a block that was missed while loading
+  int64_t missed_tokens() const {
+    return missed_absent_tokens + missed_collision_tokens + missed_corrupt_tokens +
+           missed_io_error_tokens + missed_no_room_tokens + missed_lost_tokens +
+           missed_after_miss_tokens;
   }
   // Life cycle.
   int64_t sealed_blocks = 0;       // calls of Seal
@@ -36,7 +39,7 @@ struct StoreStats {
   int64_t ram_used_bytes = 0;
   int64_t ram_capacity_bytes = 0;
   int64_t ram_huge_page_bytes = 0;  // of the capacity, in huge pages
-  int64_t disk_used_bytes = 0;  // bytes of payload files holding blocks
+  int64_t disk_used_bytes = 0;      // of the budget, taken by stored blocks
   int64_t disk_capacity_bytes = 0;
   int64_t pinned_blocks = 0;     // blocks with at least one pin
   int64_t writing_blocks = 0;    // allocated, not sealed

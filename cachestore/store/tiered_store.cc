@@ -195,9 +195,12 @@ PinTicket TieredStore::Impl::Pin(const NamespaceHandle& ns, const BlockContent& 
                                  BlockRange range, std::function<void()> on_done) {
   const Chain chain = ChainOf(ns, prompt, range);
   const std::vector<BlockKey> keys = ChainKeys(ns.root, chain.words, ns.block_words(), derive_);
-  return promoter_->Pin(
-      {.namespace_id = ns.id, .keys = keys, .words = chain.words, .first_block = chain.first_block},
-      std::move(on_done));
+  return promoter_->Pin({.namespace_id = ns.id,
+                         .block_tokens = ns.layout.block_tokens,
+                         .keys = keys,
+                         .words = chain.words,
+                         .first_block = chain.first_block},
+                        std::move(on_done));
 }
 
 absl::StatusOr<WritableBlock> TieredStore::Impl::Allocate(const NamespaceHandle& ns) {

@@ -319,7 +319,7 @@ TEST_F(CacheServiceTest, StatsCarryEveryFieldByName) {
   ASSERT_TRUE(stats.ok()) << stats.status();
   EXPECT_EQ(stats->store().at("sealed_blocks"), 4);
   EXPECT_EQ(stats->store().at("ram_blocks"), 4);
-  EXPECT_EQ(stats->store().at("hit_ram_blocks"), 4);
+  EXPECT_EQ(stats->store().at("hit_ram_tokens"), 4 * kTestBlockTokens);
   EXPECT_EQ(stats->store().at("ram_capacity_bytes"), 16 << 20);
   EXPECT_EQ(stats->store().size(), sizeof(cachestore::StoreStats) / sizeof(int64_t) + 1);
   EXPECT_TRUE(stats->engine().empty());

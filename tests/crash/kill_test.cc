@@ -189,8 +189,8 @@ class KillTest : public testing::TestWithParam<Case> {
     }
     // Every block in the store belongs to a chain that was being sealed, and all were looked at.
     EXPECT_EQ(static_cast<int64_t>(verified_.size()), stats.recovered_blocks);
-    EXPECT_EQ((*store)->stats().missed_corrupt_blocks, 0);
-    EXPECT_EQ((*store)->stats().missed_io_error_blocks, 0);
+    EXPECT_EQ((*store)->stats().missed_corrupt_tokens, 0);
+    EXPECT_EQ((*store)->stats().missed_io_error_tokens, 0);
     EXPECT_TRUE((*store)->CheckIntegrity().ok()) << (*store)->CheckIntegrity();
     ExpectFilesUnderBudget();
     totals_.recovered_blocks += stats.recovered_blocks;

@@ -1,5 +1,6 @@
 // StoreFixture: a small TieredStore with helpers that write, seal and verify blocks whose bytes
-// follow from their tokens. Every test that uses it ends with CheckIntegrity().
+// follow from their tokens. Every test that uses it ends with CheckIntegrity(), with every lookup
+// counted once, and with nothing pinned.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -64,6 +65,9 @@ class StoreFixture : public ::testing::Test {
   void TearDown() override {
     if (store_ == nullptr) return;
     EXPECT_EQ(store_->CheckIntegrity(), absl::OkStatus());
+    ExpectLookupsAreConserved();
+    EXPECT_EQ(store_->stats().pinned_blocks, 0);
+    EXPECT_EQ(store_->stats().writing_blocks, 0);
   }
 
   static StoreOptions Options(int64_t ram_slots) {
@@ -143,8 +147,8 @@ class StoreFixture : public ::testing::Test {
 
   void ExpectLookupsAreConserved() {
     const StoreStats stats = store_->stats();
-    EXPECT_EQ(stats.looked_up_blocks,
-              stats.hit_ram_blocks + stats.hit_disk_blocks + stats.missed_blocks());
+    EXPECT_EQ(stats.looked_up_tokens,
+              stats.hit_ram_tokens + stats.hit_disk_tokens + stats.missed_tokens());
   }
 
   std::shared_ptr<MemoryTierContents> contents_ = std::make_shared<MemoryTierContents>();

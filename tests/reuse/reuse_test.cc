@@ -159,14 +159,14 @@ class ReuseTest : public testing::TestWithParam<Case> {
       EXPECT_GT(before.recovered_blocks, 0);
       RunAndCompare(engine, {TurnAfter(conversation_, 5)});
       EXPECT_GT(last_.cached_disk_tokens, 64) << "nothing came from disk after a restart";
-      EXPECT_GT(store->stats().hit_disk_blocks, before.hit_disk_blocks);
+      EXPECT_GT(store->stats().hit_disk_tokens, before.hit_disk_tokens);
     }
     RunAndCompare(engine, {TurnAfter({}, 80)});
     const StoreStats before = store->stats();
     RunAndCompare(engine, {TurnAfter(texts_.back(), 10)});
     EXPECT_GT(last_.cached_ram_tokens + last_.cached_disk_tokens, 60);
     EXPECT_GT(last_.cached_ram_tokens, 0) << "nothing came from RAM in the second turn";
-    EXPECT_GT(store->stats().hit_ram_blocks, before.hit_ram_blocks);
+    EXPECT_GT(store->stats().hit_ram_tokens, before.hit_ram_tokens);
     conversation_ = texts_.back();
   }
 
@@ -200,16 +200,16 @@ TEST_P(ReuseTest, OutputWithTheCacheEqualsOutputWithout) {
     EXPECT_EQ(stats.pinned_blocks, 0);
     EXPECT_EQ(stats.writing_blocks, 0);
     EXPECT_TRUE(store->CheckIntegrity().ok()) << store->CheckIntegrity();
-    sum.hit_ram_blocks += stats.hit_ram_blocks;
-    sum.hit_disk_blocks += stats.hit_disk_blocks;
+    sum.hit_ram_tokens += stats.hit_ram_tokens;
+    sum.hit_disk_tokens += stats.hit_disk_tokens;
     sum.demoted_blocks += stats.demoted_blocks;
     ASSERT_TRUE(store->Demote().ok());
   }
-  EXPECT_GT(sum.hit_ram_blocks, 0) << "no block was reused from RAM";
-  EXPECT_GT(sum.hit_disk_blocks, 0) << "no block was reused from disk";
+  EXPECT_GT(sum.hit_ram_tokens, 0) << "no block was reused from RAM";
+  EXPECT_GT(sum.hit_disk_tokens, 0) << "no block was reused from disk";
   EXPECT_GT(sum.demoted_blocks, 0) << "no block was ever evicted from RAM";
-  std::cout << texts_.size() << " requests; blocks from RAM " << sum.hit_ram_blocks
-            << ", from disk " << sum.hit_disk_blocks << ", demoted " << sum.demoted_blocks
+  std::cout << texts_.size() << " requests; tokens from RAM " << sum.hit_ram_tokens
+            << ", from disk " << sum.hit_disk_tokens << ", blocks demoted " << sum.demoted_blocks
             << std::endl;
   // Answers that are all alike would compare equal whatever the cache did.
   std::sort(answers_.begin(), answers_.end());

@@ -76,9 +76,9 @@ TEST_F(BitRotTest, OneFlippedBitInAThousandBlocksIsAThousandMisses) {
   const StoreStats before = store_->stats();
   EXPECT_EQ(PinAll(), 0);
   const StoreStats after = store_->stats();
-  EXPECT_EQ(after.hit_ram_blocks + after.hit_disk_blocks,
-            before.hit_ram_blocks + before.hit_disk_blocks);
-  EXPECT_EQ(after.missed_corrupt_blocks - before.missed_corrupt_blocks, kNumPrompts);
+  EXPECT_EQ(after.hit_ram_tokens + after.hit_disk_tokens,
+            before.hit_ram_tokens + before.hit_disk_tokens);
+  EXPECT_EQ(after.missed_corrupt_tokens - before.missed_corrupt_tokens, kNumPrompts * kBlockTokens);
   ExpectLookupsAreConserved();
   EXPECT_EQ(store_->CheckIntegrity(), absl::OkStatus());
   StoreAgainAndServeAll();
@@ -95,7 +95,7 @@ TEST_F(BitRotTest, DamageWhileTheStoreWasClosedIsFoundAtTheFirstRead) {
   OpenOnDisk(64, int64_t{32} << 20);
   ASSERT_EQ(store_->stats().recovered_blocks, kNumPrompts);
   EXPECT_EQ(PinAll(), 0);
-  EXPECT_EQ(store_->stats().missed_corrupt_blocks, kNumPrompts);
+  EXPECT_EQ(store_->stats().missed_corrupt_tokens, kNumPrompts * kBlockTokens);
   StoreAgainAndServeAll();
 }
 
@@ -112,7 +112,7 @@ TEST_F(BitRotTest, PayloadsSwappedBetweenTwoKeysAreTwoMisses) {
     if (next >= 0) file.Write(at, slots[static_cast<size_t>(next--)]);
   });
   EXPECT_EQ(PinAll(), kNumPrompts - 2);
-  EXPECT_EQ(store_->stats().missed_corrupt_blocks, 2);
+  EXPECT_EQ(store_->stats().missed_corrupt_tokens, 2 * kBlockTokens);
   StoreAgainAndServeAll();
 }
 
@@ -128,7 +128,7 @@ TEST_F(BitRotTest, ALostBlockTakesOnlyWhatIsBelowIt) {
   });
   ASSERT_EQ(used, kBlocks);
   EXPECT_EQ(PinNow(ns_, PromptTokens(1, kBlocks)).blocks.size(), 5u);
-  EXPECT_EQ(store_->stats().missed_corrupt_blocks, 1);
+  EXPECT_EQ(store_->stats().missed_corrupt_tokens, kBlockTokens);
   SealChain(ns_, PromptTokens(1, kBlocks));
   ASSERT_TRUE(store_->Demote().ok());
   EXPECT_EQ(PinNow(ns_, PromptTokens(1, kBlocks)).disk_blocks, kBlocks);

@@ -94,10 +94,10 @@ TEST_F(ContendedKeyTest, ReadersAgainstTheEvictorSeeOnlySealedBytes) {
   EXPECT_GT(verified, 1000 * seconds);
   const StoreStats stats = store_->stats();
   EXPECT_GT(stats.demoted_blocks, 100 * seconds) << "the evictor was at work";
-  EXPECT_GT(stats.hit_disk_blocks, 0);
+  EXPECT_GT(stats.hit_disk_tokens, 0);
   ExpectLookupsAreConserved();
   std::printf("%ld blocks verified, %ld demoted, %ld read from disk\n", verified.load(),
-              stats.demoted_blocks, stats.hit_disk_blocks);
+              stats.demoted_blocks, stats.promoted_blocks);
 }
 
 }  // namespace

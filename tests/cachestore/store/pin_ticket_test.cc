@@ -45,10 +45,10 @@ TEST_F(PinTicketTest, AFailedLoadAtEveryPlaceLeavesTheGoodBlocksBeforeIt) {
       faults_->FailLoadsOf(keys_[bad], fault);
       EXPECT_EQ(PinNow(ns_, PromptTokens(1, kChain)).disk_blocks, bad);
       const StoreStats stats = store_->stats();
-      EXPECT_EQ(stats.hit_disk_blocks, bad);
-      EXPECT_EQ(stats.missed_corrupt_blocks + stats.missed_io_error_blocks, 1);
-      EXPECT_EQ(stats.missed_corrupt_blocks, absl::IsDataLoss(fault) ? 1 : 0);
-      EXPECT_EQ(stats.missed_after_miss_blocks, kChain - bad - 1);
+      EXPECT_EQ(stats.hit_disk_tokens, bad * kBlockTokens);
+      EXPECT_EQ(stats.missed_corrupt_tokens + stats.missed_io_error_tokens, kBlockTokens);
+      EXPECT_EQ(stats.missed_corrupt_tokens, absl::IsDataLoss(fault) ? kBlockTokens : 0);
+      EXPECT_EQ(stats.missed_after_miss_tokens, (kChain - bad - 1) * kBlockTokens);
       ExpectLookupsAreConserved();
       ASSERT_TRUE(store_->Demote().ok());
       const int64_t left = absl::IsInternal(fault) ? kChain : bad;
@@ -110,7 +110,7 @@ TEST_F(PinTicketTest, ARangeOfAPrefixLongerThanRamIsLoadedAlone) {
     }
     EXPECT_EQ(store_->stats().pinned_blocks, 3);
   }
-  EXPECT_EQ(store_->stats().looked_up_blocks, 12);
+  EXPECT_EQ(store_->stats().looked_up_tokens, 12 * kBlockTokens);
   EXPECT_EQ(faults_->loads(), 12);
   ExpectLookupsAreConserved();
 }
@@ -128,12 +128,12 @@ TEST_F(PinTicketTest, ARangeHoldsNothingWhenTheChainBreaksBeforeItOrItLiesBehind
   EXPECT_EQ(pin({.first = 6, .count = 1}), 0u);
   EXPECT_EQ(pin({.first = kFar, .count = kFar}), 0u);
   EXPECT_EQ(pin({.first = 2, .count = -1}), 0u);
-  EXPECT_EQ(store_->stats().looked_up_blocks, 2);
+  EXPECT_EQ(store_->stats().looked_up_tokens, 2 * kBlockTokens);
   tokens[2 * kBlockTokens] += 1;
   EXPECT_EQ(pin({.first = 3, .count = 2}), 0u);
-  EXPECT_EQ(store_->stats().missed_absent_blocks, 2);
+  EXPECT_EQ(store_->stats().missed_absent_tokens, 2 * kBlockTokens);
   EXPECT_EQ(pin({.first = 1, .count = 2}), 1u);
-  EXPECT_EQ(store_->stats().missed_absent_blocks, 3);
+  EXPECT_EQ(store_->stats().missed_absent_tokens, 3 * kBlockTokens);
   ExpectLookupsAreConserved();
 }
 
@@ -166,7 +166,7 @@ TEST_F(PinTicketTest, AnAbandonedTicketGivesItsPinsBackWhenItsLoadsEnd) {
   ASSERT_TRUE(joined.Wait(Soon()));
   EXPECT_EQ(joined.Take().disk_blocks, 3);
   ASSERT_TRUE(store_->Demote().ok());
-  EXPECT_EQ(store_->stats().looked_up_blocks, 6);
+  EXPECT_EQ(store_->stats().looked_up_tokens, 6 * kBlockTokens);
   ExpectLookupsAreConserved();
 }
 
@@ -201,8 +201,8 @@ TEST_F(PinTicketTest, WithoutRoomTheTicketHoldsWhatFits) {
   const std::vector<BlockRef> pins = SealChain(ns_, PromptTokens(2, 3));
   const PinnedPrefix prefix = PinNow(ns_, PromptTokens(1, 4));
   EXPECT_EQ(prefix.disk_blocks, 1);
-  EXPECT_EQ(store_->stats().missed_no_room_blocks, 1);
-  EXPECT_EQ(store_->stats().missed_after_miss_blocks, 2);
+  EXPECT_EQ(store_->stats().missed_no_room_tokens, kBlockTokens);
+  EXPECT_EQ(store_->stats().missed_after_miss_tokens, 2 * kBlockTokens);
   ExpectLookupsAreConserved();
 }
 
@@ -223,7 +223,7 @@ TEST_F(PinTicketTest, AFullLoadQueueIsAMiss) {
   const PinnedPrefix prefix = ticket.Take();
   EXPECT_GE(prefix.disk_blocks, 2);
   EXPECT_LT(prefix.disk_blocks, 10);
-  EXPECT_EQ(store_->stats().missed_no_room_blocks, 1);
+  EXPECT_EQ(store_->stats().missed_no_room_tokens, kBlockTokens);
   ExpectLookupsAreConserved();
 }
 

@@ -31,7 +31,7 @@ class RamResidencyTest : public ::testing::Test {
                       .slot = *slot,
                       .parent = parent,
                       .key = key,
-                      .tokens = tokens});
+                      .words = tokens});
   }
   bool IsPrivate(BlockId id) const { return state_.index.node(id).is_private; }
 

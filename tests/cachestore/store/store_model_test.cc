@@ -169,14 +169,14 @@ TEST_F(StoreModelTest, WithDiskFaultsAndRestartsEveryBlockReadIsRight) {
     ASSERT_LE(stats.disk_used_bytes, kDiskSlots * kSlotBytes);
     if (random() % 100 == 0) {
       held.clear();
-      disk_hits += stats.hit_disk_blocks;
-      corrupt += stats.missed_corrupt_blocks;
+      disk_hits += stats.hit_disk_tokens;
+      corrupt += stats.missed_corrupt_tokens;
       ExpectLookupsAreConserved();
       OpenWithDisk(kRamSlots, kDiskSlots);
     }
   }
-  EXPECT_GT(disk_hits + store_->stats().hit_disk_blocks, 100);
-  EXPECT_GT(corrupt + store_->stats().missed_corrupt_blocks, 0);
+  EXPECT_GT(disk_hits + store_->stats().hit_disk_tokens, 100 * kBlockTokens);
+  EXPECT_GT(corrupt + store_->stats().missed_corrupt_tokens, 0);
   ExpectLookupsAreConserved();
 }
 

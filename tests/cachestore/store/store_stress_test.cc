@@ -97,8 +97,8 @@ TEST_F(StoreStressTest, EveryByteReadIsTheByteSealed) {
   EXPECT_EQ(wrong_, 0);
   ASSERT_TRUE(store_->Demote().ok());
   const StoreStats stats = store_->stats();
-  EXPECT_GT(stats.hit_disk_blocks, 0);
-  EXPECT_GT(stats.hit_ram_blocks, 0);
+  EXPECT_GT(stats.hit_disk_tokens, 0);
+  EXPECT_GT(stats.hit_ram_tokens, 0);
   EXPECT_GT(stats.demoted_blocks, 0);
 }
 

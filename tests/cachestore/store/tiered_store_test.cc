@@ -209,9 +209,9 @@ TEST_F(TieredStoreTest, EveryLookupIsAHitOrAMiss) {
   tokens[5] += 1;
   PinNow(ns_, tokens);
   const StoreStats stats = store_->stats();
-  EXPECT_EQ(stats.looked_up_blocks, 10);
-  EXPECT_EQ(stats.hit_ram_blocks, 4);
-  EXPECT_EQ(stats.missed_absent_blocks, 6);
+  EXPECT_EQ(stats.looked_up_tokens, 10 * kBlockTokens);
+  EXPECT_EQ(stats.hit_ram_tokens, 4 * kBlockTokens);
+  EXPECT_EQ(stats.missed_absent_tokens, 6 * kBlockTokens);
   ExpectLookupsAreConserved();
 }
 
@@ -236,7 +236,7 @@ TEST_F(TieredStoreTest, ABlockTravelsToDiskAndBack) {
   const StoreStats stats = store_->stats();
   EXPECT_EQ(stats.demoted_blocks, 3);
   EXPECT_EQ(stats.promoted_blocks, 3);
-  EXPECT_EQ(stats.hit_disk_blocks, 3);
+  EXPECT_EQ(stats.hit_disk_tokens, 3 * kBlockTokens);
   EXPECT_EQ(stats.dropped_blocks, 0);
   ExpectLookupsAreConserved();
 }

@@ -68,7 +68,7 @@ TEST_F(SchedulerLoadTest, ADamagedPrefixIsComputedAgain) {
   SchedulerDriver driver(store.get(), kBlockTokens);
   const SequenceId id = driver.Submit(prompt_, 8);
   driver.RunUntilEnded(1);
-  EXPECT_GT(store->stats().missed_corrupt_blocks, 0);
+  EXPECT_GT(store->stats().missed_corrupt_tokens, 0);
   EXPECT_EQ(driver.result(id).cached_disk_tokens, 0);
   EXPECT_EQ(driver.model().wrong_positions(), 0);
   EXPECT_EQ(driver.answer(id), ReferenceAnswer(prompt_, 8, kBlockTokens));

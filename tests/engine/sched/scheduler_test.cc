@@ -84,11 +84,11 @@ TEST(SchedulerTest, CacheOffNeitherTakesNorLeavesBlocks) {
   EXPECT_EQ(store->stats().sealed_blocks, 0);
   driver.Submit(prompt, 12);  // leaves blocks
   driver.RunUntilEnded(2);
-  const int64_t looked_up = store->stats().looked_up_blocks;
+  const int64_t looked_up = store->stats().looked_up_tokens;
   ASSERT_GT(looked_up, 0);
   const SequenceId third = driver.Submit(prompt, 12, CacheMode::kOff);
   driver.RunUntilEnded(3);
-  EXPECT_EQ(store->stats().looked_up_blocks, looked_up);
+  EXPECT_EQ(store->stats().looked_up_tokens, looked_up);
   EXPECT_EQ(driver.result(third).cached_ram_tokens, 0);
   EXPECT_EQ(driver.answer(first), driver.answer(third));
   ExpectStoreAtRest(*store);
