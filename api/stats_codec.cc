@@ -38,6 +38,7 @@ constexpr Field<StoreStats> kStoreFields[] = {
     {"disk_blocks", &StoreStats::disk_blocks},
     {"ram_used_bytes", &StoreStats::ram_used_bytes},
     {"ram_capacity_bytes", &StoreStats::ram_capacity_bytes},
+    {"ram_huge_page_bytes", &StoreStats::ram_huge_page_bytes},
     {"disk_used_bytes", &StoreStats::disk_used_bytes},
     {"disk_capacity_bytes", &StoreStats::disk_capacity_bytes},
     {"pinned_blocks", &StoreStats::pinned_blocks},
