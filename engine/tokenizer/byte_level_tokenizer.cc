@@ -18,7 +18,8 @@ ByteLevelTokenizer::ByteLevelTokenizer(TokenizerParts parts)
       byte_ids_(parts.bpe.byte_ids),
       model_(std::move(parts.bpe)),
       surrounding_(std::move(parts.surrounding)),
-      digest_(std::move(parts.digest)) {}
+      digest_(std::move(parts.digest)),
+      chat_template_(std::move(parts.chat_template)) {}
 
 absl::StatusOr<std::vector<uint32_t>> ByteLevelTokenizer::Encode(absl::string_view text) const {
   std::vector<uint32_t> ids = surrounding_.leading;

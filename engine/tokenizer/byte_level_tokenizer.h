@@ -30,6 +30,7 @@ struct TokenizerParts {
   BpeParts bpe;
   SurroundingIds surrounding;
   std::string digest;
+  std::string chat_template;
 };
 
 class ByteLevelTokenizer : public Tokenizer {
@@ -45,6 +46,7 @@ class ByteLevelTokenizer : public Tokenizer {
   absl::StatusOr<uint32_t> TokenToId(absl::string_view token) const override;
   uint32_t vocab_size() const override { return vocabulary_.size(); }
   const std::string& digest() const override { return digest_; }
+  const std::string& chat_template() const override { return chat_template_; }
 
  private:
   absl::Status AppendIds(absl::string_view text, AddedTokenUse use,
@@ -60,6 +62,7 @@ class ByteLevelTokenizer : public Tokenizer {
   BpeModel model_;
   SurroundingIds surrounding_;
   std::string digest_;
+  std::string chat_template_;
 };
 
 }  // namespace reprise::engine

@@ -27,21 +27,37 @@ absl::string_view TranscriptName(absl::string_view role) {
   return "";
 }
 
+// Whether a template, if there is one, writes turns as chatml does.
+bool AllowsChatMl(const std::string& chat_template) {
+  return chat_template.empty() || (absl::StrContains(chat_template, kTurnStart) &&
+                                   absl::StrContains(chat_template, kTurnEnd));
+}
+
 }  // namespace
 
 ChatFormat ChatFormat::Choose(const Tokenizer* tokenizer) {
-  if (HasSpecialToken(*tokenizer, kTurnStart) && HasSpecialToken(*tokenizer, kTurnEnd)) {
+  if (HasSpecialToken(*tokenizer, kTurnStart) && HasSpecialToken(*tokenizer, kTurnEnd) &&
+      AllowsChatMl(tokenizer->chat_template())) {
     ChatFormat format(tokenizer, Style::kChatMl);
     format.stop_token_ids_ = {tokenizer->TokenToId(kTurnEnd).value()};
     return format;
   }
+  if (!tokenizer->chat_template().empty()) return ChatFormat(tokenizer, Style::kRefused);
   ChatFormat format(tokenizer, Style::kTranscript);
   format.stop_strings_ = {"\nUser:"};
   return format;
 }
 
 absl::string_view ChatFormat::Name() const {
-  return style_ == Style::kChatMl ? "chatml" : "transcript";
+  switch (style_) {
+    case Style::kChatMl:
+      return "chatml";
+    case Style::kTranscript:
+      return "transcript";
+    case Style::kRefused:
+      return "refused";
+  }
+  return "";
 }
 
 void ChatFormat::AppendMessage(const ChatMessage& message, std::vector<Part>* parts) const {
@@ -72,6 +88,12 @@ void ChatFormat::AppendCue(std::vector<Part>* parts) const {
 
 absl::StatusOr<std::vector<ChatFormat::Part>> ChatFormat::PartsOf(
     absl::Span<const ChatMessage> messages) const {
+  if (style_ == Style::kRefused) {
+    return absl::FailedPreconditionError(
+        "the model has a chat template that is not ChatML (turns between <|im_start|> and "
+        "<|im_end|>, both special tokens), the only one that is rendered; render the conversation "
+        "yourself and send it as text or token ids");
+  }
   if (messages.empty()) return absl::InvalidArgumentError("the conversation has no messages");
   std::vector<Part> parts;
   for (size_t i = 0; i < messages.size(); ++i) {

@@ -2,6 +2,11 @@
 //
 //   chatml      <|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\n
 //   transcript  User: Hello\n\nAssistant:            for models that know no turns
+//   refused     for models whose chat template is another one: an answer to turns that the model
+//               was not trained on would look like one and be worse
+//
+// Of a chatml template the turns are rendered, not what it adds of its own to a conversation
+// without a system message, with tools or with thinking.
 //
 // Invariants:
 //  (1) The tokens of a conversation are those of its messages, one message after the other: what
@@ -30,16 +35,18 @@ struct ChatMessage {
 
 class ChatFormat {
  public:
-  // chatml when the vocabulary has <|im_start|> and <|im_end|> as special tokens, transcript
-  // otherwise. `tokenizer` must outlive the format.
+  // chatml when the vocabulary has <|im_start|> and <|im_end|> as special tokens and the chat
+  // template, if there is one, writes them; else transcript without a template, refused with one.
+  // `tokenizer` must outlive the format.
   static ChatFormat Choose(const Tokenizer* tokenizer);
 
-  // "chatml" or "transcript".
+  // "chatml", "transcript" or "refused".
   absl::string_view Name() const;
 
   // `messages`, oldest first, and the cue for the assistant to answer, as token ids behind the
   // tokenizer's leading ids. A transcript leaves out white space at the end of a content.
-  // kInvalidArgument: no messages, another role (which is named), content that is not UTF-8.
+  // kInvalidArgument: no messages, another role (which is named), content that is not UTF-8;
+  // kFailedPrecondition: refused.
   absl::StatusOr<std::vector<uint32_t>> RenderTokens(absl::Span<const ChatMessage> messages) const;
   // The same as text, to be read: its special tokens cannot be told from those in a content.
   absl::StatusOr<std::string> RenderText(absl::Span<const ChatMessage> messages) const;
@@ -49,7 +56,7 @@ class ChatFormat {
   const std::vector<std::string>& stop_strings() const { return stop_strings_; }
 
  private:
-  enum class Style { kChatMl, kTranscript };
+  enum class Style { kChatMl, kTranscript, kRefused };
   // A part of a rendered conversation, encoded on its own.
   struct Part {
     enum class Kind { kStructure, kText };  // a special token given by its text, or plain text

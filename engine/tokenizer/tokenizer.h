@@ -44,10 +44,13 @@ class Tokenizer {
   virtual uint32_t vocab_size() const = 0;
   // Digest of tokenizer.json's bytes (hex).
   virtual const std::string& digest() const = 0;
+  // How the model's author writes a conversation, in Jinja; empty when nothing is said of it.
+  virtual const std::string& chat_template() const = 0;
 };
 
-// Loads `folder`/tokenizer.json. kNotFound: missing; kInvalidArgument: malformed, with the place
-// and cause, or a kind of tokenizer that is not supported, with its name.
+// Loads `folder`/tokenizer.json and the folder's chat template. kNotFound: no tokenizer.json;
+// kInvalidArgument: malformed, with the place and cause, or a kind of tokenizer that is not
+// supported, with its name.
 absl::StatusOr<std::unique_ptr<Tokenizer>> LoadTokenizer(const std::string& folder);
 
 // Turns a stream of tokens into UTF-8 text that never ends inside a character. One per sequence;

@@ -10,6 +10,7 @@
 #include "cachestore/base/status_macros.h"
 #include "engine/json/json_text.h"
 #include "engine/tokenizer/byte_level_tokenizer.h"
+#include "engine/tokenizer/chat_template.h"
 #include "engine/tokenizer/json_field.h"
 #include "engine/tokenizer/vocabulary_json.h"
 
@@ -28,7 +29,8 @@ std::string DigestOf(const std::string& text) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Tokenizer>> ParseTokenizerJson(const std::string& text,
-                                                              const std::string& file) {
+                                                              const std::string& file,
+                                                              std::string chat_template) {
   ASSIGN_OR_RETURN(const nlohmann::json document, ParseJson(text, file));
   const JsonField root(&document, file);
   ASSIGN_OR_RETURN(VocabularyParts vocabulary, ReadVocabulary(root));
@@ -43,13 +45,15 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> ParseTokenizerJson(const std::string&
                      .pre_tokenizer = std::move(pre_tokenizer),
                      .bpe = std::move(vocabulary.bpe),
                      .surrounding = std::move(surrounding),
-                     .digest = DigestOf(text)});
+                     .digest = DigestOf(text),
+                     .chat_template = std::move(chat_template)});
 }
 
 absl::StatusOr<std::unique_ptr<Tokenizer>> LoadTokenizer(const std::string& folder) {
   const std::string file = absl::StrCat(folder, "/tokenizer.json");
   ASSIGN_OR_RETURN(const std::string text, ReadTextFile(file, kMostTokenizerBytes));
-  return ParseTokenizerJson(text, file);
+  ASSIGN_OR_RETURN(std::string chat_template, ReadChatTemplate(folder));
+  return ParseTokenizerJson(text, file, std::move(chat_template));
 }
 
 }  // namespace reprise::engine

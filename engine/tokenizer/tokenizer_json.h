@@ -9,10 +9,12 @@
 
 namespace reprise::engine {
 
-// The tokenizer that `text` describes, the contents of `file`. Truncation and padding are not the
-// tokenizer's business here and are passed over. kInvalidArgument: malformed or not supported, as
+// The tokenizer that `text` describes, the contents of `file`, with `chat_template`. Truncation and
+// padding are not the tokenizer's business here and are passed over. kInvalidArgument: malformed or
+// not supported, as
 // "<file>: <place>: <cause>".
 absl::StatusOr<std::unique_ptr<Tokenizer>> ParseTokenizerJson(const std::string& text,
-                                                              const std::string& file);
+                                                              const std::string& file,
+                                                              std::string chat_template = "");
 
 }  // namespace reprise::engine

@@ -58,6 +58,37 @@ TEST(ChatFormatTest, TranscriptIsChosenOtherwise) {
   EXPECT_EQ(ChatFormat::Choose(open->get()).Name(), "transcript");
 }
 
+std::unique_ptr<Tokenizer> WithTemplate(const char* name, const std::string& chat_template) {
+  auto tokenizer = ParseTokenizerJson(ReadText(ParityFolder() / name / "tokenizer.json"),
+                                      "tokenizer.json", chat_template);
+  EXPECT_TRUE(tokenizer.ok()) << tokenizer.status();
+  return *std::move(tokenizer);
+}
+
+constexpr char kChatMlTemplate[] =
+    "{% for m in messages %}{{'<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>'}}"
+    "{% endfor %}";
+constexpr char kLlama2Template[] =
+    "{% for m in messages %}{{ '[INST] ' + m['content'] + ' [/INST]' }}{% endfor %}";
+
+TEST(ChatFormatTest, ATemplateThatIsNotRenderedIsRefusedWithTheReason) {
+  EXPECT_EQ(ChatFormat::Choose(WithTemplate("qwen2", kChatMlTemplate).get()).Name(), "chatml");
+  // The model's author writes turns in another way; tokens that would do for chatml are no licence.
+  for (const auto& [name, chat_template] :
+       {std::make_pair("qwen2", kLlama2Template), std::make_pair("gpt2", kLlama2Template),
+        std::make_pair("gpt2", kChatMlTemplate)}) {
+    const auto tokenizer = WithTemplate(name, chat_template);
+    const ChatFormat format = ChatFormat::Choose(tokenizer.get());
+    EXPECT_EQ(format.Name(), "refused");
+    const auto ids = format.RenderTokens(kConversation);
+    EXPECT_EQ(ids.status().code(), absl::StatusCode::kFailedPrecondition);
+    EXPECT_THAT(std::string(ids.status().message()),
+                testing::AllOf(testing::HasSubstr("chat template"), testing::HasSubstr("ChatML")));
+    EXPECT_EQ(format.RenderText(kConversation).status().code(),
+              absl::StatusCode::kFailedPrecondition);
+  }
+}
+
 TEST(ChatFormatTest, TextShowsTheTurnsOfEachFormat) {
   const auto qwen2 = Load("qwen2");
   EXPECT_EQ(*ChatFormat::Choose(qwen2.get()).RenderText(kConversation),
