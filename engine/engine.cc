@@ -8,6 +8,7 @@
 #include "absl/synchronization/mutex.h"
 #include "cachestore/base/status_macros.h"
 #include "engine/backend/backend.h"
+#include "engine/block_fit.h"
 #include "engine/engine_loop.h"
 #include "engine/engine_request.h"
 #include "engine/model/model.h"
@@ -35,14 +36,9 @@ class Engine::Impl {
   // Finds out what the store has room for and starts the engine thread. Called once, first.
   absl::Status Start(const EngineOptions& options) {
     ASSIGN_OR_RETURN(const NamespaceHandle ns, NamespaceOf("default", ""));
-    const int64_t capacity_blocks = store_->ram_capacity_blocks(ns);
-    if (capacity_blocks < 1) {
-      return absl::InvalidArgumentError(absl::StrCat("the RAM tier cannot hold a single block of ",
-                                                     ns.layout.BytesPerBlock(), " bytes"));
-    }
     loop_ = std::make_unique<EngineLoop>(
         EngineParts{loaded_.model.get(), loaded_.tokenizer.get(), store_}, ns.layout,
-        BlockBudget(capacity_blocks, block_tokens_, model_config().max_positions),
+        BlockBudget(store_->ram_capacity_blocks(ns), block_tokens_, model_config().max_positions),
         SchedulerOptions{.step_tokens = options.step_tokens, .max_running = options.max_running},
         options.max_waiting);
     return absl::OkStatus();
@@ -95,11 +91,13 @@ class Engine::Impl {
 absl::StatusOr<std::unique_ptr<Engine>> Engine::Open(const EngineOptions& options,
                                                      TieredStore* store) {
   RETURN_IF_ERROR(options.Validate());
+  // What can be wrong without the weights comes first: loading and hashing them takes its time.
+  ASSIGN_OR_RETURN(const ModelConfig config, ReadModelConfig(options.model_folder));
+  RETURN_IF_ERROR(CheckBlockFits(config, options.block_tokens, store->stats().ram_capacity_bytes));
   Impl::Loaded loaded;
+  ASSIGN_OR_RETURN(loaded.tokenizer, LoadTokenizer(options.model_folder));
   loaded.backend = NewCpuBackend(options.num_threads);
   ASSIGN_OR_RETURN(loaded.model, LoadModel(options.model_folder, loaded.backend.get()));
-  ASSIGN_OR_RETURN(loaded.tokenizer, LoadTokenizer(options.model_folder));
-  RETURN_IF_ERROR(loaded.model->layout(options.block_tokens).Validate());
   auto impl = std::make_unique<Impl>(options, std::move(loaded), store);
   RETURN_IF_ERROR(impl->Start(options));
   return std::unique_ptr<Engine>(new Engine(std::move(impl)));

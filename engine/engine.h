@@ -33,8 +33,8 @@ struct EngineStats {
 class Engine {
  public:
   // Loads the model folder and starts the engine thread. `store` must outlive the engine. BLOCKS.
-  // Errors as LoadModel, LoadTokenizer and EngineOptions::Validate;
-  // kInvalidArgument when the RAM tier cannot hold a single block.
+  // Errors as EngineOptions::Validate, ReadModelConfig, CheckBlockFits, LoadTokenizer and
+  // LoadModel, in this order: the weights are read last.
   static absl::StatusOr<std::unique_ptr<Engine>> Open(const EngineOptions& options,
                                                       cachestore::TieredStore* store);
   // Cancels every request (OnError(kUnavailable)) and joins the thread.

@@ -18,9 +18,11 @@ absl::Status EngineOptions::Validate() const {
   if (model_folder.empty()) {
     return absl::InvalidArgumentError("model_folder is empty; it must name a Hugging Face folder");
   }
-  if (block_tokens < 8 || block_tokens > 256 || (block_tokens & (block_tokens - 1)) != 0) {
+  if (block_tokens < kLeastBlockTokens || block_tokens > kMostBlockTokens ||
+      (block_tokens & (block_tokens - 1)) != 0) {
     return absl::InvalidArgumentError(absl::StrCat("block_tokens is ", block_tokens,
-                                                   "; it must be a power of two from 8 to 256"));
+                                                   "; it must be a power of two from ",
+                                                   kLeastBlockTokens, " to ", kMostBlockTokens));
   }
   absl::Status status = CheckRange("step_tokens", step_tokens, 1, 1 << 20);
   status.Update(CheckRange("max_running", max_running, 1, 1 << 16));

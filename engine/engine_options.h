@@ -8,6 +8,10 @@
 
 namespace reprise::engine {
 
+// A block has a power of two of tokens, in these limits.
+inline constexpr int32_t kLeastBlockTokens = 8;
+inline constexpr int32_t kMostBlockTokens = 256;
+
 struct EngineOptions {
   std::string model_folder;   // Hugging Face folder
   int32_t block_tokens = 16;  // tokens per KV block; a power of two from 8 to 256

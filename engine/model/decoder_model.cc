@@ -69,13 +69,7 @@ DecoderModel::DecoderModel(ModelConfig config, std::string digest, DecoderWeight
       buffers_(config_) {}
 
 cachestore::KvLayout DecoderModel::layout(int32_t block_tokens) const {
-  cachestore::KvLayout layout;
-  layout.num_layers = static_cast<int32_t>(config_.num_layers);
-  layout.num_kv_heads = static_cast<int32_t>(config_.num_kv_heads);
-  layout.head_dim = static_cast<int32_t>(config_.head_dim);
-  layout.block_tokens = block_tokens;
-  layout.dtype = cachestore::DType::kF32;
-  return layout;
+  return KvLayoutOf(config_, block_tokens);
 }
 
 std::string DecoderModel::position_scheme() const {

@@ -245,6 +245,16 @@ absl::Status ReadGenerationConfig(const std::string& path, ModelConfig* out) {
 
 }  // namespace
 
+cachestore::KvLayout KvLayoutOf(const ModelConfig& config, int32_t block_tokens) {
+  cachestore::KvLayout layout;
+  layout.num_layers = static_cast<int32_t>(config.num_layers);
+  layout.num_kv_heads = static_cast<int32_t>(config.num_kv_heads);
+  layout.head_dim = static_cast<int32_t>(config.head_dim);
+  layout.block_tokens = block_tokens;
+  layout.dtype = cachestore::DType::kF32;
+  return layout;
+}
+
 std::string SupportedArchitectures() {
   std::string names;
   for (const Architecture& architecture : kArchitectures) {

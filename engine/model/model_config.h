@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "cachestore/block/kv_layout.h"
 #include "engine/backend/backend.h"
 
 namespace reprise::engine {
@@ -40,6 +41,9 @@ struct ModelConfig {
   std::vector<uint32_t>
       eos_token_ids;  // from generation_config.json, else config.json; may be empty
 };
+
+// The layout of this model's KV, in f32, in blocks of `block_tokens` tokens.
+cachestore::KvLayout KvLayoutOf(const ModelConfig& config, int32_t block_tokens);
 
 // The architectures that ReadModelConfig accepts, for help texts and errors: "A, B, C".
 std::string SupportedArchitectures();

@@ -1,6 +1,7 @@
 #include "engine/sched/block_budget.h"
 
 #include <algorithm>
+#include <string>
 
 #include "absl/strings/str_cat.h"
 #include "cachestore/base/check.h"
@@ -26,10 +27,14 @@ int64_t BlockBudget::WorstCaseBlocks(const GenerateRequest& request) const {
 absl::Status BlockBudget::CheckFits(const GenerateRequest& request) const {
   const int64_t needed = WorstCaseBlocks(request);
   if (needed <= usable_blocks_) return absl::OkStatus();
+  const int64_t room = usable_blocks_ * block_tokens_ - static_cast<int64_t>(request.prompt.size());
+  const std::string remedy =
+      room >= 0 ? absl::StrCat("ask for at most ", room + 1, " new tokens (max_new_tokens)")
+                : "shorten the prompt";
   return absl::FailedPreconditionError(absl::StrCat(
       "a prompt of ", request.prompt.size(), " tokens with up to ", request.stop.max_new_tokens,
       " new ones needs ", needed, " KV blocks of ", block_tokens_, " tokens, but the RAM tier has ",
-      usable_blocks_, " for sequences"));
+      usable_blocks_, " for sequences; ", remedy, ", or give the server more RAM (--ram-bytes)"));
 }
 
 }  // namespace reprise::engine

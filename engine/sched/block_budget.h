@@ -23,8 +23,8 @@ class BlockBudget {
   int64_t usable_blocks() const { return usable_blocks_; }
   // Blocks of the longest sequence that `request` can become.
   int64_t WorstCaseBlocks(const GenerateRequest& request) const;
-  // kFailedPrecondition, naming both numbers, when `request` does not even fit alone: no later time
-  // is better.
+  // kFailedPrecondition, naming both numbers and what to change, when `request` does not even fit
+  // alone: no later time is better.
   absl::Status CheckFits(const GenerateRequest& request) const;
 
  private:

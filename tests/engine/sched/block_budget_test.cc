@@ -38,6 +38,12 @@ TEST(BlockBudgetTest, ARequestThatCanNeverFitIsRefusedWithBothNumbers) {
   EXPECT_THAT(status.message(), HasSubstr("100 tokens"));
   EXPECT_THAT(status.message(), HasSubstr("needs 9 KV blocks"));
   EXPECT_THAT(status.message(), HasSubstr("has 8"));
+  // What to change, and the change helps.
+  EXPECT_THAT(status.message(), HasSubstr("at most 29 new tokens (max_new_tokens)"));
+  EXPECT_THAT(status.message(), HasSubstr("--ram-bytes"));
+  EXPECT_TRUE(budget.CheckFits(RequestOf(128, 1)).ok());
+  EXPECT_THAT(budget.CheckFits(RequestOf(128, 2)).message(), HasSubstr("at most 1 new tokens"));
+  EXPECT_THAT(budget.CheckFits(RequestOf(129, 1)).message(), HasSubstr("shorten the prompt"));
 }
 
 TEST(BlockBudgetTest, ASmallShareOfALargeTierIsLeftToOthers) {

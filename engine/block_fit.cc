@@ -1,0 +1,39 @@
+#include "engine/block_fit.h"
+
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "cachestore/pool/slot_pool.h"
+#include "engine/engine_options.h"
+
+namespace reprise::engine {
+namespace {
+
+// Why a block does not fit; empty when it does.
+std::string Obstacle(const cachestore::KvLayout& layout, int64_t ram_bytes) {
+  const absl::Status valid = layout.Validate();
+  if (!valid.ok()) return std::string(valid.message());
+  const auto slot_bytes =
+      static_cast<int64_t>(cachestore::SlotPool::SlotBytes(layout.BytesPerBlock()));
+  if (slot_bytes <= ram_bytes) return "";
+  return absl::StrCat("it takes ", slot_bytes, " bytes and the RAM tier has ", ram_bytes);
+}
+
+}  // namespace
+
+absl::Status CheckBlockFits(const ModelConfig& config, int32_t block_tokens, int64_t ram_bytes) {
+  const std::string obstacle = Obstacle(KvLayoutOf(config, block_tokens), ram_bytes);
+  if (obstacle.empty()) return absl::OkStatus();
+  int32_t fitting = block_tokens / 2;
+  while (fitting >= kLeastBlockTokens &&
+         !Obstacle(KvLayoutOf(config, fitting), ram_bytes).empty()) {
+    fitting /= 2;
+  }
+  return absl::InvalidArgumentError(absl::StrCat(
+      "a KV block of ", block_tokens, " tokens of this model is too large: ", obstacle, "; ",
+      fitting >= kLeastBlockTokens
+          ? absl::StrCat("the largest block_tokens that fits is ", fitting)
+          : absl::StrCat("not even one of ", kLeastBlockTokens, " tokens, the least, fits")));
+}
+
+}  // namespace reprise::engine
