@@ -12,8 +12,4 @@ Hash128 HashBytes128(absl::Span<const std::byte> bytes) {
   return {h.high64, h.low64};
 }
 
-uint64_t HashBytes64(absl::Span<const std::byte> bytes) {
-  return XXH3_64bits(bytes.data(), bytes.size());
-}
-
 }  // namespace reprise::cachestore

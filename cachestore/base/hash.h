@@ -1,5 +1,6 @@
-// XXH3: the only includer of xxhash.h. Pure functions, thread-safe. Values are persisted: they are
-// those of the XXH3 specification (xxHash 0.8), the same on every machine.
+// XXH3: the only includers of xxHash are hash.cc, for keys, and payload_hash.cc, for payloads. Pure
+// functions, thread-safe. Values are persisted: they are those of the XXH3 specification (xxHash
+// 0.8), the same on every machine.
 #pragma once
 
 #include <cstddef>
@@ -20,5 +21,9 @@ Hash128 HashBytes128(absl::Span<const std::byte> bytes);
 
 // XXH3-64 of `bytes`, seed 0.
 uint64_t HashBytes64(absl::Span<const std::byte> bytes);
+
+// Copies `from` to `to` (as long, not overlapping) and returns the XXH3-64 of the bytes, for less
+// than the price of both: each piece is hashed while the copy has it in the CPU's cache.
+uint64_t CopyAndHash64(absl::Span<const std::byte> from, std::byte* to);
 
 }  // namespace reprise::cachestore

@@ -54,7 +54,7 @@ struct Library {
   Folders folders;
 };
 const std::vector<Library> kLibraries = {
-    {"xxhash", {"cachestore/base"}},
+    {"xxh", {"cachestore/base"}},
     {"rocksdb/", {"cachestore/tier"}},
     {"liburing", {"cachestore/tier"}},
     {"oneapi/", {"engine/backend"}},

@@ -2,8 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace reprise::cachestore {
 namespace {
@@ -26,6 +29,31 @@ TEST(HashTest, OneFlippedBitChangesBothHashes) {
   text[2500] ^= 1;
   EXPECT_FALSE(HashBytes128(Bytes(text)) == before128);
   EXPECT_NE(HashBytes64(Bytes(text)), before64);
+}
+
+// Around the length of a piece, and a block of two MiB.
+TEST(HashTest, CopyAndHashCopiesAndHashesTheSameBytes) {
+  for (const size_t size : {0u, 1u, 16383u, 16384u, 16385u, 49152u, 2097152u}) {
+    std::vector<std::byte> from(size);
+    for (size_t i = 0; i < size; ++i) from[i] = static_cast<std::byte>(i * 31 + i / 251);
+    std::vector<std::byte> to(size + 1, std::byte{0x5a});
+    EXPECT_EQ(CopyAndHash64(from, to.data()), HashBytes64(from)) << size;
+    EXPECT_TRUE(std::equal(from.begin(), from.end(), to.begin())) << size;
+    EXPECT_EQ(to[size], std::byte{0x5a}) << size;
+  }
+}
+
+// HashBytes64 is another path of the library for each of these lengths, as are the CPU's vectors;
+// computed with the reference implementation (the xxhash package of Python).
+TEST(HashTest, EqualsTheReferenceAtEveryLengthClass) {
+  const std::vector<std::pair<size_t, uint64_t>> known = {
+      {3, 0x3698b80191e625f9u},   {12, 0xeb6097c8c38b66cdu},   {80, 0xd1552f62ff7566d5u},
+      {200, 0xc56a3bc977e096fbu}, {4088, 0xe04becfe6b6c2911u}, {2097152, 0x149feefed018b584u}};
+  for (const auto& [size, hash] : known) {
+    std::string text(size, 0);
+    for (size_t i = 0; i < size; ++i) text[i] = static_cast<char>(i * 31 + i / 251);
+    EXPECT_EQ(HashBytes64(Bytes(text)), hash) << size;
+  }
 }
 
 }  // namespace
