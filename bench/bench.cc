@@ -11,6 +11,7 @@
 #include "bench/chat_bench.h"
 #include "bench/decode_bench.h"
 #include "bench/report.h"
+#include "bench/store_bench.h"
 
 namespace reprise::bench {
 namespace {
@@ -100,6 +101,31 @@ void AddChat(api::FlagSet& bench) {
   });
 }
 
+void AddStore(api::FlagSet& bench) {
+  struct Flags {
+    StoreBenchOptions options;
+    bool quick = false;
+    std::string json_path;
+  };
+  api::FlagSet& command =
+      bench.AddCommand("store", "the store in process: keys, matching, RAM, growth, contention");
+  const auto flags = std::make_shared<Flags>();
+  command.Add("groups", &flags->options.groups, "NAME...",
+              "groups of rows to measure: keys, match, ram, metadata, growth, contention; without "
+              "it all");
+  command.AddSwitch("quick", &flags->quick, "seconds; shows only that the suite works");
+  AddJsonFlag(command, &flags->json_path);
+  command.SetExamples(
+      "Takes two minutes and 8 GiB of RAM, and a machine with nothing else to do.\n\n"
+      "Examples:\n"
+      "  reprise bench store\n"
+      "  reprise bench store --groups match growth --json results.json\n");
+  command.SetAction([flags] {
+    if (flags->quick) flags->options.extent = Extent::kQuick;
+    return Report("bench store", flags->json_path, [&] { return RunStoreBench(flags->options); });
+  });
+}
+
 }  // namespace
 
 void AddBenchCommand(api::FlagSet& program) {
@@ -109,7 +135,10 @@ void AddBenchCommand(api::FlagSet& program) {
       "the goal; exit code 1 when a goal is missed");
   AddDecode(bench);
   AddChat(bench);
-  bench.SetExamples("Examples:\n  reprise bench decode --help\n  reprise bench chat --help\n");
+  AddStore(bench);
+  bench.SetExamples(
+      "Examples:\n  reprise bench decode --help\n  reprise bench chat --help\n"
+      "  reprise bench store --help\n");
 }
 
 }  // namespace reprise::bench
