@@ -10,6 +10,7 @@
 #include "api/cli/commands.h"
 #include "bench/chat_bench.h"
 #include "bench/decode_bench.h"
+#include "bench/disk_bench.h"
 #include "bench/report.h"
 #include "bench/store_bench.h"
 
@@ -126,6 +127,32 @@ void AddStore(api::FlagSet& bench) {
   });
 }
 
+void AddDisk(api::FlagSet& bench) {
+  struct Flags {
+    DiskBenchOptions options;
+    bool quick = false;
+    std::string json_path;
+  };
+  api::FlagSet& command = bench.AddCommand(
+      "disk", "the disk tier against the disk itself and against RocksDB, and its recovery");
+  const auto flags = std::make_shared<Flags>();
+  command.Add("directory", &flags->options.directory, "DIR",
+              "a folder on the disk to measure; without it the system's temporary folder");
+  command.Add("groups", &flags->options.groups, "NAME...",
+              "groups of rows to measure: throughput, amplification, recovery; without it all");
+  command.AddSwitch("quick", &flags->quick, "seconds; shows only that the suite works");
+  AddJsonFlag(command, &flags->json_path);
+  command.SetExamples(
+      "Takes minutes and 24 GiB of the disk, and a disk with nothing else to do.\n\n"
+      "Examples:\n"
+      "  reprise bench disk --directory /data\n"
+      "  reprise bench disk --groups recovery --json results.json\n");
+  command.SetAction([flags] {
+    if (flags->quick) flags->options.extent = Extent::kQuick;
+    return Report("bench disk", flags->json_path, [&] { return RunDiskBench(flags->options); });
+  });
+}
+
 }  // namespace
 
 void AddBenchCommand(api::FlagSet& program) {
@@ -136,9 +163,10 @@ void AddBenchCommand(api::FlagSet& program) {
   AddDecode(bench);
   AddChat(bench);
   AddStore(bench);
+  AddDisk(bench);
   bench.SetExamples(
       "Examples:\n  reprise bench decode --help\n  reprise bench chat --help\n"
-      "  reprise bench store --help\n");
+      "  reprise bench store --help\n  reprise bench disk --help\n");
 }
 
 }  // namespace reprise::bench

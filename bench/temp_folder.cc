@@ -9,12 +9,15 @@
 namespace reprise::bench {
 
 TempFolder::TempFolder(absl::string_view name)
-    : path_(absl::StrCat(std::filesystem::temp_directory_path().string(), "/", name, "-XXXXXX")) {
+    : TempFolder(name, std::filesystem::temp_directory_path().string()) {}
+
+TempFolder::TempFolder(absl::string_view name, absl::string_view parent)
+    : path_(absl::StrCat(parent, "/", name, "-XXXXXX")) {
   CHECK(mkdtemp(path_.data()) != nullptr);
 }
 
 TempFolder::~TempFolder() {
-  std::error_code ignored;  // a folder left behind in /tmp is harmless
+  std::error_code ignored;  // a folder left behind is harmless
   std::filesystem::remove_all(path_, ignored);
 }
 

@@ -1,4 +1,4 @@
-// TempFolder: a fresh folder under the system's temporary folder, removed when destroyed.
+// TempFolder: a fresh folder, removed when destroyed.
 #pragma once
 
 #include <string>
@@ -9,8 +9,10 @@ namespace reprise::bench {
 
 class TempFolder {
  public:
-  // CHECK-fails when the folder cannot be made.
+  // Under the system's temporary folder. CHECK-fails when the folder cannot be made.
   explicit TempFolder(absl::string_view name);
+  // Under `parent`.
+  TempFolder(absl::string_view name, absl::string_view parent);
   ~TempFolder();
   TempFolder(const TempFolder&) = delete;
   TempFolder& operator=(const TempFolder&) = delete;
