@@ -157,12 +157,12 @@ absl::Status CheckTier(const StoreState& state, BackingTier& tier) {
   if (state.storing_blocks + state.erasing_blocks > 0) return absl::OkStatus();
   RETURN_IF_ERROR(Same("blocks in the tier", tier.num_blocks(), state.index.num_on_disk()));
   absl::Status status;
-  RETURN_IF_ERROR(tier.ForEach([&](StoredBlock block) {
-    const BlockId id = state.index.Find(block.key);
+  RETURN_IF_ERROR(tier.ForEachKey([&](const BlockKey& key) {
+    const BlockId id = state.index.Find(key);
     if (id != kNoBlock && state.index.node(id).disk == DiskState::kStored) return;
     if (status.ok()) {
       status = absl::InternalError(absl::StrCat("integrity: the tier holds block ",
-                                                block.key.ToHex(), ", the index does not"));
+                                                key.ToHex(), ", the index does not"));
     }
   }));
   return status;

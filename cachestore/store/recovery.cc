@@ -8,9 +8,16 @@
 namespace reprise::cachestore {
 namespace {
 
+// The block entered last: most often the parent of the next one.
+struct LastEntered {
+  BlockKey key;
+  BlockId id = kNoBlock;
+};
+
 // The block's parent node, in its namespace (added if it is new); nullopt for a block that does not
 // belong to what was entered so far.
-std::optional<BlockId> ParentOf(const StoredBlock& block, StoreState& state) {
+std::optional<BlockId> ParentOf(const StoredBlock& block, const LastEntered& last,
+                                StoreState& state) {
   if (block.tokens.empty() || block.payload_bytes == 0) return std::nullopt;
   const int32_t block_words = static_cast<int32_t>(block.tokens.size());
   std::optional<uint32_t> namespace_id = state.index.FindNamespace(block.root);
@@ -22,8 +29,14 @@ std::optional<BlockId> ParentOf(const StoredBlock& block, StoreState& state) {
       state.namespaces[*namespace_id].payload_bytes != block.payload_bytes) {
     return std::nullopt;
   }
-  const BlockId parent = block.parent == block.root ? state.index.root_node(*namespace_id)
-                                                    : state.index.Find(block.parent);
+  BlockId parent = kNoBlock;
+  if (block.parent == block.root) {
+    parent = state.index.root_node(*namespace_id);
+  } else if (last.id != kNoBlock && block.parent == last.key) {
+    parent = last.id;
+  } else {
+    parent = state.index.Find(block.parent);
+  }
   if (parent == kNoBlock || state.index.node(parent).namespace_id != *namespace_id) {
     return std::nullopt;
   }
@@ -57,15 +70,17 @@ void OrderByAge(const std::vector<BlockId>& blocks, StoreState& state) {
 absl::Status Recover(BackingTier& tier, KeyDeriver derive, StoreState& state) {
   std::vector<BlockId> blocks;
   std::vector<BlockKey> orphans;
-  RETURN_IF_ERROR(tier.ForEach([&](StoredBlock block) {
-    const std::optional<BlockId> parent = ParentOf(block, state);
+  LastEntered last;
+  RETURN_IF_ERROR(tier.ForEach([&](const StoredBlock& block) {
+    const std::optional<BlockId> parent = ParentOf(block, last, state);
     if (!parent.has_value() || derive(block.parent, block.tokens) != block.key ||
-        block.key == block.root || state.index.Find(block.key) != kNoBlock) {
+        block.key == block.root) {
       orphans.push_back(block.key);
       return;
     }
     const BlockId id = state.index.Insert(*parent, block.key, block.tokens);
     state.index.MarkStored(id);
+    last = {block.key, id};
     blocks.push_back(id);
   }));
   OrderByAge(blocks, state);

@@ -87,8 +87,11 @@ class BackingTier {
   // skipped. BLOCKS.
   virtual absl::Status Erase(absl::Span<const BlockKey> keys) = 0;
 
-  // Calls `visit` for every stored block in the order of storing. Reads no payload. BLOCKS.
-  virtual absl::Status ForEach(absl::FunctionRef<void(StoredBlock)> visit) = 0;
+  // Calls `visit` for every stored block in the order of storing. Reads no payload; may hold much
+  // of the index in memory. BLOCKS.
+  virtual absl::Status ForEach(absl::FunctionRef<void(const StoredBlock&)> visit) = 0;
+  // The same for the keys alone, in any order and with little memory. BLOCKS.
+  virtual absl::Status ForEachKey(absl::FunctionRef<void(const BlockKey&)> visit) = 0;
 
   // Bytes that stored blocks take of the budget, the budget, and stored blocks.
   virtual int64_t used_bytes() const = 0;

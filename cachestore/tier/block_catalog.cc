@@ -148,9 +148,15 @@ absl::Status BlockCatalog::Erase(absl::Span<const BlockKey> keys) {
 }
 
 absl::Status BlockCatalog::Scan(
+    const KeyRange& range,
     absl::FunctionRef<void(const BlockKey&, absl::string_view)> visit) const {
-  const std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator(IndexScanOptions(), blocks_));
-  for (it->SeekToFirst(); it->Valid(); it->Next()) {
+  const std::string first = EncodeIndexKey({.hi = uint64_t{range.first} << 48, .lo = 0});
+  const std::string end = EncodeIndexKey({.hi = uint64_t{range.end} << 48, .lo = 0});
+  const rocksdb::Slice upper_bound = ToSlice(end);
+  rocksdb::ReadOptions options = IndexScanOptions();
+  if (range.end < 1 << 16) options.iterate_upper_bound = &upper_bound;
+  const std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator(options, blocks_));
+  for (it->Seek(ToSlice(first)); it->Valid(); it->Next()) {
     // Every key is written by EncodeIndexKey; RocksDB's checksums rule out any other.
     visit(DecodeIndexKey(ToView(it->key())), ToView(it->value()));
   }

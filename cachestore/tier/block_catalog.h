@@ -25,6 +25,17 @@
 
 namespace reprise::cachestore {
 
+// Keys from `first` up to and without `end`, by their first 16 bits.
+struct KeyRange {
+  uint32_t first = 0;
+  uint32_t end = 1 << 16;
+
+  // Part number `part` of the whole range cut into `parts`.
+  static KeyRange Part(uint32_t part, uint32_t parts) {
+    return {.first = (part << 16) / parts, .end = ((part + 1) << 16) / parts};
+  }
+};
+
 class BlockCatalog {
  public:
   struct Entry {
@@ -55,8 +66,10 @@ class BlockCatalog {
   // there or not. BLOCKS.
   absl::Status Erase(absl::Span<const BlockKey> keys);
 
-  // Calls `visit` with every key and encoded record, in key order, as of one moment. BLOCKS.
+  // Calls `visit` with every key in `range` and its encoded record, in key order, as of one moment.
+  // BLOCKS. kDataLoss: some part of the index cannot be read.
   absl::Status Scan(
+      const KeyRange& range,
       absl::FunctionRef<void(const BlockKey& key, absl::string_view record)> visit) const;
 
  private:

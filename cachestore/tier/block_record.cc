@@ -3,6 +3,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "cachestore/base/check.h"
+#include "cachestore/base/status_macros.h"
 #include "cachestore/tier/little_endian.h"
 
 namespace reprise::cachestore {
@@ -22,6 +23,12 @@ constexpr size_t kTokensOffset = 72;
 void PutKey(const BlockKey& key, char* out) {
   PutLittleEndian64(key.hi, out);
   PutLittleEndian64(key.lo, out + 8);
+}
+
+absl::Status CheckAtMost(absl::string_view field, uint64_t value, uint64_t greatest) {
+  if (value <= greatest) return absl::OkStatus();
+  return absl::DataLossError(
+      absl::StrCat("index record: ", field, " is ", value, ", at most ", greatest, " can be"));
 }
 
 BlockKey GetKey(const char* in) { return {GetLittleEndian64(in), GetLittleEndian64(in + 8)}; }
@@ -80,7 +87,7 @@ absl::StatusOr<BlockRecord> DecodeBlockRecord(absl::string_view bytes) {
     return absl::DataLossError(
         absl::StrCat("index record of ", bytes.size(), " bytes, expected ", expected));
   }
-  return BlockRecord{
+  const BlockRecord record = {
       .parent = GetKey(in + kParentOffset),
       .root = GetKey(in + kRootOffset),
       .payload_bytes = GetLittleEndian64(in + kPayloadBytesOffset),
@@ -89,14 +96,17 @@ absl::StatusOr<BlockRecord> DecodeBlockRecord(absl::string_view bytes) {
       .address = {.file_id = GetLittleEndian32(in + kFileIdOffset),
                   .slot = GetLittleEndian32(in + kSlotOffset)},
   };
+  RETURN_IF_ERROR(CheckAtMost("payload length", record.payload_bytes, kMaxPayloadBytes));
+  RETURN_IF_ERROR(CheckAtMost("sequence", record.sequence, kMaxSequence));
+  RETURN_IF_ERROR(CheckAtMost("file id", record.address.file_id, kMaxFileId));
+  return record;
 }
 
-std::vector<TokenId> DecodeRecordTokens(absl::string_view bytes) {
-  std::vector<TokenId> tokens((bytes.size() - kTokensOffset) / 4);
-  for (size_t i = 0; i < tokens.size(); ++i) {
-    tokens[i] = GetLittleEndian32(bytes.data() + kTokensOffset + 4 * i);
+void DecodeRecordTokens(absl::string_view bytes, std::vector<TokenId>* tokens) {
+  tokens->resize((bytes.size() - kTokensOffset) / 4);
+  for (size_t i = 0; i < tokens->size(); ++i) {
+    (*tokens)[i] = GetLittleEndian32(bytes.data() + kTokensOffset + 4 * i);
   }
-  return tokens;
 }
 
 }  // namespace reprise::cachestore

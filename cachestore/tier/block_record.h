@@ -23,6 +23,9 @@ namespace reprise::cachestore {
 
 inline constexpr uint32_t kBlockRecordVersion = 1;
 inline constexpr size_t kIndexKeyBytes = 16;
+inline constexpr uint64_t kMaxPayloadBytes = uint64_t{1} << 40;
+inline constexpr uint32_t kMaxFileId = uint32_t{1} << 31;
+inline constexpr uint64_t kMaxSequence = uint64_t{1} << 62;
 
 // A place for one block: slot number `slot` of payload file number `file_id`.
 struct SlotAddress {
@@ -49,9 +52,10 @@ std::string EncodeIndexKey(const BlockKey& key);
 BlockKey DecodeIndexKey(absl::string_view bytes);
 
 std::string EncodeBlockRecord(const BlockRecord& record, absl::Span<const TokenId> tokens);
-// kDataLoss names the version or size that does not fit.
+// kDataLoss names the version, size or value that cannot be. Values are bounded, so that slot sizes
+// and the next file id and sequence can be computed from any record that is OK.
 absl::StatusOr<BlockRecord> DecodeBlockRecord(absl::string_view bytes);
 // The token ids of an encoded record. REQUIRES: DecodeBlockRecord(bytes) is OK.
-std::vector<TokenId> DecodeRecordTokens(absl::string_view bytes);
+void DecodeRecordTokens(absl::string_view bytes, std::vector<TokenId>* tokens);
 
 }  // namespace reprise::cachestore

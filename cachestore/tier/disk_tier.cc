@@ -16,6 +16,7 @@
 #include "cachestore/tier/block_file.h"
 #include "cachestore/tier/block_record.h"
 #include "cachestore/tier/disk_directory.h"
+#include "cachestore/tier/record_list.h"
 #include "cachestore/tier/slot_files.h"
 #include "cachestore/tier/slot_header.h"
 #include "cachestore/tier/slot_reader.h"
@@ -34,6 +35,9 @@ constexpr uint64_t kBestBytesInFlight = uint64_t{8} << 20;
 constexpr int kMinLoadDepth = 4;
 constexpr int kMaxLoadDepth = 32;
 
+// Of records held in memory by ForEach.
+constexpr size_t kMaxRecordBytes = size_t{1} << 30;
+
 bool IsAligned(const void* data) { return reinterpret_cast<uintptr_t>(data) % kIoAlignment == 0; }
 
 // `status` of the block `key`, with where it lies.
@@ -47,7 +51,7 @@ class DiskTier final : public BackingTier {
  public:
   DiskTier(std::unique_ptr<DiskDirectory> directory, std::unique_ptr<BlockCatalog> catalog,
            std::shared_ptr<BlockFileSystem> files, std::unique_ptr<SlotFiles> slots,
-           const RecoveredSlots& recovered)
+           RecoveredSlots recovered)
       : directory_(std::move(directory)),
         catalog_(std::move(catalog)),
         files_(std::move(files)),
@@ -55,6 +59,7 @@ class DiskTier final : public BackingTier {
         next_sequence_(recovered.next_sequence),
         num_blocks_(recovered.num_blocks),
         used_bytes_(recovered.used_bytes),
+        recovered_(std::move(recovered.records)),
         reader_(*slots_, *files_) {}
 
   Hash128 secret() const override { return catalog_->secret(); }
@@ -73,7 +78,8 @@ class DiskTier final : public BackingTier {
   void StartLoads(std::vector<LoadRequest> batch) override;
   int load_depth(uint64_t payload_bytes) const override;
   absl::Status Erase(absl::Span<const BlockKey> keys) override;
-  absl::Status ForEach(absl::FunctionRef<void(StoredBlock)> visit) override;
+  absl::Status ForEach(absl::FunctionRef<void(const StoredBlock&)> visit) override;
+  absl::Status ForEachKey(absl::FunctionRef<void(const BlockKey&)> visit) override;
 
   int64_t used_bytes() const override { return used_bytes_.load(std::memory_order_relaxed); }
   int64_t capacity_bytes() const override { return slots_->capacity_bytes(); }
@@ -88,6 +94,8 @@ class DiskTier final : public BackingTier {
   // where even that fails, the slots stay reserved until it succeeds.
   void Withdraw(absl::Span<const BlockCatalog::Entry> entries) ABSL_LOCKS_EXCLUDED(withdrawn_mu_);
   absl::Status RetryWithdrawn() ABSL_LOCKS_EXCLUDED(withdrawn_mu_);
+  // What recovery has read, once, as long as it is still what is stored; else null.
+  std::unique_ptr<RecordList> TakeRecovered() ABSL_LOCKS_EXCLUDED(recovered_mu_);
 
   const std::unique_ptr<DiskDirectory> directory_;  // the lock outlives what it protects
   const std::unique_ptr<BlockCatalog> catalog_;
@@ -108,11 +116,15 @@ class DiskTier final : public BackingTier {
   std::vector<BlockKey> withdrawn_keys_ ABSL_GUARDED_BY(withdrawn_mu_);
   std::vector<SlotAddress> withdrawn_slots_ ABSL_GUARDED_BY(withdrawn_mu_);
 
+  absl::Mutex recovered_mu_;
+  std::unique_ptr<RecordList> recovered_ ABSL_GUARDED_BY(recovered_mu_);
+
   SlotReader reader_;  // last: its reads use everything above
 };
 
 absl::Status DiskTier::Store(absl::Span<const BlockToStore> batch) {
   if (batch.empty()) return absl::OkStatus();
+  TakeRecovered();
   // First, since a key of the batch may be among them.
   RETURN_IF_ERROR(RetryWithdrawn());
   RETURN_IF_ERROR(CheckAbsent(batch));
@@ -264,6 +276,7 @@ absl::StatusOr<BlockRecord> DiskTier::FindRecord(const StoredBlock& block) const
 }
 
 absl::Status DiskTier::Erase(absl::Span<const BlockKey> keys) {
+  TakeRecovered();
   RETURN_IF_ERROR(RetryWithdrawn());
   absl::MutexLock lock(&erase_mu_);
   absl::flat_hash_set<BlockKey> seen;
@@ -285,41 +298,33 @@ absl::Status DiskTier::Erase(absl::Span<const BlockKey> keys) {
   return absl::OkStatus();
 }
 
-absl::Status DiskTier::ForEach(absl::FunctionRef<void(StoredBlock)> visit) {
-  // The index iterates in key order: its records are collected undecoded, and only their places are
-  // sorted.
-  struct Place {
-    uint64_t sequence;
-    BlockKey key;
-    size_t offset;
-    size_t size;
+absl::Status DiskTier::ForEach(absl::FunctionRef<void(const StoredBlock&)> visit) {
+  StoredBlock block;
+  const auto visit_record = [&](const BlockKey& key, const BlockRecord& record,
+                                absl::string_view encoded) {
+    block.key = key;
+    block.parent = record.parent;
+    block.root = record.root;
+    DecodeRecordTokens(encoded, &block.tokens);
+    block.payload_bytes = record.payload_bytes;
+    block.sequence = record.sequence;
+    visit(block);
   };
-  std::string encoded;
-  std::vector<Place> places;
-  absl::Status damaged;
-  RETURN_IF_ERROR(catalog_->Scan([&](const BlockKey& key, absl::string_view record) {
-    const absl::StatusOr<BlockRecord> decoded = DecodeBlockRecord(record);
-    if (!decoded.ok()) {
-      damaged.Update(decoded.status());
-      return;
-    }
-    places.push_back({decoded->sequence, key, encoded.size(), record.size()});
-    encoded.append(record.data(), record.size());
-  }));
-  RETURN_IF_ERROR(damaged);
-  std::sort(places.begin(), places.end(),
-            [](const Place& a, const Place& b) { return a.sequence < b.sequence; });
-  for (const Place& place : places) {
-    const absl::string_view bytes = absl::string_view(encoded).substr(place.offset, place.size);
-    const BlockRecord record = *DecodeBlockRecord(bytes);
-    visit({.key = place.key,
-           .parent = record.parent,
-           .root = record.root,
-           .tokens = DecodeRecordTokens(bytes),
-           .payload_bytes = record.payload_bytes,
-           .sequence = record.sequence});
+  if (const std::unique_ptr<RecordList> recovered = TakeRecovered()) {
+    recovered->SortBySequence();
+    recovered->ForEach(visit_record);
+    return absl::OkStatus();
   }
-  return absl::OkStatus();
+  return VisitInOrder(*catalog_, kMaxRecordBytes, visit_record);
+}
+
+absl::Status DiskTier::ForEachKey(absl::FunctionRef<void(const BlockKey&)> visit) {
+  return catalog_->Scan(KeyRange(), [&](const BlockKey& key, absl::string_view) { visit(key); });
+}
+
+std::unique_ptr<RecordList> DiskTier::TakeRecovered() {
+  absl::MutexLock lock(&recovered_mu_);
+  return std::move(recovered_);
 }
 
 absl::Status CheckCapacity(const DiskTierOptions& options, const DiskDirectory& directory) {
@@ -356,7 +361,7 @@ absl::StatusOr<std::unique_ptr<BackingTier>> OpenDiskTier(const DiskTierOptions&
   auto slots = std::make_unique<SlotFiles>(directory->path(), options.capacity_bytes, files);
   RETURN_IF_ERROR(slots->Adopt(std::move(recovered.files), recovered.last_file_id));
   return std::make_unique<DiskTier>(std::move(directory), std::move(catalog), std::move(files),
-                                    std::move(slots), recovered);
+                                    std::move(slots), std::move(recovered));
 }
 
 }  // namespace reprise::cachestore

@@ -14,6 +14,9 @@ namespace {
 // Erased at once, so that a batch stays small beside RocksDB's memtable.
 constexpr size_t kEraseBatchKeys = 4096;
 
+// Of records held in memory: about 6 million blocks of 16 tokens. More are read in several passes.
+constexpr size_t kMaxRecordBytes = size_t{1} << 30;
+
 // A payload file while the index is read.
 struct FileInUse {
   FoundSlotFile found;
@@ -28,11 +31,25 @@ class Recovery {
 
   absl::StatusOr<RecoveredSlots> Run() {
     RETURN_IF_ERROR(ListFiles());
-    RETURN_IF_ERROR(catalog_.Scan(
-        [this](const BlockKey& key, absl::string_view record) { Claim(key, record); }));
+    ASSIGN_OR_RETURN(CollectedRecords collected, CollectRecords(catalog_, kMaxRecordBytes));
+    if (collected.records != nullptr) {
+      collected.records->ForEach([this](const BlockKey& key, const BlockRecord& record,
+                                        absl::string_view) { Claim(key, record); });
+    } else {
+      RETURN_IF_ERROR(
+          catalog_.Scan(KeyRange(), [this](const BlockKey& key, absl::string_view encoded) {
+            const absl::StatusOr<BlockRecord> record = DecodeBlockRecord(encoded);
+            if (record.ok()) Claim(key, *record);
+          }));
+    }
+    lost_keys_.insert(lost_keys_.end(), collected.unreadable.begin(), collected.unreadable.end());
     ChooseFilesToDrop();
     RETURN_IF_ERROR(CollectOwnersOfLostSlots());
     RETURN_IF_ERROR(EraseLostKeys());
+    // Only if all of them are still what is stored.
+    if (lost_keys_.size() == collected.unreadable.size()) {
+      result_.records = std::move(collected.records);
+    }
     for (const auto& [id, bytes] : listed_) {
       if (in_use_.contains(id)) continue;
       RETURN_IF_ERROR(files_.Remove(absl::StrCat(directory_, "/", SlotFileName(id))));
@@ -54,21 +71,16 @@ class Recovery {
   }
 
   // Marks the slot of one record as used, or the record as lost.
-  void Claim(const BlockKey& key, absl::string_view encoded) {
-    const absl::StatusOr<BlockRecord> record = DecodeBlockRecord(encoded);
-    if (!record.ok()) {
-      lost_keys_.push_back(key);
-      return;
-    }
-    const SlotAddress address = record->address;
+  void Claim(const BlockKey& key, const BlockRecord& record) {
+    const SlotAddress address = record.address;
     result_.last_file_id = std::max(result_.last_file_id, address.file_id);
-    result_.next_sequence = std::max(result_.next_sequence, record->sequence + 1);
+    result_.next_sequence = std::max(result_.next_sequence, record.sequence + 1);
     const auto listed = listed_.find(address.file_id);
     if (listed == listed_.end()) {
       lost_keys_.push_back(key);
       return;
     }
-    const uint64_t slot_bytes = SlotBytes(record->payload_bytes);
+    const uint64_t slot_bytes = SlotBytes(record.payload_bytes);
     const auto num_slots = static_cast<uint32_t>(listed->second / slot_bytes);
     if (address.slot >= num_slots) {
       lost_keys_.push_back(key);
@@ -78,7 +90,7 @@ class Recovery {
         in_use_.try_emplace(address.file_id, FileInUse{.found = {.file_bytes = listed->second,
                                                                  .slot_bytes = slot_bytes,
                                                                  .slots = SlotBitmap(num_slots)},
-                                                       .first_sequence = record->sequence});
+                                                       .first_sequence = record.sequence});
     FileInUse& file = it->second;
     if (file.found.slot_bytes != slot_bytes) {
       lost_keys_.push_back(key);
@@ -90,7 +102,7 @@ class Recovery {
       return;
     }
     file.found.slots.Use(address.slot);
-    file.first_sequence = std::min(file.first_sequence, record->sequence);
+    file.first_sequence = std::min(file.first_sequence, record.sequence);
     ++result_.num_blocks;
     result_.used_bytes += static_cast<int64_t>(slot_bytes);
   }
@@ -122,7 +134,7 @@ class Recovery {
   absl::Status CollectOwnersOfLostSlots() {
     const absl::flat_hash_set<BlockKey> already(lost_keys_.begin(), lost_keys_.end());
     if (contested_.empty() && !dropped_files_) return absl::OkStatus();
-    return catalog_.Scan([&](const BlockKey& key, absl::string_view encoded) {
+    return catalog_.Scan(KeyRange(), [&](const BlockKey& key, absl::string_view encoded) {
       const absl::StatusOr<BlockRecord> record = DecodeBlockRecord(encoded);
       if (!record.ok() || already.contains(key)) return;
       const auto file = in_use_.find(record->address.file_id);

@@ -4,11 +4,13 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <string>
 
 #include "absl/status/statusor.h"
 #include "cachestore/tier/block_catalog.h"
 #include "cachestore/tier/block_file.h"
+#include "cachestore/tier/record_list.h"
 #include "cachestore/tier/slot_files.h"
 
 namespace reprise::cachestore {
@@ -19,6 +21,8 @@ struct RecoveredSlots {
   uint64_t next_sequence = 0;
   int64_t num_blocks = 0;
   int64_t used_bytes = 0;  // of their slots
+  // Their records, unless there are too many to hold or some were dropped.
+  std::unique_ptr<RecordList> records;
 };
 
 // Brings index, payload files in `directory` and the budget into agreement:

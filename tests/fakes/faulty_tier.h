@@ -127,8 +127,11 @@ class FaultyTier : public BackingTier {
     const absl::Status status = plan_->EnterWrite();
     return status.ok() ? tier_->Erase(keys) : status;
   }
-  absl::Status ForEach(absl::FunctionRef<void(StoredBlock)> visit) override {
+  absl::Status ForEach(absl::FunctionRef<void(const StoredBlock&)> visit) override {
     return tier_->ForEach(visit);
+  }
+  absl::Status ForEachKey(absl::FunctionRef<void(const BlockKey&)> visit) override {
+    return tier_->ForEachKey(visit);
   }
   int64_t used_bytes() const override { return tier_->used_bytes(); }
   int64_t capacity_bytes() const override { return tier_->capacity_bytes(); }

@@ -100,7 +100,7 @@ class MemoryBackingTier : public BackingTier {
     return absl::OkStatus();
   }
 
-  absl::Status ForEach(absl::FunctionRef<void(StoredBlock)> visit) override {
+  absl::Status ForEach(absl::FunctionRef<void(const StoredBlock&)> visit) override {
     std::vector<StoredBlock> blocks;
     {
       absl::MutexLock lock(&mu_);
@@ -108,8 +108,12 @@ class MemoryBackingTier : public BackingTier {
     }
     std::sort(blocks.begin(), blocks.end(),
               [](const auto& a, const auto& b) { return a.sequence < b.sequence; });
-    for (StoredBlock& block : blocks) visit(std::move(block));
+    for (const StoredBlock& block : blocks) visit(block);
     return absl::OkStatus();
+  }
+
+  absl::Status ForEachKey(absl::FunctionRef<void(const BlockKey&)> visit) override {
+    return ForEach([&](const StoredBlock& block) { visit(block.key); });
   }
 
   int64_t used_bytes() const override {

@@ -140,7 +140,7 @@ TEST_F(DiskFaultsTest, AnErrorOfTheTierAtOpenIsTheStoresError) {
   class Unreadable : public MemoryBackingTier {
    public:
     using MemoryBackingTier::MemoryBackingTier;
-    absl::Status ForEach(absl::FunctionRef<void(StoredBlock)>) override {
+    absl::Status ForEach(absl::FunctionRef<void(const StoredBlock&)>) override {
       return absl::InternalError("index unreadable");
     }
   };

@@ -49,7 +49,9 @@ TEST(BlockRecordTest, DecodesWhatItEncoded) {
   EXPECT_EQ(decoded->payload_hash, kRecord.payload_hash);
   EXPECT_EQ(decoded->sequence, kRecord.sequence);
   EXPECT_EQ(decoded->address, kRecord.address);
-  EXPECT_EQ(DecodeRecordTokens(bytes), tokens);
+  std::vector<TokenId> decoded_tokens;
+  DecodeRecordTokens(bytes, &decoded_tokens);
+  EXPECT_EQ(decoded_tokens, tokens);
   EXPECT_EQ(DecodeIndexKey(EncodeIndexKey(kRecord.parent)), kRecord.parent);
 }
 

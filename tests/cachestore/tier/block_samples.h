@@ -134,7 +134,7 @@ inline absl::Status LoadAndCompare(BackingTier& tier, const StoredBlock& block) 
 inline std::vector<StoredBlock> AllBlocks(BackingTier& tier) {
   std::vector<StoredBlock> blocks;
   const absl::Status status =
-      tier.ForEach([&](StoredBlock block) { blocks.push_back(std::move(block)); });
+      tier.ForEach([&](const StoredBlock& block) { blocks.push_back(block); });
   EXPECT_TRUE(status.ok()) << status;
   return blocks;
 }

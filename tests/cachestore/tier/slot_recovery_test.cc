@@ -87,6 +87,31 @@ TEST_F(SlotRecoveryTest, DropsRecordsOfMissingFilesAndOfOtherSlotSizes) {
   EXPECT_EQ(recovered.last_file_id, 9u) << "an id that was used is not used again";
 }
 
+TEST_F(SlotRecoveryTest, DropsRecordsWithValuesThatCannotBe) {
+  CreateFile(1, 8);
+  Put(1, {1, 0});
+  Put(2, {1, 1}, ~uint64_t{0} - 4095);  // a slot of it would have no bytes
+  Put(3, {1, 2}, ~uint64_t{0});
+  Put(4, {0xffffffff, 0});  // there is no file id after it
+  RecoveredSlots recovered = Recover(100 * kSlot);
+  EXPECT_EQ(recovered.num_blocks, 1);
+  EXPECT_EQ(recovered.last_file_id, 1u);
+  for (uint64_t seed : {2, 3, 4}) EXPECT_FALSE(IsInIndex(seed)) << seed;
+  EXPECT_TRUE(IsInIndex(1));
+}
+
+TEST_F(SlotRecoveryTest, HandsOnTheRecordsOnlyWhileAllAreStillStored) {
+  CreateFile(1, 8);
+  Put(10, {1, 0});
+  Put(11, {1, 1});
+  EXPECT_NE(Recover(100 * kSlot).records, nullptr);
+  Put(12, {9, 0});
+  EXPECT_EQ(Recover(100 * kSlot).records, nullptr) << "one record was dropped";
+  EXPECT_NE(Recover(100 * kSlot).records, nullptr);
+  Put(13, {1, 1});
+  EXPECT_EQ(Recover(100 * kSlot).records, nullptr) << "two records named one slot";
+}
+
 TEST_F(SlotRecoveryTest, DropsTheYoungestFilesWhenTheBudgetIsTooSmall) {
   for (uint32_t id : {1u, 2u, 3u}) CreateFile(id, 4);
   Put(10, {2, 0});

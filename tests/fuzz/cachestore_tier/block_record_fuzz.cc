@@ -11,7 +11,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const absl::string_view bytes(reinterpret_cast<const char*>(data), size);
   const absl::StatusOr<BlockRecord> record = DecodeBlockRecord(bytes);
   if (!record.ok()) return 0;
-  const std::vector<TokenId> tokens = DecodeRecordTokens(bytes);
+  std::vector<TokenId> tokens;
+  DecodeRecordTokens(bytes, &tokens);
   CHECK(EncodeBlockRecord(*record, tokens) == bytes);
   return 0;
 }
