@@ -33,6 +33,12 @@ struct NamespaceIdentity {
 
   friend bool operator==(const NamespaceIdentity&, const NamespaceIdentity&) = default;
 
+  // 32-bit words that name one block (BlockContent).
+  int32_t block_words() const {
+    return key_source == KeySource::kTokens ? layout.block_tokens
+                                            : static_cast<int32_t>(ExternalKey::kWords);
+  }
+
   // kInvalidArgument names the missing or impossible field.
   absl::Status Validate() const;
 

@@ -36,6 +36,7 @@ class NodeArena {
 
   // Every id ever handed out is in [first_id(chunk), end_id(chunk)) of some chunk.
   size_t num_chunks() const { return chunks_.size(); }
+  size_t chunk_of(BlockId id) const { return id >> kChunkBits; }
   BlockId first_id(size_t chunk) const { return static_cast<BlockId>(chunk << kChunkBits); }
   BlockId end_id(size_t chunk) const { return first_id(chunk) + chunks_[chunk].num_handed_out; }
   // Bytes of all chunks.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <limits>
 #include <new>
 #include <type_traits>
 #include <utility>
@@ -133,7 +134,7 @@ void PrefixIndex::Change(BlockId id, Mutate mutate) {
 
 void PrefixIndex::AttachRam(BlockId id, uint32_t slot) {
   Change(id, [slot](Node& n) {
-    CHECK(!n.in_ram());
+    CHECK(!n.in_ram() && !n.stale);
     n.ram_slot = slot;
     n.doomed = false;
   });
@@ -145,6 +146,7 @@ uint32_t PrefixIndex::DetachRam(BlockId id) {
     CHECK(n.in_ram() && n.pins == 0 && n.disk != DiskState::kStoring);
     slot = std::exchange(n.ram_slot, kNoRamSlot);
     n.doomed = false;
+    n.stale = false;
   });
   return slot;
 }
@@ -216,7 +218,16 @@ void PrefixIndex::Doom(BlockId id) {
 }
 
 void PrefixIndex::LiftDoom(BlockId id) {
-  Change(id, [](Node& n) { n.doomed = false; });
+  Change(id, [](Node& n) {
+    CHECK(!n.stale);
+    n.doomed = false;
+  });
+}
+
+void PrefixIndex::MarkStale(BlockId id) {
+  CHECK(node(id).pins > 0 || node(id).in_ram());
+  CHECK(node(id).doomed || !node(id).in_ram());
+  at(id).stale = true;
 }
 
 void PrefixIndex::SetLoading(BlockId id) {
@@ -234,9 +245,12 @@ void PrefixIndex::Pin(BlockId id) {
 }
 
 uint32_t PrefixIndex::Unpin(BlockId id) {
-  CHECK(node(id).pins > 0);
-  if (--at(id).pins == 0) --num_pinned_;
-  return node(id).pins;
+  Node& n = at(id);
+  CHECK(n.pins > 0);
+  if (--n.pins > 0) return n.pins;
+  --num_pinned_;
+  if (!n.in_ram()) n.stale = false;
+  return 0;
 }
 
 bool PrefixIndex::MayEvict(BlockId id) const {
@@ -262,11 +276,18 @@ bool PrefixIndex::MayEraseCondemned(BlockId id) const {
 }
 
 void PrefixIndex::ForEach(absl::FunctionRef<void(BlockId)> visit) const {
-  for (size_t chunk = 0; chunk < arena_.num_chunks(); ++chunk) {
-    for (BlockId id = arena_.first_id(chunk); id < arena_.end_id(chunk); ++id) {
+  VisitSome(0, std::numeric_limits<size_t>::max(), visit);
+}
+
+BlockId PrefixIndex::VisitSome(BlockId from, size_t count,
+                               absl::FunctionRef<void(BlockId)> visit) const {
+  for (size_t chunk = arena_.chunk_of(from); chunk < arena_.num_chunks(); ++chunk) {
+    for (BlockId id = std::max(from, arena_.first_id(chunk)); id < arena_.end_id(chunk); ++id) {
+      if (count-- == 0) return id;
       if (node(id).in_use) visit(id);
     }
   }
+  return kNoBlock;
 }
 
 BlockId PrefixIndex::NewNode(const BlockKey& key, uint32_t namespace_id) {

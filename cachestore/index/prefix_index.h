@@ -59,6 +59,8 @@ class PrefixIndex {
     bool doomed : 1 = false;      // the RAM copy goes with the last pin and is not matched
     bool loading : 1 = false;     // a load from disk is in flight
     bool is_private : 1 = false;  // not in the tree: only its holder knows it
+    // Invalidated while pinned or being stored: it stays doomed, and its key is not sealed again.
+    bool stale : 1 = false;
     bool is_root : 1 = false;
     bool in_use : 1 = false;
 
@@ -122,7 +124,8 @@ class PrefixIndex {
   void AbortErase(BlockId id);                // kErasing -> kStored and condemned
   void Condemn(BlockId id);                   // there is a disk copy, or one is being written
   void Doom(BlockId id);                      // in RAM
-  void LiftDoom(BlockId id);
+  void LiftDoom(BlockId id);                  // not stale
+  void MarkStale(BlockId id);  // pinned, or doomed in RAM; ends with the last pin and the RAM copy
   void SetLoading(BlockId id);
   void ClearLoading(BlockId id);
   void Pin(BlockId id);
@@ -140,6 +143,9 @@ class PrefixIndex {
 
   // Calls `visit` for every node, roots and private blocks included.
   void ForEach(absl::FunctionRef<void(BlockId)> visit) const;
+  // The same for nodes from `from` on, looking at `count` at most; `visit` may change them. Returns
+  // where to go on, kNoBlock after the last one.
+  BlockId VisitSome(BlockId from, size_t count, absl::FunctionRef<void(BlockId)> visit) const;
 
   int64_t num_nodes() const { return num_nodes_; }
   int64_t num_pinned() const { return num_pinned_; }

@@ -13,6 +13,9 @@ namespace {
 // soon.
 constexpr size_t kBatchBlocks = 32;
 
+// Condemned blocks erased in one durable write: an invalidation may leave millions.
+constexpr size_t kErasedAtOnce = 1024;
+
 constexpr absl::Duration kFirstPause = absl::Milliseconds(50);
 constexpr absl::Duration kLongestPause = absl::Seconds(5);
 
@@ -192,7 +195,7 @@ Demoter::Outcome Demoter::EraseCondemned() {
   std::vector<BlockId> condemned;
   {
     absl::MutexLock lock(&core_.mu);
-    condemned = core_.disk.BeginEraseCondemned();
+    condemned = core_.disk.BeginEraseCondemned(kErasedAtOnce);
   }
   return condemned.empty() ? Outcome::kNothing : Erase(condemned);
 }
@@ -207,6 +210,7 @@ Demoter::Outcome Demoter::Erase(const std::vector<BlockId>& blocks) {
   absl::MutexLock lock(&core_.mu);
   if (status.ok()) {
     core_.disk.EndErase(blocks);
+    core_.erased_cv.SignalAll();
     return Outcome::kProgress;
   }
   ++core_.state.counters.failed_disk_writes;

@@ -106,18 +106,16 @@ std::vector<BlockId> DiskResidency::BeginErase(uint64_t payload_bytes, size_t co
   return victims;
 }
 
-std::vector<BlockId> DiskResidency::BeginEraseCondemned() {
+std::vector<BlockId> DiskResidency::BeginEraseCondemned(size_t count) {
   std::vector<BlockId> erased;
-  for (const BlockId id : state_.condemned) {
-    if (state_.index.MayEraseCondemned(id)) erased.push_back(id);
-  }
-  for (const BlockId id : erased) BeginEraseOne(id);
-  // A parent whose last child on disk is among them may go in the same batch, after it.
-  for (size_t i = 0; i < erased.size(); ++i) {
-    const BlockId parent = state_.index.node(erased[i]).parent;
-    if (!state_.index.MayEraseCondemned(parent)) continue;
-    BeginEraseOne(parent);
-    erased.push_back(parent);
+  for (const BlockId condemned : state_.condemned) {
+    // Upwards, because the last child on disk that goes lets its parent go.
+    for (BlockId id = condemned; erased.size() < count && state_.index.MayEraseCondemned(id);
+         id = state_.index.node(id).parent) {
+      BeginEraseOne(id);
+      erased.push_back(id);
+    }
+    if (erased.size() >= count) break;
   }
   return erased;
 }
@@ -200,6 +198,14 @@ void DiskResidency::Condemn(BlockId id) {
   }
   // Children come after their parents in `visits`, so backwards they are removed first.
   for (size_t i = visits.size(); i-- > 0;) state_.index.RemoveIfGone(visits[i].id);
+}
+
+void DiskResidency::Invalidate(BlockId id) {
+  bool reachable = false;
+  CondemnOne(id, reachable);
+  const Node& node = state_.index.node(id);
+  if (node.pins > 0 || node.in_ram()) state_.index.MarkStale(id);
+  state_.index.RemoveIfGone(id);
 }
 
 void DiskResidency::CondemnOne(BlockId id, bool& reachable) {

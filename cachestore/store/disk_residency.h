@@ -40,8 +40,8 @@ class DiskResidency {
   // Marks up to `count` disk copies as being erased, oldest first, those of `payload_bytes` and
   // without a RAM copy before the others. Children come before their parents.
   std::vector<BlockId> BeginErase(uint64_t payload_bytes, size_t count);
-  // Marks the condemned disk copies that may go now as being erased.
-  std::vector<BlockId> BeginEraseCondemned();
+  // Marks up to `count` condemned disk copies that may go now as being erased, children first.
+  std::vector<BlockId> BeginEraseCondemned(size_t count);
   void EndErase(const std::vector<BlockId>& blocks);
   // The disk may or may not have forgotten them: they are condemned.
   void AbortErase(const std::vector<BlockId>& blocks);
@@ -59,6 +59,9 @@ class DiskResidency {
   // The disk copy of `id` is not what was stored. It and everything on disk below it is condemned;
   // RAM copies that cannot be reached any more are dropped, the pinned ones with their last pin.
   void Condemn(BlockId id);
+  // `id` alone leaves all tiers; while it is pinned or being stored its key cannot be sealed again.
+  // Blocks below it must follow.
+  void Invalidate(BlockId id);
 
  private:
   // Appends `id` with its missing ancestors, as many as fit; false when one is not storable.

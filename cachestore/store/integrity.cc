@@ -102,6 +102,9 @@ absl::Status CheckNode(const StoreState& state, BlockId id, Totals& totals) {
       return Broken(node, "does not own its slot");
     }
   }
+  if (node.stale && !(node.in_ram() ? node.doomed : node.pins > 0)) {
+    return Broken(node, "is stale, and matchable or in nobody's use");
+  }
   RETURN_IF_ERROR(CheckChildren(state, id));
   RETURN_IF_ERROR(CheckTreePlace(state, id));
   return CheckOrders(state, id, totals);
@@ -136,7 +139,7 @@ absl::Status CheckState(const StoreState& state) {
   RETURN_IF_ERROR(Same("owned slots", state.ram_owner.size(), totals.in_ram));
   RETURN_IF_ERROR(Same("used slots", state.pool.used_slots(),
                        state.ram_owner.size() + state.writing.size() + state.loading.size()));
-  for (const SlotIndex slot : state.writing) {
+  for (const auto& [slot, epoch] : state.writing) {
     totals.used_bytes += static_cast<int64_t>(state.pool.SlotMemory(slot).size());
   }
   for (const SlotIndex slot : state.loading) {

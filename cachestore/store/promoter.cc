@@ -110,7 +110,9 @@ bool Promoter::StartLoadLocked(const std::shared_ptr<Pending>& pending, size_t e
 PinnedPrefix Promoter::FinishLocked(Pending& pending) {
   PinnedPrefix prefix;
   size_t good = 0;
-  for (const Entry& entry : pending.entries) {
+  for (Entry& entry : pending.entries) {
+    // Invalidated meanwhile.
+    if (core_.state.index.node(entry.id).stale) entry.outcome = Outcome::kLost;
     if (entry.outcome != Outcome::kReady) break;
     ++good;
   }

@@ -111,16 +111,18 @@ bool RamResidency::MayDrain(SlotIndex slot) const {
 
 BlockId RamResidency::Seal(const SealRequest& request) {
   PrefixIndex& index = state_.index;
-  CHECK(state_.writing.erase(request.slot) == 1);
+  const bool is_fenced =
+      state_.writing.at(request.slot) < state_.namespaces[request.namespace_id].fence;
+  state_.writing.erase(request.slot);
   ++state_.counters.sealed_blocks;
   const BlockId root = index.root_node(request.namespace_id);
   const BlockId parent = request.parent == index.node(root).key ? root : index.Find(request.parent);
   BlockId id = kNoBlock;
-  if (MayAttachTo(parent, request)) {
+  if (!is_fenced && MayAttachTo(parent, request)) {
     id = index.Find(request.key);
     if (id == kNoBlock) {
       id = index.Insert(parent, request.key, request.words);
-    } else if (!index.Verify(id, parent, request.words)) {
+    } else if (index.node(id).stale || !index.Verify(id, parent, request.words)) {
       id = kNoBlock;  // another block has this key: it stays, ours is private
     }
   }

@@ -1,9 +1,12 @@
 #include "cachestore/store/recovery.h"
 
 #include <optional>
+#include <string>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "cachestore/base/status_macros.h"
+#include "cachestore/block/namespace_identity.h"
 
 namespace reprise::cachestore {
 namespace {
@@ -14,18 +17,29 @@ struct LastEntered {
   BlockId id = kNoBlock;
 };
 
-// The block's parent node, in its namespace (added if it is new); nullopt for a block that does not
-// belong to what was entered so far.
-std::optional<BlockId> ParentOf(const StoredBlock& block, const LastEntered& last,
-                                StoreState& state) {
-  if (block.tokens.empty() || block.payload_bytes == 0) return std::nullopt;
-  const int32_t block_words = static_cast<int32_t>(block.tokens.size());
-  std::optional<uint32_t> namespace_id = state.index.FindNamespace(block.root);
-  if (!namespace_id.has_value()) {
-    namespace_id = state.index.AddNamespace(block.root, block_words);
-    state.namespaces.push_back({.payload_bytes = block.payload_bytes, .identity = ""});
-  }
-  if (state.index.block_words(*namespace_id) != block_words ||
+using Encodings = absl::flat_hash_map<BlockKey, std::string>;  // root -> identity
+
+// The namespace with this root, added if it is new; nullopt when it is not bound.
+std::optional<uint32_t> NamespaceOf(const BlockKey& root, const Encodings& bound,
+                                    StoreState& state) {
+  std::optional<uint32_t> id = state.index.FindNamespace(root);
+  if (id.has_value()) return id;
+  const auto it = bound.find(root);
+  if (it == bound.end()) return std::nullopt;
+  const absl::StatusOr<NamespaceIdentity> identity = NamespaceIdentity::Decode(it->second);
+  if (!identity.ok()) return std::nullopt;
+  state.namespaces.push_back({.payload_bytes = identity->layout.BytesPerBlock(),
+                              .identity = it->second,
+                              .tenant = identity->tenant});
+  return state.index.AddNamespace(root, identity->block_words());
+}
+
+// The block's parent node; nullopt for a block that does not belong to what was entered so far.
+std::optional<BlockId> ParentOf(const StoredBlock& block, const Encodings& bound,
+                                const LastEntered& last, StoreState& state) {
+  const std::optional<uint32_t> namespace_id = NamespaceOf(block.root, bound, state);
+  if (!namespace_id.has_value() ||
+      state.index.block_words(*namespace_id) != static_cast<int64_t>(block.tokens.size()) ||
       state.namespaces[*namespace_id].payload_bytes != block.payload_bytes) {
     return std::nullopt;
   }
@@ -70,9 +84,13 @@ void OrderByAge(const std::vector<BlockId>& blocks, StoreState& state) {
 absl::Status Recover(BackingTier& tier, KeyDeriver derive, StoreState& state) {
   std::vector<BlockId> blocks;
   std::vector<BlockKey> orphans;
+  Encodings bound;
   LastEntered last;
+  RETURN_IF_ERROR(tier.ForEachNamespace([&](const BlockKey& root, absl::string_view encoding) {
+    bound.emplace(root, std::string(encoding));
+  }));
   RETURN_IF_ERROR(tier.ForEach([&](const StoredBlock& block) {
-    const std::optional<BlockId> parent = ParentOf(block, last, state);
+    const std::optional<BlockId> parent = ParentOf(block, bound, last, state);
     if (!parent.has_value() || derive(block.parent, block.tokens) != block.key ||
         block.key == block.root) {
       orphans.push_back(block.key);

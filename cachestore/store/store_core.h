@@ -36,8 +36,9 @@ struct StoreCore {
   StoreState state ABSL_GUARDED_BY(mu);
   RamResidency ram ABSL_GUARDED_BY(mu);
   DiskResidency disk ABSL_GUARDED_BY(mu);
-  absl::CondVar room_cv;  // a slot was freed, or a block may be evicted now
-  absl::CondVar work_cv;  // the demoter may have work
+  absl::CondVar room_cv;    // a slot was freed, or a block may be evicted now
+  absl::CondVar work_cv;    // the demoter may have work
+  absl::CondVar erased_cv;  // disk copies were erased
   // Grows with every event that may give the demoter work; tells it whether to look again.
   uint64_t work_events ABSL_GUARDED_BY(mu) = 0;
   int64_t room_waiters ABSL_GUARDED_BY(mu) = 0;

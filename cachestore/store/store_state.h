@@ -19,7 +19,9 @@ namespace reprise::cachestore {
 // What the store knows of a namespace; its number is PrefixIndex's.
 struct NamespaceRecord {
   uint64_t payload_bytes = 0;
-  std::string identity;  // canonical encoding; empty until it is opened in this process
+  std::string identity;  // canonical encoding
+  std::string tenant;
+  uint64_t fence = 0;  // blocks allocated in an earlier epoch stay private
 };
 
 // Which RAM blocks may be taken for their slots.
@@ -46,9 +48,10 @@ struct StoreState {
   std::unique_ptr<EvictionPolicy> ram_order;   // blocks in RAM that are matchable and unpinned
   std::unique_ptr<EvictionPolicy> disk_order;  // blocks readable on disk
   absl::flat_hash_map<SlotIndex, BlockId> ram_owner;  // slot -> the block readable in it
-  absl::flat_hash_set<SlotIndex> writing;             // slots of WritableBlocks
+  absl::flat_hash_map<SlotIndex, uint64_t> writing;   // slot of a WritableBlock -> its epoch
   absl::flat_hash_set<SlotIndex> loading;             // slots that loads write into
   absl::flat_hash_set<BlockId> condemned;             // disk copies to erase
+  uint64_t epoch = 0;                                 // grows with every invalidation
   int64_t loading_blocks = 0;                         // queued for loading, or being loaded
   int64_t storing_blocks = 0;
   int64_t erasing_blocks = 0;

@@ -13,12 +13,12 @@ struct StoreStats {
   int64_t looked_up_tokens = 0;
   int64_t hit_ram_tokens = 0;
   int64_t hit_disk_tokens = 0;
-  int64_t missed_absent_tokens = 0;      // not in the store
-  int64_t missed_collision_tokens = 0;   // key present, parent or content differ
-  int64_t missed_corrupt_tokens = 0;     // bytes from disk failed verification
-  int64_t missed_io_error_tokens = 0;    // disk could not be read
-  int64_t missed_no_room_tokens = 0;     // no RAM slot to load into, or the load queue was full
-  int64_t missed_lost_tokens = 0;        // given up while loading, because an ancestor was lost
+  int64_t missed_absent_tokens = 0;     // not in the store
+  int64_t missed_collision_tokens = 0;  // key present, parent or content differ
+  int64_t missed_corrupt_tokens = 0;    // bytes from disk failed verification
+  int64_t missed_io_error_tokens = 0;   // disk could not be read
+  int64_t missed_no_room_tokens = 0;    // no RAM slot to load into, or the load queue was full
+  int64_t missed_lost_tokens = 0;       // given up while loading, with an ancestor or by Invalidate
   int64_t missed_after_miss_tokens = 0;  // behind a block that was missed while loading
   int64_t missed_tokens() const {
     return missed_absent_tokens + missed_collision_tokens + missed_corrupt_tokens +

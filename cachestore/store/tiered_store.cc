@@ -11,6 +11,7 @@
 #include "cachestore/policy/lru_policy.h"
 #include "cachestore/store/demoter.h"
 #include "cachestore/store/integrity.h"
+#include "cachestore/store/invalidator.h"
 #include "cachestore/store/promoter.h"
 #include "cachestore/store/recovery.h"
 #include "cachestore/store/store_core.h"
@@ -36,10 +37,10 @@ struct Chain {
 };
 Chain ChainOf(const NamespaceHandle& ns, const BlockContent& prompt, BlockRange range) {
   CHECK(prompt.source() == ns.key_source && range.first >= 0);
-  const int64_t full = static_cast<int64_t>(prompt.words().size()) / ns.block_words();
+  const int64_t full = static_cast<int64_t>(prompt.words().size()) / ns.block_words;
   const int64_t first = std::min(range.first, full);
   const int64_t end = first + std::clamp<int64_t>(range.count, 0, full - first);
-  return {prompt.words().first(static_cast<size_t>(end * ns.block_words())),
+  return {prompt.words().first(static_cast<size_t>(end * ns.block_words)),
           static_cast<size_t>(first)};
 }
 
@@ -71,6 +72,8 @@ class TieredStore::Impl : public BlockRegistry {
                 const BlockContent& content);
   void AwaitRoom(const NamespaceHandle& ns, absl::Time deadline);
   absl::StatusOr<int64_t> Demote();
+  absl::StatusOr<InvalidateReport> Invalidate(const InvalidateScope& scope, absl::Time deadline)
+      ABSL_LOCKS_EXCLUDED(invalidating_);
   StoreStats stats() const;
   int64_t ram_capacity_blocks(const NamespaceHandle& ns) const;
   absl::Status CheckIntegrity() const;
@@ -81,8 +84,8 @@ class TieredStore::Impl : public BlockRegistry {
  private:
   absl::Status CheckFits(const NamespaceIdentity& identity) const;
   // Gives the namespace its id, a new one or that of the same identity.
-  absl::Status EnterNamespace(const std::string& encoding, NamespaceHandle& ns)
-      ABSL_LOCKS_EXCLUDED(core_.mu);
+  absl::Status EnterNamespace(const NamespaceIdentity& identity, const std::string& encoding,
+                              NamespaceHandle& ns) ABSL_LOCKS_EXCLUDED(core_.mu);
   // Makes room in the index for all blocks that fit, so that it does not grow under the lock later.
   void ReserveIndex(uint64_t block_bytes) ABSL_LOCKS_EXCLUDED(core_.mu);
 
@@ -92,6 +95,9 @@ class TieredStore::Impl : public BlockRegistry {
   // Set by Start. The demoter is null without a tier.
   std::unique_ptr<Promoter> promoter_;
   std::unique_ptr<Demoter> demoter_;
+  // Held by Invalidate, between whose steps a block may be there without its parent. Before mu.
+  mutable absl::Mutex invalidating_ ABSL_ACQUIRED_BEFORE(core_.mu);
+  Invalidator invalidator_ ABSL_GUARDED_BY(invalidating_){core_};
 };
 
 TieredStore::Impl::~Impl() {
@@ -134,24 +140,21 @@ absl::Status TieredStore::Impl::CheckFits(const NamespaceIdentity& identity) con
   return absl::OkStatus();
 }
 
-absl::Status TieredStore::Impl::EnterNamespace(const std::string& encoding, NamespaceHandle& ns) {
-  const uint64_t block_bytes = ns.layout.BytesPerBlock();
+absl::Status TieredStore::Impl::EnterNamespace(const NamespaceIdentity& identity,
+                                               const std::string& encoding, NamespaceHandle& ns) {
   absl::MutexLock lock(&core_.mu);
   StoreState& state = core_.state;
   const std::optional<uint32_t> known = state.index.FindNamespace(ns.root);
   if (!known.has_value()) {
-    state.namespaces.push_back({.payload_bytes = block_bytes, .identity = encoding});
-    ns.id = state.index.AddNamespace(ns.root, ns.block_words());
+    state.namespaces.push_back({.payload_bytes = identity.layout.BytesPerBlock(),
+                                .identity = encoding,
+                                .tenant = identity.tenant});
+    ns.id = state.index.AddNamespace(ns.root, ns.block_words);
     return absl::OkStatus();
   }
-  NamespaceRecord& record = state.namespaces[*known];
-  if (record.identity.empty()) record.identity = encoding;
-  if (record.identity != encoding || record.payload_bytes != block_bytes ||
-      state.index.block_words(*known) != ns.block_words()) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        "namespace root ", ns.root.ToHex(), " already stands for another identity (blocks of ",
-        state.index.block_words(*known), " words and ", record.payload_bytes, " bytes; asked for ",
-        ns.block_words(), " and ", block_bytes, ")"));
+  if (state.namespaces[*known].identity != encoding) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("namespace root ", ns.root.ToHex(), " stands for another identity"));
   }
   ns.id = *known;
   return absl::OkStatus();
@@ -171,8 +174,11 @@ absl::StatusOr<NamespaceHandle> TieredStore::Impl::OpenNamespace(
   const std::string encoding = identity.Encode();
   const BlockKey root = RootKey(secret_, encoding);
   if (core_.tier != nullptr) RETURN_IF_ERROR(core_.tier->BindNamespace(root, encoding));
-  NamespaceHandle ns = {.root = root, .layout = identity.layout, .key_source = identity.key_source};
-  RETURN_IF_ERROR(EnterNamespace(encoding, ns));
+  NamespaceHandle ns = {.root = root,
+                        .layout = identity.layout,
+                        .key_source = identity.key_source,
+                        .block_words = identity.block_words()};
+  RETURN_IF_ERROR(EnterNamespace(identity, encoding, ns));
   ReserveIndex(identity.layout.BytesPerBlock());
   return ns;
 }
@@ -180,7 +186,7 @@ absl::StatusOr<NamespaceHandle> TieredStore::Impl::OpenNamespace(
 PrefixMatch TieredStore::Impl::Match(const NamespaceHandle& ns, const BlockContent& prompt,
                                      int64_t max_blocks) const {
   const Chain chain = ChainOf(ns, prompt, {.first = 0, .count = max_blocks});
-  const std::vector<BlockKey> keys = ChainKeys(ns.root, chain.words, ns.block_words(), derive_);
+  const std::vector<BlockKey> keys = ChainKeys(ns.root, chain.words, ns.block_words, derive_);
   std::vector<BlockId> ids(keys.size());
   PrefixMatch match;
   MatchEnd end;
@@ -194,7 +200,7 @@ PrefixMatch TieredStore::Impl::Match(const NamespaceHandle& ns, const BlockConte
 PinTicket TieredStore::Impl::Pin(const NamespaceHandle& ns, const BlockContent& prompt,
                                  BlockRange range, std::function<void()> on_done) {
   const Chain chain = ChainOf(ns, prompt, range);
-  const std::vector<BlockKey> keys = ChainKeys(ns.root, chain.words, ns.block_words(), derive_);
+  const std::vector<BlockKey> keys = ChainKeys(ns.root, chain.words, ns.block_words, derive_);
   return promoter_->Pin({.namespace_id = ns.id,
                          .block_tokens = ns.layout.block_tokens,
                          .keys = keys,
@@ -216,7 +222,7 @@ absl::StatusOr<WritableBlock> TieredStore::Impl::Allocate(const NamespaceHandle&
         "no RAM slot of ", block_bytes, " bytes can be freed now: ", state.index.num_pinned(),
         " blocks are pinned, ", state.writing.size(), " are being written"));
   }
-  state.writing.insert(*slot);
+  state.writing.emplace(*slot, state.epoch);
   core_.NoteChange();
   return WritableBlock(this, *slot, state.pool.SlotMemory(*slot).first(block_bytes));
 }
@@ -225,7 +231,7 @@ BlockRef TieredStore::Impl::Seal(const NamespaceHandle& ns, WritableBlock block,
                                  const BlockKey& parent, const BlockContent& content) {
   const absl::Span<const uint32_t> words = content.words();
   CHECK(content.source() == ns.key_source);
-  CHECK(words.size() == static_cast<size_t>(ns.block_words()));
+  CHECK(words.size() == static_cast<size_t>(ns.block_words));
   CHECK(block.bytes().size() == ns.layout.BytesPerBlock());
   const BlockKey key = derive_(parent, words);
   const SlotIndex slot = static_cast<SlotIndex>(block.Release());
@@ -256,6 +262,27 @@ absl::StatusOr<int64_t> TieredStore::Impl::Demote() {
   return demoter_->DemoteAll();
 }
 
+absl::StatusOr<InvalidateReport> TieredStore::Impl::Invalidate(const InvalidateScope& scope,
+                                                               absl::Time deadline) {
+  using Target = InvalidateTarget;
+  Target target;
+  std::vector<BlockKey> keys;
+  if (const auto* tenant = std::get_if<BlocksOfTenant>(&scope)) {
+    target.scope = Target::Tenant{tenant->tenant};
+  } else if (const auto* space = std::get_if<BlocksOfNamespace>(&scope)) {
+    target.scope = Target::Namespace{space->ns.id};
+  } else if (const auto* below = std::get_if<BlocksBelow>(&scope)) {
+    const NamespaceHandle& ns = below->ns;
+    const absl::Span<const uint32_t> words = below->prefix.words();
+    CHECK(below->prefix.source() == ns.key_source);
+    CHECK(!words.empty() && words.size() % static_cast<size_t>(ns.block_words) == 0);
+    keys = ChainKeys(ns.root, words, ns.block_words, derive_);
+    target.scope = Target::Below{.namespace_id = ns.id, .keys = keys, .words = words};
+  }
+  absl::MutexLock lock(&invalidating_);
+  return invalidator_.Run(target, deadline);
+}
+
 StoreStats TieredStore::Impl::stats() const {
   absl::ReaderMutexLock lock(&core_.mu);
   const StoreState& state = core_.state;
@@ -281,6 +308,7 @@ int64_t TieredStore::Impl::ram_capacity_blocks(const NamespaceHandle& ns) const 
 }
 
 absl::Status TieredStore::Impl::CheckIntegrity() const {
+  absl::MutexLock invalidating(&invalidating_);
   absl::MutexLock lock(&core_.mu);
   RETURN_IF_ERROR(CheckState(core_.state));
   return core_.tier == nullptr ? absl::OkStatus() : CheckTier(core_.state, *core_.tier);
@@ -352,6 +380,11 @@ void TieredStore::AwaitRoom(const NamespaceHandle& ns, absl::Time deadline) {
 }
 
 absl::StatusOr<int64_t> TieredStore::Demote() { return impl_->Demote(); }
+
+absl::StatusOr<InvalidateReport> TieredStore::Invalidate(const InvalidateScope& scope,
+                                                         absl::Time deadline) {
+  return impl_->Invalidate(scope, deadline);
+}
 
 StoreStats TieredStore::stats() const { return impl_->stats(); }
 

@@ -21,6 +21,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -31,6 +32,7 @@
 #include "cachestore/block/block_key.h"
 #include "cachestore/block/namespace_identity.h"
 #include "cachestore/store/block_ref.h"
+#include "cachestore/store/invalidate_report.h"
 #include "cachestore/store/pin_ticket.h"
 #include "cachestore/store/store_options.h"
 #include "cachestore/store/store_stats.h"
@@ -44,12 +46,7 @@ struct NamespaceHandle {
   BlockKey root;    // root of the key chain
   KvLayout layout;
   KeySource key_source = KeySource::kTokens;
-
-  // 32-bit words that name one block (BlockContent).
-  int32_t block_words() const {
-    return key_source == KeySource::kTokens ? layout.block_tokens
-                                            : static_cast<int32_t>(ExternalKey::kWords);
-  }
+  int32_t block_words = 0;  // 32-bit words that name one block (BlockContent)
 };
 
 // How much of a prompt is cached, at the moment of asking. In whole blocks from the start.
@@ -58,6 +55,21 @@ struct PrefixMatch {
   int64_t disk_blocks = 0;  // leading matched blocks that only disk holds
   int64_t total_blocks() const { return ram_blocks + disk_blocks; }
 };
+
+// What Invalidate takes away.
+struct AllBlocks {};
+struct BlocksOfTenant {
+  std::string tenant;
+};
+struct BlocksOfNamespace {
+  NamespaceHandle ns;
+};
+// The last block of `prefix` and all that begin with it.
+struct BlocksBelow {
+  NamespaceHandle ns;
+  BlockContent prefix;  // whole blocks, at least one
+};
+using InvalidateScope = std::variant<AllBlocks, BlocksOfTenant, BlocksOfNamespace, BlocksBelow>;
 
 // Blocks [first, first + count) of a prompt.
 struct BlockRange {
@@ -131,6 +143,15 @@ class TieredStore {
   // Moves every unpinned block from RAM to disk (drops what disk rejects) and returns how many
   // blocks left RAM. Durable when it returns. BLOCKS. kFailedPrecondition: there is no disk tier.
   absl::StatusOr<int64_t> Demote();
+
+  // Takes blocks out of every tier, durably: once it has returned, nothing stored or sealed before
+  // the call is found again, now or after a restart, and no load or store that was under way makes
+  // it so. Blocks that were allocated before it returned stay private in the namespaces concerned.
+  // Pinned blocks stay readable for whoever pins them and go with the last pin; until then their
+  // keys are not cached anew. One call at a time; BLOCKS, for the disk until `deadline`.
+  // kUnavailable: the disk has not erased everything by then; it goes on trying, and until it has,
+  // a restart may bring blocks back.
+  absl::StatusOr<InvalidateReport> Invalidate(const InvalidateScope& scope, absl::Time deadline);
 
   StoreStats stats() const;
 

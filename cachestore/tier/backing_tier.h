@@ -63,6 +63,9 @@ class BackingTier {
   // Remembers for good that `root` stands for the namespace with this identity encoding.
   // kFailedPrecondition: `root` already stands for another identity.
   virtual absl::Status BindNamespace(const BlockKey& root, absl::string_view identity_encoding) = 0;
+  // Calls `visit` for every namespace that is bound. BLOCKS.
+  virtual absl::Status ForEachNamespace(
+      absl::FunctionRef<void(const BlockKey& root, absl::string_view identity_encoding)> visit) = 0;
 
   // Blocks of `payload_bytes` bytes that fit now, without erasing anything.
   virtual int64_t FreeSlots(uint64_t payload_bytes) const = 0;

@@ -118,6 +118,15 @@ absl::Status BlockCatalog::BindNamespace(const BlockKey& root,
       "\" and cannot stand for \"", absl::CHexEscape(identity_encoding), "\""));
 }
 
+absl::Status BlockCatalog::ForEachNamespace(
+    absl::FunctionRef<void(const BlockKey&, absl::string_view)> visit) const {
+  const std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator(IndexScanOptions(), namespaces_));
+  for (it->SeekToFirst(); it->Valid(); it->Next()) {
+    visit(DecodeIndexKey(ToView(it->key())), ToView(it->value()));
+  }
+  return FromRocksDb(it->status(), "scan namespaces");
+}
+
 absl::StatusOr<std::optional<BlockRecord>> BlockCatalog::Find(const BlockKey& key) const {
   rocksdb::PinnableSlice value;
   const rocksdb::Status found =

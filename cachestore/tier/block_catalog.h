@@ -55,6 +55,10 @@ class BlockCatalog {
 
   // See BackingTier::BindNamespace.
   absl::Status BindNamespace(const BlockKey& root, absl::string_view identity_encoding);
+  // See BackingTier::ForEachNamespace.
+  absl::Status ForEachNamespace(
+      absl::FunctionRef<void(const BlockKey& root, absl::string_view identity_encoding)> visit)
+      const;
 
   // The record of `key`, or nullopt. kDataLoss: there is one, and it cannot be read.
   absl::StatusOr<std::optional<BlockRecord>> Find(const BlockKey& key) const;

@@ -66,6 +66,10 @@ class DiskTier final : public BackingTier {
   absl::Status BindNamespace(const BlockKey& root, absl::string_view identity_encoding) override {
     return catalog_->BindNamespace(root, identity_encoding);
   }
+  absl::Status ForEachNamespace(
+      absl::FunctionRef<void(const BlockKey&, absl::string_view)> visit) override {
+    return catalog_->ForEachNamespace(visit);
+  }
 
   int64_t FreeSlots(uint64_t payload_bytes) const override {
     return slots_->FreeSlots(SlotBytes(payload_bytes));

@@ -97,6 +97,10 @@ class FaultyTier : public BackingTier {
   absl::Status BindNamespace(const BlockKey& root, absl::string_view encoding) override {
     return tier_->BindNamespace(root, encoding);
   }
+  absl::Status ForEachNamespace(
+      absl::FunctionRef<void(const BlockKey&, absl::string_view)> visit) override {
+    return tier_->ForEachNamespace(visit);
+  }
   int64_t FreeSlots(uint64_t payload_bytes) const override {
     return tier_->FreeSlots(payload_bytes);
   }
@@ -120,9 +124,7 @@ class FaultyTier : public BackingTier {
       });
     }
   }
-  int load_depth(uint64_t payload_bytes) const override {
-    return tier_->load_depth(payload_bytes);
-  }
+  int load_depth(uint64_t payload_bytes) const override { return tier_->load_depth(payload_bytes); }
   absl::Status Erase(absl::Span<const BlockKey> keys) override {
     const absl::Status status = plan_->EnterWrite();
     return status.ok() ? tier_->Erase(keys) : status;

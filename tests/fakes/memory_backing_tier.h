@@ -46,6 +46,12 @@ class MemoryBackingTier : public BackingTier {
                                   : absl::FailedPreconditionError("root of another identity");
   }
 
+  absl::Status ForEachNamespace(
+      absl::FunctionRef<void(const BlockKey&, absl::string_view)> visit) override {
+    absl::MutexLock lock(&mu_);
+    for (const auto& [root, encoding] : contents_->namespaces) visit(root, encoding);
+    return absl::OkStatus();
+  }
   int64_t FreeSlots(uint64_t payload_bytes) const override {
     absl::MutexLock lock(&mu_);
     return (capacity_bytes_ - used_bytes_) / SlotBytes(payload_bytes);

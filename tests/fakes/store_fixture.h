@@ -136,7 +136,7 @@ class StoreFixture : public ::testing::Test {
     PinTicket ticket = store_->Pin(ns, prompt, 1 << 20, nullptr);
     EXPECT_TRUE(ticket.Wait(absl::Now() + absl::Seconds(60)));
     PinnedPrefix prefix = ticket.Take();
-    const std::vector<BlockKey> keys = ChainKeys(ns.root, prompt.words(), ns.block_words());
+    const std::vector<BlockKey> keys = ChainKeys(ns.root, prompt.words(), ns.block_words);
     for (size_t i = 0; i < prefix.blocks.size(); ++i) {
       EXPECT_EQ(prefix.blocks[i].key(), keys[i]);
       EXPECT_TRUE(PayloadIsRight(keys[i], prefix.blocks[i].bytes())) << "block " << i;

@@ -26,7 +26,7 @@ class RamResidencyTest : public ::testing::Test {
   BlockId Seal(const BlockKey& parent, const BlockKey& key, const std::vector<TokenId>& tokens) {
     const std::optional<SlotIndex> slot = ram_.AllocateSlot(4096);
     EXPECT_TRUE(slot.has_value());
-    state_.writing.insert(*slot);
+    state_.writing.emplace(*slot, state_.epoch);
     return ram_.Seal({.namespace_id = namespace_id_,
                       .slot = *slot,
                       .parent = parent,

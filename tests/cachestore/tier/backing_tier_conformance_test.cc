@@ -200,6 +200,13 @@ TEST_P(BackingTierTest, KeepsSecretNamespacesAndBlocksOverAReopening) {
   EXPECT_EQ(tier_->secret(), secret);
   EXPECT_TRUE(tier_->BindNamespace(root, "identity a").ok());
   EXPECT_EQ(tier_->BindNamespace(root, "identity b").code(), absl::StatusCode::kFailedPrecondition);
+  std::vector<std::pair<BlockKey, std::string>> bound;
+  const auto note = [&](const BlockKey& key, absl::string_view encoding) {
+    bound.emplace_back(key, encoding);
+  };
+  ASSERT_TRUE(tier_->ForEachNamespace(note).ok());
+  ASSERT_EQ(bound.size(), 1u);
+  EXPECT_EQ(bound[0], std::make_pair(root, std::string("identity a")));
   EXPECT_EQ(tier_->num_blocks(), 3);
   EXPECT_EQ(tier_->used_bytes(), used);
   for (const SampleBlock& block : chain) EXPECT_TRUE(LoadAndCompare(*tier_, block.block()).ok());

@@ -1,0 +1,15 @@
+// InvalidateReport: what TieredStore::Invalidate took away. Plain data.
+#pragma once
+
+#include <cstdint>
+
+namespace reprise::cachestore {
+
+// How many visible blocks an invalidation took away; a block in RAM and on disk counts in both.
+struct InvalidateReport {
+  int64_t ram_blocks = 0;
+  int64_t disk_blocks = 0;
+  int64_t pinned_blocks = 0;  // of those in RAM, still readable for whoever pins them
+};
+
+}  // namespace reprise::cachestore
