@@ -1,11 +1,12 @@
-// ModelRunner: runs a StepPlan through the model and samples the next tokens. Owns the logits
-// buffer. Engine-thread only.
+// ModelRunner: runs a StepPlan through the model and samples the next tokens, on the threads of the
+// CPU backend. Owns the logits buffer. Engine-thread only.
 #pragma once
 
 #include <vector>
 
 #include "cachestore/block/kv_layout.h"
 #include "engine/model/model.h"
+#include "engine/run/sampler.h"
 #include "engine/sched/scheduler.h"
 
 namespace reprise::engine {
@@ -22,7 +23,8 @@ class ModelRunner {
  private:
   Model* const model_;
   const cachestore::KvLayout layout_;
-  std::vector<float> logits_;  // [sampling chunks, vocab_size]
+  std::vector<float> logits_;      // [sampling chunks, vocab_size]
+  std::vector<Sampler> samplers_;  // one a thread
 };
 
 }  // namespace reprise::engine

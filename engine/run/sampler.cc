@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <utility>
-#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "cachestore/base/check.h"
@@ -12,15 +10,8 @@
 namespace reprise::engine {
 namespace {
 
-struct Candidate {
-  float logit;
-  uint32_t token;
-};
-
-// True when `a` ranks behind `b`.
-bool RanksBehind(const Candidate& a, const Candidate& b) {
-  return a.logit != b.logit ? a.logit < b.logit : a.token > b.token;
-}
+// Logits further below the best one, in units of the temperature, are never drawn: 64 ln 2.
+constexpr double kNegligible = -44.361419555836499802;
 
 // SplitMix64's output function: every bit of the result depends on every bit of `x`.
 uint64_t Mix(uint64_t x) {
@@ -39,78 +30,22 @@ double Uniform(uint64_t seed, int64_t position) {
   return static_cast<double>(Mix(state) >> 11) * 0x1.0p-53;
 }
 
-absl::Status CheckLogits(absl::Span<const float> logits) {
-  bool any_finite = false;
+// The largest logit, or why there is none. In one loop without branches: a vocabulary is large.
+absl::StatusOr<float> Largest(absl::Span<const float> logits) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  float largest = -kInfinity;
+  bool usable = true;
+  for (const float logit : logits) {
+    largest = logit > largest ? logit : largest;
+    usable &= logit < kInfinity;  // false for NaN, too
+  }
+  if (usable && largest > -kInfinity) return largest;
   for (size_t i = 0; i < logits.size(); ++i) {
-    if (std::isnan(logits[i]) || logits[i] == std::numeric_limits<float>::infinity()) {
-      return absl::InternalError(
-          absl::StrCat("the model gave the logit ", logits[i], " for token ", i));
-    }
-    any_finite |= std::isfinite(logits[i]);
+    if (logits[i] < kInfinity) continue;
+    return absl::InternalError(
+        absl::StrCat("the model gave the logit ", logits[i], " for token ", i));
   }
-  if (!any_finite) return absl::InternalError("the model gave no finite logit");
-  return absl::OkStatus();
-}
-
-uint32_t ArgMax(absl::Span<const float> logits) {
-  return static_cast<uint32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
-}
-
-// Weight of a candidate relative to the best one, whose logit is `max`. In double, so that neither
-// a large vocabulary nor a tiny temperature loses the small weights.
-double Weight(float logit, float max, float temperature) {
-  return std::exp((static_cast<double>(logit) - max) / temperature);
-}
-
-// All candidates, or the top_k best of them.
-std::vector<Candidate> TopK(absl::Span<const float> logits, int32_t top_k) {
-  std::vector<Candidate> candidates;
-  candidates.reserve(logits.size());
-  for (size_t i = 0; i < logits.size(); ++i) {
-    candidates.push_back({logits[i], static_cast<uint32_t>(i)});
-  }
-  if (top_k > 0 && static_cast<size_t>(top_k) < candidates.size()) {
-    // Sorted, so that the outcome of a draw does not depend on how a library partitions.
-    std::partial_sort(candidates.begin(), candidates.begin() + top_k, candidates.end(),
-                      [](const Candidate& a, const Candidate& b) { return RanksBehind(b, a); });
-    candidates.resize(top_k);
-  }
-  return candidates;
-}
-
-// The best candidates in rank order, until they have `share` of the total weight; at least one. A
-// heap is popped instead of everything sorted: they are usually few of a large vocabulary.
-std::vector<Candidate> TopP(std::vector<Candidate> candidates, float temperature, double share) {
-  std::make_heap(candidates.begin(), candidates.end(), RanksBehind);
-  const float max = candidates.front().logit;
-  double total = 0;
-  for (const Candidate& c : candidates) total += Weight(c.logit, max, temperature);
-  std::vector<Candidate> kept;
-  double sum = 0;
-  while (!candidates.empty() && (kept.empty() || sum < share * total)) {
-    std::pop_heap(candidates.begin(), candidates.end(), RanksBehind);
-    kept.push_back(candidates.back());
-    candidates.pop_back();
-    sum += Weight(kept.back().logit, max, temperature);
-  }
-  return kept;
-}
-
-// The candidate at `uniform` in [0, 1) of the total weight.
-uint32_t Draw(absl::Span<const Candidate> candidates, float temperature, double uniform) {
-  const float max = std::max_element(candidates.begin(), candidates.end(), RanksBehind)->logit;
-  double total = 0;
-  for (const Candidate& c : candidates) total += Weight(c.logit, max, temperature);
-  double left = uniform * total;
-  uint32_t last_possible = candidates.front().token;
-  for (const Candidate& c : candidates) {
-    const double weight = Weight(c.logit, max, temperature);
-    if (weight == 0) continue;
-    last_possible = c.token;
-    left -= weight;
-    if (left < 0) break;
-  }
-  return last_possible;  // by rounding the loop may end with `left` at zero
+  return absl::InternalError("the model gave no finite logit");
 }
 
 }  // namespace
@@ -131,16 +66,111 @@ absl::Status ValidateSampling(const SamplingParams& params) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<uint32_t> SampleToken(absl::Span<const float> logits, const SamplingParams& params,
-                                     int64_t position) {
-  CHECK(!logits.empty());
-  if (absl::Status status = CheckLogits(logits); !status.ok()) return status;
-  if (params.temperature == 0) return ArgMax(logits);
-  std::vector<Candidate> candidates = TopK(logits, params.top_k);
-  if (params.top_p < 1) {
-    candidates = TopP(std::move(candidates), params.temperature, params.top_p);
+bool Sampler::RanksBefore(const Candidate& a, const Candidate& b) {
+  return a.logit != b.logit ? a.logit > b.logit : a.token < b.token;
+}
+
+void Sampler::TakeTopK(absl::Span<const float> logits, int32_t top_k) {
+  // A heap of the best so far, the worst of them on top. A later token of the same logit ranks
+  // behind.
+  candidates_.clear();
+  for (size_t i = 0; i < logits.size(); ++i) {
+    const Candidate candidate{logits[i], static_cast<uint32_t>(i), 0};
+    if (candidates_.size() == static_cast<size_t>(top_k)) {
+      if (candidate.logit <= candidates_.front().logit) continue;
+      std::pop_heap(candidates_.begin(), candidates_.end(), RanksBefore);
+      candidates_.pop_back();
+    }
+    candidates_.push_back(candidate);
+    std::push_heap(candidates_.begin(), candidates_.end(), RanksBefore);
   }
-  return Draw(candidates, params.temperature, Uniform(params.seed, position));
+  std::sort_heap(candidates_.begin(), candidates_.end(), RanksBefore);
+}
+
+void Sampler::TakeAll(absl::Span<const float> logits, double least) {
+  candidates_.clear();
+  for (size_t i = 0; i < logits.size(); ++i) {
+    if (logits[i] >= least) candidates_.push_back({logits[i], static_cast<uint32_t>(i), 0});
+  }
+}
+
+Sampler::Prefix Sampler::SelectBest(size_t count, double wanted) {
+  const auto at = [&](size_t i) { return candidates_.begin() + static_cast<int64_t>(i); };
+  // Halves that lie before the answer are summed and left, those behind it are dropped: linear.
+  constexpr size_t kSorted = 32;
+  size_t begin = 0;
+  size_t end = count;
+  double weight = 0;
+  while (end - begin > kSorted) {
+    const size_t middle = begin + (end - begin) / 2;
+    std::nth_element(at(begin), at(middle), at(end), RanksBefore);
+    double half = 0;
+    for (size_t i = begin; i < middle; ++i) half += candidates_[i].weight;
+    if (weight + half >= wanted) {
+      end = middle;
+    } else {
+      weight += half;
+      begin = middle;
+    }
+  }
+  std::sort(at(begin), at(end), RanksBefore);
+  do {
+    weight += candidates_[begin++].weight;
+  } while (begin < end && weight < wanted);
+  return {begin, weight};
+}
+
+uint32_t Sampler::Draw(double uniform) const {
+  double left = 0;
+  for (const Candidate& c : candidates_) left += c.weight;
+  left *= uniform;
+  uint32_t last_possible = candidates_.front().token;
+  for (const Candidate& c : candidates_) {
+    if (c.weight == 0) continue;
+    last_possible = c.token;
+    left -= c.weight;
+    if (left < 0) break;
+  }
+  return last_possible;  // by rounding the loop may end with `left` at zero
+}
+
+uint32_t Sampler::DrawTopP(double uniform, double top_p) {
+  double total = 0;
+  for (const Candidate& c : candidates_) total += c.weight;
+  // Those so light that all of them together are not needed: most of a vocabulary, as a rule.
+  const double light = 0.5 * (1 - top_p) * total / static_cast<double>(candidates_.size());
+  std::erase_if(candidates_, [&](const Candidate& c) { return c.weight <= light; });
+  const Prefix kept = SelectBest(candidates_.size(), top_p * total);
+  // The first at which the sum of weights is above uniform x kept.weight.
+  const double passed = uniform * kept.weight;
+  const Prefix drawn =
+      SelectBest(kept.count, std::nextafter(passed, std::numeric_limits<double>::infinity()));
+  return candidates_[drawn.count - 1].token;
+}
+
+absl::StatusOr<uint32_t> Sampler::Sample(absl::Span<const float> logits,
+                                         const SamplingParams& params, int64_t position) {
+  CHECK(!logits.empty());
+  const absl::StatusOr<float> largest = Largest(logits);
+  if (!largest.ok()) return largest.status();
+  if (params.temperature == 0) {
+    return static_cast<uint32_t>(std::find(logits.begin(), logits.end(), *largest) -
+                                 logits.begin());
+  }
+  // In double, so that neither a large vocabulary nor a tiny temperature loses the small weights.
+  const double best = *largest;
+  const double temperature = params.temperature;
+  const bool limited = params.top_k > 0 && static_cast<size_t>(params.top_k) < logits.size();
+  if (limited) {
+    TakeTopK(logits, params.top_k);
+  } else {
+    TakeAll(logits, best + kNegligible * temperature);
+  }
+  for (Candidate& c : candidates_) {
+    c.weight = std::exp((static_cast<double>(c.logit) - best) / temperature);
+  }
+  const double uniform = Uniform(params.seed, position);
+  return params.top_p < 1 ? DrawTopP(uniform, params.top_p) : Draw(uniform);
 }
 
 }  // namespace reprise::engine

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
+#include <random>
 #include <set>
 #include <vector>
 
@@ -20,8 +22,9 @@ constexpr float kInfinity = std::numeric_limits<float>::infinity();
 std::vector<int64_t> Counts(const std::vector<float>& logits, const SamplingParams& params,
                             int64_t draws = 20'000) {
   std::vector<int64_t> counts(logits.size());
+  Sampler sampler;
   for (int64_t position = 0; position < draws; ++position) {
-    const absl::StatusOr<uint32_t> token = SampleToken(logits, params, position);
+    const absl::StatusOr<uint32_t> token = sampler.Sample(logits, params, position);
     EXPECT_TRUE(token.ok()) << token.status();
     ++counts[token.value_or(0)];
   }
@@ -44,8 +47,8 @@ double ChiSquare(const std::vector<int64_t>& counts, const std::vector<float>& l
 }
 
 TEST(SamplerTest, TemperatureZeroTakesTheLargestAndOfEqualsTheLowestId) {
-  EXPECT_EQ(*SampleToken({0.5f, 2.0f, -1.0f, 2.0f}, {}, 0), 1u);
-  EXPECT_EQ(*SampleToken({-kInfinity, -kInfinity, -3.0f}, {}, 0), 2u);
+  EXPECT_EQ(*Sampler().Sample({0.5f, 2.0f, -1.0f, 2.0f}, {}, 0), 1u);
+  EXPECT_EQ(*Sampler().Sample({-kInfinity, -kInfinity, -3.0f}, {}, 0), 2u);
 }
 
 TEST(SamplerTest, TheDistributionIsTheSoftmaxAtTheTemperature) {
@@ -104,20 +107,72 @@ TEST(SamplerTest, TemperatureActsBeforeTopP) {
   EXPECT_EQ(plain[0], 20'000);
 }
 
+// Top-k and top-p in the plainest way: everything ranked, everything summed in rank order.
+struct PlainTopP {
+  PlainTopP(const std::vector<float>& logits, const SamplingParams& params)
+      : ranked(logits.size()) {
+    std::iota(ranked.begin(), ranked.end(), 0);
+    std::stable_sort(ranked.begin(), ranked.end(),
+                     [&](uint32_t a, uint32_t b) { return logits[a] > logits[b]; });
+    if (params.top_k > 0) ranked.resize(std::min<size_t>(ranked.size(), params.top_k));
+    double sum = 0;
+    for (const uint32_t token : ranked) {
+      sum += std::exp((double{logits[token]} - logits[ranked[0]]) / params.temperature);
+      sums.push_back(sum);
+    }
+    sums.resize(std::lower_bound(sums.begin(), sums.end(), params.top_p * sum) - sums.begin() + 1);
+  }
+  // The rank that is drawn at `uniform` in [0, 1).
+  int64_t RankAt(double uniform) const {
+    return std::upper_bound(sums.begin(), sums.end(), uniform * sums.back()) - sums.begin();
+  }
+
+  std::vector<uint32_t> ranked;
+  std::vector<double> sums;  // of the weights up to a rank, of those kept
+};
+
+TEST(SamplerTest, TopPIsThatOfRankingEverything) {
+  // Of equal logits each has its step of the random number: a draw among them tells it.
+  constexpr int kSteps = 1 << 16;
+  const std::vector<float> equal(kSteps, 0.0f);
+  std::mt19937 random(1);
+  Sampler sampler;
+  int single = 0;
+  for (int round = 0; round < 400; ++round) {
+    std::vector<float> logits(1 + random() % 3000);
+    std::normal_distribution<float> normal(0, 0.1f + static_cast<float>(round % 7));
+    for (float& logit : logits) logit = std::round(normal(random) * 8) / 8;  // many are equal
+    const SamplingParams params = {.temperature = 0.3f + 0.2f * static_cast<float>(round % 5),
+                                   .top_k = round % 3 == 0 ? 40 : 0,
+                                   .top_p = round % 2 == 0 ? 0.9f : 0.5f,
+                                   .seed = random()};
+    const uint32_t token = *sampler.Sample(logits, params, round);
+    const double uniform = *sampler.Sample(equal, {.temperature = 1, .seed = params.seed}, round);
+    const PlainTopP plain(logits, params);
+    const int64_t rank =
+        std::find(plain.ranked.begin(), plain.ranked.end(), token) - plain.ranked.begin();
+    EXPECT_GE(rank, plain.RankAt(uniform / kSteps)) << "round " << round;
+    EXPECT_LE(rank, plain.RankAt((uniform + 1) / kSteps)) << "round " << round;
+    single += plain.RankAt(uniform / kSteps) == plain.RankAt((uniform + 1) / kSteps) ? 1 : 0;
+  }
+  EXPECT_GT(single, 300);  // else the steps are too coarse to tell
+}
+
 TEST(SamplerTest, ADrawDependsOnSeedAndPositionAlone) {
   const std::vector<float> logits(1000, 0.0f);
   const SamplingParams params = {.temperature = 1, .seed = 42};
-  EXPECT_EQ(*SampleToken(logits, params, 7), *SampleToken(logits, params, 7));
+  EXPECT_EQ(*Sampler().Sample(logits, params, 7), *Sampler().Sample(logits, params, 7));
   std::set<uint32_t> tokens;
   for (int64_t position = 0; position < 50; ++position) {
-    tokens.insert(*SampleToken(logits, params, position));
+    tokens.insert(*Sampler().Sample(logits, params, position));
   }
   EXPECT_GT(tokens.size(), 40u);
   // Neighbouring seeds are not shifted copies of each other.
   int equal = 0;
   for (int64_t position = 0; position < 100; ++position) {
     const SamplingParams next = {.temperature = 1, .seed = 43};
-    equal += *SampleToken(logits, params, position + 1) == *SampleToken(logits, next, position);
+    equal += *Sampler().Sample(logits, params, position + 1) ==
+             *Sampler().Sample(logits, next, position);
   }
   EXPECT_LT(equal, 5);
 }
@@ -140,11 +195,11 @@ TEST(SamplerTest, ATokenWithLogitMinusInfinityNeverComes) {
 TEST(SamplerTest, LogitsThatAreNotNumbersAreAnError) {
   for (const float temperature : {0.0f, 1.0f}) {
     const SamplingParams params = {.temperature = temperature};
-    const absl::Status nan = SampleToken({1.0f, NAN, 2.0f}, params, 0).status();
+    const absl::Status nan = Sampler().Sample({1.0f, NAN, 2.0f}, params, 0).status();
     EXPECT_EQ(nan.code(), absl::StatusCode::kInternal);
     EXPECT_THAT(nan.message(), HasSubstr("token 1"));
-    EXPECT_FALSE(SampleToken({1.0f, kInfinity}, params, 0).ok());
-    EXPECT_FALSE(SampleToken({-kInfinity, -kInfinity}, params, 0).ok());
+    EXPECT_FALSE(Sampler().Sample({1.0f, kInfinity}, params, 0).ok());
+    EXPECT_FALSE(Sampler().Sample({-kInfinity, -kInfinity}, params, 0).ok());
   }
 }
 
