@@ -1,5 +1,5 @@
-// AttentionTask: one unit of attention work, as the vector kernel (attention_kernel.h) and its
-// caller (cpu_attention.cc) see it. Plain data; owns nothing.
+// AttentionTask: one unit of attention work, as the vector kernel and its caller (both in
+// cpu_attention.cc) see it. Plain data; owns nothing.
 #pragma once
 
 #include <cstdint>
@@ -9,8 +9,10 @@
 
 namespace reprise::engine {
 
-// Positions of one online-softmax step. Fixed: it decides the order of roundings.
+// Positions of one online-softmax step, and of one range: a range starts with a state of its own,
+// and the states of ranges are merged in order. Both fixed: they decide the order of roundings.
 inline constexpr int64_t kAttentionTile = 64;
+inline constexpr int64_t kAttentionRange = 4 * kAttentionTile;
 
 // Rows [first_row, first_row + num_rows) of the batch, at positions start ..., for the `group`
 // heads that share one kv head.
@@ -26,43 +28,62 @@ struct AttentionTask {
   ElementType kv_type = ElementType::kF32;
   KvRows keys;
   KvRows values;
+
+  // Positions that its last row sees.
+  int64_t end() const { return start + num_rows; }
 };
 
 // head_dim rounded up to whole vectors of any target.
 constexpr int64_t PaddedHeadDim(int64_t head_dim) { return (head_dim + 15) / 16 * 16; }
 
+// The online softmax of (row, head) pairs over some positions.
+struct AttentionState {
+  float* sums = nullptr;     // [pairs, padded]: sum of p v
+  float* weights = nullptr;  // [pairs, 16]: lane sums of p
+  float* maxima = nullptr;   // [pairs]: largest score; minus infinity when none was seen
+
+  static int64_t Floats(int64_t pairs, int64_t padded) { return pairs * (padded + 16 + 16); }
+
+  AttentionState() = default;
+  // At `base`, aligned to 64 bytes.
+  AttentionState(float* base, int64_t pairs, int64_t padded)
+      : sums(base), weights(sums + pairs * padded), maxima(weights + pairs * 16) {}
+};
+
+// `base` or the next address that is a multiple of 64 bytes, at most 15 floats further.
+inline float* AlignUp(float* base) {
+  return reinterpret_cast<float*>((reinterpret_cast<uintptr_t>(base) + 63) / 64 * 64);
+}
+
 // Places of a thread's buffers for tasks of up to `pairs` (row, head) pairs. Counts are in floats.
 struct AttentionBuffers {
+  AttentionState merged;     // of the ranges so far
+  AttentionState range;      // of the range at work
   float* queries = nullptr;  // [pairs, padded]: q x scale, zero-padded
-  float* sums = nullptr;     // [pairs, padded]: out before the division
-  float* maxima = nullptr;   // [pairs]
-  float* weights = nullptr;  // [pairs, 16]: lane sums of p
   float* keys = nullptr;     // [padded, tile]: transposed keys
   float* rows = nullptr;     // [tile, padded]: keys or values widened or padded
   float* zeros = nullptr;    // [padded]
   float* scores = nullptr;   // [6, tile]
 
   static int64_t Floats(int64_t pairs, int64_t padded) {
-    return pairs * (2 * padded + 16 + 16) + (2 * kAttentionTile + 1) * padded + 6 * kAttentionTile +
-           16;
+    return 2 * AttentionState::Floats(pairs, padded) + pairs * padded +
+           (2 * kAttentionTile + 1) * padded + 6 * kAttentionTile + 16;
   }
 
   AttentionBuffers(float* base, int64_t pairs, int64_t padded) {
-    const uintptr_t aligned = (reinterpret_cast<uintptr_t>(base) + 63) / 64 * 64;
-    float* next = reinterpret_cast<float*>(aligned);
+    float* next = AlignUp(base);
     const auto take = [&next](int64_t count) {
       float* place = next;
-      next += (count + 15) / 16 * 16;
+      next += count;
       return place;
     };
+    merged = AttentionState(take(AttentionState::Floats(pairs, padded)), pairs, padded);
+    range = AttentionState(take(AttentionState::Floats(pairs, padded)), pairs, padded);
     queries = take(pairs * padded);
-    sums = take(pairs * padded);
-    weights = take(pairs * 16);
     keys = take(padded * kAttentionTile);
     rows = take(padded * kAttentionTile);
     zeros = take(padded);
     scores = take(6 * kAttentionTile);
-    maxima = take(pairs);
   }
 };
 

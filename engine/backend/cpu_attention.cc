@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "absl/types/span.h"
 #include "engine/backend/attention_task.h"
 #include "engine/backend/cpu_elementwise.h"
 
@@ -25,6 +26,7 @@ using Vec = hn::Vec<F32>;
 
 constexpr int64_t kLanes = hn::MaxLanes(F32());
 constexpr int kTileVecs = static_cast<int>(kAttentionTile / kLanes);
+constexpr float kUnseen = -std::numeric_limits<float>::infinity();
 // (row, head) pairs and vectors whose sums fit the registers: 24 of 32 with AVX-512, else 12 of 16.
 constexpr int kPairs = 6;
 constexpr int kStripVecs = kLanes == 16 ? 4 : 2;
@@ -147,7 +149,7 @@ HWY_INLINE void AddValues(const float* p, const float* const* values, int64_t di
 // Sets the scores of positions from `visible` on to minus infinity.
 void HideScores(float* HWY_RESTRICT scores, int64_t visible) {
   const F32 d;
-  const Vec hidden = hn::Set(d, -std::numeric_limits<float>::infinity());
+  const Vec hidden = hn::Set(d, kUnseen);
   const Vec first_hidden = hn::Set(d, static_cast<float>(visible));
   for (int v = 0; v < kTileVecs; ++v) {
     const auto seen = hn::Lt(hn::Iota(d, static_cast<float>(v * kLanes)), first_hidden);
@@ -170,10 +172,9 @@ HWY_NOINLINE void Rescale(float before, float after, int64_t dims, float* HWY_RE
 // Turns the scores of kRows pairs from `pair` on into weights p, and brings the pairs' maxima, lane
 // sums and outputs up to them. In passes over all rows, so that the rows' chains overlap.
 template <int kRows>
-HWY_NOINLINE void SoftmaxTile(const AttentionBuffers& buffers, int64_t pair, int64_t padded,
-                              int64_t dims) {
+HWY_NOINLINE void SoftmaxTile(const AttentionState& state, int64_t pair, int64_t padded,
+                              int64_t dims, float* HWY_RESTRICT scores) {
   const F32 d;
-  float* HWY_RESTRICT scores = buffers.scores;
   Vec largest[kRows];
   for (int r = 0; r < kRows; ++r) {
     const float* row = scores + r * kAttentionTile;
@@ -184,19 +185,19 @@ HWY_NOINLINE void SoftmaxTile(const AttentionBuffers& buffers, int64_t pair, int
   }
   float top[kRows];
   for (int r = 0; r < kRows; ++r) {
-    top[r] = std::max(buffers.maxima[pair + r], hn::GetLane(hn::MaxOfLanes(d, largest[r])));
+    top[r] = std::max(state.maxima[pair + r], hn::GetLane(hn::MaxOfLanes(d, largest[r])));
   }
   for (int r = 0; r < kRows; ++r) {
-    const float before = buffers.maxima[pair + r];
+    const float before = state.maxima[pair + r];
     // exp(0) is 1, so leaving this out when the maximum stays changes no bit.
     if (top[r] == before) continue;
-    Rescale(before, top[r], dims, buffers.weights + (pair + r) * 16,
-            buffers.sums + (pair + r) * padded);
-    buffers.maxima[pair + r] = top[r];
+    Rescale(before, top[r], dims, state.weights + (pair + r) * 16,
+            state.sums + (pair + r) * padded);
+    state.maxima[pair + r] = top[r];
   }
   for (int r = 0; r < kRows; ++r) {
     float* row = scores + r * kAttentionTile;
-    float* lane_sums = buffers.weights + (pair + r) * 16;
+    float* lane_sums = state.weights + (pair + r) * 16;
     const Vec subtracted = hn::Set(d, top[r]);
     Vec lane_sum = hn::Load(d, lane_sums);
     for (int v = 0; v < kTileVecs; ++v) {
@@ -208,10 +209,11 @@ HWY_NOINLINE void SoftmaxTile(const AttentionBuffers& buffers, int64_t pair, int
   }
 }
 
-// The tile at position `begin` for pairs [pair, pair + kRows).
+// Adds the tile at position `begin` to `state`, for pairs [pair, pair + kRows).
 template <int kRows>
 HWY_INLINE void AttendPairs(const AttentionTask& task, const AttentionBuffers& buffers,
-                            int64_t begin, int64_t pair, const float* const* values) {
+                            const AttentionState& state, int64_t begin, int64_t pair,
+                            const float* const* values) {
   const int64_t padded = PaddedHeadDim(task.head_dim);
   // Whole vectors that hold head_dim; rows in place end there.
   const int64_t dims = (task.head_dim + kLanes - 1) / kLanes * kLanes;
@@ -226,8 +228,8 @@ HWY_INLINE void AttendPairs(const AttentionTask& task, const AttentionBuffers& b
       count = std::max(count, std::min(seen, kAttentionTile));
     }
   }
-  SoftmaxTile<kRows>(buffers, pair, padded, dims);
-  AddValues<kRows>(buffers.scores, values, dims, count, buffers.sums + pair * padded, padded);
+  SoftmaxTile<kRows>(state, pair, padded, dims, buffers.scores);
+  AddValues<kRows>(buffers.scores, values, dims, count, state.sums + pair * padded, padded);
 }
 
 // Points rows[t] at the f32 elements of position begin + t, and the rest of the tile at zeros.
@@ -246,7 +248,7 @@ void GatherRows(const AttentionTask& task, const KvRows& source, int64_t begin, 
   }
 }
 
-// q x scale, one padded row a pair.
+// q x scale, one padded row a pair; and the row of zeros.
 void LoadQueries(const AttentionTask& task, const AttentionBuffers& buffers) {
   const int64_t padded = PaddedHeadDim(task.head_dim);
   for (int64_t pair = 0; pair < task.num_rows * task.group; ++pair) {
@@ -256,43 +258,92 @@ void LoadQueries(const AttentionTask& task, const AttentionBuffers& buffers) {
     for (int64_t c = 0; c < task.head_dim; ++c) to[c] = from[c] * task.scale;
     std::fill(to + task.head_dim, to + padded, 0.0f);
   }
+  std::fill(buffers.zeros, buffers.zeros + padded, 0.0f);
 }
 
-void StoreOutputs(const AttentionTask& task, const AttentionBuffers& buffers) {
-  const F32 d;
-  const int64_t padded = PaddedHeadDim(task.head_dim);
-  for (int64_t pair = 0; pair < task.num_rows * task.group; ++pair) {
-    const Vec lane_sum = hn::Load(d, buffers.weights + pair * 16);
-    const float inverse = 1.0f / hn::GetLane(hn::SumOfLanes(d, lane_sum));
-    const float* from = buffers.sums + pair * padded;
-    float* to = task.out + pair / task.group * task.row_stride + pair % task.group * task.head_dim;
-    for (int64_t c = 0; c < task.head_dim; ++c) to[c] = from[c] * inverse;
-  }
-}
-
-void Attend(const AttentionTask& task, const AttentionBuffers& buffers) {
+// Sets `state` to what it is after positions [begin, begin + kAttentionRange) alone. Rows that come
+// before `begin` are left unseen.
+void AttendRange(const AttentionTask& task, const AttentionBuffers& buffers, int64_t begin,
+                 const AttentionState& state) {
   const int64_t padded = PaddedHeadDim(task.head_dim);
   const int64_t pairs = task.num_rows * task.group;
-  LoadQueries(task, buffers);
-  std::fill(buffers.sums, buffers.sums + pairs * padded, 0.0f);
-  std::fill(buffers.weights, buffers.weights + pairs * 16, 0.0f);
-  std::fill(buffers.maxima, buffers.maxima + pairs, -std::numeric_limits<float>::infinity());
-  std::fill(buffers.zeros, buffers.zeros + padded, 0.0f);
+  std::fill(state.sums, state.sums + pairs * padded, 0.0f);
+  std::fill(state.weights, state.weights + pairs * 16, 0.0f);
+  std::fill(state.maxima, state.maxima + pairs, kUnseen);
   const float* rows[kAttentionTile];
-  const int64_t end = task.start + task.num_rows;
-  for (int64_t begin = 0; begin < end; begin += kAttentionTile) {
+  const int64_t end = std::min(begin + kAttentionRange, task.end());
+  for (; begin < end; begin += kAttentionTile) {
     const int64_t count = std::min(kAttentionTile, end - begin);
     GatherRows(task, task.keys, begin, count, buffers, rows);
     TransposeKeys(rows, task.head_dim, buffers.keys);
     GatherRows(task, task.values, begin, count, buffers, rows);
     int64_t pair = std::max<int64_t>(0, begin - task.start) * task.group;
     for (; pair + kPairs <= pairs; pair += kPairs) {
-      AttendPairs<kPairs>(task, buffers, begin, pair, rows);
+      AttendPairs<kPairs>(task, buffers, state, begin, pair, rows);
     }
-    for (; pair + 2 <= pairs; pair += 2) AttendPairs<2>(task, buffers, begin, pair, rows);
-    if (pair < pairs) AttendPairs<1>(task, buffers, begin, pair, rows);
+    for (; pair + 2 <= pairs; pair += 2) AttendPairs<2>(task, buffers, state, begin, pair, rows);
+    if (pair < pairs) AttendPairs<1>(task, buffers, state, begin, pair, rows);
   }
-  StoreOutputs(task, buffers);
+}
+
+// Adds the range `part`, which follows, to `merged`. Leaves `part` undefined.
+void MergeRange(const AttentionTask& task, const AttentionState& part,
+                const AttentionState& merged) {
+  const F32 d;
+  const int64_t padded = PaddedHeadDim(task.head_dim);
+  const int64_t dims = (task.head_dim + kLanes - 1) / kLanes * kLanes;
+  for (int64_t pair = 0; pair < task.num_rows * task.group; ++pair) {
+    if (part.maxima[pair] == kUnseen) continue;
+    float* to_sums = merged.sums + pair * padded;
+    float* to_weights = merged.weights + pair * 16;
+    float* sums = part.sums + pair * padded;
+    float* weights = part.weights + pair * 16;
+    const float top = std::max(merged.maxima[pair], part.maxima[pair]);
+    if (top != merged.maxima[pair]) Rescale(merged.maxima[pair], top, dims, to_weights, to_sums);
+    if (top != part.maxima[pair]) Rescale(part.maxima[pair], top, dims, weights, sums);
+    hn::Store(hn::Add(hn::Load(d, to_weights), hn::Load(d, weights)), d, to_weights);
+    for (int64_t dim = 0; dim < dims; dim += kLanes) {
+      hn::Store(hn::Add(hn::Load(d, to_sums + dim), hn::Load(d, sums + dim)), d, to_sums + dim);
+    }
+    merged.maxima[pair] = top;
+  }
+}
+
+void StoreOutputs(const AttentionTask& task, const AttentionState& state) {
+  const F32 d;
+  const int64_t padded = PaddedHeadDim(task.head_dim);
+  for (int64_t pair = 0; pair < task.num_rows * task.group; ++pair) {
+    const Vec lane_sum = hn::Load(d, state.weights + pair * 16);
+    const float inverse = 1.0f / hn::GetLane(hn::SumOfLanes(d, lane_sum));
+    const float* from = state.sums + pair * padded;
+    float* to = task.out + pair / task.group * task.row_stride + pair % task.group * task.head_dim;
+    for (int64_t c = 0; c < task.head_dim; ++c) to[c] = from[c] * inverse;
+  }
+}
+
+// A whole task. What it does to a row, AttendPart of its ranges and MergeParts do in the same
+// order.
+void Attend(const AttentionTask& task, const AttentionBuffers& buffers) {
+  LoadQueries(task, buffers);
+  AttendRange(task, buffers, 0, buffers.merged);
+  for (int64_t begin = kAttentionRange; begin < task.end(); begin += kAttentionRange) {
+    AttendRange(task, buffers, begin, buffers.range);
+    MergeRange(task, buffers.range, buffers.merged);
+  }
+  StoreOutputs(task, buffers.merged);
+}
+
+// The range of a task that begins at `begin`.
+void AttendPart(const AttentionTask& task, const AttentionBuffers& buffers, int64_t begin,
+                const AttentionState& part) {
+  LoadQueries(task, buffers);
+  AttendRange(task, buffers, begin, part);
+}
+
+// The output of a task from the states of all its ranges, in order.
+void MergeParts(const AttentionTask& task, absl::Span<const AttentionState> parts) {
+  for (const AttentionState& part : parts.subspan(1)) MergeRange(task, part, parts.front());
+  StoreOutputs(task, parts.front());
 }
 
 }  // namespace HWY_NAMESPACE
@@ -306,6 +357,8 @@ HWY_AFTER_NAMESPACE();
 namespace reprise::engine {
 
 HWY_EXPORT(Attend);
+HWY_EXPORT(AttendPart);
+HWY_EXPORT(MergeParts);
 
 namespace {
 
@@ -325,14 +378,101 @@ int64_t RowsPerTask(absl::Span<const SequenceRows> sequences, int64_t kv_heads, 
   return std::max<int64_t>(1, pairs / group);
 }
 
+// Head by head, so that a head's keys and values stay in a near cache while its tasks use them; the
+// longest task of a head first, so that no thread is left alone with one at the end.
+void AppendTasks(Activations q, const SequenceRows& sequence, const cachestore::KvLayout& layout,
+                 int32_t layer, float scale, int64_t task_rows, Activations out,
+                 std::vector<AttentionTask>* tasks) {
+  const int64_t head_dim = layout.head_dim;
+  const int64_t group = q.cols / (head_dim * layout.num_kv_heads);
+  const int64_t last_row = (sequence.num_rows - 1) / task_rows * task_rows;
+  for (int32_t head = 0; head < layout.num_kv_heads; ++head) {
+    const int64_t place = head * group * head_dim;
+    for (int64_t row = last_row; row >= 0; row -= task_rows) {
+      tasks->push_back({q.row(sequence.first_row + row) + place,
+                        out.row(sequence.first_row + row) + place, q.cols,
+                        std::min(task_rows, sequence.num_rows - row), sequence.start + row, group,
+                        head_dim, scale, KvElementType(layout),
+                        KvRows(sequence.blocks, layout, layer, KvPart::kKeys, head),
+                        KvRows(sequence.blocks, layout, layer, KvPart::kValues, head)});
+    }
+  }
+}
+
+// Runs work on tasks of one shape on all threads, each with its buffers.
+class TaskRunner {
+ public:
+  // `work`: of all tasks together.
+  TaskRunner(int64_t pairs, int64_t head_dim, int64_t work, AttentionScratch* scratch)
+      : pairs_(pairs), padded_(PaddedHeadDim(head_dim)), work_(work), scratch_(*scratch) {
+    if (static_cast<int>(scratch_.threads.size()) < omp_get_max_threads()) {
+      scratch_.threads.resize(omp_get_max_threads());
+    }
+  }
+
+  void RunWhole(absl::Span<const AttentionTask> tasks) const {
+    ForEach(static_cast<int64_t>(tasks.size()), [&](int64_t item, const AttentionBuffers& buffers) {
+      HWY_DYNAMIC_DISPATCH(Attend)(tasks[item], buffers);
+    });
+  }
+
+  // By ranges, for tasks that are fewer than the threads.
+  void RunInParts(absl::Span<const AttentionTask> tasks) const {
+    std::vector<Part> parts;
+    for (const AttentionTask& task : tasks) {
+      for (int64_t begin = 0; begin < task.end(); begin += kAttentionRange) {
+        parts.push_back({&task, begin});
+      }
+    }
+    const int64_t floats = AttentionState::Floats(pairs_, padded_);
+    const size_t needed = parts.size() * floats + 16;
+    if (scratch_.parts.size() < needed) scratch_.parts.resize(needed);
+    std::vector<AttentionState> states;
+    float* const base = AlignUp(scratch_.parts.data());
+    for (size_t i = 0; i < parts.size(); ++i) {
+      states.emplace_back(base + static_cast<int64_t>(i) * floats, pairs_, padded_);
+    }
+    ForEach(static_cast<int64_t>(parts.size()), [&](int64_t item, const AttentionBuffers& buffers) {
+      HWY_DYNAMIC_DISPATCH(AttendPart)
+      (*parts[item].task, buffers, parts[item].begin, states[item]);
+    });
+    absl::Span<const AttentionState> rest = states;
+    for (const AttentionTask& task : tasks) {
+      const int64_t count = (task.end() + kAttentionRange - 1) / kAttentionRange;
+      HWY_DYNAMIC_DISPATCH(MergeParts)(task, rest.first(count));
+      rest.remove_prefix(count);
+    }
+  }
+
+ private:
+  struct Part {
+    const AttentionTask* task;
+    int64_t begin;
+  };
+
+  template <typename Fn>
+  void ForEach(int64_t count, const Fn& fn) const {
+    ParallelItems(count, count == 0 ? 0 : work_ / count, 1 << 16, [&](int thread, int64_t item) {
+      std::vector<float>& floats = scratch_.threads[thread];
+      const size_t needed = AttentionBuffers::Floats(pairs_, padded_);
+      if (floats.size() < needed) floats.resize(needed);
+      fn(item, AttentionBuffers(floats.data(), pairs_, padded_));
+    });
+  }
+
+  const int64_t pairs_;
+  const int64_t padded_;
+  const int64_t work_;
+  AttentionScratch& scratch_;
+};
+
 }  // namespace
 
 void AttendRows(Activations q, absl::Span<const SequenceRows> sequences,
                 const cachestore::KvLayout& layout, int32_t layer, float scale,
-                std::vector<AttentionScratch>& scratch, Activations out) {
-  const int64_t head_dim = layout.head_dim;
-  const int64_t group = q.cols / (head_dim * layout.num_kv_heads);
-  CHECK(group > 0 && q.cols == group * layout.num_kv_heads * head_dim);
+                AttentionScratch* scratch, Activations out) {
+  const int64_t group = q.cols / (layout.head_dim * layout.num_kv_heads);
+  CHECK(group > 0 && q.cols == group * layout.num_kv_heads * layout.head_dim);
   CHECK(out.rows == q.rows && out.cols == q.cols);
   const int64_t task_rows = RowsPerTask(sequences, layout.num_kv_heads, group);
   std::vector<AttentionTask> tasks;
@@ -342,33 +482,14 @@ void AttendRows(Activations q, absl::Span<const SequenceRows> sequences,
     CHECK(sequence.start + sequence.num_rows <=
           static_cast<int64_t>(sequence.blocks.size()) * layout.block_tokens);
     work += sequence.num_rows * (sequence.start + sequence.num_rows) * q.cols;
-    // Head by head, so that a head's keys and values stay in a near cache while its tasks use them;
-    // the longest task of a head first, so that no thread is left alone with one at the end.
-    const int64_t last_row = (sequence.num_rows - 1) / task_rows * task_rows;
-    for (int32_t head = 0; head < layout.num_kv_heads; ++head) {
-      const int64_t place = head * group * head_dim;
-      for (int64_t row = last_row; row >= 0; row -= task_rows) {
-        tasks.push_back({q.row(sequence.first_row + row) + place,
-                         out.row(sequence.first_row + row) + place, q.cols,
-                         std::min(task_rows, sequence.num_rows - row), sequence.start + row, group,
-                         head_dim, scale, KvElementType(layout),
-                         KvRows(sequence.blocks, layout, layer, KvPart::kKeys, head),
-                         KvRows(sequence.blocks, layout, layer, KvPart::kValues, head)});
-      }
-    }
+    AppendTasks(q, sequence, layout, layer, scale, task_rows, out, &tasks);
   }
-  const int64_t pairs = task_rows * group;
-  const int64_t padded = PaddedHeadDim(head_dim);
-  if (static_cast<int>(scratch.size()) < omp_get_max_threads()) {
-    scratch.resize(omp_get_max_threads());
+  const TaskRunner runner(task_rows * group, layout.head_dim, work, scratch);
+  if (static_cast<int>(tasks.size()) < omp_get_max_threads()) {
+    runner.RunInParts(tasks);
+  } else {
+    runner.RunWhole(tasks);
   }
-  const int64_t count = static_cast<int64_t>(tasks.size());
-  ParallelItems(count, count == 0 ? 0 : work / count, 1 << 16, [&](int thread, int64_t item) {
-    std::vector<float>& floats = scratch[thread].floats;
-    const size_t needed = AttentionBuffers::Floats(pairs, padded);
-    if (floats.size() < needed) floats.resize(needed);
-    HWY_DYNAMIC_DISPATCH(Attend)(tasks[item], AttentionBuffers(floats.data(), pairs, padded));
-  });
 }
 
 }  // namespace reprise::engine

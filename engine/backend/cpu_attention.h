@@ -6,8 +6,11 @@
 //     s[t] = (((q[0] k[t][0]) + q[1] k[t][1]) + ...)      one chain of multiply-adds over head_dim
 //     p[t] = exp(s[t] - m);  sum += p[t];  out += p[t] v[t]  one chain of multiply-adds over t
 //
-// and earlier sums are scaled when m grows. No step depends on which other rows or heads are
-// computed with it, so a decode row, a prefill row and a row of a chunk have the same bits.
+// and earlier sums are scaled when m grows. That is done for each range of 256 positions by itself;
+// the ranges' m, sum and out are then merged one after the other, so that threads can take a range
+// each where there are fewer (sequence, kv head) pairs than threads. No step depends on which other
+// rows or heads are computed with it, nor on who computes a range: a decode row, a prefill row and
+// a row of a chunk have the same bits.
 //
 // Work: 4 x head_dim operations and one exp per (row, position, head). Keys and values of a tile
 // are read once for all rows of a task and all heads of a group; a task has up to 192 (row, head)
@@ -24,15 +27,15 @@
 
 namespace reprise::engine {
 
-// Buffers of one thread. Contents mean nothing between calls.
+// Buffers. Contents mean nothing between calls; kept by the caller only to avoid allocating again.
 struct AttentionScratch {
-  std::vector<float> floats;
+  std::vector<std::vector<float>> threads;  // one a thread
+  std::vector<float> parts;                 // states of ranges
 };
 
-// Backend::Attention on all threads. `scratch`: one entry a thread, kept by the caller only to
-// avoid allocating again.
+// Backend::Attention on all threads.
 void AttendRows(Activations q, absl::Span<const SequenceRows> sequences,
                 const cachestore::KvLayout& layout, int32_t layer, float scale,
-                std::vector<AttentionScratch>& scratch, Activations out);
+                AttentionScratch* scratch, Activations out);
 
 }  // namespace reprise::engine

@@ -118,7 +118,7 @@ class CpuBackend final : public Backend {
                  const cachestore::KvLayout& layout, int32_t layer, float scale,
                  Activations out) override {
     UseThreads();
-    AttendRows(q, sequences, layout, layer, scale, attention_scratch_, out);
+    AttendRows(q, sequences, layout, layer, scale, &attention_scratch_, out);
   }
 
   void Activate(Activation activation, Activations x, Activations out) override {
@@ -143,7 +143,7 @@ class CpuBackend final : public Backend {
 
   const int num_threads_;
   const std::unique_ptr<OneDnnProducts> onednn_;  // may be null
-  std::vector<AttentionScratch> attention_scratch_;
+  AttentionScratch attention_scratch_;
   std::vector<float> widened_;  // norm weights, a bias or a position as f32
 };
 

@@ -290,6 +290,26 @@ TEST_F(CpuAttentionTest, TheNumberOfThreadsDoesNotChangeABit) {
   EXPECT_EQ(std::memcmp(one.data(), five.data(), one.size() * sizeof(float)), 0);
 }
 
+TEST_F(CpuAttentionTest, DecodeSplitOverRangesHasTheBitsOfPrefill) {
+  // One kv head and one row: with 8 threads each takes ranges, with one nobody does.
+  const std::unique_ptr<Backend> one = NewCpuBackend(1);
+  const std::unique_ptr<Backend> eight = NewCpuBackend(8);
+  for (const int32_t head_dim : {64, 100}) {
+    UseShape({.heads = 4, .kv_heads = 1, .head_dim = head_dim, .block_tokens = 16});
+    AddSequence(1100);
+    const std::vector<float> whole = Run(*one, {{0, 0, 1100}});
+    EXPECT_LT(WorstError({0, 0, 1100}, whole.data()), 2e-6);
+    for (const int64_t position : {0, 254, 255, 256, 257, 511, 512, 767, 1099}) {
+      const std::vector<float> row = Run(*eight, {{0, position, 1}});
+      EXPECT_EQ(std::memcmp(row.data(), whole.data() + position * q_cols(), row.size() * 4), 0)
+          << "position " << position;
+    }
+    // Rows on both sides of a border, some of which see nothing of the last range.
+    const std::vector<float> rows = Run(*eight, {{0, 505, 12}});
+    EXPECT_EQ(std::memcmp(rows.data(), whole.data() + 505 * q_cols(), rows.size() * 4), 0);
+  }
+}
+
 TEST_F(CpuAttentionTest, WritesOnlyTheRowsOfItsOwnLayerAndPositions) {
   const std::unique_ptr<Backend> backend = NewCpuBackend(2);
   UseShape({.heads = 2, .kv_heads = 2, .head_dim = 16, .block_tokens = 8, .num_layers = 3});
