@@ -257,7 +257,9 @@ TEST(StandaloneCommandsTest, EveryCommandHasHelpWithExamplesIn100Columns) {
                                                           {"make-model"},
                                                           {"bench"},
                                                           {"bench", "chat"},
-                                                          {"bench", "decode"}};
+                                                          {"bench", "decode"},
+                                                          {"bench", "store"},
+                                                          {"bench", "disk"}};
   for (std::vector<std::string> command : commands) {
     command.push_back("--help");
     const CommandResult help = RunCommand(command);
