@@ -17,9 +17,13 @@ namespace {
 
 // A file is large enough that creating one is rare, and small enough that several slot sizes can
 // share a budget. A large budget has larger files, because each one is an open file descriptor.
-constexpr uint64_t kUsualSegmentBytes = uint64_t{64} << 20;
+// Creating one takes about 10 ms, whatever its size.
+constexpr uint64_t kUsualSegmentBytes = uint64_t{256} << 20;
 constexpr uint64_t kMinSegmentsPerBudget = 8;
 constexpr uint64_t kMaxSegmentsPerBudget = 512;
+
+// How long a full file system is believed to stay full.
+constexpr absl::Duration kFullPatience = absl::Seconds(30);
 
 }  // namespace
 
@@ -36,10 +40,11 @@ uint32_t SlotFileId(absl::string_view name) {
 }
 
 SlotFiles::SlotFiles(std::string directory, int64_t capacity_bytes,
-                     std::shared_ptr<BlockFileSystem> files)
+                     std::shared_ptr<BlockFileSystem> files, std::function<absl::Time()> now)
     : directory_(std::move(directory)),
       capacity_bytes_(capacity_bytes),
-      file_system_(std::move(files)) {}
+      file_system_(std::move(files)),
+      now_(std::move(now)) {}
 
 std::string SlotFiles::Path(uint32_t file_id) const {
   return absl::StrCat(directory_, "/", SlotFileName(file_id));
@@ -115,7 +120,7 @@ absl::Status SlotFiles::Grow(uint64_t slot_bytes) {
   uint64_t file_bytes = 0;
   {
     absl::MutexLock lock(&mu_);
-    const uint64_t unused = capacity_bytes_ - file_bytes_;
+    const uint64_t unused = UnusedLocked();
     file_bytes = std::min(segment_bytes, unused) / slot_bytes * slot_bytes;
     if (file_bytes == 0) {
       return absl::ResourceExhaustedError(
@@ -129,6 +134,10 @@ absl::Status SlotFiles::Grow(uint64_t slot_bytes) {
   absl::MutexLock lock(&mu_);
   if (!created.ok()) {
     file_bytes_ -= static_cast<int64_t>(file_bytes);
+    if (absl::IsResourceExhausted(created.status())) {
+      room_bytes_ = file_bytes_;
+      full_until_ = now_() + kFullPatience;
+    }
     return created.status();
   }
   files_.emplace(id, File{.file = *std::move(created),
@@ -143,7 +152,7 @@ absl::Status SlotFiles::MakeRoom(uint64_t slot_bytes, uint64_t bytes) {
     std::map<uint32_t, File>::node_type victim;
     {
       absl::MutexLock lock(&mu_);
-      if (static_cast<uint64_t>(capacity_bytes_ - file_bytes_) >= bytes) return absl::OkStatus();
+      if (UnusedLocked() >= bytes) return absl::OkStatus();
       const auto it = std::find_if(files_.begin(), files_.end(), [slot_bytes](const auto& entry) {
         return entry.second.slot_bytes != slot_bytes && entry.second.empty();
       });
@@ -191,11 +200,22 @@ int64_t SlotFiles::FreeInFilesLocked(uint64_t slot_bytes) const {
 
 int64_t SlotFiles::FreeSlots(uint64_t slot_bytes) const {
   absl::MutexLock lock(&mu_);
-  uint64_t unused = capacity_bytes_ - file_bytes_;
+  uint64_t unused = UnusedLocked();
   for (const auto& [id, file] : files_) {
     if (file.slot_bytes != slot_bytes && file.empty()) unused += file.file_bytes;
   }
   return FreeInFilesLocked(slot_bytes) + static_cast<int64_t>(unused / slot_bytes);
+}
+
+uint64_t SlotFiles::UnusedLocked() const {
+  const int64_t room =
+      now_() < full_until_ ? std::min(room_bytes_, capacity_bytes_) : capacity_bytes_;
+  return static_cast<uint64_t>(std::max<int64_t>(0, room - file_bytes_));
+}
+
+int64_t SlotFiles::file_bytes() const {
+  absl::MutexLock lock(&mu_);
+  return file_bytes_;
 }
 
 int64_t SlotFiles::CapacitySlots(uint64_t slot_bytes) const {

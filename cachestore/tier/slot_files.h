@@ -4,6 +4,9 @@
 // without used slots gives way when another slot size needs its bytes. It knows neither keys nor
 // the index: a slot is used from Reserve to Release.
 //
+// When the file system turns out to be full below the budget, only what is left counts as free, so
+// that the caller erases blocks instead; growing is tried again after a while.
+//
 // Invariants:
 //  (1) The sizes of all files in the directory add up to at most the budget, at every moment.
 //  (2) A file id is never used again while the tier is open, so an address never changes its
@@ -12,6 +15,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -22,6 +26,8 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "cachestore/tier/block_file.h"
 #include "cachestore/tier/block_record.h"
@@ -46,7 +52,9 @@ struct FoundSlotFile {
 
 class SlotFiles {
  public:
-  SlotFiles(std::string directory, int64_t capacity_bytes, std::shared_ptr<BlockFileSystem> files);
+  // `now` is for tests.
+  SlotFiles(std::string directory, int64_t capacity_bytes, std::shared_ptr<BlockFileSystem> files,
+            std::function<absl::Time()> now = absl::Now);
 
   // Takes over the files found on disk. Call once, before anything else. REQUIRES: they keep to the
   // budget. New files get ids above `last_file_id`. BLOCKS.
@@ -71,6 +79,8 @@ class SlotFiles {
   int64_t FreeSlots(uint64_t slot_bytes) const;
   int64_t CapacitySlots(uint64_t slot_bytes) const;
   int64_t capacity_bytes() const { return capacity_bytes_; }
+  // Sizes of all payload files, added up.
+  int64_t file_bytes() const;
 
  private:
   struct File {
@@ -92,12 +102,15 @@ class SlotFiles {
   absl::Status MakeRoom(uint64_t slot_bytes, uint64_t bytes)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(grow_mu_);
   int64_t FreeInFilesLocked(uint64_t slot_bytes) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Bytes of the budget that no file has yet and the file system is not known to refuse.
+  uint64_t UnusedLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Size of a new file when the budget allows it.
   uint64_t SegmentBytes(uint64_t slot_bytes) const;
 
   const std::string directory_;
   const int64_t capacity_bytes_;
   const std::shared_ptr<BlockFileSystem> file_system_;
+  const std::function<absl::Time()> now_;
 
   // Held while files are created and deleted, which is I/O; never needed to use those there are.
   absl::Mutex grow_mu_ ABSL_ACQUIRED_BEFORE(mu_);
@@ -105,6 +118,9 @@ class SlotFiles {
   std::map<uint32_t, File> files_ ABSL_GUARDED_BY(mu_);
   int64_t file_bytes_ ABSL_GUARDED_BY(mu_) = 0;  // of all files on disk
   uint32_t last_file_id_ ABSL_GUARDED_BY(mu_) = 0;
+  // Until then the files may not add up to more than room_bytes_: the file system was full.
+  absl::Time full_until_ ABSL_GUARDED_BY(mu_) = absl::InfinitePast();
+  int64_t room_bytes_ ABSL_GUARDED_BY(mu_) = 0;
 };
 
 }  // namespace reprise::cachestore
