@@ -153,9 +153,10 @@ absl::Status CheckState(const StoreState& state) {
 }
 
 absl::Status CheckTier(const StoreState& state, BackingTier& tier) {
-  if (tier.used_bytes() > tier.capacity_bytes()) {
-    return absl::InternalError(absl::StrCat("integrity: the tier uses ", tier.used_bytes(), " of ",
-                                            tier.capacity_bytes(), " bytes"));
+  if (tier.used_bytes() > tier.reserved_bytes() || tier.reserved_bytes() > tier.capacity_bytes()) {
+    return absl::InternalError(absl::StrCat("integrity: the tier uses ", tier.used_bytes(),
+                                            " bytes, reserves ", tier.reserved_bytes(), " and may ",
+                                            tier.capacity_bytes()));
   }
   if (state.storing_blocks + state.erasing_blocks > 0) return absl::OkStatus();
   RETURN_IF_ERROR(Same("blocks in the tier", tier.num_blocks(), state.index.num_on_disk()));
@@ -164,8 +165,8 @@ absl::Status CheckTier(const StoreState& state, BackingTier& tier) {
     const BlockId id = state.index.Find(key);
     if (id != kNoBlock && state.index.node(id).disk == DiskState::kStored) return;
     if (status.ok()) {
-      status = absl::InternalError(absl::StrCat("integrity: the tier holds block ",
-                                                key.ToHex(), ", the index does not"));
+      status = absl::InternalError(
+          absl::StrCat("integrity: the tier holds block ", key.ToHex(), ", the index does not"));
     }
   }));
   return status;

@@ -294,7 +294,9 @@ StoreStats TieredStore::Impl::stats() const {
   stats.ram_huge_page_bytes = core_.arena->huge_page_bytes();
   if (core_.tier != nullptr) {
     stats.disk_used_bytes = core_.tier->used_bytes();
+    stats.disk_reserved_bytes = core_.tier->reserved_bytes();
     stats.disk_capacity_bytes = core_.tier->capacity_bytes();
+    stats.lost_disk_indexes = static_cast<int64_t>(core_.tier->losses().size());
   }
   stats.pinned_blocks = state.index.num_pinned();
   stats.writing_blocks = static_cast<int64_t>(state.writing.size());

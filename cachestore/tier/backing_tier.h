@@ -96,10 +96,15 @@ class BackingTier {
   // The same for the keys alone, in any order and with little memory. BLOCKS.
   virtual absl::Status ForEachKey(absl::FunctionRef<void(const BlockKey&)> visit) = 0;
 
-  // Bytes that stored blocks take of the budget, the budget, and stored blocks.
+  // Bytes that stored blocks take of the budget, those that are reserved for blocks or taken by
+  // them, the budget, and stored blocks.
   virtual int64_t used_bytes() const = 0;
+  virtual int64_t reserved_bytes() const = 0;
   virtual int64_t capacity_bytes() const = 0;
   virtual int64_t num_blocks() const = 0;
+  // Why the tier was opened without what it held before: one message for each index that could not
+  // be read and was set aside. Empty when all is well.
+  virtual std::vector<std::string> losses() const = 0;
 };
 
 }  // namespace reprise::cachestore

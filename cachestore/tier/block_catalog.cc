@@ -58,7 +58,10 @@ BlockCatalog::~BlockCatalog() {
   }
 }
 
-absl::StatusOr<std::unique_ptr<BlockCatalog>> BlockCatalog::Open(const std::string& directory) {
+absl::StatusOr<std::unique_ptr<BlockCatalog>> BlockCatalog::Open(const std::string& directory,
+                                                                 rocksdb::Env* env) {
+  rocksdb::DBOptions db_options = IndexDbOptions();
+  if (env != nullptr) db_options.env = env;
   const rocksdb::ColumnFamilyOptions family_options = IndexColumnFamilyOptions();
   const std::vector<rocksdb::ColumnFamilyDescriptor> families = {
       {rocksdb::kDefaultColumnFamilyName, family_options},
@@ -68,9 +71,8 @@ absl::StatusOr<std::unique_ptr<BlockCatalog>> BlockCatalog::Open(const std::stri
   };
   std::vector<rocksdb::ColumnFamilyHandle*> handles;
   rocksdb::DB* db = nullptr;
-  RETURN_IF_ERROR(
-      FromRocksDb(rocksdb::DB::Open(IndexDbOptions(), directory, families, &handles, &db),
-                  absl::StrCat("open index ", directory)));
+  RETURN_IF_ERROR(FromRocksDb(rocksdb::DB::Open(db_options, directory, families, &handles, &db),
+                              absl::StrCat("open index ", directory)));
   std::unique_ptr<BlockCatalog> catalog(
       new BlockCatalog(std::unique_ptr<rocksdb::DB>(db), std::move(handles)));
   RETURN_IF_ERROR(catalog->LoadOrCreateSecret());

@@ -44,8 +44,10 @@ class BlockCatalog {
     absl::Span<const TokenId> tokens;
   };
 
-  // Opens the catalog in `directory`, or creates it there with a new random secret. BLOCKS.
-  static absl::StatusOr<std::unique_ptr<BlockCatalog>> Open(const std::string& directory);
+  // Opens the catalog in `directory`, or creates it there with a new random secret; `env` (null:
+  // the system's) does its I/O and outlives it. BLOCKS.
+  static absl::StatusOr<std::unique_ptr<BlockCatalog>> Open(const std::string& directory,
+                                                            rocksdb::Env* env = nullptr);
   ~BlockCatalog();
 
   BlockCatalog(const BlockCatalog&) = delete;

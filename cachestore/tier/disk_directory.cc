@@ -65,6 +65,18 @@ absl::Status WriteFormat(const std::string& path) {
   return SyncDirectory(path);
 }
 
+// Leaves `reason` beside an index that was set aside, for people.
+absl::Status WriteReason(const std::string& path, absl::string_view reason) {
+  const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  if (fd < 0) return ErrnoStatus(errno, absl::StrCat("create ", path));
+  absl::Cleanup close_fd = [fd] { close(fd); };
+  const std::string text = absl::StrCat(reason, "\n");
+  if (write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size())) {
+    return absl::OkStatus();
+  }
+  return ErrnoStatus(errno, absl::StrCat("write ", path));
+}
+
 // OK when nothing is in `path` but what a set-up that was cut short, or mkfs, leaves there.
 absl::Status CheckEmpty(const std::string& path) {
   std::error_code error;
@@ -95,6 +107,15 @@ absl::Status CheckFormat(const std::string& path, absl::string_view text) {
   return absl::OkStatus();
 }
 
+// Makes the directory `fd` accessible to its owner alone: the index holds token ids of prompts.
+absl::Status RestrictToOwner(const std::string& path, int fd) {
+  struct stat info;
+  if (fstat(fd, &info) != 0) return ErrnoStatus(errno, absl::StrCat("stat ", path));
+  if ((info.st_mode & S_ISVTX) != 0) return Refused(path, "is a directory for files of all users");
+  if ((info.st_mode & 07777) == 0700 || fchmod(fd, 0700) == 0) return absl::OkStatus();
+  return Refused(path, absl::StrCat("cannot be closed to other users: ", std::strerror(errno)));
+}
+
 }  // namespace
 
 DiskDirectory::DiskDirectory(std::string path, int locked_fd)
@@ -119,12 +140,39 @@ absl::StatusOr<std::unique_ptr<DiskDirectory>> DiskDirectory::Open(const std::st
   absl::StatusOr<std::string> format = ReadSmallFile(absl::StrCat(path, "/", kFormatName));
   if (format.ok()) {
     RETURN_IF_ERROR(CheckFormat(path, *format));
+    RETURN_IF_ERROR(directory->MakePrivate());
     return directory;
   }
   if (!absl::IsNotFound(format.status())) return Refused(path, format.status().message());
   RETURN_IF_ERROR(CheckEmpty(path));
+  RETURN_IF_ERROR(directory->MakePrivate());
   RETURN_IF_ERROR(WriteFormat(path));
   return directory;
+}
+
+absl::Status DiskDirectory::MakePrivate() const {
+  RETURN_IF_ERROR(RestrictToOwner(path_, locked_fd_));
+  if (mkdir(index_path().c_str(), 0700) != 0 && errno != EEXIST) {
+    return ErrnoStatus(errno, absl::StrCat("create ", index_path()));
+  }
+  const int fd = open(index_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return Refused(index_path(), std::strerror(errno));
+  absl::Cleanup close_fd = [fd] { close(fd); };
+  return RestrictToOwner(index_path(), fd);
+}
+
+absl::StatusOr<std::string> DiskDirectory::SetIndexAside(absl::string_view reason) const {
+  for (int number = 1;; ++number) {
+    const std::string aside = absl::StrCat(path_, "/index.corrupt-", number);
+    if (access(aside.c_str(), F_OK) == 0) continue;
+    if (rename(index_path().c_str(), aside.c_str()) != 0) {
+      return ErrnoStatus(errno, absl::StrCat("rename ", index_path(), " to ", aside));
+    }
+    RETURN_IF_ERROR(SyncDirectory(path_));
+    WriteReason(absl::StrCat(aside, "/REASON"), reason).IgnoreError();  // no reason to stay closed
+    RETURN_IF_ERROR(MakePrivate());
+    return aside;
+  }
 }
 
 absl::StatusOr<int64_t> DiskDirectory::FileSystemBytes() const {

@@ -22,6 +22,7 @@
 #include "cachestore/tier/slot_reader.h"
 #include "cachestore/tier/slot_recovery.h"
 #include "cachestore/tier/slot_writer.h"
+#include "cachestore/tier/withdrawals.h"
 
 namespace reprise::cachestore {
 namespace {
@@ -51,14 +52,21 @@ class DiskTier final : public BackingTier {
  public:
   DiskTier(std::unique_ptr<DiskDirectory> directory, std::unique_ptr<BlockCatalog> catalog,
            std::shared_ptr<BlockFileSystem> files, std::unique_ptr<SlotFiles> slots,
-           RecoveredSlots recovered)
-      : directory_(std::move(directory)),
+           RecoveredSlots recovered, std::vector<std::string> losses)
+      : losses_(std::move(losses)),
+        directory_(std::move(directory)),
         catalog_(std::move(catalog)),
         files_(std::move(files)),
         slots_(std::move(slots)),
         next_sequence_(recovered.next_sequence),
         num_blocks_(recovered.num_blocks),
         used_bytes_(recovered.used_bytes),
+        withdrawals_(*catalog_, *slots_,
+                     [this](const Withdrawal& withdrawal) {
+                       if (!withdrawal.counted) return;
+                       num_blocks_.fetch_sub(1, std::memory_order_relaxed);
+                       used_bytes_.fetch_sub(withdrawal.slot_bytes, std::memory_order_relaxed);
+                     }),
         recovered_(std::move(recovered.records)),
         reader_(*slots_, *files_) {}
 
@@ -86,21 +94,23 @@ class DiskTier final : public BackingTier {
   absl::Status ForEachKey(absl::FunctionRef<void(const BlockKey&)> visit) override;
 
   int64_t used_bytes() const override { return used_bytes_.load(std::memory_order_relaxed); }
+  int64_t reserved_bytes() const override { return slots_->file_bytes(); }
+  std::vector<std::string> losses() const override { return losses_; }
   int64_t capacity_bytes() const override { return slots_->capacity_bytes(); }
   int64_t num_blocks() const override { return num_blocks_.load(std::memory_order_relaxed); }
 
  private:
   // The record of a block to load. kNotFound; kDataLoss: it is another block's.
   absl::StatusOr<BlockRecord> FindRecord(const StoredBlock& block) const;
-  absl::Status CheckAbsent(absl::Span<const BlockToStore> batch) const;
+  // Also takes away records under these keys that cannot be read.
+  absl::Status CheckAbsent(absl::Span<const BlockToStore> batch);
   absl::StatusOr<std::vector<SlotAddress>> ReserveSlots(absl::Span<const BlockToStore> batch);
-  // Makes sure that the index does not name `entries` after a failed Put, then frees their slots;
-  // where even that fails, the slots stay reserved until it succeeds.
-  void Withdraw(absl::Span<const BlockCatalog::Entry> entries) ABSL_LOCKS_EXCLUDED(withdrawn_mu_);
-  absl::Status RetryWithdrawn() ABSL_LOCKS_EXCLUDED(withdrawn_mu_);
+  // What erasing `key` means; nullopt when it is absent.
+  absl::StatusOr<std::optional<Withdrawal>> WithdrawalOf(const BlockKey& key) const;
   // What recovery has read, once, as long as it is still what is stored; else null.
   std::unique_ptr<RecordList> TakeRecovered() ABSL_LOCKS_EXCLUDED(recovered_mu_);
 
+  const std::vector<std::string> losses_;
   const std::unique_ptr<DiskDirectory> directory_;  // the lock outlives what it protects
   const std::unique_ptr<BlockCatalog> catalog_;
   const std::shared_ptr<BlockFileSystem> files_;
@@ -115,10 +125,7 @@ class DiskTier final : public BackingTier {
   // One Erase at a time: two of the same key must not free its slot twice.
   absl::Mutex erase_mu_;
 
-  // Keys that a failed write may have left in the index, and the slots they may name.
-  absl::Mutex withdrawn_mu_;
-  std::vector<BlockKey> withdrawn_keys_ ABSL_GUARDED_BY(withdrawn_mu_);
-  std::vector<SlotAddress> withdrawn_slots_ ABSL_GUARDED_BY(withdrawn_mu_);
+  Withdrawals withdrawals_;
 
   absl::Mutex recovered_mu_;
   std::unique_ptr<RecordList> recovered_ ABSL_GUARDED_BY(recovered_mu_);
@@ -129,8 +136,7 @@ class DiskTier final : public BackingTier {
 absl::Status DiskTier::Store(absl::Span<const BlockToStore> batch) {
   if (batch.empty()) return absl::OkStatus();
   TakeRecovered();
-  // First, since a key of the batch may be among them.
-  RETURN_IF_ERROR(RetryWithdrawn());
+  RETURN_IF_ERROR(withdrawals_.Withdraw({}));  // a key of the batch may be among the earlier ones
   RETURN_IF_ERROR(CheckAbsent(batch));
   ASSIGN_OR_RETURN(const std::vector<SlotAddress> addresses, ReserveSlots(batch));
   const uint64_t first_sequence = next_sequence_.fetch_add(batch.size());
@@ -169,7 +175,11 @@ absl::Status DiskTier::Store(absl::Span<const BlockToStore> batch) {
   }
   absl::Status published = catalog_->Put(entries);
   if (!published.ok()) {
-    Withdraw(entries);
+    std::vector<Withdrawal> withdrawals;
+    for (const BlockCatalog::Entry& entry : entries) {
+      withdrawals.push_back({.key = entry.key, .slot = entry.record.address});
+    }
+    withdrawals_.Withdraw(std::move(withdrawals)).IgnoreError();  // the cause is `published`
     return published;
   }
   num_blocks_.fetch_add(static_cast<int64_t>(batch.size()), std::memory_order_relaxed);
@@ -177,13 +187,16 @@ absl::Status DiskTier::Store(absl::Span<const BlockToStore> batch) {
   return absl::OkStatus();
 }
 
-absl::Status DiskTier::CheckAbsent(absl::Span<const BlockToStore> batch) const {
+absl::Status DiskTier::CheckAbsent(absl::Span<const BlockToStore> batch) {
   absl::flat_hash_set<BlockKey> keys;
   for (const BlockToStore& item : batch) {
     CHECK(item.payload.size() == item.block.payload_bytes);
     CHECK(IsAligned(item.payload.data()));
-    ASSIGN_OR_RETURN(const std::optional<BlockRecord> present, catalog_->Find(item.block.key));
-    if (present.has_value() || !keys.insert(item.block.key).second) {
+    ASSIGN_OR_RETURN(const std::optional<Withdrawal> present, WithdrawalOf(item.block.key));
+    const bool unreadable = present.has_value() && !present->slot.has_value();
+    if (unreadable) {
+      RETURN_IF_ERROR(withdrawals_.Withdraw({*present}));
+    } else if (present.has_value() || !keys.insert(item.block.key).second) {
       return absl::AlreadyExistsError(
           absl::StrCat("block ", item.block.key.ToHex(), " is stored already"));
     }
@@ -210,25 +223,16 @@ absl::StatusOr<std::vector<SlotAddress>> DiskTier::ReserveSlots(
   return addresses;
 }
 
-void DiskTier::Withdraw(absl::Span<const BlockCatalog::Entry> entries) {
-  {
-    absl::MutexLock lock(&withdrawn_mu_);
-    for (const BlockCatalog::Entry& entry : entries) {
-      withdrawn_keys_.push_back(entry.key);
-      withdrawn_slots_.push_back(entry.record.address);
-    }
-  }
-  RetryWithdrawn().IgnoreError();
-}
-
-absl::Status DiskTier::RetryWithdrawn() {
-  absl::MutexLock lock(&withdrawn_mu_);
-  if (withdrawn_keys_.empty()) return absl::OkStatus();
-  RETURN_IF_ERROR(catalog_->Erase(withdrawn_keys_));
-  slots_->Release(withdrawn_slots_);
-  withdrawn_keys_.clear();
-  withdrawn_slots_.clear();
-  return absl::OkStatus();
+absl::StatusOr<std::optional<Withdrawal>> DiskTier::WithdrawalOf(const BlockKey& key) const {
+  const absl::StatusOr<std::optional<BlockRecord>> record = catalog_->Find(key);
+  // Nothing can be read under this key; without it, at least something can be stored.
+  if (absl::IsDataLoss(record.status())) return Withdrawal{.key = key, .counted = true};
+  RETURN_IF_ERROR(record.status());
+  if (!record->has_value()) return std::nullopt;
+  return Withdrawal{.key = key,
+                    .slot = (*record)->address,
+                    .slot_bytes = static_cast<int64_t>(SlotBytes((*record)->payload_bytes)),
+                    .counted = true};
 }
 
 int DiskTier::load_depth(uint64_t payload_bytes) const {
@@ -281,25 +285,16 @@ absl::StatusOr<BlockRecord> DiskTier::FindRecord(const StoredBlock& block) const
 
 absl::Status DiskTier::Erase(absl::Span<const BlockKey> keys) {
   TakeRecovered();
-  RETURN_IF_ERROR(RetryWithdrawn());
   absl::MutexLock lock(&erase_mu_);
+  RETURN_IF_ERROR(withdrawals_.Withdraw({}));  // keys of an earlier failure are gone then
   absl::flat_hash_set<BlockKey> seen;
-  std::vector<BlockKey> present;
-  std::vector<SlotAddress> addresses;
-  int64_t slot_bytes = 0;
+  std::vector<Withdrawal> withdrawals;
   for (const BlockKey& key : keys) {
     if (!seen.insert(key).second) continue;
-    ASSIGN_OR_RETURN(const std::optional<BlockRecord> record, catalog_->Find(key));
-    if (!record.has_value()) continue;
-    present.push_back(key);
-    addresses.push_back(record->address);
-    slot_bytes += static_cast<int64_t>(SlotBytes(record->payload_bytes));
+    ASSIGN_OR_RETURN(const std::optional<Withdrawal> withdrawal, WithdrawalOf(key));
+    if (withdrawal.has_value()) withdrawals.push_back(*withdrawal);
   }
-  RETURN_IF_ERROR(catalog_->Erase(present));
-  slots_->Release(addresses);
-  num_blocks_.fetch_sub(static_cast<int64_t>(present.size()), std::memory_order_relaxed);
-  used_bytes_.fetch_sub(slot_bytes, std::memory_order_relaxed);
-  return absl::OkStatus();
+  return withdrawals_.Withdraw(std::move(withdrawals));
 }
 
 absl::Status DiskTier::ForEach(absl::FunctionRef<void(const StoredBlock&)> visit) {
@@ -339,6 +334,21 @@ absl::Status CheckCapacity(const DiskTierOptions& options, const DiskDirectory& 
                    " bytes on a file system of ", file_system_bytes, " bytes"));
 }
 
+struct Index {
+  std::unique_ptr<BlockCatalog> catalog;
+  RecoveredSlots recovered;
+};
+
+// kDataLoss: the index cannot be read.
+absl::StatusOr<Index> OpenIndex(const DiskDirectory& directory, BlockFileSystem& files,
+                                int64_t capacity_bytes, rocksdb::Env* env) {
+  Index index;
+  ASSIGN_OR_RETURN(index.catalog, BlockCatalog::Open(directory.index_path(), env));
+  ASSIGN_OR_RETURN(index.recovered,
+                   RecoverSlots(*index.catalog, files, directory.path(), capacity_bytes));
+  return index;
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<BackingTier>> OpenDiskTier(const DiskTierOptions& options) {
@@ -346,7 +356,8 @@ absl::StatusOr<std::unique_ptr<BackingTier>> OpenDiskTier(const DiskTierOptions&
 }
 
 absl::StatusOr<std::unique_ptr<BackingTier>> OpenDiskTier(const DiskTierOptions& options,
-                                                          std::shared_ptr<BlockFileSystem> files) {
+                                                          std::shared_ptr<BlockFileSystem> files,
+                                                          rocksdb::Env* index_env) {
   if (options.directory.empty()) {
     return absl::InvalidArgumentError("disk tier: directory is empty");
   }
@@ -358,14 +369,22 @@ absl::StatusOr<std::unique_ptr<BackingTier>> OpenDiskTier(const DiskTierOptions&
   ASSIGN_OR_RETURN(std::unique_ptr<DiskDirectory> directory,
                    DiskDirectory::Open(options.directory));
   RETURN_IF_ERROR(CheckCapacity(options, *directory));
-  ASSIGN_OR_RETURN(std::unique_ptr<BlockCatalog> catalog,
-                   BlockCatalog::Open(directory->index_path()));
-  ASSIGN_OR_RETURN(RecoveredSlots recovered,
-                   RecoverSlots(*catalog, *files, directory->path(), options.capacity_bytes));
+  std::vector<std::string> losses;
+  absl::StatusOr<Index> index = OpenIndex(*directory, *files, options.capacity_bytes, index_env);
+  if (absl::IsDataLoss(index.status())) {
+    // A cache starts cold rather than not at all. Payload files that no record names are removed.
+    const std::string reason(index.status().message());
+    ASSIGN_OR_RETURN(const std::string aside, directory->SetIndexAside(reason));
+    losses.push_back(absl::StrCat("disk tier ", options.directory, ": index set aside as ", aside,
+                                  ": ", reason));
+    index = OpenIndex(*directory, *files, options.capacity_bytes, index_env);
+  }
+  RETURN_IF_ERROR(index.status());
   auto slots = std::make_unique<SlotFiles>(directory->path(), options.capacity_bytes, files);
-  RETURN_IF_ERROR(slots->Adopt(std::move(recovered.files), recovered.last_file_id));
-  return std::make_unique<DiskTier>(std::move(directory), std::move(catalog), std::move(files),
-                                    std::move(slots), std::move(recovered));
+  RETURN_IF_ERROR(slots->Adopt(std::move(index->recovered.files), index->recovered.last_file_id));
+  return std::make_unique<DiskTier>(std::move(directory), std::move(index->catalog),
+                                    std::move(files), std::move(slots), std::move(index->recovered),
+                                    std::move(losses));
 }
 
 }  // namespace reprise::cachestore

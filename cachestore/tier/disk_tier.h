@@ -18,6 +18,10 @@
 #include "absl/status/statusor.h"
 #include "cachestore/tier/backing_tier.h"
 
+namespace rocksdb {
+class Env;
+}  // namespace rocksdb
+
 namespace reprise::cachestore {
 
 class BlockFileSystem;  // block_file.h
@@ -30,12 +34,15 @@ struct DiskTierOptions {
 // Opens the tier in options.directory, or creates it there, and recovers what was stored: reads the
 // index only. BLOCKS.
 // kInvalidArgument: an option; kFailedPrecondition: the directory is in use, of a newer format, or
-// holds something else; kResourceExhausted: the file system is full; kDataLoss, kInternal: the
-// index cannot be read. Every error names the directory and the cause.
+// holds something else; kResourceExhausted: the file system is full; kInternal: the index cannot be
+// opened. Every error names the directory and the cause. An index whose bytes are damaged is set
+// aside (index.corrupt-N, never deleted) and the tier starts empty; losses() says so then.
 absl::StatusOr<std::unique_ptr<BackingTier>> OpenDiskTier(const DiskTierOptions& options);
 
-// The same, with the payload files on `files` instead of on the local file system.
+// The same, with the payload files on `files` instead of on the local file system, and the index on
+// `index_env`, which outlives the tier (null: the system's).
 absl::StatusOr<std::unique_ptr<BackingTier>> OpenDiskTier(const DiskTierOptions& options,
-                                                          std::shared_ptr<BlockFileSystem> files);
+                                                          std::shared_ptr<BlockFileSystem> files,
+                                                          rocksdb::Env* index_env = nullptr);
 
 }  // namespace reprise::cachestore

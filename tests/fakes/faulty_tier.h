@@ -4,6 +4,7 @@
 
 #include <map>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -136,6 +137,8 @@ class FaultyTier : public BackingTier {
     return tier_->ForEachKey(visit);
   }
   int64_t used_bytes() const override { return tier_->used_bytes(); }
+  int64_t reserved_bytes() const override { return tier_->reserved_bytes(); }
+  std::vector<std::string> losses() const override { return tier_->losses(); }
   int64_t capacity_bytes() const override { return tier_->capacity_bytes(); }
   int64_t num_blocks() const override { return tier_->num_blocks(); }
 

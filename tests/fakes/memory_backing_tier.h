@@ -126,6 +126,8 @@ class MemoryBackingTier : public BackingTier {
     absl::MutexLock lock(&mu_);
     return used_bytes_;
   }
+  int64_t reserved_bytes() const override { return used_bytes(); }
+  std::vector<std::string> losses() const override { return {}; }
   int64_t capacity_bytes() const override { return capacity_bytes_; }
   int64_t num_blocks() const override {
     absl::MutexLock lock(&mu_);

@@ -1,6 +1,8 @@
 // Which directories a disk tier opens, and which it refuses.
 #include "cachestore/tier/disk_directory.h"
 
+#include <sys/stat.h>
+
 #include <filesystem>
 #include <fstream>
 #include <memory>
@@ -112,6 +114,38 @@ TEST(DiskDirectoryTest, ASetUpThatWasCutShortIsTakenUpAgain) {
   std::unique_ptr<BackingTier> tier = OpenTier(directory.path(), 4 * kMiB);
   std::vector<SampleBlock> chain = SampleChain(1, 1, 8192);
   EXPECT_TRUE(StoreAll(*tier, chain).ok());
+}
+
+int ModeOf(const std::string& path) {
+  struct stat info = {};
+  EXPECT_EQ(stat(path.c_str(), &info), 0) << path;
+  return static_cast<int>(info.st_mode & 07777);
+}
+
+TEST(DiskDirectoryTest, OnlyItsOwnerMayLookIntoIt) {
+  ScratchDirectory scratch;
+  const std::string path = scratch.path() + "/tier";
+  const mode_t mask = umask(0);
+  for (int round = 0; round < 2; ++round) {
+    const auto directory = DiskDirectory::Open(path);
+    ASSERT_TRUE(directory.ok()) << directory.status();
+    EXPECT_EQ(ModeOf(path), 0700);
+    EXPECT_EQ(ModeOf(path + "/index"), 0700);
+    EXPECT_EQ(ModeOf(path + "/FORMAT"), 0600);
+    // As an earlier version, or an operator, may have left them.
+    ASSERT_EQ(chmod(path.c_str(), 0755), 0);
+    ASSERT_EQ(chmod((path + "/index").c_str(), 0777), 0);
+  }
+  umask(mask);
+}
+
+TEST(DiskDirectoryTest, ADirectoryForFilesOfAllUsersIsRefusedAndNotChanged) {
+  ScratchDirectory scratch;
+  ASSERT_EQ(chmod(scratch.path().c_str(), 01777), 0);
+  const auto directory = DiskDirectory::Open(scratch.path());
+  EXPECT_EQ(directory.status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(ModeOf(scratch.path()), 01777);
+  EXPECT_TRUE(std::filesystem::is_empty(scratch.path()));
 }
 
 }  // namespace

@@ -1,0 +1,108 @@
+// What DiskTier makes of an index whose bytes are damaged.
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cachestore/tier/disk_tier.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/cachestore/tier/block_samples.h"
+
+namespace reprise::cachestore {
+namespace {
+
+constexpr int64_t kCapacityBytes = int64_t{4} << 20;
+constexpr uint64_t kPayloadBytes = 8192;
+
+class IndexDamageTest : public testing::Test {
+ protected:
+  // A tier whose records lie in a table of the index: RocksDB moves its log there when it opens.
+  IndexDamageTest() : chain_(SampleChain(1, 20, kPayloadBytes)) {
+    Open();
+    CHECK(StoreAll(*tier_, chain_).ok());
+    Open();
+  }
+
+  void Open() {
+    tier_.reset();
+    auto tier = OpenDiskTier({.directory = directory_.path(), .capacity_bytes = kCapacityBytes});
+    ASSERT_TRUE(tier.ok()) << tier.status();
+    tier_ = *std::move(tier);
+  }
+
+  // Flips a bit in the first bytes of every table, which are its records.
+  int DamageTables() {
+    int num_tables = 0;
+    for (const auto& entry : std::filesystem::directory_iterator(directory_.path() + "/index")) {
+      if (entry.path().extension() != ".sst") continue;
+      ++num_tables;
+      const int fd = open(entry.path().c_str(), O_RDWR);
+      char byte = 0;
+      CHECK(pread(fd, &byte, 1, 30) == 1);
+      byte ^= 1;
+      CHECK(pwrite(fd, &byte, 1, 30) == 1);
+      close(fd);
+    }
+    return num_tables;
+  }
+
+  ScratchDirectory directory_;
+  std::vector<SampleBlock> chain_;
+  std::unique_ptr<BackingTier> tier_;
+};
+
+TEST_F(IndexDamageTest, ADamagedIndexIsSetAsideAndTheTierStartsEmpty) {
+  const Hash128 secret = tier_->secret();
+  tier_.reset();
+  ASSERT_GT(DamageTables(), 0);
+  Open();
+  ASSERT_EQ(tier_->losses().size(), 1u);
+  EXPECT_THAT(tier_->losses()[0],
+              testing::AllOf(testing::HasSubstr(directory_.path()),
+                             testing::HasSubstr("index.corrupt-1"), testing::HasSubstr("orrupt")));
+  EXPECT_EQ(tier_->num_blocks(), 0);
+  EXPECT_NE(tier_->secret(), secret);
+  EXPECT_EQ(PayloadFileBytes(directory_.path()), 0);
+  EXPECT_TRUE(std::filesystem::exists(directory_.path() + "/index.corrupt-1/CURRENT"));
+  std::ifstream reason(directory_.path() + "/index.corrupt-1/REASON");
+  std::string line;
+  EXPECT_TRUE(std::getline(reason, line));
+  EXPECT_THAT(tier_->losses()[0], testing::HasSubstr(line));
+  ASSERT_TRUE(StoreAll(*tier_, chain_).ok());
+  Open();
+  EXPECT_TRUE(tier_->losses().empty());
+  EXPECT_EQ(tier_->num_blocks(), 20);
+  // A second one does not replace the first.
+  tier_.reset();
+  DamageTables();
+  Open();
+  EXPECT_TRUE(std::filesystem::exists(directory_.path() + "/index.corrupt-2/CURRENT"));
+}
+
+TEST_F(IndexDamageTest, ARecordThatCannotBeReadIsAMissAndCanBeErasedAndStoredAgain) {
+  const int64_t free_before = tier_->FreeSlots(kPayloadBytes);
+  ASSERT_GT(DamageTables(), 0);
+  const StoredBlock& block = chain_[3].block();
+  EXPECT_EQ(LoadAndCompare(*tier_, block).code(), absl::StatusCode::kDataLoss);
+  const absl::Status erased = tier_->Erase({block.key});
+  EXPECT_TRUE(erased.ok()) << erased;
+  EXPECT_EQ(tier_->num_blocks(), 19);
+  EXPECT_EQ(tier_->FreeSlots(kPayloadBytes), free_before) << "nobody knows which slot it has";
+  EXPECT_EQ(LoadAndCompare(*tier_, block).code(), absl::StatusCode::kNotFound);
+  const absl::Status stored = tier_->Store({chain_[3].to_store()});
+  EXPECT_TRUE(stored.ok()) << stored;
+  EXPECT_TRUE(LoadAndCompare(*tier_, block).ok());
+  // Storing alone replaces such a record too.
+  EXPECT_TRUE(tier_->Store({chain_[4].to_store()}).ok());
+  EXPECT_TRUE(LoadAndCompare(*tier_, chain_[4].block()).ok());
+  EXPECT_EQ(tier_->num_blocks(), 20);
+}
+
+}  // namespace
+}  // namespace reprise::cachestore
