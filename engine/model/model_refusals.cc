@@ -9,21 +9,48 @@
 namespace reprise::engine {
 namespace {
 
-// Architectures whose names start so attend to later tokens, in all or part of the model.
-constexpr absl::string_view kEncoderFamilies[] = {
-    "Albert",     "Bart",          "Bert",
-    "BigBird",    "Camembert",     "CLIP",
-    "ConvBert",   "Data2Vec",      "Deberta",
-    "DistilBert", "Electra",       "Ernie",
-    "FNet",       "Flaubert",      "Funnel",
-    "Longformer", "LongT5",        "Luke",
-    "M2M100",     "MBart",         "MPNet",
-    "MT5",        "Marian",        "MegatronBert",
-    "MobileBert", "ModernBertFor", "ModernBertModel",
-    "NomicBert",  "Pegasus",       "Roberta",
-    "RoFormer",   "SqueezeBert",   "SwitchTransformers",
-    "T5",         "UMT5",          "Whisper",
-    "XLM",        "XLNet"};
+// Architectures whose names start so attend to later tokens, in all or part of the model. Some have
+// decoders for cousins: Ernie4_5ForCausalLM, ModernBertDecoderForCausalLM.
+constexpr absl::string_view kEncoderFamilies[] = {"Albert",
+                                                  "Bart",
+                                                  "Bert",
+                                                  "BigBird",
+                                                  "Camembert",
+                                                  "CLIP",
+                                                  "ConvBert",
+                                                  "Data2Vec",
+                                                  "Deberta",
+                                                  "DistilBert",
+                                                  "Electra",
+                                                  "ErnieFor",
+                                                  "ErnieM",
+                                                  "FNet",
+                                                  "Flaubert",
+                                                  "Funnel",
+                                                  "Longformer",
+                                                  "LongT5",
+                                                  "Luke",
+                                                  "M2M100",
+                                                  "MBart",
+                                                  "MPNet",
+                                                  "MT5",
+                                                  "Marian",
+                                                  "MegatronBert",
+                                                  "MobileBert",
+                                                  "ModernBertFor",
+                                                  "ModernBertModel",
+                                                  "NomicBert",
+                                                  "Nystromformer",
+                                                  "Pegasus",
+                                                  "Roberta",
+                                                  "RoFormer",
+                                                  "SqueezeBert",
+                                                  "SwitchTransformers",
+                                                  "T5",
+                                                  "UMT5",
+                                                  "Whisper",
+                                                  "XLM",
+                                                  "XLNet"};
 
 bool IsRewritingScheme(const std::string& name) {
   const std::string lower = absl::AsciiStrToLower(name);

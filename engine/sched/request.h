@@ -29,7 +29,8 @@ struct StopConditions {
 // Whether a request may use cached blocks and leave its own behind.
 enum class CacheMode { kUse, kOff };
 
-// What the caller knows of the conversation; reaches the eviction policy. All optional.
+// What the caller knows of the conversation, meant for the eviction policy; nothing reads it yet.
+// All optional.
 struct CacheHints {
   std::string session;           // conversation id
   int32_t turn = 0;              // 1-based; 0: unknown

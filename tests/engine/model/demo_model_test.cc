@@ -7,10 +7,10 @@
 
 #include "engine/model/checkpoint.h"
 #include "engine/model/demo_tokenizer.h"
-#include "engine/model/demo_variety.h"
 #include "engine/model/model.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/engine/model/greedy_variety.h"
 #include "tests/engine/model/model_folder.h"
 
 namespace reprise::engine {

@@ -228,7 +228,8 @@ TEST(ModelConfigTest, EncodersAreRefusedWithTheReason) {
   for (const char* architecture :
        {"BertModel", "BertForMaskedLM", "RobertaForSequenceClassification", "XLMRobertaModel",
         "T5ForConditionalGeneration", "T5EncoderModel", "DistilBertModel", "DebertaV2Model",
-        "ModernBertForMaskedLM", "BartForConditionalGeneration"}) {
+        "ModernBertForMaskedLM", "BartForConditionalGeneration", "ErnieForMaskedLM",
+        "ErnieMModel"}) {
     EXPECT_THAT(ErrorOf(As(architecture)),
                 AllOf(HasSubstr(architecture),
                       HasSubstr("an encoder lets earlier positions see later tokens, so cached KV "
@@ -237,6 +238,13 @@ TEST(ModelConfigTest, EncodersAreRefusedWithTheReason) {
   nlohmann::json json = Llama();
   json["is_encoder_decoder"] = true;
   EXPECT_THAT(ErrorOf(json), HasSubstr("cached KV of a prefix is not valid"));
+}
+
+TEST(ModelConfigTest, DecodersNamedAfterAnEncoderAreNotCalledOne) {
+  for (const char* architecture : {"Ernie4_5ForCausalLM", "Ernie4_5_MoeForCausalLM"}) {
+    EXPECT_THAT(ErrorOf(As(architecture)),
+                AllOf(HasSubstr("is not supported"), Not(HasSubstr("encoder"))));
+  }
 }
 
 TEST(ModelConfigTest, UnknownArchitectureListsTheSupportedOnes) {

@@ -4,10 +4,13 @@
 #include <fstream>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "gtest/gtest.h"
 #include "tests/engine/sched/scheduler_driver.h"
+#include "tests/fakes/faulty_tier.h"
+#include "tests/fakes/memory_backing_tier.h"
 
 namespace reprise::engine {
 namespace {
@@ -91,30 +94,69 @@ TEST_F(SchedulerLoadTest, ALoadThatTakesTooLongIsGivenUpAndThePrefixComputed) {
   EXPECT_GT(given_up, 0);
 }
 
-TEST_F(SchedulerLoadTest, ALoadingRequestIsCancelledWithoutWaitingForItsLoad) {
-  FillDisk();
-  auto store = OpenStore(64, kBlockTokens, folder_.path());
+// A store over a tier in memory that holds loads at a gate.
+class GatedStore {
+ public:
+  GatedStore() { Open(); }
+
+  // A new life: what is on the tier is there, RAM is empty.
+  void Open() {
+    store_ = nullptr;
+    cachestore::StoreOptions options;
+    options.ram.capacity_bytes =
+        64 * static_cast<int64_t>(CheckingModel(1).layout(kBlockTokens).BytesPerBlock());
+    auto tier = std::make_unique<cachestore::FaultyTier>(
+        std::make_unique<cachestore::MemoryBackingTier>(64 << 20, contents_), plan_);
+    auto store = cachestore::TieredStore::Open(options, std::move(tier));
+    ASSERT_TRUE(store.ok()) << store.status();
+    store_ = *std::move(store);
+  }
+  cachestore::TieredStore* get() const { return store_.get(); }
+  cachestore::FaultPlan& plan() const { return *plan_; }
+
+ private:
+  const std::shared_ptr<cachestore::MemoryTierContents> contents_ =
+      std::make_shared<cachestore::MemoryTierContents>();
+  const std::shared_ptr<cachestore::FaultPlan> plan_ = std::make_shared<cachestore::FaultPlan>();
+  std::unique_ptr<cachestore::TieredStore> store_;
+};
+
+TEST(SchedulerGatedLoadTest, ALoadingRequestIsCancelledWithoutWaitingForItsLoad) {
+  const std::vector<uint32_t> prompt = PromptOf(200, 1);
+  GatedStore store;
   {
     SchedulerDriver driver(store.get(), kBlockTokens);
-    const SequenceId id = driver.Submit(prompt_, 8);
-    const StepPlan plan = driver.scheduler().Plan(absl::Now());
-    ASSERT_EQ(driver.scheduler().num_admitted(), 1);
-    if (plan.chunks.empty()) {
-      EXPECT_GT(driver.scheduler().NextPlanTime(), absl::Now());
-      EXPECT_LT(driver.scheduler().NextPlanTime(), absl::InfiniteFuture());
-    }
-    driver.scheduler().Cancel(id, absl::Now());
+    driver.Submit(prompt, 1);
     driver.RunUntilEnded(1);
+    ASSERT_TRUE(store.get()->Demote().ok());
+  }
+  store.Open();
+  store.plan().CloseLoadGate();
+  {
+    SchedulerDriver driver(store.get(), kBlockTokens);
+    const SequenceId id = driver.Submit(prompt, 8);
+    EXPECT_TRUE(driver.Step(absl::Now()).chunks.empty());
+    store.plan().AwaitLoads(1);
+    // It is admitted and loads: there is nothing to compute until the load ends or is given up.
+    EXPECT_EQ(driver.scheduler().num_admitted(), 1);
+    EXPECT_TRUE(driver.Step(absl::Now()).chunks.empty());
+    EXPECT_GT(driver.scheduler().NextPlanTime(), absl::Now());
+    EXPECT_LT(driver.scheduler().NextPlanTime(), absl::InfiniteFuture());
+    driver.scheduler().Cancel(id, absl::Now());
+    EXPECT_TRUE(driver.Step(absl::Now()).chunks.empty());
+    ASSERT_TRUE(driver.has_ended(id));  // with the gate still closed
     EXPECT_EQ(driver.ended(id).reason, FinishReason::kCancelled);
+    EXPECT_EQ(driver.scheduler().num_admitted(), 0);
     EXPECT_EQ(driver.model().passes(), 0);
   }
+  store.plan().OpenLoadGate();
   // The store is as good as before.
   SchedulerDriver driver(store.get(), kBlockTokens);
-  const SequenceId id = driver.Submit(prompt_, 8);
+  const SequenceId id = driver.Submit(prompt, 8);
   driver.RunUntilEnded(1);
   EXPECT_EQ(driver.result(id).cached_disk_tokens + driver.result(id).cached_ram_tokens, 192);
-  EXPECT_EQ(driver.answer(id), ReferenceAnswer(prompt_, 8, kBlockTokens));
-  ExpectStoreAtRest(*store);
+  EXPECT_EQ(driver.answer(id), ReferenceAnswer(prompt, 8, kBlockTokens));
+  ExpectStoreAtRest(*store.get());
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-#include "engine/model/demo_variety.h"
+#include "tests/engine/model/greedy_variety.h"
 
 #include <string>
 #include <vector>
@@ -17,9 +17,9 @@ std::vector<uint32_t> Varied() {
   return tokens;
 }
 
-TEST(DemoVarietyTest, VariedTextIsGood) { EXPECT_TRUE(CheckVariety(Varied()).ok()); }
+TEST(GreedyVarietyTest, VariedTextIsGood) { EXPECT_TRUE(CheckVariety(Varied()).ok()); }
 
-TEST(DemoVarietyTest, FewDistinctTokensAreACollapse) {
+TEST(GreedyVarietyTest, FewDistinctTokensAreACollapse) {
   std::vector<uint32_t> tokens = Varied();
   for (uint32_t& token : tokens) token %= 19;
   const absl::Status status = CheckVariety(tokens);
@@ -27,7 +27,7 @@ TEST(DemoVarietyTest, FewDistinctTokensAreACollapse) {
   EXPECT_THAT(std::string(status.message()), HasSubstr("distinct"));
 }
 
-TEST(DemoVarietyTest, ShortPeriodsAreACollapseLongOnesAreNot) {
+TEST(GreedyVarietyTest, ShortPeriodsAreACollapseLongOnesAreNot) {
   for (size_t period = 1; period <= 5; ++period) {
     std::vector<uint32_t> tokens = Varied();
     for (size_t i = 100; i < 116; ++i) tokens[i] = 1000 + i % period;

@@ -1,27 +1,28 @@
-#include "engine/model/demo_variety.h"
+// Whether greedy text of a model is varied enough to test anything with it. Pure functions.
+#pragma once
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <set>
+#include <vector>
 
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 #include "cachestore/base/status_macros.h"
+#include "engine/model/model.h"
 
 namespace reprise::engine {
-namespace {
 
-constexpr size_t kFewestDistinct = 20;
-constexpr size_t kLongestPeriod = 4;
-constexpr size_t kLongestStretch = 16;
-constexpr int32_t kBlockTokens = 16;
-constexpr int64_t kCheckedTokens = 200;
-constexpr absl::string_view kPrompt =
-    "Once upon a time there was a cache that remembered everything.";
-
-}  // namespace
-
-absl::Status CheckVariety(absl::Span<const uint32_t> tokens) {
+// kFailedPrecondition when `tokens` have collapsed: fewer than 20 distinct ones, or a stretch of 16
+// that repeats with a period of at most 4. The error says which.
+inline absl::Status CheckVariety(absl::Span<const uint32_t> tokens) {
+  constexpr size_t kFewestDistinct = 20;
+  constexpr size_t kLongestPeriod = 4;
+  constexpr size_t kLongestStretch = 16;
   const std::set<uint32_t> distinct(tokens.begin(), tokens.end());
   if (distinct.size() < kFewestDistinct) {
     return absl::FailedPreconditionError(absl::StrCat("greedy text has only ", distinct.size(),
@@ -41,8 +42,12 @@ absl::Status CheckVariety(absl::Span<const uint32_t> tokens) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::vector<uint32_t>> GreedyTokens(Model* model, absl::Span<const uint32_t> prompt,
-                                                   int64_t count) {
+// The `count` greedy tokens after `prompt`, computed in one sequence with KV blocks of its own.
+// End-of-sequence tokens do not end it. Errors as Model::Forward.
+inline absl::StatusOr<std::vector<uint32_t>> GreedyTokens(Model* model,
+                                                          absl::Span<const uint32_t> prompt,
+                                                          int64_t count) {
+  constexpr int32_t kBlockTokens = 16;
   const cachestore::KvLayout layout = model->layout(kBlockTokens);
   const size_t num_blocks = (prompt.size() + count + kBlockTokens - 1) / kBlockTokens;
   std::vector<std::vector<std::byte>> memory(num_blocks);
@@ -66,9 +71,12 @@ absl::StatusOr<std::vector<uint32_t>> GreedyTokens(Model* model, absl::Span<cons
   return tokens;
 }
 
-absl::Status CheckGreedyVariety(Model* model) {
+// Checks the variety of 200 greedy tokens after a line of text of the demo tokenizer's bytes.
+inline absl::Status CheckGreedyVariety(Model* model) {
+  constexpr absl::string_view kPrompt =
+      "Once upon a time there was a cache that remembered everything.";
   const std::vector<uint32_t> prompt(kPrompt.begin(), kPrompt.end());
-  ASSIGN_OR_RETURN(const std::vector<uint32_t> tokens, GreedyTokens(model, prompt, kCheckedTokens));
+  ASSIGN_OR_RETURN(const std::vector<uint32_t> tokens, GreedyTokens(model, prompt, 200));
   return CheckVariety(tokens);
 }
 
