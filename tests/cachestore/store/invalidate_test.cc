@@ -44,8 +44,8 @@ TEST_F(InvalidateTest, EachScopeTakesItsBlocksFromBothTiersAndNoOthers) {
     for (const NamespaceHandle& ns : spaces) EXPECT_EQ(PinNow(ns, tokens).disk_blocks, 3);
     return spaces;
   };
-  const auto expect = [&](const std::vector<NamespaceHandle>& spaces, const InvalidateReport& report,
-                          const std::vector<int64_t>& left) {
+  const auto expect = [&](const std::vector<NamespaceHandle>& spaces,
+                          const InvalidateReport& report, const std::vector<int64_t>& left) {
     int64_t total = 0;
     for (size_t i = 0; i < spaces.size(); ++i) {
       EXPECT_EQ(Matched(spaces[i], tokens), left[i]) << i;
