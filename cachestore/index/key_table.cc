@@ -51,7 +51,7 @@ void KeyTable::Place(Entry entry) {
 
 void KeyTable::Rehash(size_t num_entries) {
   CHECK(num_entries <= kMaxEntries);
-  std::vector<Entry> old(num_entries);
+  Entries old(num_entries);
   old.swap(entries_);
   for (const Entry& entry : old) {
     if (entry.id != kNoBlock) Place(entry);

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "cachestore/base/huge_page_allocator.h"
 #include "cachestore/block/block_id.h"
 #include "cachestore/block/block_key.h"
 
@@ -63,7 +64,8 @@ class KeyTable {
   void Place(Entry entry);
   void Rehash(size_t num_entries);
 
-  std::vector<Entry> entries_;  // a power of two of them, at most 5/8 used
+  using Entries = std::vector<Entry, HugePageAllocator<Entry>>;
+  Entries entries_;  // a power of two of them, at most 5/8 used
   size_t size_ = 0;
 };
 

@@ -5,6 +5,7 @@
 
 #include <vector>
 
+#include "cachestore/base/huge_page_allocator.h"
 #include "cachestore/policy/eviction_policy.h"
 
 namespace reprise::cachestore {
@@ -29,7 +30,7 @@ class LruPolicy : public EvictionPolicy {
   void LinkBefore(BlockId id, BlockId younger);
   void Unlink(BlockId id);
 
-  std::vector<Link> links_;  // by BlockId
+  std::vector<Link, HugePageAllocator<Link>> links_;  // by BlockId
   BlockId oldest_ = kNoBlock;
   BlockId youngest_ = kNoBlock;
   size_t size_ = 0;
