@@ -17,7 +17,8 @@ using cachestore::TokenId;
 GeneratedTier::GeneratedTier(const cachestore::NamespaceIdentity& identity,
                              std::vector<int64_t> chain_lengths)
     : chain_lengths_(std::move(chain_lengths)),
-      root_(cachestore::RootKey(secret(), identity.Encode())),
+      identity_encoding_(identity.Encode()),
+      root_(cachestore::RootKey(secret(), identity_encoding_)),
       block_bytes_(static_cast<int64_t>(identity.layout.BytesPerBlock())),
       capacity_blocks_(std::accumulate(chain_lengths_.begin(), chain_lengths_.end(), int64_t{0})),
       num_blocks_(capacity_blocks_) {}
@@ -45,7 +46,17 @@ absl::Status GeneratedTier::Erase(absl::Span<const BlockKey> keys) {
   return absl::OkStatus();
 }
 
-absl::Status GeneratedTier::ForEach(absl::FunctionRef<void(StoredBlock)> visit) {
+absl::Status GeneratedTier::ForEachNamespace(
+    absl::FunctionRef<void(const BlockKey&, absl::string_view)> visit) {
+  visit(root_, identity_encoding_);
+  return absl::OkStatus();
+}
+
+absl::Status GeneratedTier::ForEachKey(absl::FunctionRef<void(const BlockKey&)> visit) {
+  return ForEach([&](const StoredBlock& block) { visit(block.key); });
+}
+
+absl::Status GeneratedTier::ForEach(absl::FunctionRef<void(const StoredBlock&)> visit) {
   struct Chain {
     uint64_t number;
     int64_t done;  // blocks
@@ -58,18 +69,18 @@ absl::Status GeneratedTier::ForEach(absl::FunctionRef<void(StoredBlock)> visit) 
     Chain& chain = open[random.Below(static_cast<int64_t>(open.size()))];
     TokenId tokens[kBlockTokens];
     FillBlockTokens(chain.number, chain.done, tokens);
-    StoredBlock block{.key = cachestore::ChildKey(chain.last, tokens),
-                      .parent = chain.last,
-                      .root = root_,
-                      .tokens = {std::begin(tokens), std::end(tokens)},
-                      .payload_bytes = static_cast<uint64_t>(block_bytes_),
-                      .sequence = sequence};
+    const StoredBlock block{.key = cachestore::ChildKey(chain.last, tokens),
+                            .parent = chain.last,
+                            .root = root_,
+                            .tokens = {std::begin(tokens), std::end(tokens)},
+                            .payload_bytes = static_cast<uint64_t>(block_bytes_),
+                            .sequence = sequence};
     chain.last = block.key;
     if (++chain.done == chain_lengths_[chain.number]) {
       chain = open.back();
       open.pop_back();
     }
-    visit(std::move(block));
+    visit(block);
   }
   return absl::OkStatus();
 }

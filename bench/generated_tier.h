@@ -29,13 +29,17 @@ class GeneratedTier final : public cachestore::BackingTier {
   void StartLoads(std::vector<cachestore::LoadRequest> batch) override;  // CHECK-fails
   int load_depth(uint64_t /*payload_bytes*/) const override { return 1; }
   absl::Status Erase(absl::Span<const cachestore::BlockKey> keys) override;
-  absl::Status ForEach(absl::FunctionRef<void(cachestore::StoredBlock)> visit) override;
+  absl::Status ForEachNamespace(
+      absl::FunctionRef<void(const cachestore::BlockKey&, absl::string_view)> visit) override;
+  absl::Status ForEach(absl::FunctionRef<void(const cachestore::StoredBlock&)> visit) override;
+  absl::Status ForEachKey(absl::FunctionRef<void(const cachestore::BlockKey&)> visit) override;
   int64_t used_bytes() const override { return num_blocks() * block_bytes_; }
   int64_t capacity_bytes() const override { return capacity_blocks_ * block_bytes_; }
   int64_t num_blocks() const override { return num_blocks_.load(std::memory_order_relaxed); }
 
  private:
   const std::vector<int64_t> chain_lengths_;
+  const std::string identity_encoding_;
   const cachestore::BlockKey root_;
   const int64_t block_bytes_;
   const int64_t capacity_blocks_;

@@ -31,7 +31,7 @@ constexpr int64_t kBlockBytes = 4096;
 absl::Status Fill(GeneratedTier& tier, const BlockKey& root, PrefixIndex& index) {
   const uint32_t ns = index.AddNamespace(root, kBlockTokens);
   index.Reserve(static_cast<size_t>(tier.num_blocks()));
-  return tier.ForEach([&](StoredBlock block) {
+  return tier.ForEach([&](const StoredBlock& block) {
     const BlockId parent = block.parent == root ? index.root_node(ns) : index.Find(block.parent);
     const BlockId id = index.Insert(parent, block.key, block.tokens);
     index.AttachRam(id, static_cast<uint32_t>(block.sequence));
