@@ -34,6 +34,8 @@ class GeneratedTier final : public cachestore::BackingTier {
   absl::Status ForEach(absl::FunctionRef<void(const cachestore::StoredBlock&)> visit) override;
   absl::Status ForEachKey(absl::FunctionRef<void(const cachestore::BlockKey&)> visit) override;
   int64_t used_bytes() const override { return num_blocks() * block_bytes_; }
+  int64_t reserved_bytes() const override { return capacity_bytes(); }
+  std::vector<std::string> losses() const override { return {}; }
   int64_t capacity_bytes() const override { return capacity_blocks_ * block_bytes_; }
   int64_t num_blocks() const override { return num_blocks_.load(std::memory_order_relaxed); }
 
