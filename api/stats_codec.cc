@@ -40,11 +40,13 @@ constexpr Field<StoreStats> kStoreFields[] = {
     {"ram_capacity_bytes", &StoreStats::ram_capacity_bytes},
     {"ram_huge_page_bytes", &StoreStats::ram_huge_page_bytes},
     {"disk_used_bytes", &StoreStats::disk_used_bytes},
+    {"disk_reserved_bytes", &StoreStats::disk_reserved_bytes},
     {"disk_capacity_bytes", &StoreStats::disk_capacity_bytes},
     {"pinned_blocks", &StoreStats::pinned_blocks},
     {"writing_blocks", &StoreStats::writing_blocks},
     {"queued_transfers", &StoreStats::queued_transfers},
     {"recovered_blocks", &StoreStats::recovered_blocks},
+    {"lost_disk_indexes", &StoreStats::lost_disk_indexes},
 };
 
 constexpr Field<EngineStats> kEngineFields[] = {
