@@ -9,7 +9,7 @@
 #include "api/call_time_limit.h"
 #include "api/identity_codec.h"
 #include "api/limits.h"
-#include "api/pin_prefix.h"
+#include "api/pin_blocks.h"
 #include "api/put_run.h"
 #include "api/stats_codec.h"
 #include "api/status_codec.h"
@@ -44,21 +44,17 @@ v1::GetResponse BlockMessage(int64_t index, cachestore::BlockRef block, const ch
   return message;
 }
 
-// Sends block by block. A block is unpinned before its message is written, so a slow reader holds
-// only what it has not been sent.
-grpc::Status SendBlocks(cachestore::PinnedPrefix prefix, int64_t first_block,
-                        grpc::ServerWriter<v1::GetResponse>* writer) {
-  const int64_t num_blocks = static_cast<int64_t>(prefix.blocks.size());
-  for (int64_t i = 0; i < num_blocks; ++i) {
-    cachestore::BlockRef block = std::move(prefix.blocks[static_cast<size_t>(i)]);
-    if (i < first_block) continue;
-    const char* tier = prefix.from_disk[static_cast<size_t>(i)] ? "disk" : "ram";
-    const v1::GetResponse message = BlockMessage(i, std::move(block), tier);
-    if (!writer->Write(message)) {
-      return {grpc::StatusCode::CANCELLED, "the client has stopped reading"};
-    }
+// Sends the blocks, the first of which is number `first`. A block is unpinned before its message is
+// written, so a slow reader holds only what it has not been sent. False: the client has stopped
+// reading.
+bool SendBlocks(cachestore::PinnedPrefix pinned, int64_t first,
+                grpc::ServerWriter<v1::GetResponse>* writer) {
+  for (size_t i = 0; i < pinned.blocks.size(); ++i) {
+    const char* tier = pinned.from_disk[i] ? "disk" : "ram";
+    const int64_t index = first + static_cast<int64_t>(i);
+    if (!writer->Write(BlockMessage(index, std::move(pinned.blocks[i]), tier))) return false;
   }
-  return grpc::Status::OK;
+  return true;
 }
 
 }  // namespace
@@ -84,22 +80,31 @@ absl::StatusOr<v1::OpenNamespaceResponse> CacheService::Open(
   }
   if (!request.has_identity()) return absl::InvalidArgumentError("identity is missing");
   ASSIGN_OR_RETURN(const cachestore::NamespaceIdentity identity, FromProto(request.identity()));
-  {
-    absl::MutexLock lock(&mu_);
-    if (static_cast<int64_t>(namespaces_.size()) >= kMaxOpenNamespaces) {
-      return absl::ResourceExhaustedError(absl::StrCat("clients have opened ", namespaces_.size(),
-                                                       " namespaces; at most ", kMaxOpenNamespaces,
-                                                       " may be open in one server process"));
-    }
-  }
-  ASSIGN_OR_RETURN(const NamespaceHandle ns, store_->OpenNamespace(identity));
+  ASSIGN_OR_RETURN(const NamespaceHandle ns, HandleOf(identity));
   v1::OpenNamespaceResponse response;
   response.set_namespace_id(ns.id + 1);
   response.set_hash_scheme(std::string(cachestore::kHashSchemeId));
   response.set_block_bytes(static_cast<int64_t>(ns.layout.BytesPerBlock()));
-  absl::MutexLock lock(&mu_);
-  namespaces_.emplace(response.namespace_id(), ns);
   return response;
+}
+
+absl::StatusOr<NamespaceHandle> CacheService::HandleOf(
+    const cachestore::NamespaceIdentity& identity) {
+  const std::string encoding = identity.Encode();
+  // Held while the store opens it, which takes one small write to disk at most, so that the limit
+  // is kept exactly.
+  absl::MutexLock lock(&mu_);
+  const auto known = ids_.find(encoding);
+  if (known != ids_.end()) return namespaces_.at(known->second);
+  if (static_cast<int64_t>(namespaces_.size()) >= kMaxOpenNamespaces) {
+    return absl::ResourceExhaustedError(absl::StrCat("clients have opened ", namespaces_.size(),
+                                                     " namespaces; at most ", kMaxOpenNamespaces,
+                                                     " may be open in one server process"));
+  }
+  ASSIGN_OR_RETURN(const NamespaceHandle ns, store_->OpenNamespace(identity));
+  namespaces_.emplace(ns.id + 1, ns);
+  ids_.emplace(encoding, ns.id + 1);
+  return ns;
 }
 
 grpc::Status CacheService::OpenNamespace(grpc::ServerContext* context,
@@ -161,10 +166,29 @@ grpc::Status CacheService::Get(grpc::ServerContext* context, const v1::GetReques
     return {grpc::StatusCode::INVALID_ARGUMENT,
             absl::StrCat("first_block is ", request->first_block(), "; it must not be negative")};
   }
-  absl::StatusOr<cachestore::PinnedPrefix> prefix =
-      PinPrefix(*context, *store_, *ns, Tokens(request->token_ids()));
-  if (!prefix.ok()) return ToGrpc(prefix.status());
-  return SendBlocks(*std::move(prefix), request->first_block(), writer);
+  return StreamBlocks(*context, *ns, Tokens(request->token_ids()), request->first_block(), writer);
+}
+
+grpc::Status CacheService::StreamBlocks(const grpc::ServerContext& context,
+                                        const NamespaceHandle& ns,
+                                        const cachestore::BlockContent& prompt, int64_t first_block,
+                                        grpc::ServerWriter<v1::GetResponse>* writer) {
+  const int64_t block_bytes = static_cast<int64_t>(ns.layout.BytesPerBlock());
+  // Of a small RAM a quarter, so that one reader does not stand in the way of its own loads.
+  const int64_t count = std::max<int64_t>(
+      1, std::min(kMaxPinnedBytes / block_bytes, store_->ram_capacity_blocks(ns) / 4));
+  for (int64_t first = first_block;;) {
+    absl::StatusOr<PinnedRange> range =
+        PinBlocks(context, *store_, ns, prompt, {.first = first, .count = count});
+    if (!range.ok()) return ToGrpc(range.status());
+    const int64_t pinned = static_cast<int64_t>(range->pinned.blocks.size());
+    if (!SendBlocks(std::move(range->pinned), first, writer)) {
+      return {grpc::StatusCode::CANCELLED, "the client has stopped reading"};
+    }
+    first += pinned;
+    // There may be more behind a full range, or when RAM had no room for all of it.
+    if (pinned == 0 || (pinned < count && pinned == range->matched_blocks)) return grpc::Status::OK;
+  }
 }
 
 grpc::Status CacheService::Stats(grpc::ServerContext* context, const v1::StatsRequest* request,

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
@@ -40,14 +41,24 @@ class CacheService final : public v1::Cache::Service {
 
  private:
   absl::StatusOr<v1::OpenNamespaceResponse> Open(const v1::OpenNamespaceRequest& request);
+  // The namespace of `identity`, entered into the table. kResourceExhausted: a new one, and the
+  // table is full.
+  absl::StatusOr<cachestore::NamespaceHandle> HandleOf(
+      const cachestore::NamespaceIdentity& identity);
   // kNotFound: no client opened it in this process.
   absl::StatusOr<cachestore::NamespaceHandle> Find(uint32_t namespace_id) const;
+  // Sends the cached blocks of `prompt` from `first_block` on, pinning kMaxPinnedBytes at a time.
+  grpc::Status StreamBlocks(const grpc::ServerContext& context,
+                            const cachestore::NamespaceHandle& ns,
+                            const cachestore::BlockContent& prompt, int64_t first_block,
+                            grpc::ServerWriter<v1::GetResponse>* writer);
 
   cachestore::TieredStore* const store_;
   const engine::Engine* const engine_;
   mutable absl::Mutex mu_;
   // By wire id: the store's id plus one, so that an id that was not set is never valid.
   absl::flat_hash_map<uint32_t, cachestore::NamespaceHandle> namespaces_ ABSL_GUARDED_BY(mu_);
+  absl::flat_hash_map<std::string, uint32_t> ids_ ABSL_GUARDED_BY(mu_);  // by identity encoding
 };
 
 }  // namespace reprise::api

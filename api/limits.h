@@ -39,6 +39,8 @@ inline constexpr absl::Duration kMinClientPingInterval = absl::Seconds(10);
 // How long a Put or Get may take when the client sets no earlier deadline. It bounds how long a
 // client that has stopped reading or writing can hold pins.
 inline constexpr absl::Duration kMaxStreamTime = absl::Minutes(10);
+// Most blocks that Get holds in RAM for one client at a time.
+inline constexpr int64_t kMaxPinnedBytes = int64_t{64} << 20;
 // How long Put waits for RAM to become free for one block.
 inline constexpr absl::Duration kMaxRoomWait = absl::Seconds(2);
 // Chunks that wait for a client that reads more slowly than tokens come. The connection's flow

@@ -8,7 +8,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "api/limits.h"
-#include "api/pin_prefix.h"
+#include "api/pin_blocks.h"
 #include "cachestore/base/hash.h"
 #include "cachestore/base/status_macros.h"
 
@@ -36,15 +36,21 @@ absl::StatusOr<PutRun> PutRun::Begin(const grpc::ServerContext& context,
   PutRun run(store, ns);
   run.prefix_blocks_ = num_tokens / block_tokens;
   if (run.prefix_blocks_ == 0) return run;
-  ASSIGN_OR_RETURN(cachestore::PinnedPrefix pinned, PinPrefix(context, *store, ns, prefix));
-  const int64_t present = static_cast<int64_t>(pinned.blocks.size());
-  if (present < run.prefix_blocks_) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("prefix_token_ids holds ", run.prefix_blocks_, " blocks, of which only ",
-                     present, " are in the store and fit into RAM; put the others first"));
+  // The last block keeps all before it in the store.
+  ASSIGN_OR_RETURN(PinnedRange last, PinBlocks(context, *store, ns, prefix,
+                                               {.first = run.prefix_blocks_ - 1, .count = 1}));
+  if (last.pinned.blocks.empty()) {
+    const int64_t present = store->Match(ns, prefix, run.prefix_blocks_).total_blocks();
+    if (present == run.prefix_blocks_) {
+      return absl::ResourceExhaustedError(
+          "the last block of the prefix is on disk and there is no room in RAM to load it");
+    }
+    return absl::FailedPreconditionError(absl::StrCat("prefix_token_ids holds ", run.prefix_blocks_,
+                                                      " blocks, of which only ", present,
+                                                      " are in the store; put the others first"));
   }
   run.tokens_.assign(prefix.begin(), prefix.end());
-  run.last_block_ = std::move(pinned.blocks.back());
+  run.last_block_ = std::move(last.pinned.blocks.back());
   run.last_key_ = run.last_block_.key();
   return run;
 }

@@ -21,9 +21,10 @@ namespace reprise::api {
 class PutRun {
  public:
   // A run of blocks of `ns` behind `prefix`, which may be empty. `store` must outlive the run.
-  // BLOCKS while the prefix is brought into RAM: a block is sealed only behind a pinned parent.
-  // kInvalidArgument: `prefix` is not whole blocks, or too long; kFailedPrecondition: `prefix` is
-  // not in the store, with the number of blocks that are; kCancelled: the call was cancelled
+  // BLOCKS while the prefix's last block is brought into RAM: a block is sealed only behind a
+  // pinned parent. kInvalidArgument: `prefix` is not whole blocks, or too long;
+  // kFailedPrecondition: `prefix` is not in the store, with the number of blocks that are;
+  // kResourceExhausted: no room in RAM for its last block; kCancelled: the call was cancelled
   // meanwhile.
   static absl::StatusOr<PutRun> Begin(const grpc::ServerContext& context,
                                       cachestore::TieredStore* store,

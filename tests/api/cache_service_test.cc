@@ -113,6 +113,20 @@ TEST_F(CacheServiceTest, EqualIdentitiesOpenTheSameNamespaceOthersAnother) {
   EXPECT_NE(client_.OpenNamespace(other, kTestTimeout)->namespace_id(), ns_);
 }
 
+TEST_F(CacheServiceTest, KnownNamespacesAreOpenedAlsoWhenNoMoreMayBe) {
+  v1::NamespaceIdentity identity = TestIdentity();
+  for (int64_t i = 1; i < kMaxOpenNamespaces; ++i) {
+    identity.set_salt(absl::StrCat(i));
+    ASSERT_TRUE(client_.OpenNamespace(identity, kTestTimeout).ok()) << i;
+  }
+  identity.set_salt("one too many");
+  EXPECT_EQ(client_.OpenNamespace(identity, kTestTimeout).status().code(),
+            absl::StatusCode::kResourceExhausted);
+  const auto known = client_.OpenNamespace(TestIdentity(), kTestTimeout);
+  ASSERT_TRUE(known.ok()) << known.status();
+  EXPECT_EQ(known->namespace_id(), ns_);
+}
+
 TEST_F(CacheServiceTest, AnotherHashSchemeIsRefusedWithBothNames) {
   const auto stub = v1::Cache::NewStub(ConnectTo(server_.address()));
   v1::OpenNamespaceRequest request;
@@ -405,6 +419,25 @@ class ScarceRamTest : public CacheServiceTest {
 };
 
 // A client that waits for room may find that another one was faster, time and again.
+TEST_F(ScarceRamTest, APrefixLongerThanRamIsPutContinuedAndGot) {
+  constexpr int64_t kBlocks = 100;
+  PutBlocks(kBlocks);
+  EXPECT_EQ(MatchedBlocks(tokens_), kBlocks);
+  std::map<std::string, int> tiers = GetAndCompare(0);
+  EXPECT_EQ(tiers["disk"] + tiers["ram"], kBlocks);
+  EXPECT_GE(tiers["disk"], kBlocks - 16);
+  tiers = GetAndCompare(kBlocks - 3);
+  EXPECT_EQ(tiers["disk"] + tiers["ram"], 3);
+  // One more block behind all of them.
+  tokens_ = TestTokens(kBlocks + 1);
+  payloads_ = TestPayloads(kBlocks + 1, block_bytes_);
+  const auto put = client_.Put(ns_, absl::MakeConstSpan(tokens_).first(kBlocks * kTestBlockTokens),
+                               TestBlocks(tokens_, payloads_, kBlocks), kTestTimeout);
+  ASSERT_TRUE(put.ok()) << put.status();
+  EXPECT_EQ(put->stored_blocks(), 1);
+  EXPECT_EQ(MatchedBlocks(tokens_), kBlocks + 1);
+}
+
 TEST_F(ScarceRamTest, ManyClientsThatWantTheSameRoomAllGetSome) {
   constexpr int kClients = 8;
   static constexpr int64_t kBlocks = 64;
