@@ -63,6 +63,10 @@ class PrefixIndex {
     bool stale : 1 = false;
     bool is_root : 1 = false;
     bool in_use : 1 = false;
+    bool reused : 1 = false;       // found by a request since it came into the store
+    bool rejected : 1 = false;     // not worth a write to disk until it is used again
+    bool load_failed : 1 = false;  // the disk copy could not be read the last time
+    uint64_t payload_hash = 0;     // XXH3-64 of the disk copy
 
     // The block's content (BlockContent), block_words of them; undefined for roots and private
     // blocks.
@@ -128,6 +132,10 @@ class PrefixIndex {
   void MarkStale(BlockId id);  // pinned, or doomed in RAM; ends with the last pin and the RAM copy
   void SetLoading(BlockId id);
   void ClearLoading(BlockId id);
+  void SetPayloadHash(BlockId id, uint64_t hash) { at(id).payload_hash = hash; }
+  void SetLoadFailed(BlockId id, bool failed) { at(id).load_failed = failed; }
+  void SetReused(BlockId id) { at(id).reused = true; }
+  void SetRejected(BlockId id, bool rejected) { at(id).rejected = rejected; }
   void Pin(BlockId id);
   uint32_t Unpin(BlockId id);  // returns the pins left
 

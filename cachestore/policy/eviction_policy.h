@@ -1,11 +1,15 @@
-// EvictionPolicy: orders the evictable blocks of one tier from "evict first" to "evict last".
-// It proposes and never removes: the owner of the tier decides and reports what it did.
+// EvictionPolicy: in which order blocks are given up. It knows when blocks were used, and keeps
+// those that may go now in candidate sets, from "goes first" to "goes last". It proposes and never
+// removes: the owner decides and reports what it did.
 //
-// A policy keeps a parent at least as young as its children, so that chains are given up from the
-// end. Thread-compatible: the owner's lock guards every call.
+// What a set means is the owner's business: blocks of one slot size that may be evicted from RAM,
+// for example. A block is in at most one set of each membership, and has one place in the order
+// whatever sets it is in, so that victims of different sets can be compared. Blocks used together
+// go from the end of their chain. Thread-compatible: the owner's lock guards every call.
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 #include "absl/functional/function_ref.h"
 #include "absl/types/span.h"
@@ -13,26 +17,42 @@
 
 namespace reprise::cachestore {
 
+// Numbers a candidate set; small numbers, chosen by the owner.
+using CandidateSet = uint16_t;
+inline constexpr CandidateSet kNoSet = 0xffff;
+
+// The two ways in which a block can be a candidate at the same time: for its copy in each tier.
+enum class Membership : uint8_t { kRam, kDisk };
+
 class EvictionPolicy {
  public:
   virtual ~EvictionPolicy() = default;
 
-  // `id` was just used and may be evicted from now on. When the policy holds `parent`, `id` is kept
-  // evictable before it; pass kNoBlock for a block without parent. REQUIRES: !Contains(id).
-  virtual void OnInsert(BlockId id, BlockId parent) = 0;
-
-  // A request used these blocks, root first. Blocks that the policy does not hold are skipped.
+  // A use of `id` ends now: nothing goes later. When its parent is idle too, pass that as
+  // `idle_parent`, and `id` goes right before it: both were used together. kNoBlock otherwise.
+  virtual void OnUse(BlockId id, BlockId idle_parent) = 0;
+  // A request uses these blocks, root first.
   virtual void OnHit(absl::Span<const BlockId> chain) = 0;
 
-  // `id` left the tier, or may not be evicted for now. REQUIRES: Contains(id).
-  virtual void OnErase(BlockId id) = 0;
+  // Moves `id` from the set of this membership that it is in to `set`; kNoSet for none. Its place
+  // in the order stays that of its last use.
+  virtual void Place(BlockId id, Membership membership, CandidateSet set) = 0;
+  virtual CandidateSet SetOf(BlockId id, Membership membership) const = 0;
 
-  // Calls `consider` for the held blocks, best victim first, until it returns false or there are no
-  // more. `consider` must not call the policy.
-  virtual void ProposeVictims(absl::FunctionRef<bool(BlockId)> consider) const = 0;
+  // The block of `set` that goes first; kNoBlock when the set is empty.
+  virtual BlockId Best(CandidateSet set) const = 0;
+  // Calls `consider` for the blocks of `set`, the one that goes first at first, until it returns
+  // false or there are no more. `consider` must not change the policy.
+  virtual void ProposeVictims(CandidateSet set,
+                              absl::FunctionRef<bool(BlockId)> consider) const = 0;
+  // Whether `a` goes before `b`. Both are, or were, in some set.
+  virtual bool GoesBefore(BlockId a, BlockId b) const = 0;
 
-  virtual bool Contains(BlockId id) const = 0;
-  virtual size_t size() const = 0;
+  // A moment between uses, and whether `id` was used after it.
+  virtual uint64_t now() const = 0;
+  virtual bool UsedSince(BlockId id, uint64_t moment) const = 0;
+
+  virtual size_t size(CandidateSet set) const = 0;
 };
 
 }  // namespace reprise::cachestore

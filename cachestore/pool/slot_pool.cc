@@ -8,8 +8,10 @@
 namespace reprise::cachestore {
 namespace {
 
-// Large enough that mixed block sizes seldom cut slabs, small enough that one empties soon.
+// Large enough that mixed block sizes seldom cut slabs, small enough that one empties soon: few
+// bytes and few slots.
 constexpr size_t kMaxSlabBytes = size_t{32} << 20;
+constexpr uint32_t kMaxSlabSlots = 64;
 
 }  // namespace
 
@@ -20,7 +22,7 @@ SlotPool::SlotPool(absl::Span<std::byte> region)
   CHECK(reinterpret_cast<uintptr_t>(region.data()) % kUnitBytes == 0);
   CHECK(region.size() % kUnitBytes == 0);
   CHECK(region.size() / kUnitBytes < kNoSlot);
-  if (!region.empty()) extents_[0] = static_cast<uint32_t>(region.size() / kUnitBytes);
+  if (!region.empty()) AddExtent(0, static_cast<uint32_t>(region.size() / kUnitBytes));
 }
 
 uint32_t SlotPool::SlotUnits(size_t block_bytes) {
@@ -55,8 +57,7 @@ bool SlotPool::CanAllocate(size_t block_bytes) const {
   if (const auto open = open_.find(slot_units); open != open_.end() && !open->second.empty()) {
     return true;
   }
-  return std::any_of(extents_.begin(), extents_.end(),
-                     [&](const auto& extent) { return extent.second >= slot_units; });
+  return !extents_by_length_.empty() && extents_by_length_.rbegin()->first >= slot_units;
 }
 
 void SlotPool::Free(SlotIndex slot) {
@@ -72,7 +73,7 @@ void SlotPool::Free(SlotIndex slot) {
   open.insert(it->first);
   if (slab.free.size() < slab.num_slots) return;
   open.erase(it->first);
-  ReturnExtent(it->first, slab.num_slots * slab.slot_units);
+  ReturnExtent(it->first, SlabUnits(slab));
   slabs_.erase(it);
 }
 
@@ -80,13 +81,51 @@ absl::Span<std::byte> SlotPool::SlotMemory(SlotIndex slot) const {
   return region_.subspan(slot * kUnitBytes, SlabOf(slot)->second.slot_units * kUnitBytes);
 }
 
-std::vector<SlotIndex> SlotPool::UsedSlotsOfSlab(SlotIndex slot) const {
-  const auto it = SlabOf(slot);
+std::vector<SlotIndex> SlotPool::SlotsInTheWay(SlotIndex slot, size_t block_bytes) const {
+  const uint32_t slot_units = SlotUnits(block_bytes);
+  const auto first = SlabOf(slot);
+  std::vector<SlabMap::const_iterator> slabs = {first};
+  uint32_t begin = first->first;
+  uint32_t end = begin + SlabUnits(first->second);
+  const auto may_go = [&](SlabMap::const_iterator slab) {
+    return slab != slabs_.end() && slab->second.slot_units != slot_units;
+  };
+  // Free units beside the slabs first, then one slab more, to the right while that is possible.
+  for (;;) {
+    if (const auto right = extents_.find(end); right != extents_.end()) end += right->second;
+    if (const auto after = extents_.lower_bound(begin); after != extents_.begin()) {
+      const auto left = std::prev(after);
+      if (left->first + left->second == begin) begin = left->first;
+    }
+    if (end - begin >= slot_units) break;
+    const auto right = slabs_.find(end);
+    const auto after = slabs_.lower_bound(begin);
+    if (may_go(right)) {
+      slabs.push_back(right);
+      end += SlabUnits(right->second);
+    } else if (after != slabs_.begin() && may_go(std::prev(after))) {
+      slabs.push_back(std::prev(after));
+      begin = slabs.back()->first;
+    } else {
+      return {};
+    }
+  }
   std::vector<SlotIndex> used;
-  for (uint32_t number = 0; number < it->second.num_slots; ++number) {
-    if (it->second.used[number]) used.push_back(it->first + number * it->second.slot_units);
+  for (const auto& slab : slabs) {
+    for (uint32_t number = 0; number < slab->second.num_slots; ++number) {
+      if (slab->second.used[number]) used.push_back(slab->first + number * slab->second.slot_units);
+    }
   }
   return used;
+}
+
+SlotIndex SlotPool::NextSlab(uint32_t* cursor) const {
+  if (slabs_.empty()) return kNoSlot;
+  auto it = slabs_.lower_bound(*cursor);
+  if (it == slabs_.end()) it = slabs_.begin();
+  *cursor = it->first + 1;
+  const auto used = std::find(it->second.used.begin(), it->second.used.end(), true);
+  return it->first + static_cast<uint32_t>(used - it->second.used.begin()) * it->second.slot_units;
 }
 
 int64_t SlotPool::CapacitySlots(size_t block_bytes) const {
@@ -94,39 +133,52 @@ int64_t SlotPool::CapacitySlots(size_t block_bytes) const {
 }
 
 std::optional<uint32_t> SlotPool::CutSlab(uint32_t slot_units) {
-  const auto extent = std::find_if(extents_.begin(), extents_.end(), [&](const auto& candidate) {
-    return candidate.second >= slot_units;
-  });
-  if (extent == extents_.end()) return std::nullopt;
-  const auto [begin, length] = *extent;
+  if (extents_by_length_.empty()) return std::nullopt;
+  const uint32_t wanted_slots = std::min(kMaxSlabSlots, std::max(1u, slab_units_ / slot_units));
+  // The shortest extent that holds a whole slab, so that the long ones stay whole.
+  auto fit = extents_by_length_.lower_bound({wanted_slots * slot_units, 0});
+  if (fit == extents_by_length_.end()) --fit;
+  const auto [length, begin] = *fit;
+  if (length < slot_units) return std::nullopt;
   Slab slab;
   slab.slot_units = slot_units;
-  slab.num_slots = std::min(std::max(1u, slab_units_ / slot_units), length / slot_units);
+  slab.num_slots = std::min(wanted_slots, length / slot_units);
   slab.used.resize(slab.num_slots);
   slab.free.resize(slab.num_slots);
   for (uint32_t i = 0; i < slab.num_slots; ++i) slab.free[i] = slab.num_slots - 1 - i;
-  const uint32_t taken = slab.num_slots * slot_units;
-  extents_.erase(extent);
-  if (taken < length) extents_[begin + taken] = length - taken;
+  const uint32_t taken = SlabUnits(slab);
+  RemoveExtent(extents_.find(begin));
+  if (taken < length) AddExtent(begin + taken, length - taken);
   slabs_.emplace(begin, std::move(slab));
   return begin;
+}
+
+void SlotPool::AddExtent(uint32_t begin, uint32_t length) {
+  extents_.emplace(begin, length);
+  extents_by_length_.emplace(length, begin);
+}
+
+void SlotPool::RemoveExtent(std::map<uint32_t, uint32_t>::iterator extent) {
+  extents_by_length_.erase({extent->second, extent->first});
+  extents_.erase(extent);
 }
 
 void SlotPool::ReturnExtent(uint32_t begin, uint32_t length) {
   const auto next = extents_.find(begin + length);
   if (next != extents_.end()) {
     length += next->second;
-    extents_.erase(next);
+    RemoveExtent(next);
   }
   const auto after = extents_.lower_bound(begin);
   if (after != extents_.begin()) {
     const auto before = std::prev(after);
     if (before->first + before->second == begin) {
-      before->second += length;
-      return;
+      begin = before->first;
+      length += before->second;
+      RemoveExtent(before);
     }
   }
-  extents_[begin] = length;
+  AddExtent(begin, length);
 }
 
 SlotPool::SlabMap::const_iterator SlotPool::SlabOf(SlotIndex slot) const {

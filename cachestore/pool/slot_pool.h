@@ -13,6 +13,7 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <utility>
 #include <vector>
 
 #include "absl/types/span.h"
@@ -43,8 +44,15 @@ class SlotPool {
 
   // The whole slot; lives as long as the region.
   absl::Span<std::byte> SlotMemory(SlotIndex slot) const;
-  // The used slots of the slab that holds `slot` (which is used), `slot` among them.
-  std::vector<SlotIndex> UsedSlotsOfSlab(SlotIndex slot) const;
+  // The used slots that lie in the way of a block of `block_bytes` around `slot` (which is used, of
+  // another slot size): those of the slab that holds it and of as many neighbouring slabs as it
+  // takes. Once they are free, Allocate finds room. Empty when slabs for such blocks, or the ends
+  // of the region, leave no room around `slot`.
+  std::vector<SlotIndex> SlotsInTheWay(SlotIndex slot, size_t block_bytes) const;
+  // Walks over the slabs, one a call and round and round: a used slot of the first slab that starts
+  // at unit `*cursor` or later, and moves the cursor behind it. kNoSlot when there are no slabs.
+  SlotIndex NextSlab(uint32_t* cursor) const;
+  size_t num_slabs() const { return slabs_.size(); }
 
   // Slots for blocks of `block_bytes` that an empty region holds.
   int64_t CapacitySlots(size_t block_bytes) const;
@@ -64,12 +72,17 @@ class SlotPool {
   static uint32_t SlotUnits(size_t block_bytes);
   // First unit of a new slab for slots of `slot_units`; nullopt when no extent has room for one.
   std::optional<uint32_t> CutSlab(uint32_t slot_units);
+  void AddExtent(uint32_t begin, uint32_t length);
+  void RemoveExtent(std::map<uint32_t, uint32_t>::iterator extent);
+  // Adds free units, merged with the free ones next to them.
   void ReturnExtent(uint32_t begin, uint32_t length);
+  uint32_t SlabUnits(const Slab& slab) const { return slab.num_slots * slab.slot_units; }
   SlabMap::const_iterator SlabOf(SlotIndex slot) const;
 
   const absl::Span<std::byte> region_;
-  const uint32_t slab_units_;             // a slab is about this long
-  std::map<uint32_t, uint32_t> extents_;  // free extents: first unit -> length
+  const uint32_t slab_units_;                                  // a slab is at most about this long
+  std::map<uint32_t, uint32_t> extents_;                       // free extents: first unit -> length
+  std::set<std::pair<uint32_t, uint32_t>> extents_by_length_;  // the same: (length, first unit)
   SlabMap slabs_;
   std::map<uint32_t, std::set<uint32_t>> open_;  // slot units -> slabs with a free slot
   int64_t used_units_ = 0;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <limits>
+#include <optional>
+#include <utility>
 
 #include "absl/time/clock.h"
 #include "cachestore/base/check.h"
@@ -10,8 +12,20 @@ namespace reprise::cachestore {
 namespace {
 
 // One durable write for this many blocks: the sync is paid once, and Allocate still finds room
-// soon.
+// soon. Large blocks fill a batch by their bytes.
 constexpr size_t kBatchBlocks = 32;
+constexpr uint64_t kBatchBytes = uint64_t{64} << 20;
+
+// Blocks taken under one hold of the lock.
+constexpr int64_t kTakenAtOnce = 64;
+
+// The first block whose bytes are not those that its hash was made of.
+std::optional<size_t> FirstCorrupt(absl::Span<const BlockToStore> batch) {
+  for (size_t i = 0; i < batch.size(); ++i) {
+    if (HashBytes64(batch[i].payload) != batch[i].payload_hash) return i;
+  }
+  return std::nullopt;
+}
 
 // Condemned blocks erased in one durable write: an invalidation may leave millions.
 constexpr size_t kErasedAtOnce = 1024;
@@ -35,13 +49,13 @@ Demoter::~Demoter() {
   thread_.join();
 }
 
-int64_t Demoter::DemoteAll() {
+TakenBlocks Demoter::DemoteAll() {
   Request request;
   absl::MutexLock lock(&core_.mu);
   requests_.push_back(&request);
   core_.work_cv.Signal();
   while (!request.done) request_done_.Wait(&core_.mu);
-  return request.moved;
+  return request.taken;
 }
 
 void Demoter::Run() {
@@ -76,7 +90,14 @@ bool Demoter::AwaitWork() {
   return false;
 }
 
-bool Demoter::HasWork() const { return !core_.state.condemned.empty() || core_.NeedsRelief(); }
+bool Demoter::HasWork() const {
+  if (!core_.state.condemned.empty() || core_.state.wanted_bytes > 0) return true;
+  const int64_t low = core_.low_watermark_bytes;
+  const int64_t ready = core_.ReadyBytes();
+  // Loads go first, unless they would soon find no room either.
+  if (core_.loading_tickets > 0 && ready >= low / 2) return false;
+  return ready < (relieving_ ? 2 * low : low);
+}
 
 void Demoter::ServeRequests() {
   std::vector<Request*> requests;
@@ -85,72 +106,96 @@ void Demoter::ServeRequests() {
     requests.swap(requests_);
   }
   if (requests.empty()) return;
-  const int64_t moved = MoveEverything();
+  const TakenBlocks taken = MoveEverything();
   absl::MutexLock lock(&core_.mu);
   for (Request* request : requests) {
-    request->moved = moved;
+    request->taken = taken;
     request->done = true;
   }
   request_done_.SignalAll();
 }
 
-int64_t Demoter::MoveEverything() {
+TakenBlocks Demoter::MoveEverything() {
   // Blocks whose bad copies are still on disk cannot be stored.
   EraseCondemned();
-  int64_t limit = 0;
+  TakenBlocks taken;
+  uint64_t moment = 0;
   {
     absl::MutexLock lock(&core_.mu);
-    limit = static_cast<int64_t>(core_.state.ram_order->size());
+    moment = core_.state.order->now();
   }
-  // Blocks sealed or unpinned from now on are younger, so counting to `limit` ends under load.
-  int64_t moved = 0;
-  while (moved < limit) {
-    {
-      absl::MutexLock lock(&core_.mu);
-      moved += core_.ram.TakeVictims(limit - moved, RamVictims::kClean);
-      core_.NoteChange();
-    }
-    if (moved >= limit) break;
-    Outcome outcome = StoreOldest(std::numeric_limits<int64_t>::max());
+  TakeAllBefore(moment, RamVictims::kClean, taken);
+  const StoreGoal goal = {.max_blocks = kBatchBlocks, .max_bytes = kBatchBytes, .moment = moment};
+  for (;;) {
+    std::vector<BlockId> stored;
+    Outcome outcome = StoreOne(goal, stored);
     if (outcome == Outcome::kNothing) outcome = EraseCondemned();
-    if (outcome == Outcome::kProgress) continue;
+    if (outcome == Outcome::kProgress) {
+      absl::MutexLock lock(&core_.mu);
+      const TakenBlocks batch = core_.ram.TakeClean(stored);
+      taken.evicted += batch.evicted;
+      taken.dropped += batch.dropped;
+      core_.NoteChange();
+      continue;
+    }
+    if (outcome == Outcome::kNothing) break;
+    // What disk does not take is dropped, so much at a time that it is soon asked again.
     absl::MutexLock lock(&core_.mu);
-    const int64_t count = std::min<int64_t>(limit - moved, kBatchBlocks);
-    const int64_t dropped =
-        outcome == Outcome::kRefused ? core_.ram.TakeVictims(count, RamVictims::kCleanOrLast) : 0;
+    const TakenBlocks dropped =
+        core_.ram.TakeVictims(kBatchBlocks, RamVictims::kCleanOrLast, moment);
+    taken.evicted += dropped.evicted;
+    taken.dropped += dropped.dropped;
     core_.NoteChange();
-    if (dropped == 0) break;
-    moved += dropped;
+    if (dropped.evicted + dropped.dropped == 0) break;
   }
-  return moved;
+  // Those that were not worth a write.
+  TakeAllBefore(moment, RamVictims::kClean, taken);
+  return taken;
+}
+
+void Demoter::TakeAllBefore(uint64_t moment, RamVictims victims, TakenBlocks& taken) {
+  for (bool more = true; more;) {
+    absl::MutexLock lock(&core_.mu);
+    const TakenBlocks step = core_.ram.TakeVictims(kTakenAtOnce, victims, moment);
+    taken.evicted += step.evicted;
+    taken.dropped += step.dropped;
+    core_.NoteChange();
+    more = step.evicted + step.dropped == kTakenAtOnce;
+  }
 }
 
 Demoter::Outcome Demoter::Relieve() {
-  int64_t clean_bytes = 0;
+  StoreGoal goal = {.max_blocks = kBatchBlocks, .max_bytes = kBatchBytes};
   {
     absl::MutexLock lock(&core_.mu);
-    if (!core_.NeedsRelief()) return Outcome::kNothing;
+    if (core_.NeedsRelief()) relieving_ = true;
+    const int64_t missing = 2 * core_.low_watermark_bytes - core_.ReadyBytes();
+    if (missing <= 0) relieving_ = false;
+    goal.wanted_bytes = core_.state.wanted_bytes;
+    if (!relieving_ && goal.wanted_bytes == 0) return Outcome::kNothing;
     if (absl::Now() < retry_after_) return Outcome::kRefused;
-    const SlotPool& pool = core_.state.pool;
-    const int64_t free = pool.capacity_bytes() - pool.used_bytes();
-    // Somebody waits for a slot: which blocks must be clean for it depends on where they lie.
-    clean_bytes =
-        core_.state.wanted_bytes > 0 ? pool.capacity_bytes() : 2 * core_.low_watermark_bytes - free;
+    // Nothing is written before its time.
+    if (goal.wanted_bytes == 0) {
+      goal.max_bytes = std::min(goal.max_bytes, static_cast<uint64_t>(missing));
+    }
   }
-  const Outcome outcome = StoreOldest(clean_bytes);
+  std::vector<BlockId> stored;
+  const Outcome outcome = StoreOne(goal, stored);
   absl::MutexLock lock(&core_.mu);
   uint64_t& wanted = core_.state.wanted_bytes;
-  if (wanted > 0 && core_.ram.MakeRoom(wanted)) wanted = 0;
+  const bool made_room = wanted > 0 && core_.ram.MakeRoom(wanted);
+  if (made_room) wanted = 0;
   core_.room_cv.SignalAll();
+  if (made_room || outcome == Outcome::kProgress) core_.load_cv.Signal();
   return outcome;
 }
 
-Demoter::Outcome Demoter::StoreOldest(int64_t clean_bytes) {
+Demoter::Outcome Demoter::StoreOne(StoreGoal goal, std::vector<BlockId>& stored) {
   StoreBatch batch;
-  {
+  do {
     absl::MutexLock lock(&core_.mu);
-    batch = core_.disk.BeginStore(clean_bytes, kBatchBlocks);
-  }
+    batch = core_.disk.BeginStore(goal);
+  } while (batch.look_again);
   if (batch.blocks.empty()) return Outcome::kNothing;
   const int64_t fitting =
       MakeDiskRoom(batch.payload_bytes, static_cast<int64_t>(batch.blocks.size()));
@@ -162,14 +207,27 @@ Demoter::Outcome Demoter::StoreOldest(int64_t clean_bytes) {
       NoteRefusal();
       return Outcome::kRefused;
     }
-    for (const BlockId id : batch.blocks)
-      payloads.push_back({core_.Describe(id), core_.RamBytes(id)});
+    for (const BlockId id : batch.blocks) {
+      payloads.push_back({.block = core_.Describe(id),
+                          .payload = core_.RamBytes(id),
+                          .payload_hash = core_.state.ram_copy(id).payload_hash});
+    }
   }
   const absl::Status status = core_.tier->Store(payloads);
+  const std::optional<size_t> corrupt =
+      absl::IsDataLoss(status) ? FirstCorrupt(payloads) : std::nullopt;
   absl::MutexLock lock(&core_.mu);
   if (status.ok()) {
     core_.disk.EndStore(batch);
+    stored = std::move(batch.blocks);
     NoteSuccess();
+    return Outcome::kProgress;
+  }
+  if (corrupt.has_value()) {
+    const BlockId id = batch.blocks[*corrupt];
+    core_.disk.ShrinkStore(batch, 0);
+    core_.disk.DropCorrupt(id);
+    core_.NoteChange();
     return Outcome::kProgress;
   }
   ++core_.state.counters.failed_disk_writes;
@@ -179,16 +237,21 @@ Demoter::Outcome Demoter::StoreOldest(int64_t clean_bytes) {
 }
 
 int64_t Demoter::MakeDiskRoom(uint64_t payload_bytes, int64_t num_slots) {
-  for (;;) {
+  for (bool full = false;; full = true) {
     const int64_t free = core_.tier->FreeSlots(payload_bytes);
-    if (free >= num_slots) return num_slots;
-    std::vector<BlockId> victims;
-    {
+    if (free >= num_slots) {
       absl::MutexLock lock(&core_.mu);
-      victims = core_.disk.BeginErase(payload_bytes, static_cast<size_t>(num_slots - free));
+      core_.disk.NoteDiskFull(payload_bytes, full);
+      return num_slots;
     }
+    const std::vector<BlockId> victims = ChooseToErase(payload_bytes, num_slots - free);
     if (victims.empty() || Erase(victims) != Outcome::kProgress) return std::max<int64_t>(0, free);
   }
+}
+
+std::vector<BlockId> Demoter::ChooseToErase(uint64_t payload_bytes, int64_t count) {
+  absl::MutexLock lock(&core_.mu);
+  return core_.disk.BeginErase(payload_bytes, static_cast<size_t>(count));
 }
 
 Demoter::Outcome Demoter::EraseCondemned() {

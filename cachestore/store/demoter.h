@@ -1,6 +1,7 @@
 // Demoter: the one thread that writes to the disk tier. It keeps the oldest RAM blocks clean (also
 // on disk), so that Allocate can take their slots at once; it erases disk copies to make room for
-// that, erases condemned ones, and moves everything to disk when asked.
+// that, erases condemned ones, and moves everything to disk when asked. While loads wait and RAM is
+// not short, it lets them go first.
 //
 // When the disk refuses writes it lets the RAM tier drop last copies instead, and tries again after
 // a growing pause. Thread-safe.
@@ -23,13 +24,13 @@ class Demoter {
   // Finishes the I/O under way and ends the thread.
   ~Demoter();
 
-  // See TieredStore::Demote. BLOCKS.
-  int64_t DemoteAll() ABSL_LOCKS_EXCLUDED(core_.mu);
+  // Moves the blocks that are in RAM and unpinned now; see TieredStore::Demote. BLOCKS.
+  TakenBlocks DemoteAll() ABSL_LOCKS_EXCLUDED(core_.mu);
 
  private:
   enum class Outcome { kProgress, kNothing, kRefused };
   struct Request {
-    int64_t moved = 0;
+    TakenBlocks taken;
     bool done = false;
   };
 
@@ -38,14 +39,19 @@ class Demoter {
   bool AwaitWork() ABSL_LOCKS_EXCLUDED(core_.mu);
   bool HasWork() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
   void ServeRequests() ABSL_LOCKS_EXCLUDED(core_.mu);
-  int64_t MoveEverything() ABSL_LOCKS_EXCLUDED(core_.mu);
+  TakenBlocks MoveEverything() ABSL_LOCKS_EXCLUDED(core_.mu);
+  // Takes the victims not used since `moment`, in steps; adds them to `taken`.
+  void TakeAllBefore(uint64_t moment, RamVictims victims, TakenBlocks& taken)
+      ABSL_LOCKS_EXCLUDED(core_.mu);
   Outcome Relieve() ABSL_LOCKS_EXCLUDED(core_.mu);
   Outcome EraseCondemned() ABSL_LOCKS_EXCLUDED(core_.mu);
-  // Stores one batch of the oldest blocks that are not clean, until `clean_bytes` of the oldest
-  // are.
-  Outcome StoreOldest(int64_t clean_bytes) ABSL_LOCKS_EXCLUDED(core_.mu);
+  // Stores one batch for `goal`; `stored` gets its blocks.
+  Outcome StoreOne(StoreGoal goal, std::vector<BlockId>& stored) ABSL_LOCKS_EXCLUDED(core_.mu);
   // Erases disk copies until `num_slots` blocks fit or no copy may go; returns how many fit.
   int64_t MakeDiskRoom(uint64_t payload_bytes, int64_t num_slots) ABSL_LOCKS_EXCLUDED(core_.mu);
+  // The disk copies to erase next for `count` blocks more.
+  std::vector<BlockId> ChooseToErase(uint64_t payload_bytes, int64_t count)
+      ABSL_LOCKS_EXCLUDED(core_.mu);
   // Erases what a Begin... call marked.
   Outcome Erase(const std::vector<BlockId>& blocks) ABSL_LOCKS_EXCLUDED(core_.mu);
   void NoteRefusal() ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
@@ -55,6 +61,8 @@ class Demoter {
   std::vector<Request*> requests_ ABSL_GUARDED_BY(core_.mu);
   absl::CondVar request_done_;
   bool stop_ ABSL_GUARDED_BY(core_.mu) = false;
+  // From the low watermark on, until there is twice as much.
+  bool relieving_ ABSL_GUARDED_BY(core_.mu) = false;
   // StoreCore::work_events when the last look found nothing to do.
   uint64_t fruitless_events_ ABSL_GUARDED_BY(core_.mu) = 0;
   absl::Time retry_after_ ABSL_GUARDED_BY(core_.mu) = absl::InfinitePast();

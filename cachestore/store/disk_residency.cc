@@ -2,64 +2,124 @@
 
 #include <algorithm>
 
+#include "absl/container/flat_hash_set.h"
 #include "cachestore/base/check.h"
 
 namespace reprise::cachestore {
 
+namespace {
+
 using Node = PrefixIndex::Node;
+
+// Blocks that one call looks at, besides those that it takes.
+constexpr size_t kLook = 64;
+
+}  // namespace
 
 bool DiskResidency::Storable(BlockId id) const {
   const Node& node = state_.index.node(id);
-  return node.in_ram() && node.disk == DiskState::kNone && !node.doomed && !node.is_private;
+  return node.in_use && node.in_ram() && node.disk == DiskState::kNone && !node.doomed &&
+         !node.is_private;
 }
 
-StoreBatch DiskResidency::BeginStore(int64_t clean_bytes, size_t max_blocks) {
+bool DiskResidency::ParentIsReady(BlockId id) const {
+  const Node& parent = state_.index.node(state_.index.node(id).parent);
+  return parent.is_root || parent.readable_on_disk() ||
+         (parent.disk == DiskState::kStoring && !parent.condemned);
+}
+
+bool DiskResidency::IsFull(const StoreBatch& batch, const StoreGoal& goal) const {
+  return batch.blocks.size() >= goal.max_blocks ||
+         (!batch.blocks.empty() &&
+          (batch.blocks.size() + 1) * batch.payload_bytes > goal.max_bytes);
+}
+
+std::vector<BlockId> DiskResidency::NextToStore(const StoreGoal& goal) {
+  if (goal.wanted_bytes > 0) {
+    std::vector<BlockId> blocks = ram_.BlocksToClean(goal.wanted_bytes);
+    if (!blocks.empty()) return blocks;
+  }
+  const Candidates::Kinds dirty = {CandidateKind::kLast, CandidateKind::kParent};
+  const BlockId first = candidates_.BestOfAll(dirty);
+  if (first == kNoBlock) return {};
+  return candidates_.BestFew(state_.namespace_of(first).size_class, dirty, kLook);
+}
+
+bool DiskResidency::IsAdmitted(BlockId id) const {
+  const uint32_t size_class = state_.namespace_of(id).size_class;
+  const BlockId victim = candidates_.Best(size_class, {CandidateKind::kErasable});
+  return admission_.Admit(
+      {.reused = state_.index.node(id).reused,
+       .disk_is_full = size_class < class_is_full_.size() && class_is_full_[size_class],
+       .goes_before_victim = victim != kNoBlock && state_.order->GoesBefore(id, victim)});
+}
+
+StoreBatch DiskResidency::BeginStore(const StoreGoal& goal) {
   StoreBatch batch;
-  state_.ram_order->ProposeVictims([&](BlockId id) {
-    if (batch.clean_bytes >= clean_bytes || batch.blocks.size() >= max_blocks) return false;
-    const uint64_t payload_bytes = state_.payload_bytes(id);
-    bool clean = state_.index.MayEvict(id) || state_.index.node(id).disk == DiskState::kStoring;
-    if (Storable(id) && (batch.blocks.empty() || batch.payload_bytes == payload_bytes)) {
-      batch.payload_bytes = payload_bytes;
-      clean = AppendChain(id, max_blocks, batch);
+  if (!path_.empty()) TakePath(goal, batch);
+  for (const BlockId id : NextToStore(goal)) {
+    if (IsFull(batch, goal) || !path_.empty()) break;
+    if (!Storable(id) || state_.order->UsedSince(id, goal.moment)) continue;
+    if (!IsAdmitted(id)) {
+      state_.index.SetRejected(id, true);
+      ++state_.counters.rejected_blocks;
+      candidates_.Update(id);
+      batch.look_again = true;
+      continue;
     }
-    if (clean) batch.clean_bytes += static_cast<int64_t>(SlotPool::SlotBytes(payload_bytes));
-    return true;
-  });
-  // Not counting the batch itself before it has ended.
-  if (batch.blocks.empty()) state_.clean_tail_bytes = batch.clean_bytes;
+    path_ = {id};
+    TakePath(goal, batch);
+  }
+  batch.look_again = batch.blocks.empty() && (batch.look_again || !path_.empty());
   state_.storing_blocks += static_cast<int64_t>(batch.blocks.size());
   return batch;
 }
 
-bool DiskResidency::AppendChain(BlockId id, size_t max_blocks, StoreBatch& batch) {
-  std::vector<BlockId> missing;  // child first
-  for (BlockId at = id;; at = state_.index.node(at).parent) {
-    const Node& node = state_.index.node(at);
-    if (node.is_root || node.readable_on_disk() || node.disk == DiskState::kStoring) break;
+bool DiskResidency::Climb() {
+  for (size_t looked = 0; looked < kLook; ++looked) {
+    const BlockId top = path_.back();
     // For example an ancestor whose bad disk copy must be erased first.
-    if (!Storable(at)) return false;
-    missing.push_back(at);
+    if (!Storable(top)) {
+      path_.clear();
+      return false;
+    }
+    if (ParentIsReady(top)) return true;
+    path_.push_back(state_.index.node(top).parent);
   }
-  const size_t fitting = std::min(missing.size(), max_blocks - batch.blocks.size());
-  for (size_t i = 0; i < fitting; ++i) {
-    const BlockId next = missing[missing.size() - 1 - i];
-    state_.index.BeginStore(next);
-    batch.blocks.push_back(next);
+  return false;
+}
+
+void DiskResidency::TakePath(const StoreGoal& goal, StoreBatch& batch) {
+  if (!Climb()) return;
+  while (!path_.empty() && !IsFull(batch, goal)) {
+    const BlockId id = path_.back();
+    const uint64_t payload_bytes = Storable(id) ? state_.payload_bytes(id) : 0;
+    if (!Storable(id) || !ParentIsReady(id) ||
+        (!batch.blocks.empty() && payload_bytes != batch.payload_bytes)) {
+      path_.clear();
+      return;
+    }
+    path_.pop_back();
+    state_.index.BeginStore(id);
+    candidates_.UpdateWithParent(id);
+    batch.payload_bytes = payload_bytes;
+    batch.blocks.push_back(id);
   }
-  return fitting == missing.size();
 }
 
 void DiskResidency::EndStore(const StoreBatch& batch) {
   state_.storing_blocks -= static_cast<int64_t>(batch.blocks.size());
   for (const BlockId id : batch.blocks) {
     state_.index.EndStore(id);
-    if (!state_.index.node(id).condemned) {
-      state_.disk_order->OnInsert(id, state_.index.node(id).parent);
-    }
+    state_.index.SetPayloadHash(id, state_.ram_copy(id).payload_hash);
+    candidates_.UpdateWithParent(id);
+    if (state_.index.MayEvict(id)) state_.clean_tail_bytes += state_.slot_bytes(id);
     ReleaseDoomed(id);
   }
-  state_.clean_tail_bytes = batch.clean_bytes;
+  const bool none_dirty =
+      candidates_.BestOfAll({CandidateKind::kLast, CandidateKind::kParent}) == kNoBlock;
+  state_.clean_tail_bytes =
+      none_dirty ? state_.clean_bytes : std::min(state_.clean_tail_bytes, state_.clean_bytes);
 }
 
 void DiskResidency::ShrinkStore(StoreBatch& batch, size_t num_blocks) {
@@ -70,9 +130,8 @@ void DiskResidency::ShrinkStore(StoreBatch& batch, size_t num_blocks) {
     --state_.storing_blocks;
     state_.index.AbortStore(id);
     state_.condemned.erase(id);
+    candidates_.UpdateWithParent(id);
     ReleaseDoomed(id);
-    batch.clean_bytes = 0;
-    state_.clean_tail_bytes = 0;
   }
 }
 
@@ -84,26 +143,65 @@ void DiskResidency::ReleaseDoomed(BlockId id) {
 }
 
 std::vector<BlockId> DiskResidency::BeginErase(uint64_t payload_bytes, size_t count) {
+  const uint32_t size_class = state_.SizeClassOf(payload_bytes);
   std::vector<BlockId> victims;
-  const auto take_where = [&](auto preferred) {
-    const size_t first = victims.size();
-    if (first >= count) return;
-    // A chain goes from its end: its leaf is proposed first and makes the next block a leaf.
-    state_.disk_order->ProposeVictims([&](BlockId id) {
-      if (preferred(id) && state_.index.MayEraseFromDisk(id)) {
-        BeginEraseOne(id);
-        victims.push_back(id);
-      }
-      return victims.size() < count;
-    });
-    for (size_t i = first; i < victims.size(); ++i) state_.disk_order->OnErase(victims[i]);
-  };
-  take_where([&](BlockId id) {
-    return state_.payload_bytes(id) == payload_bytes && !state_.index.node(id).in_ram();
-  });
-  take_where([&](BlockId id) { return state_.payload_bytes(id) == payload_bytes; });
-  take_where([](BlockId) { return true; });
+  while (victims.size() < count) {
+    // A chain goes from its end: its leaf goes first and makes the next block a leaf.
+    const BlockId id = candidates_.Best(size_class, {CandidateKind::kErasable});
+    if (id == kNoBlock) break;
+    BeginEraseOne(id);
+    victims.push_back(id);
+  }
   return victims;
+}
+
+BlockId DiskResidency::OlderOfOtherSize(uint64_t payload_bytes) const {
+  const uint32_t size_class = state_.SizeClassOf(payload_bytes);
+  const BlockId same = candidates_.Best(size_class, {CandidateKind::kErasable});
+  const BlockId other = candidates_.BestOfOthers(size_class, {CandidateKind::kErasable});
+  if (other == kNoBlock) return kNoBlock;
+  return same == kNoBlock || state_.order->GoesBefore(other, same) ? other : kNoBlock;
+}
+
+std::vector<BlockId> DiskResidency::BeginEraseTogether(const std::vector<BlockKey>& keys,
+                                                       uint64_t payload_bytes) {
+  const BlockId same =
+      candidates_.Best(state_.SizeClassOf(payload_bytes), {CandidateKind::kErasable});
+  std::vector<BlockId> blocks;
+  absl::flat_hash_set<BlockId> left;
+  const auto add = [&](BlockId id) {
+    if (left.insert(id).second) blocks.push_back(id);
+  };
+  for (const BlockKey& key : keys) {
+    const BlockId id = state_.index.Find(key);
+    if (id == kNoBlock) return {};
+    add(id);
+  }
+  size_t going_before = 0;
+  for (size_t i = 0; i < blocks.size(); ++i) {
+    const Node& node = state_.index.node(blocks[i]);
+    if (!node.readable_on_disk() || node.loading || node.pins > 0) return {};
+    going_before += same == kNoBlock || state_.order->GoesBefore(blocks[i], same);
+    for (BlockId child = node.first_child; child != kNoBlock;
+         child = state_.index.node(child).next_sibling) {
+      add(child);
+    }
+    // Giving up many blocks that lie elsewhere costs more than it brings.
+    if (blocks.size() > 2 * keys.size() + kLook) return {};
+  }
+  if (2 * going_before < blocks.size()) return {};
+  std::vector<BlockId> erased;
+  for (const BlockId block : blocks) {
+    // Upwards, because the last child that goes lets its parent go.
+    for (BlockId id = block; left.contains(id) && state_.index.MayEraseFromDisk(id);) {
+      left.erase(id);
+      BeginEraseOne(id);
+      erased.push_back(id);
+      id = state_.index.node(id).parent;
+    }
+  }
+  CHECK(left.empty());
+  return erased;
 }
 
 std::vector<BlockId> DiskResidency::BeginEraseCondemned(size_t count) {
@@ -122,7 +220,10 @@ std::vector<BlockId> DiskResidency::BeginEraseCondemned(size_t count) {
 
 void DiskResidency::BeginEraseOne(BlockId id) {
   const bool was_in_store = state_.index.node(id).in_store();
+  // Kept, the RAM copy would be the next one to be written, for nothing.
+  if (state_.index.MayEvict(id)) ram_.Release(id);
   state_.index.BeginErase(id);
+  candidates_.UpdateWithParent(id);
   ++state_.erasing_blocks;
   if (was_in_store && !state_.index.node(id).in_store()) ++state_.counters.dropped_blocks;
 }
@@ -131,7 +232,9 @@ void DiskResidency::EndErase(const std::vector<BlockId>& blocks) {
   state_.erasing_blocks -= static_cast<int64_t>(blocks.size());
   for (const BlockId id : blocks) {
     state_.index.EndErase(id);
+    state_.index.SetLoadFailed(id, false);
     state_.condemned.erase(id);
+    candidates_.UpdateWithParent(id);
   }
   for (const BlockId id : blocks) state_.index.RemoveIfGone(id);
 }
@@ -141,18 +244,17 @@ void DiskResidency::AbortErase(const std::vector<BlockId>& blocks) {
   for (const BlockId id : blocks) {
     state_.index.AbortErase(id);
     state_.condemned.insert(id);
+    candidates_.UpdateWithParent(id);
   }
 }
 
-void DiskResidency::BeginLoad(BlockId id) {
-  state_.index.SetLoading(id);
-  ++state_.loading_blocks;
-}
-
-std::optional<SlotIndex> DiskResidency::AllocateLoadSlot(BlockId id) {
-  CHECK(state_.index.node(id).loading);
+std::optional<SlotIndex> DiskResidency::BeginLoad(BlockId id) {
   const std::optional<SlotIndex> slot = ram_.AllocateSlot(state_.payload_bytes(id));
-  if (slot.has_value()) state_.loading.insert(*slot);
+  if (!slot.has_value()) return std::nullopt;
+  state_.loading.insert(*slot);
+  state_.index.SetLoading(id);
+  candidates_.Update(id);
+  ++state_.loading_blocks;
   return slot;
 }
 
@@ -161,39 +263,69 @@ bool DiskResidency::EndLoad(BlockId id, SlotIndex slot) {
   // Sealed meanwhile, or condemned with an ancestor: the loaded copy is not needed.
   if (node.in_ram() || node.condemned) return AbortLoad(id, slot);
   state_.index.ClearLoading(id);
+  state_.index.SetLoadFailed(id, false);
   --state_.loading_blocks;
   CHECK(state_.loading.erase(slot) == 1);
-  ram_.Attach(id, slot);
-  ram_.EnterOrder(id);
+  ram_.Attach(id, slot, node.payload_hash);
+  // Nobody waits for it any more: it was used just now all the same.
+  if (node.pins == 0) state_.order->OnUse(id, kNoBlock);
   ++state_.counters.promoted_blocks;
   return true;
 }
 
 bool DiskResidency::AbortLoad(BlockId id, SlotIndex slot) {
   state_.index.ClearLoading(id);
+  candidates_.Update(id);
   --state_.loading_blocks;
-  if (slot != kNoSlot) {
-    CHECK(state_.loading.erase(slot) == 1);
-    state_.pool.Free(slot);
-  }
+  CHECK(state_.loading.erase(slot) == 1);
+  state_.pool.Free(slot);
   const Node& node = state_.index.node(id);
   const bool readable = node.in_ram() && node.in_store();
   state_.index.RemoveIfGone(id);
   return readable;
 }
 
+void DiskResidency::NoteDiskFull(uint64_t payload_bytes, bool full) {
+  const uint32_t size_class = state_.SizeClassOf(payload_bytes);
+  if (size_class >= class_is_full_.size()) class_is_full_.resize(size_t{size_class} + 1);
+  class_is_full_[size_class] = full;
+}
+
+bool DiskResidency::NoteIoError(BlockId id) {
+  if (!state_.index.node(id).load_failed) {
+    state_.index.SetLoadFailed(id, true);
+    return false;
+  }
+  Condemn(id);
+  return true;
+}
+
+void DiskResidency::ReplaceUnreadable(BlockId id) {
+  const Node& node = state_.index.node(id);
+  if (node.load_failed && node.readable_on_disk()) Condemn(id);
+}
+
 void DiskResidency::Condemn(BlockId id) {
+  CondemnBelow(id, state_.index.node(state_.index.node(id).parent).in_store());
+}
+
+void DiskResidency::DropCorrupt(BlockId id) {
+  ++state_.counters.corrupt_ram_blocks;
+  CondemnBelow(id, /*reachable=*/false);
+}
+
+void DiskResidency::CondemnBelow(BlockId id, bool reachable) {
   struct Visit {
     BlockId id;
     bool reachable;
   };
-  std::vector<Visit> visits = {{id, state_.index.node(state_.index.node(id).parent).in_store()}};
+  std::vector<Visit> visits = {{id, reachable}};
   for (size_t i = 0; i < visits.size(); ++i) {
     CondemnOne(visits[i].id, visits[i].reachable);
-    const bool reachable = visits[i].reachable;
+    const bool below = visits[i].reachable;
     for (BlockId child = state_.index.node(visits[i].id).first_child; child != kNoBlock;
          child = state_.index.node(child).next_sibling) {
-      visits.push_back({child, reachable});
+      visits.push_back({child, below});
     }
   }
   // Children come after their parents in `visits`, so backwards they are removed first.
@@ -212,24 +344,22 @@ void DiskResidency::CondemnOne(BlockId id, bool& reachable) {
   const Node& node = state_.index.node(id);
   const bool was_in_store = node.in_store();
   if (node.disk != DiskState::kNone && !node.condemned) {
-    LeaveDiskOrder(id);
     state_.index.Condemn(id);
     state_.condemned.insert(id);
   }
   reachable = reachable && node.in_ram() && !node.doomed;
-  if (node.in_ram() && !reachable) {
-    ram_.LeaveOrder(id);
-    if (node.pins > 0 || node.disk == DiskState::kStoring) {
-      state_.index.Doom(id);
-    } else {
-      ram_.Release(id);
-    }
-  }
+  if (node.in_ram() && !reachable) DropUnreachable(id);
+  candidates_.UpdateWithParent(id);
   if (was_in_store && !node.in_store()) ++state_.counters.dropped_blocks;
 }
 
-void DiskResidency::LeaveDiskOrder(BlockId id) {
-  if (state_.disk_order->Contains(id)) state_.disk_order->OnErase(id);
+void DiskResidency::DropUnreachable(BlockId id) {
+  const Node& node = state_.index.node(id);
+  if (node.pins > 0 || node.disk == DiskState::kStoring) {
+    state_.index.Doom(id);
+  } else {
+    ram_.Release(id);
+  }
 }
 
 }  // namespace reprise::cachestore

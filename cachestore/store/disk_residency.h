@@ -1,61 +1,91 @@
 // DiskResidency: decides about the disk tier: which blocks are written next and in which order,
 // which are erased for them, and what the end of a load means. It does no I/O: Begin... says what
-// to do, End... what came of it. Owns nothing; works on StoreState.
+// to do, End... what came of it. Owns nothing but its place in a long chain; works on StoreState.
 //
 // What is on disk stays prefix-closed: a batch holds the missing ancestors of its blocks, parents
 // first, and erases take children before parents. Only one thread writes to the disk tier, so no
-// store and no erase overlap. Thread-compatible: StoreCore::mu guards every call.
+// store and no erase overlap. Every call looks at a bounded number of blocks. Thread-compatible:
+// StoreCore::mu guards every call.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <vector>
 
+#include "cachestore/policy/admission_policy.h"
+#include "cachestore/store/candidates.h"
 #include "cachestore/store/ram_residency.h"
 #include "cachestore/store/store_state.h"
 
 namespace reprise::cachestore {
 
+// What the next batch is for.
+struct StoreGoal {
+  size_t max_blocks = 0;
+  uint64_t max_bytes = 0;     // of payload; one block is always taken
+  uint64_t wanted_bytes = 0;  // somebody waits for room for such a block; 0: nobody
+  // Blocks used after this moment of the policy are left alone.
+  uint64_t moment = std::numeric_limits<uint64_t>::max();
+};
+
 // Blocks of one size, parents first, whose RAM copies are written next.
 struct StoreBatch {
   std::vector<BlockId> blocks;
-  uint64_t payload_bytes = 0;
-  // Bytes of the oldest RAM blocks that will be clean once the batch is stored.
-  int64_t clean_bytes = 0;
+  uint64_t payload_bytes = 0;  // of each
+  // The batch is empty, but the next call may find something.
+  bool look_again = false;
 };
 
 class DiskResidency {
  public:
-  DiskResidency(StoreState& state, RamResidency& ram) : state_(state), ram_(ram) {}
+  DiskResidency(StoreState& state, RamResidency& ram, const AdmissionPolicy& admission)
+      : state_(state), ram_(ram), candidates_(state), admission_(admission) {}
 
-  // Walks the RAM blocks from the oldest on, until `clean_bytes` of them are clean or in the batch,
-  // and marks those that are not as being stored, with their missing ancestors. An empty batch
-  // means that nothing needs, or is able, to be written.
-  StoreBatch BeginStore(int64_t clean_bytes, size_t max_blocks);
+  // Marks the blocks that only RAM holds and that go next as being stored, with their missing
+  // ancestors. Blocks that are not admitted are marked as rejected instead.
+  StoreBatch BeginStore(const StoreGoal& goal);
   void EndStore(const StoreBatch& batch);
   // Takes the blocks after the first `num_blocks` out of the batch: they will not be on disk.
   void ShrinkStore(StoreBatch& batch, size_t num_blocks);
+  // The RAM copy of `id`, which is being stored, is not what was sealed: it is dropped, with what
+  // is below it in RAM. Call after it was taken out of its batch.
+  void DropCorrupt(BlockId id);
 
-  // Marks up to `count` disk copies as being erased, oldest first, those of `payload_bytes` and
-  // without a RAM copy before the others. Children come before their parents.
+  // Marks up to `count` disk copies of the size of `payload_bytes` as being erased, in the policy's
+  // order, children before their parents. A RAM copy goes along.
   std::vector<BlockId> BeginErase(uint64_t payload_bytes, size_t count);
+  // The disk copy of another size that goes before all of the size of `payload_bytes`; kNoBlock
+  // when there is none.
+  BlockId OlderOfOtherSize(uint64_t payload_bytes) const;
+  // Marks these disk copies, and those below them, as being erased, children first, if all of them
+  // may go and at least half go before the best victim of the size of `payload_bytes`. Empty
+  // otherwise.
+  std::vector<BlockId> BeginEraseTogether(const std::vector<BlockKey>& keys,
+                                          uint64_t payload_bytes);
   // Marks up to `count` condemned disk copies that may go now as being erased, children first.
   std::vector<BlockId> BeginEraseCondemned(size_t count);
   void EndErase(const std::vector<BlockId>& blocks);
   // The disk may or may not have forgotten them: they are condemned.
   void AbortErase(const std::vector<BlockId>& blocks);
+  // Whether the last batch of this size found the disk full; tells the admission.
+  void NoteDiskFull(uint64_t payload_bytes, bool full);
 
-  // A load of `id` begins, first without a slot: the disk copy stays. REQUIRES: readable on disk,
-  // not loading.
-  void BeginLoad(BlockId id);
-  // A slot for the load of `id`; nullopt when none can be taken now.
-  std::optional<SlotIndex> AllocateLoadSlot(BlockId id);
+  // A load of `id` begins, into the slot that is returned; nullopt when none can be taken now.
+  // REQUIRES: readable on disk, not in RAM, not loading.
+  std::optional<SlotIndex> BeginLoad(BlockId id);
   // The load succeeded; returns whether the block is readable in RAM now.
   bool EndLoad(BlockId id, SlotIndex slot);
-  // The load failed (`slot` may be kNoSlot), the disk copy may be good; returns whether the block
-  // is readable in RAM anyway (sealed in the meantime).
+  // The load failed, the disk copy may be good; returns whether the block is readable in RAM anyway
+  // (sealed in the meantime).
   bool AbortLoad(BlockId id, SlotIndex slot);
+  // The disk copy of `id` could not be read. The second time in a row it is condemned, so that a
+  // good copy can take its place; returns whether it is.
+  bool NoteIoError(BlockId id);
+  // A new RAM copy of `id` was sealed: if the disk copy could not be read the last time, it is
+  // condemned.
+  void ReplaceUnreadable(BlockId id);
   // The disk copy of `id` is not what was stored. It and everything on disk below it is condemned;
   // RAM copies that cannot be reached any more are dropped, the pinned ones with their last pin.
   void Condemn(BlockId id);
@@ -64,17 +94,33 @@ class DiskResidency {
   void Invalidate(BlockId id);
 
  private:
-  // Appends `id` with its missing ancestors, as many as fit; false when one is not storable.
-  bool AppendChain(BlockId id, size_t max_blocks, StoreBatch& batch);
   bool Storable(BlockId id) const;
+  // Whether the parent of `id` is on disk, or will be before a batch that is begun now.
+  bool ParentIsReady(BlockId id) const;
+  bool IsFull(const StoreBatch& batch, const StoreGoal& goal) const;
+  // The dirty blocks to begin with.
+  std::vector<BlockId> NextToStore(const StoreGoal& goal);
+  bool IsAdmitted(BlockId id) const;
+  // Extends path_ upwards by a bounded number of blocks; true when its end may be stored.
+  bool Climb();
+  // Moves what may be stored from the end of path_ into the batch.
+  void TakePath(const StoreGoal& goal, StoreBatch& batch);
+  void CondemnBelow(BlockId id, bool reachable);
   void CondemnOne(BlockId id, bool& reachable);
+  void DropUnreachable(BlockId id);
   void BeginEraseOne(BlockId id);
-  void LeaveDiskOrder(BlockId id);
   // The RAM copy of a doomed block goes once nobody reads it.
   void ReleaseDoomed(BlockId id);
 
   StoreState& state_;
   RamResidency& ram_;
+  Candidates candidates_;
+  const AdmissionPolicy& admission_;
+  // A block to be stored and its ancestors that are missing on disk, the block first. A chain may
+  // be longer than a batch, so this is kept between calls, as a hint: each block is looked at
+  // again before it is stored.
+  std::vector<BlockId> path_;
+  std::vector<bool> class_is_full_;  // by size class
 };
 
 }  // namespace reprise::cachestore

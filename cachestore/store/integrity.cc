@@ -1,7 +1,11 @@
 #include "cachestore/store/integrity.h"
 
+#include <cstdint>
+#include <vector>
+
 #include "absl/strings/str_cat.h"
 #include "cachestore/base/status_macros.h"
+#include "cachestore/store/candidates.h"
 
 namespace reprise::cachestore {
 namespace {
@@ -27,8 +31,8 @@ struct Totals {
   int64_t condemned = 0;
   int64_t pinned = 0;
   int64_t loading = 0;
-  int64_t in_ram_order = 0;
-  int64_t in_disk_order = 0;
+  std::vector<int64_t> candidates;  // by set
+  int64_t clean_bytes = 0;
   int64_t used_bytes = 0;
 };
 
@@ -69,16 +73,21 @@ absl::Status CheckTreePlace(const StoreState& state, BlockId id) {
 
 absl::Status CheckOrders(const StoreState& state, BlockId id, Totals& totals) {
   const Node& node = state.index.node(id);
-  const bool evictable = node.in_ram() && node.pins == 0 && !node.doomed && !node.is_private;
-  if (state.ram_order->Contains(id) != evictable) {
-    return Broken(node, evictable ? "is missing in the RAM order" : "is in the RAM order");
+  if (node.is_root) return absl::OkStatus();
+  const CandidateSet ram = RamSetFor(state, id);
+  const CandidateSet disk = DiskSetFor(state, id);
+  if (state.order->SetOf(id, Membership::kRam) != ram) {
+    return Broken(node, "is not in the candidate set of its RAM copy");
   }
-  if (state.disk_order->Contains(id) != node.readable_on_disk()) {
-    return Broken(
-        node, node.readable_on_disk() ? "is missing in the disk order" : "is in the disk order");
+  if (state.order->SetOf(id, Membership::kDisk) != disk) {
+    return Broken(node, "is not in the candidate set of its disk copy");
   }
-  totals.in_ram_order += evictable;
-  totals.in_disk_order += node.readable_on_disk();
+  for (const CandidateSet set : {ram, disk}) {
+    if (set != kNoSet) ++totals.candidates[set];
+  }
+  if (ram == SetFor(state.namespace_of(id).size_class, CandidateKind::kClean)) {
+    totals.clean_bytes += state.slot_bytes(id);
+  }
   return absl::OkStatus();
 }
 
@@ -97,8 +106,8 @@ absl::Status CheckNode(const StoreState& state, BlockId id, Totals& totals) {
   if (node.in_ram()) {
     ++totals.in_ram;
     totals.used_bytes += static_cast<int64_t>(SlotPool::SlotBytes(state.payload_bytes(id)));
-    const auto owner = state.ram_owner.find(node.ram_slot);
-    if (owner == state.ram_owner.end() || owner->second != id) {
+    const auto copy = state.ram_copies.find(node.ram_slot);
+    if (copy == state.ram_copies.end() || copy->second.owner != id) {
       return Broken(node, "does not own its slot");
     }
   }
@@ -114,6 +123,7 @@ absl::Status CheckNode(const StoreState& state, BlockId id, Totals& totals) {
 
 absl::Status CheckState(const StoreState& state) {
   Totals totals;
+  totals.candidates.resize(state.class_slot_bytes.size() * kNumCandidateKinds);
   absl::Status status;
   state.index.ForEach([&](BlockId id) {
     if (status.ok()) status = CheckNode(state, id, totals);
@@ -134,11 +144,14 @@ absl::Status CheckState(const StoreState& state) {
                                             " slots are being loaded into, for ", totals.loading,
                                             " blocks"));
   }
-  RETURN_IF_ERROR(Same("RAM order", state.ram_order->size(), totals.in_ram_order));
-  RETURN_IF_ERROR(Same("disk order", state.disk_order->size(), totals.in_disk_order));
-  RETURN_IF_ERROR(Same("owned slots", state.ram_owner.size(), totals.in_ram));
+  for (CandidateSet set = 0; set < totals.candidates.size(); ++set) {
+    RETURN_IF_ERROR(Same(absl::StrCat("candidates of set ", set), state.order->size(set),
+                         totals.candidates[set]));
+  }
+  RETURN_IF_ERROR(Same("clean bytes", state.clean_bytes, totals.clean_bytes));
+  RETURN_IF_ERROR(Same("owned slots", state.ram_copies.size(), totals.in_ram));
   RETURN_IF_ERROR(Same("used slots", state.pool.used_slots(),
-                       state.ram_owner.size() + state.writing.size() + state.loading.size()));
+                       state.ram_copies.size() + state.writing.size() + state.loading.size()));
   for (const auto& [slot, epoch] : state.writing) {
     totals.used_bytes += static_cast<int64_t>(state.pool.SlotMemory(slot).size());
   }

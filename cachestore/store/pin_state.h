@@ -1,6 +1,6 @@
-// PinState: what a PinTicket and the store share. The store completes it once; the ticket waits and
-// takes. Thread-safe; mu is a leaf lock. It must not be destroyed under StoreCore::mu, because it
-// may hold pins.
+// PinState: what a PinTicket and the store share. The store completes it once; the ticket waits,
+// takes, or gives up. Thread-safe; mu is a leaf lock. It must not be destroyed under StoreCore::mu,
+// because it may hold pins.
 #pragma once
 
 #include <cstdint>
@@ -14,9 +14,19 @@
 
 namespace reprise::cachestore {
 
+struct PinState;
+
+// Whom a ticket tells that nobody holds it any more. Thread-safe.
+class PinCanceller {
+ public:
+  virtual ~PinCanceller() = default;
+  // Ends the ticket of `state`, if it is not done yet.
+  virtual void Cancel(const PinState* state) = 0;
+};
+
 struct PinState {
-  PinState(int64_t matched, std::function<void()> callback)
-      : matched_blocks(matched), on_done(std::move(callback)) {}
+  PinState(PinCanceller& ticket_canceller, int64_t matched, std::function<void()> callback)
+      : canceller(ticket_canceller), matched_blocks(matched), on_done(std::move(callback)) {}
 
   // Publishes the result and runs the callback. Called once, without any lock held.
   void Complete(PinnedPrefix result) {
@@ -29,6 +39,7 @@ struct PinState {
     if (on_done) on_done();
   }
 
+  PinCanceller& canceller;
   const int64_t matched_blocks;
   const std::function<void()> on_done;
   mutable absl::Mutex mu;

@@ -9,8 +9,19 @@ namespace reprise::cachestore {
 
 PinTicket::PinTicket(std::shared_ptr<PinState> state) : state_(std::move(state)) {}
 PinTicket::PinTicket(PinTicket&&) noexcept = default;
-PinTicket& PinTicket::operator=(PinTicket&&) noexcept = default;
-PinTicket::~PinTicket() = default;
+PinTicket::~PinTicket() { Abandon(); }
+
+PinTicket& PinTicket::operator=(PinTicket&& other) noexcept {
+  if (this == &other) return *this;
+  Abandon();
+  state_ = std::move(other.state_);
+  return *this;
+}
+
+void PinTicket::Abandon() {
+  if (state_ != nullptr && !done()) state_->canceller.Cancel(state_.get());
+  state_ = nullptr;
+}
 
 int64_t PinTicket::matched_blocks() const { return state_->matched_blocks; }
 

@@ -44,6 +44,9 @@ class PinTicket {
   explicit PinTicket(std::shared_ptr<PinState> state);
 
  private:
+  // Ends the ticket if it is not done: it stops loading and gives back its pins.
+  void Abandon();
+
   std::shared_ptr<PinState> state_;
 };
 

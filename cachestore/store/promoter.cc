@@ -5,7 +5,6 @@
 
 #include "absl/time/clock.h"
 #include "cachestore/base/check.h"
-#include "cachestore/store/pin_state.h"
 
 namespace reprise::cachestore {
 namespace {
@@ -14,228 +13,325 @@ namespace {
 // is pinned away.
 constexpr absl::Duration kRoomPatience = absl::Milliseconds(500);
 
+// What a ticket starts in one turn: one block, or a piece of small ones.
+constexpr uint64_t kPieceBytes = uint64_t{1} << 20;
+
+// Tickets that are asked in vain before a round ends.
+constexpr size_t kVainTurns = 64;
+
 }  // namespace
 
-Promoter::Promoter(StoreCore& core, BlockRegistry& registry, const StoreOptions& options)
-    : core_(core),
-      registry_(registry),
-      queue_(core.tier == nullptr ? 0 : options.disk.num_io_threads, options.max_queued_loads,
-             [this](BlockId id) { StartLoad(id); }) {}
+Promoter::Promoter(StoreCore& core, BlockRegistry& registry, int max_loading_tickets)
+    : core_(core), registry_(registry), max_loading_tickets_(max_loading_tickets) {
+  if (core.tier != nullptr) thread_ = std::thread([this] { Run(); });
+}
 
-Promoter::~Promoter() { Close(); }
-
-void Promoter::Close() {
-  queue_.Close();
-  absl::MutexLock lock(&core_.mu);
-  while (in_flight_ > 0) flight_cv_.Wait(&core_.mu);
+Promoter::~Promoter() {
+  {
+    absl::MutexLock lock(&core_.mu);
+    CHECK(tickets_.empty());
+    closing_ = true;
+    core_.load_cv.SignalAll();
+    while (in_flight_ + ending_ > 0) idle_cv_.Wait(&core_.mu);
+  }
+  if (thread_.joinable()) thread_.join();
 }
 
 PinTicket Promoter::Pin(const PinRequest& request, std::function<void()> on_done) {
   const auto pending = std::make_shared<Pending>();
-  std::optional<PinnedPrefix> result;
+  pending->deadline = request.deadline;
+  Work work;
+  std::optional<PinTicket> ticket;
   {
     absl::MutexLock lock(&core_.mu);
-    pending->entries = MatchLocked(request);
+    const std::vector<BlockId> chain = MatchLocked(request);
+    const size_t first = std::min(request.first_block, chain.size());
+    for (size_t i = first; i < chain.size(); ++i) {
+      pending->entries.push_back({.id = chain[i]});
+      core_.state.index.SetReused(chain[i]);
+    }
+    const size_t num_entries = pending->end = pending->entries.size();
     pending->block_tokens = request.block_tokens;
-    pending->state = std::make_shared<PinState>(static_cast<int64_t>(pending->entries.size()),
-                                                std::move(on_done));
-    // Everything in RAM is pinned before a load can take a slot, which may evict.
+    pending->state =
+        std::make_shared<PinState>(*this, static_cast<int64_t>(num_entries), std::move(on_done));
+    ticket.emplace(pending->state);
+    const bool queue_is_full = static_cast<int64_t>(tickets_.size()) >= max_loading_tickets_;
+    tickets_.emplace(pending->state.get(), pending);
+    if (num_entries > 0) {
+      pending->payload_bytes = core_.state.payload_bytes(chain.back());
+      PinEntryLocked(pending->entries.back());
+    }
     PinResidentLocked(*pending);
-    StartLoadsLocked(pending);
-    if (pending->loads_left == 0) result = FinishLocked(*pending);
+    // All of the chain: a block is of no use without those before it. Now, because what is pinned
+    // is in no set, and moves at no cost.
+    core_.state.order->OnHit(chain);
+    if (pending->next < pending->end && queue_is_full) {
+      EndAtLocked(*pending, pending->next, Outcome::kQueueFull);
+    }
+    FinishIfDoneLocked(pending, work);
+    if (!pending->finished) {
+      core_.loading_tickets = static_cast<int64_t>(tickets_.size());
+      turns_.push_back(pending);
+      PumpLocked(work);
+      if (request.deadline != absl::InfiniteFuture()) core_.load_cv.Signal();
+    }
     core_.NoteChange();
   }
-  PinTicket ticket(pending->state);
-  if (result.has_value()) pending->state->Complete(*std::move(result));
-  return ticket;
+  Do(std::move(work));
+  return *std::move(ticket);
 }
 
-std::vector<Promoter::Entry> Promoter::MatchLocked(const PinRequest& request) {
+void Promoter::Cancel(const PinState* state) {
+  absl::MutexLock lock(&core_.mu);
+  const auto it = tickets_.find(state);
+  if (it == tickets_.end()) return;
+  const std::shared_ptr<Pending> pending = it->second;
+  core_.state.counters.missed_abandoned_tokens +=
+      static_cast<int64_t>(pending->entries.size()) * pending->block_tokens;
+  for (Entry& entry : pending->entries) {
+    if (std::exchange(entry.pinned, false)) core_.ram.Unpin(entry.id);
+  }
+  // The caller still holds the state, so that it does not end here.
+  pending->state = nullptr;
+  tickets_.erase(it);
+  RetireLocked(*pending);
+  core_.NoteChange();
+}
+
+std::vector<BlockId> Promoter::MatchLocked(const PinRequest& request) {
   StoreState& state = core_.state;
   std::vector<BlockId> ids(request.keys.size());
   MatchEnd end;
   ids.resize(state.index.Match(state.index.root_node(request.namespace_id), request.keys,
                                request.words, absl::MakeSpan(ids), end));
-  std::vector<Entry> entries(ids.size() - std::min(ids.size(), request.first_block));
-  for (size_t i = 0; i < entries.size(); ++i) entries[i].id = ids[request.first_block + i];
   const int64_t looked_up = static_cast<int64_t>(request.keys.size() - request.first_block);
-  const int64_t missed = looked_up - static_cast<int64_t>(entries.size());
+  const int64_t matched =
+      static_cast<int64_t>(ids.size() - std::min(ids.size(), request.first_block));
+  const int64_t missed = looked_up - matched;
   const int64_t collisions = end == MatchEnd::kCollision && missed > 0 ? 1 : 0;
   state.counters.looked_up_tokens += looked_up * request.block_tokens;
   state.counters.missed_collision_tokens += collisions * request.block_tokens;
   state.counters.missed_absent_tokens += (missed - collisions) * request.block_tokens;
-  // All of the chain: a block is of no use without those before it.
-  state.disk_order->OnHit(ids);
-  return entries;
+  return ids;
 }
 
-void Promoter::PinResidentLocked(Pending& pending) {
-  for (Entry& entry : pending.entries) {
-    entry.from_disk = !core_.state.index.node(entry.id).in_ram();
-    if (entry.from_disk) continue;
-    core_.ram.Pin(entry.id);
-    entry.pinned = true;
+void Promoter::PumpLocked(Work& work) {
+  NoRoom no_room;
+  for (auto it = starving_.begin(); it != starving_.end();) {
+    const std::shared_ptr<Pending> pending = *it;
+    while (!pending->finished && StepLocked(pending, no_room, work)) {
+    }
+    const bool goes_on = !pending->finished && pending->next < pending->end;
+    if (goes_on && pending->is_starving()) {
+      ++it;
+      continue;
+    }
+    it = starving_.erase(it);
+    if (goes_on) turns_.push_back(pending);
   }
+  for (size_t vain = 0; vain < std::min(turns_.size(), kVainTurns);) {
+    const std::shared_ptr<Pending> pending = turns_.front();
+    turns_.pop_front();
+    if (pending->finished) continue;
+    vain = StepLocked(pending, no_room, work) ? 0 : vain + 1;
+    if (pending->finished || pending->next >= pending->end) continue;
+    (pending->is_starving() ? starving_ : turns_).push_back(pending);
+  }
+  core_.starving_tickets = static_cast<int64_t>(starving_.size());
 }
 
-void Promoter::StartLoadsLocked(const std::shared_ptr<Pending>& pending) {
-  std::vector<Entry>& entries = pending->entries;
-  for (size_t i = 0; i < entries.size(); ++i) {
-    if (!entries[i].from_disk || StartLoadLocked(pending, i)) continue;
-    // Blocks behind a missing one are of no use; FinishLocked gives their pins back.
-    entries[i].outcome = Outcome::kNoRoom;
-    pending->first_miss = i;
-    for (size_t j = i + 1; j < entries.size(); ++j) entries[j].outcome = Outcome::kBehindMiss;
-    return;
+bool Promoter::StepLocked(const std::shared_ptr<Pending>& pending, NoRoom& no_room, Work& work) {
+  bool progress = PinResidentLocked(*pending);
+  for (uint64_t started = 0; pending->next < pending->end && started < kPieceBytes;
+       started += pending->payload_bytes) {
+    if (!LoadNextLocked(pending, no_room, work)) break;
+    progress = true;
+    PinResidentLocked(*pending);
   }
+  FinishIfDoneLocked(pending, work);
+  return progress;
 }
 
-bool Promoter::StartLoadLocked(const std::shared_ptr<Pending>& pending, size_t entry) {
-  const BlockId id = pending->entries[entry].id;
-  auto it = loads_.find(id);
-  if (it == loads_.end()) {
-    // The worker waits for mu before it looks at the load, so it finds what follows here.
-    if (!queue_.TryPush(id)) return false;
-    core_.disk.BeginLoad(id);
-    it = loads_.emplace(id, Load{.number = next_number_++, .waiters = {}}).first;
+bool Promoter::PinResidentLocked(Pending& pending) {
+  const size_t first = pending.next;
+  for (; pending.next < pending.end; ++pending.next) {
+    Entry& entry = pending.entries[pending.next];
+    const PrefixIndex::Node& node = core_.state.index.node(entry.id);
+    if (!node.in_store()) {
+      EndAtLocked(pending, pending.next, Outcome::kLost);
+      return true;
+    }
+    if (!node.in_ram()) break;
+    PinEntryLocked(entry);
+    entry.outcome = Outcome::kReady;
   }
-  it->second.waiters.push_back({pending, entry});
-  core_.ram.Pin(id);
-  pending->entries[entry].pinned = true;
-  pending->entries[entry].outcome = Outcome::kLoading;
+  return pending.next > first;
+}
+
+bool Promoter::LoadNextLocked(const std::shared_ptr<Pending>& pending, NoRoom& no_room,
+                              Work& work) {
+  const size_t next = pending->next;
+  Entry& entry = pending->entries[next];
+  const BlockId id = entry.id;
+  if (!loads_.contains(id)) {
+    const uint64_t bytes = pending->payload_bytes;
+    if (in_flight_ >= core_.tier->load_depth(bytes)) return false;
+    if (std::find(no_room.begin(), no_room.end(), bytes) != no_room.end()) return false;
+    const std::optional<SlotIndex> slot = core_.disk.BeginLoad(id);
+    if (!slot.has_value()) {
+      no_room.push_back(bytes);
+      StarveLocked(pending);
+      return false;
+    }
+    ++in_flight_;
+    loads_[id];
+    LoadRequest load{.block = core_.Describe(id),
+                     .payload = core_.state.pool.SlotMemory(*slot).first(bytes),
+                     .done = {}};
+    load.done = [this, id, slot = *slot](const absl::Status& status) {
+      FinishLoad(id, slot, status);
+    };
+    work.loads.push_back(std::move(load));
+  }
+  pending->starving_since = absl::InfiniteFuture();
+  loads_[id].push_back({pending, next});
+  PinEntryLocked(entry);
+  entry.from_disk = true;
+  entry.outcome = Outcome::kLoading;
   ++pending->loads_left;
+  ++pending->next;
   return true;
 }
 
-PinnedPrefix Promoter::FinishLocked(Pending& pending) {
-  PinnedPrefix prefix;
-  size_t good = 0;
-  for (Entry& entry : pending.entries) {
-    // Invalidated meanwhile.
-    if (core_.state.index.node(entry.id).stale) entry.outcome = Outcome::kLost;
-    if (entry.outcome != Outcome::kReady) break;
-    ++good;
+void Promoter::StarveLocked(const std::shared_ptr<Pending>& pending) {
+  // When everything is pinned, only the tickets' holders can make room: not worth waiting for.
+  if (!core_.ram.HasCandidates() && core_.state.storing_blocks == 0) {
+    EndAtLocked(*pending, pending->next, Outcome::kNoRoom);
+    return;
   }
-  prefix.blocks.reserve(good);
-  prefix.from_disk.reserve(good);
+  const bool is_news = !pending->is_starving() || core_.state.wanted_bytes == 0;
+  if (!pending->is_starving()) pending->starving_since = absl::Now();
+  core_.state.wanted_bytes = pending->payload_bytes;
+  if (!is_news) return;
+  core_.NoteChange();
+  core_.load_cv.Signal();
+}
+
+void Promoter::PinEntryLocked(Entry& entry) {
+  if (std::exchange(entry.pinned, true)) return;
+  core_.ram.Pin(entry.id);
+}
+
+void Promoter::EndAtLocked(Pending& pending, size_t entry, Outcome outcome) {
+  pending.entries[entry].outcome = outcome;
+  pending.end = std::min(pending.end, entry);
+  pending.loads_left = 0;
   for (size_t i = 0; i < pending.entries.size(); ++i) {
-    const Entry& entry = pending.entries[i];
-    if (i < good) {
-      (entry.from_disk ? core_.state.counters.hit_disk_tokens
-                       : core_.state.counters.hit_ram_tokens) += pending.block_tokens;
-      ++(entry.from_disk ? prefix.disk_blocks : prefix.ram_blocks);
-      prefix.from_disk.push_back(entry.from_disk);
-      prefix.blocks.emplace_back(&registry_, entry.id, core_.state.index.node(entry.id).key,
-                                 core_.RamBytes(entry.id));
-      continue;
+    Entry& e = pending.entries[i];
+    if (i < pending.end) {
+      pending.loads_left += e.outcome == Outcome::kLoading;
+    } else if (std::exchange(e.pinned, false)) {
+      core_.ram.Unpin(e.id);
     }
-    MissCounterLocked(i == good ? entry.outcome : Outcome::kBehindMiss) += pending.block_tokens;
-    if (entry.pinned) core_.ram.Unpin(entry.id);
   }
-  return prefix;
+}
+
+void Promoter::CutShortLocked(const std::shared_ptr<Pending>& pending, Outcome reason, Work& work) {
+  for (size_t i = 0; i < pending->end; ++i) {
+    if (pending->entries[i].outcome != Outcome::kReady) EndAtLocked(*pending, i, reason);
+  }
+  FinishIfDoneLocked(pending, work);
+}
+
+void Promoter::FinishIfDoneLocked(const std::shared_ptr<Pending>& pending, Work& work) {
+  if (pending->finished || pending->next < pending->end || pending->loads_left > 0) return;
+  for (size_t i = 0; i < pending->end; ++i) {
+    // Invalidated meanwhile.
+    if (core_.state.index.node(pending->entries[i].id).stale) {
+      EndAtLocked(*pending, i, Outcome::kLost);
+    }
+  }
+  StoreStats& counters = core_.state.counters;
+  PinnedPrefix prefix;
+  prefix.blocks.reserve(pending->end);
+  prefix.from_disk.reserve(pending->end);
+  for (size_t i = 0; i < pending->end; ++i) {
+    const Entry& entry = pending->entries[i];
+    (entry.from_disk ? counters.hit_disk_tokens : counters.hit_ram_tokens) += pending->block_tokens;
+    ++(entry.from_disk ? prefix.disk_blocks : prefix.ram_blocks);
+    prefix.from_disk.push_back(entry.from_disk);
+    prefix.blocks.emplace_back(&registry_, entry.id, core_.state.index.node(entry.id).key,
+                               core_.RamBytes(entry.id));
+  }
+  const size_t num_entries = pending->entries.size();
+  if (pending->end < num_entries) {
+    MissCounterLocked(pending->entries[pending->end].outcome) += pending->block_tokens;
+    counters.missed_after_miss_tokens +=
+        static_cast<int64_t>(num_entries - pending->end - 1) * pending->block_tokens;
+  }
+  tickets_.erase(pending->state.get());
+  work.completions.emplace_back(std::move(pending->state), std::move(prefix));
+  RetireLocked(*pending);
+}
+
+void Promoter::RetireLocked(Pending& pending) {
+  pending.finished = true;
+  pending.end = 0;
+  core_.loading_tickets = static_cast<int64_t>(tickets_.size());
 }
 
 int64_t& Promoter::MissCounterLocked(Outcome outcome) {
   StoreStats& counters = core_.state.counters;
   switch (outcome) {
+    case Outcome::kLost:
+      return counters.missed_lost_tokens;
     case Outcome::kCorrupt:
       return counters.missed_corrupt_tokens;
     case Outcome::kIoError:
       return counters.missed_io_error_tokens;
     case Outcome::kNoRoom:
       return counters.missed_no_room_tokens;
-    case Outcome::kLost:
-      return counters.missed_lost_tokens;
-    case Outcome::kBehindMiss:
-      return counters.missed_after_miss_tokens;
+    case Outcome::kQueueFull:
+      return counters.missed_queue_full_tokens;
+    case Outcome::kDeadline:
+      return counters.missed_deadline_tokens;
     case Outcome::kReady:
+    case Outcome::kWaiting:
     case Outcome::kLoading:
       break;
   }
   CHECK(false);
-  return counters.missed_after_miss_tokens;
-}
-
-bool Promoter::IsNeededLocked(BlockId id) const {
-  const std::vector<Waiter>& waiters = loads_.at(id).waiters;
-  return !core_.closing && std::any_of(waiters.begin(), waiters.end(), [](const Waiter& waiter) {
-    return waiter.entry < waiter.pending->first_miss;
-  });
-}
-
-SlotIndex Promoter::AwaitSlotLocked(BlockId id) {
-  // Loads start in the order of their numbers, so the one whose turn it is has a thread.
-  const uint64_t number = loads_.at(id).number;
-  while (slot_turn_ != number) turn_cv_.Wait(&core_.mu);
-  const absl::Time deadline = absl::Now() + kRoomPatience;
-  ++core_.room_waiters;
-  std::optional<SlotIndex> slot;
-  while (IsNeededLocked(id)) {
-    slot = core_.disk.AllocateLoadSlot(id);
-    if (slot.has_value()) break;
-    core_.state.wanted_bytes = core_.state.payload_bytes(id);
-    core_.NoteChange();
-    // When everything is pinned, only the tickets' holders can make room: not worth waiting for.
-    if (core_.state.ram_order->size() == 0) break;
-    if (core_.room_cv.WaitWithDeadline(&core_.mu, deadline)) break;
-  }
-  --core_.room_waiters;
-  ++slot_turn_;
-  turn_cv_.SignalAll();
-  return slot.value_or(kNoSlot);
-}
-
-void Promoter::StartLoad(BlockId id) {
-  std::vector<LoadRequest> batch(1);
-  SlotIndex slot = kNoSlot;
-  {
-    absl::MutexLock lock(&core_.mu);
-    slot = AwaitSlotLocked(id);
-    if (slot != kNoSlot) {
-      while (in_flight_ >= core_.tier->load_depth(core_.state.payload_bytes(id))) {
-        flight_cv_.Wait(&core_.mu);
-      }
-      ++in_flight_;
-      batch[0].block = core_.Describe(id);
-      batch[0].payload = core_.state.pool.SlotMemory(slot).first(batch[0].block.payload_bytes);
-    }
-  }
-  if (slot == kNoSlot) {
-    FinishLoad(id, slot, absl::ResourceExhaustedError("no slot to load into"));
-    return;
-  }
-  batch[0].done = [this, id, slot](const absl::Status& status) {
-    FinishLoad(id, slot, status);
-    absl::MutexLock lock(&core_.mu);
-    --in_flight_;
-    flight_cv_.SignalAll();
-  };
-  core_.tier->StartLoads(std::move(batch));
+  return counters.missed_lost_tokens;
 }
 
 void Promoter::FinishLoad(BlockId id, SlotIndex slot, const absl::Status& status) {
-  // Both may hold the last reference to a PinState, which must not end under the lock.
-  std::vector<Waiter> waiters;
-  std::vector<Completion> completions;
+  Work work;
   {
     absl::MutexLock lock(&core_.mu);
-    waiters = std::move(loads_.at(id).waiters);
+    --in_flight_;
+    ++ending_;
+    // Their states are held by tickets_, or given up.
+    const std::vector<Waiter> waiters = std::move(loads_.at(id));
     loads_.erase(id);
     const Outcome outcome = EndLoadLocked(id, slot, status);
     for (const Waiter& waiter : waiters) {
       Pending& pending = *waiter.pending;
-      pending.entries[waiter.entry].outcome = outcome;
-      if (outcome != Outcome::kReady) {
-        pending.first_miss = std::min(pending.first_miss, waiter.entry);
+      if (waiter.entry >= pending.end) continue;
+      if (outcome == Outcome::kReady) {
+        pending.entries[waiter.entry].outcome = outcome;
+        --pending.loads_left;
+      } else {
+        EndAtLocked(pending, waiter.entry, outcome);
       }
-      if (--pending.loads_left > 0) continue;
-      completions.emplace_back(pending.state, FinishLocked(pending));
+      FinishIfDoneLocked(waiter.pending, work);
     }
+    PumpLocked(work);
     core_.NoteChange();
   }
-  for (Completion& completion : completions) {
-    completion.first->Complete(std::move(completion.second));
-  }
+  Do(std::move(work));
+  absl::MutexLock lock(&core_.mu);
+  --ending_;
+  idle_cv_.Signal();
 }
 
 Promoter::Outcome Promoter::EndLoadLocked(BlockId id, SlotIndex slot, const absl::Status& status) {
@@ -245,10 +341,59 @@ Promoter::Outcome Promoter::EndLoadLocked(BlockId id, SlotIndex slot, const absl
   const bool readable = core_.disk.AbortLoad(id, slot);
   const bool lost =
       status.code() == absl::StatusCode::kDataLoss || status.code() == absl::StatusCode::kNotFound;
-  if (lost && !core_.state.index.node(id).condemned) core_.disk.Condemn(id);
+  if (core_.state.index.node(id).readable_on_disk()) {
+    if (lost) {
+      core_.disk.Condemn(id);
+    } else {
+      core_.disk.NoteIoError(id);
+    }
+  }
   if (readable) return Outcome::kReady;
-  if (slot == kNoSlot) return Outcome::kNoRoom;
   return status.code() == absl::StatusCode::kDataLoss ? Outcome::kCorrupt : Outcome::kIoError;
+}
+
+void Promoter::Do(Work work) {
+  if (!work.loads.empty()) core_.tier->StartLoads(std::move(work.loads));
+  for (auto& [state, prefix] : work.completions) state->Complete(std::move(prefix));
+}
+
+void Promoter::Run() {
+  for (bool closing = false; !closing;) {
+    Work work;
+    {
+      absl::MutexLock lock(&core_.mu);
+      const absl::Time next = ExpireLocked(work);
+      PumpLocked(work);
+      closing = closing_;
+      if (work.empty() && !closing) core_.load_cv.WaitWithDeadline(&core_.mu, next);
+    }
+    Do(std::move(work));
+  }
+}
+
+absl::Time Promoter::ExpireLocked(Work& work) {
+  const absl::Time now = absl::Now();
+  absl::Time next = absl::InfiniteFuture();
+  std::vector<std::pair<std::shared_ptr<Pending>, Outcome>> over;
+  for (const auto& [state, pending] : tickets_) {
+    const absl::Time out_of_room = pending->starving_since + kRoomPatience;
+    if (now >= pending->deadline) {
+      over.emplace_back(pending, Outcome::kDeadline);
+    } else if (now >= out_of_room) {
+      over.emplace_back(pending, Outcome::kNoRoom);
+    } else {
+      next = std::min({next, pending->deadline, out_of_room});
+    }
+  }
+  for (const auto& [pending, reason] : over) {
+    if (reason == Outcome::kDeadline) {
+      CutShortLocked(pending, reason, work);
+    } else {
+      EndAtLocked(*pending, pending->next, reason);
+      FinishIfDoneLocked(pending, work);
+    }
+  }
+  return next;
 }
 
 }  // namespace reprise::cachestore

@@ -1,23 +1,31 @@
-// Promoter: makes matched prefixes resident. It pins what is in RAM, loads what only disk holds on
-// its own threads, and completes each PinTicket with the leading blocks that turned out good. A
-// block that several tickets wait for is loaded once. Thread-safe.
+// Promoter: makes matched prefixes resident. It pins what is in RAM, has the tier load what only
+// disk holds, and completes each PinTicket with the leading blocks that turned out good. A block
+// that several tickets wait for is loaded once.
+//
+// A ticket walks down its prefix and pins each block when it comes to it; until then only the last
+// block is pinned, which keeps all of them in the store. The tier works on at most load_depth()
+// loads at a time, and tickets take turns, one piece each, so that a short prefix does not wait
+// for a long one to end. Where RAM is short, the oldest ticket takes what room there is.
+// Thread-safe.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <list>
 #include <memory>
+#include <thread>
 #include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
+#include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "cachestore/store/block_ref.h"
+#include "cachestore/store/pin_state.h"
 #include "cachestore/store/pin_ticket.h"
 #include "cachestore/store/store_core.h"
-#include "cachestore/store/store_options.h"
-#include "cachestore/store/transfer_queue.h"
 
 namespace reprise::cachestore {
 
@@ -29,27 +37,39 @@ struct PinRequest {
   absl::Span<const BlockKey> keys;   // one per full block, root first
   absl::Span<const uint32_t> words;  // their contents
   size_t first_block = 0;            // at most keys.size()
+  absl::Time deadline = absl::InfiniteFuture();
 };
 
-class Promoter {
+class Promoter : public PinCanceller {
  public:
   // `registry` takes back the pins of the BlockRefs it hands out. Both outlive the promoter.
-  Promoter(StoreCore& core, BlockRegistry& registry, const StoreOptions& options);
-  ~Promoter();
+  // At most `max_loading_tickets` tickets wait for loads; to others, what only disk holds is a
+  // miss.
+  Promoter(StoreCore& core, BlockRegistry& registry, int max_loading_tickets);
+  // REQUIRES: every ticket is gone. Waits for the loads under way. BLOCKS.
+  ~Promoter() override;
 
   // See TieredStore::Pin.
   PinTicket Pin(const PinRequest& request, std::function<void()> on_done)
       ABSL_LOCKS_EXCLUDED(core_.mu);
 
-  // Waits for the loads under way, ends those queued without room, and ends the threads. BLOCKS.
-  // REQUIRES: StoreCore::closing.
-  void Close() ABSL_LOCKS_EXCLUDED(core_.mu);
+  void Cancel(const PinState* state) override ABSL_LOCKS_EXCLUDED(core_.mu);
 
  private:
-  enum class Outcome { kReady, kLoading, kCorrupt, kIoError, kNoRoom, kLost, kBehindMiss };
+  enum class Outcome {
+    kWaiting,  // not come to yet
+    kLoading,
+    kReady,
+    kLost,  // given up meanwhile, with an ancestor
+    kCorrupt,
+    kIoError,
+    kNoRoom,
+    kQueueFull,
+    kDeadline,
+  };
   struct Entry {
     BlockId id = kNoBlock;
-    Outcome outcome = Outcome::kReady;
+    Outcome outcome = Outcome::kWaiting;
     bool from_disk = false;
     bool pinned = false;
   };
@@ -58,59 +78,86 @@ class Promoter {
     std::shared_ptr<PinState> state;
     int64_t block_tokens = 0;
     std::vector<Entry> entries;  // the matched blocks that were asked for, in order
+    absl::Time deadline;
+    uint64_t payload_bytes = 0;  // of each block
+    size_t next = 0;             // the first entry not come to yet
+    size_t end = 0;              // the first entry known to be a miss; those behind it are useless
     int64_t loads_left = 0;
-    size_t first_miss =
-        SIZE_MAX;  // the first entry known to be a miss; those behind it are useless
+    absl::Time starving_since = absl::InfiniteFuture();  // for want of a slot
+    bool finished = false;
+
+    bool is_starving() const { return starving_since != absl::InfiniteFuture(); }
   };
   struct Waiter {
     std::shared_ptr<Pending> pending;
     size_t entry = 0;
   };
-  // A load queued or running.
-  struct Load {
-    uint64_t number = 0;  // loads take their slots in the order of their numbers
-    std::vector<Waiter> waiters;
+  using Tickets = std::list<std::shared_ptr<Pending>>;
+  // What is to be done once the lock is released. A PinState must not end under the lock either.
+  struct Work {
+    std::vector<LoadRequest> loads;
+    std::vector<std::pair<std::shared_ptr<PinState>, PinnedPrefix>> completions;
+    bool empty() const { return loads.empty() && completions.empty(); }
   };
-  using Completion = std::pair<std::shared_ptr<PinState>, PinnedPrefix>;
+  // Block sizes for which no slot was found in this round.
+  using NoRoom = std::vector<uint64_t>;
 
-  // The matched blocks that the request asks for, counted as looked up, with the misses behind
-  // them.
-  std::vector<Entry> MatchLocked(const PinRequest& request) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
-  void PinResidentLocked(Pending& pending) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
-  void StartLoadsLocked(const std::shared_ptr<Pending>& pending)
+  // The matched chain, counted as looked up, with the misses behind it.
+  std::vector<BlockId> MatchLocked(const PinRequest& request)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
-  // Joins or queues the load of one entry; false when the queue is full.
-  bool StartLoadLocked(const std::shared_ptr<Pending>& pending, size_t entry)
+  // Lets the tickets go on as far as they can, in turns.
+  void PumpLocked(Work& work) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
+  // Lets one ticket go on by one piece; false when it can do nothing now.
+  bool StepLocked(const std::shared_ptr<Pending>& pending, NoRoom& no_room, Work& work)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
-  // Takes the good leading blocks, gives back the other pins, counts hits and misses.
-  PinnedPrefix FinishLocked(Pending& pending) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
-  // The counter of tokens for a miss of this kind.
+  // Pins the blocks in RAM that come next; returns whether there were any.
+  bool PinResidentLocked(Pending& pending) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
+  // Joins or starts the load that comes next; false when it must wait.
+  bool LoadNextLocked(const std::shared_ptr<Pending>& pending, NoRoom& no_room, Work& work)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
+  // No slot was found for the load that comes next.
+  void StarveLocked(const std::shared_ptr<Pending>& pending)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
+  void PinEntryLocked(Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
+  // `entry` is a miss, so all behind it are of no use: their pins go.
+  void EndAtLocked(Pending& pending, size_t entry, Outcome outcome)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
+  // Ends the ticket with the leading blocks that are good now, for want of the others.
+  void CutShortLocked(const std::shared_ptr<Pending>& pending, Outcome reason, Work& work)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
+  // Hands out the good leading blocks, counts hits and misses, once nothing is left to wait for.
+  void FinishIfDoneLocked(const std::shared_ptr<Pending>& pending, Work& work)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
+  void RetireLocked(Pending& pending) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
   int64_t& MissCounterLocked(Outcome outcome) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
 
-  // Finds a slot for the load of `id` and starts it, or ends it without one.
-  void StartLoad(BlockId id) ABSL_LOCKS_EXCLUDED(core_.mu);
-  // Ends the load of `id` for everyone who waits for it.
+  // The load of `id` has ended.
   void FinishLoad(BlockId id, SlotIndex slot, const absl::Status& status)
       ABSL_LOCKS_EXCLUDED(core_.mu);
-  // A slot for the load of `id`, waiting a little for room; kNoSlot when there is none or nobody
-  // needs the block any more.
-  SlotIndex AwaitSlotLocked(BlockId id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
-  bool IsNeededLocked(BlockId id) const ABSL_SHARED_LOCKS_REQUIRED(core_.mu);
-  // Records how the load of `id` ended and returns what it ends for its waiters.
+  // Records how it ended and returns what that is for those who wait for it.
   Outcome EndLoadLocked(BlockId id, SlotIndex slot, const absl::Status& status)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
+  void Do(Work work) ABSL_LOCKS_EXCLUDED(core_.mu);
+
+  // The thread: lets tickets go on when there may be room for them, and ends them in time.
+  void Run() ABSL_LOCKS_EXCLUDED(core_.mu);
+  // Ends the tickets whose time is over; returns when the next one's is.
+  absl::Time ExpireLocked(Work& work) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
 
   StoreCore& core_;
   BlockRegistry& registry_;
-  absl::flat_hash_map<BlockId, Load> loads_ ABSL_GUARDED_BY(core_.mu);
-  uint64_t next_number_ ABSL_GUARDED_BY(core_.mu) = 0;
-  // Number of the load that takes a slot next: when room is short, the first blocks of a prefix
-  // must have it, whichever thread comes first.
-  uint64_t slot_turn_ ABSL_GUARDED_BY(core_.mu) = 0;
-  absl::CondVar turn_cv_;
-  int in_flight_ ABSL_GUARDED_BY(core_.mu) = 0;  // loads the tier works on; at most load_depth()
-  absl::CondVar flight_cv_;
-  TransferQueue queue_;
+  const int64_t max_loading_tickets_;
+  // The tickets that are not done, and those of them that have blocks to load: the ones whose turn
+  // comes in this order, and the ones that wait for room, which go first.
+  absl::flat_hash_map<const PinState*, std::shared_ptr<Pending>> tickets_ ABSL_GUARDED_BY(core_.mu);
+  Tickets turns_ ABSL_GUARDED_BY(core_.mu);
+  Tickets starving_ ABSL_GUARDED_BY(core_.mu);
+  absl::flat_hash_map<BlockId, std::vector<Waiter>> loads_ ABSL_GUARDED_BY(core_.mu);
+  int in_flight_ ABSL_GUARDED_BY(core_.mu) = 0;  // loads the tier works on
+  int ending_ ABSL_GUARDED_BY(core_.mu) = 0;     // calls of FinishLoad
+  bool closing_ ABSL_GUARDED_BY(core_.mu) = false;
+  absl::CondVar idle_cv_;  // a call of FinishLoad has ended
+  std::thread thread_;     // none without a tier
 };
 
 }  // namespace reprise::cachestore

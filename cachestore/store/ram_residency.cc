@@ -1,16 +1,17 @@
 #include "cachestore/store/ram_residency.h"
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
+#include "absl/container/flat_hash_set.h"
 #include "cachestore/base/check.h"
 
 namespace reprise::cachestore {
 namespace {
 
-// A search for a victim looks at no more blocks than this, so that it stays short under the lock.
-// The demoter keeps the oldest blocks clean, so the first one usually fits.
-constexpr int kMaxScannedBlocks = 1024;
+// Of the wanted size, when somebody waits: who needs one slot soon needs another.
+constexpr size_t kBlocksToClean = 32;
 
 }  // namespace
 
@@ -20,93 +21,78 @@ std::optional<SlotIndex> RamResidency::AllocateSlot(uint64_t block_bytes) {
 }
 
 bool RamResidency::MakeRoom(uint64_t block_bytes) {
-  const uint64_t slot_bytes = SlotPool::SlotBytes(block_bytes);
   while (!state_.pool.CanAllocate(block_bytes)) {
-    if (!TakeOneOfSize(slot_bytes) && !DrainOneSlab(slot_bytes)) return false;
+    const BlockId same = Victim(state_.SizeClassOf(block_bytes));
+    const std::vector<BlockId> others = slabs_.BlocksToTake(block_bytes, same);
+    if (!others.empty()) {
+      TakeAll(others);
+    } else if (same != kNoBlock) {
+      Take(same);
+    } else {
+      return false;
+    }
   }
   return true;
 }
 
+std::vector<BlockId> RamResidency::BlocksToClean(uint64_t block_bytes) {
+  std::vector<BlockId> same =
+      candidates_.BestFew(state_.SizeClassOf(block_bytes),
+                          {CandidateKind::kLast, CandidateKind::kParent}, kBlocksToClean);
+  return same.empty() ? slabs_.BlocksToClean(block_bytes) : same;
+}
+
+bool RamResidency::HasCandidates() const {
+  return candidates_.BestOfAll(
+             {CandidateKind::kClean, CandidateKind::kLast, CandidateKind::kParent}) != kNoBlock;
+}
+
+BlockId RamResidency::Victim(uint32_t size_class) const {
+  return state_.victims == RamVictims::kClean
+             ? candidates_.Best(size_class, {CandidateKind::kClean})
+             : candidates_.Best(size_class, {CandidateKind::kClean, CandidateKind::kLast});
+}
+
 bool RamResidency::MayTake(BlockId id, RamVictims victims) const {
-  return state_.index.MayEvict(id) ||
-         (victims == RamVictims::kCleanOrLast && state_.index.MayDrop(id));
+  if (state_.index.MayEvict(id)) return true;
+  return state_.index.MayDrop(id) &&
+         (victims == RamVictims::kCleanOrLast || state_.index.node(id).rejected);
+}
+
+void RamResidency::NoteTaken(BlockId id) {
+  // A dirty block that goes before it was not cleaned in time: the demoter must look again.
+  const BlockId dirty = candidates_.BestOfAll({CandidateKind::kLast, CandidateKind::kParent});
+  const bool out_of_turn =
+      dirty != kNoBlock && (dirty == id || state_.order->GoesBefore(dirty, id));
+  state_.clean_tail_bytes =
+      out_of_turn ? 0 : std::max<int64_t>(0, state_.clean_tail_bytes - state_.slot_bytes(id));
 }
 
 void RamResidency::Take(BlockId id) {
-  LeaveOrder(id);
+  NoteTaken(id);
   if (state_.index.MayEvict(id)) {
-    const int64_t slot_bytes = static_cast<int64_t>(SlotPool::SlotBytes(state_.payload_bytes(id)));
-    state_.clean_tail_bytes = std::max<int64_t>(0, state_.clean_tail_bytes - slot_bytes);
     ++state_.counters.demoted_blocks;
     Release(id);
     return;
   }
   CHECK(state_.index.MayDrop(id));
-  // It was among the oldest and not clean: the demoter must look again.
-  state_.clean_tail_bytes = 0;
   ++state_.counters.dropped_blocks;
   Release(id);
   state_.index.RemoveIfGone(id);
 }
 
-bool RamResidency::TakeOneOfSize(uint64_t slot_bytes) {
-  BlockId victim = kNoBlock;
-  int scanned = 0;
-  state_.ram_order->ProposeVictims([&](BlockId id) {
-    if (SlotPool::SlotBytes(state_.payload_bytes(id)) == slot_bytes) {
-      if (MayTake(id, state_.victims)) {
-        victim = id;
-        return false;
-      }
-      // The oldest blocks are not clean any more, whatever the demoter counted.
-      state_.clean_tail_bytes = 0;
+void RamResidency::TakeAll(const std::vector<BlockId>& blocks) {
+  absl::flat_hash_set<BlockId> left(blocks.begin(), blocks.end());
+  for (const BlockId block : blocks) {
+    // Upwards, because the last child that goes lets its parent go.
+    for (BlockId id = block; left.contains(id) && MayTake(id, state_.victims);) {
+      const BlockId parent = state_.index.node(id).parent;
+      left.erase(id);
+      Take(id);
+      id = parent;
     }
-    return ++scanned < kMaxScannedBlocks;
-  });
-  if (victim == kNoBlock) return false;
-  Take(victim);
-  return true;
-}
-
-bool RamResidency::DrainOneSlab(uint64_t slot_bytes) {
-  std::vector<BlockId> heads;
-  int scanned = 0;
-  state_.ram_order->ProposeVictims([&](BlockId id) {
-    if (SlotPool::SlotBytes(state_.payload_bytes(id)) != slot_bytes) heads.push_back(id);
-    return ++scanned < kMaxScannedBlocks;
-  });
-  for (const BlockId head : heads) {
-    const PrefixIndex::Node& node = state_.index.node(head);
-    // Draining for an earlier head may have taken this one.
-    if (!node.in_use || !node.in_ram()) continue;
-    const std::vector<SlotIndex> slots = state_.pool.UsedSlotsOfSlab(node.ram_slot);
-    if (!std::all_of(slots.begin(), slots.end(), [&](SlotIndex slot) { return MayDrain(slot); })) {
-      continue;
-    }
-    // Children go before their parents, so a chain in one slab takes several passes.
-    size_t taken = 0;
-    for (bool progress = true; progress;) {
-      progress = false;
-      for (const SlotIndex slot : slots) {
-        const auto owner = state_.ram_owner.find(slot);
-        if (owner == state_.ram_owner.end() || !MayTake(owner->second, state_.victims)) continue;
-        Take(owner->second);
-        ++taken;
-        progress = true;
-      }
-    }
-    if (taken == slots.size()) return true;
   }
-  return false;
-}
-
-bool RamResidency::MayDrain(SlotIndex slot) const {
-  const auto owner = state_.ram_owner.find(slot);
-  if (owner == state_.ram_owner.end()) return false;
-  const PrefixIndex::Node& node = state_.index.node(owner->second);
-  if (node.pins > 0 || node.doomed || node.is_private) return false;
-  return node.readable_on_disk() || (state_.victims == RamVictims::kCleanOrLast &&
-                                     node.disk == DiskState::kNone && !node.loading);
+  CHECK(left.empty());
 }
 
 BlockId RamResidency::Seal(const SealRequest& request) {
@@ -130,9 +116,10 @@ BlockId RamResidency::Seal(const SealRequest& request) {
   if (index.node(id).in_ram()) {
     ++state_.counters.duplicate_seals;
     index.LiftDoom(id);
+    candidates_.UpdateWithParent(id);
     state_.pool.Free(request.slot);
   } else {
-    Attach(id, request.slot);
+    Attach(id, request.slot, request.payload_hash);
   }
   Pin(id);
   return id;
@@ -150,58 +137,61 @@ bool RamResidency::MayAttachTo(BlockId parent, const SealRequest& request) const
          !index.HasPrivate(request.parent);
 }
 
-void RamResidency::Attach(BlockId id, SlotIndex slot) {
+void RamResidency::Attach(BlockId id, SlotIndex slot, uint64_t payload_hash) {
   state_.index.AttachRam(id, slot);
-  CHECK(state_.ram_owner.emplace(slot, id).second);
+  CHECK(state_.ram_copies.emplace(slot, RamCopy{id, payload_hash}).second);
+  candidates_.UpdateWithParent(id);
 }
 
 void RamResidency::Release(BlockId id) {
   const SlotIndex slot = state_.index.DetachRam(id);
-  CHECK(state_.ram_owner.erase(slot) == 1);
+  CHECK(state_.ram_copies.erase(slot) == 1);
   state_.pool.Free(slot);
-}
-
-void RamResidency::EnterOrder(BlockId id) {
-  const PrefixIndex::Node& node = state_.index.node(id);
-  if (!node.in_ram() || node.pins > 0 || node.doomed || node.is_private) return;
-  state_.ram_order->OnInsert(id, node.parent);
-}
-
-void RamResidency::LeaveOrder(BlockId id) {
-  if (state_.ram_order->Contains(id)) state_.ram_order->OnErase(id);
+  candidates_.UpdateWithParent(id);
 }
 
 void RamResidency::Pin(BlockId id) {
-  LeaveOrder(id);
   state_.index.Pin(id);
+  if (state_.index.node(id).pins > 1) return;
+  state_.index.SetRejected(id, false);
+  candidates_.Update(id);
 }
 
 void RamResidency::Unpin(BlockId id) {
   if (state_.index.Unpin(id) > 0) return;
   const PrefixIndex::Node& node = state_.index.node(id);
   if (node.in_ram() && !node.doomed && !node.is_private) {
-    EnterOrder(id);
+    const PrefixIndex::Node& parent = state_.index.node(node.parent);
+    const bool parent_is_idle = !parent.is_root && parent.in_ram() && parent.pins == 0;
+    state_.order->OnUse(id, parent_is_idle ? node.parent : kNoBlock);
+    candidates_.Update(id);
     return;
   }
   // A block being stored is still read; the end of the store lets it go.
   if (node.in_ram() && node.disk != DiskState::kStoring) Release(id);
+  candidates_.Update(id);
   state_.index.RemoveIfGone(id);
 }
 
-int64_t RamResidency::TakeVictims(int64_t count, RamVictims victims) {
-  // Dropping a leaf makes its parent a leaf, so last copies are looked for one by one; their chains
-  // lie together in the order, children first.
-  const int64_t per_look = victims == RamVictims::kClean ? count : 1;
-  int64_t taken = 0;
-  while (taken < count) {
-    std::vector<BlockId> chosen;
-    state_.ram_order->ProposeVictims([&](BlockId id) {
-      if (MayTake(id, victims)) chosen.push_back(id);
-      return static_cast<int64_t>(chosen.size()) < std::min(per_look, count - taken);
-    });
-    if (chosen.empty()) break;
-    for (const BlockId id : chosen) Take(id);
-    taken += static_cast<int64_t>(chosen.size());
+TakenBlocks RamResidency::TakeVictims(int64_t count, RamVictims victims, uint64_t moment) {
+  TakenBlocks taken;
+  while (taken.evicted + taken.dropped < count) {
+    const BlockId id = victims == RamVictims::kClean
+                           ? candidates_.BestOfAll({CandidateKind::kClean})
+                           : candidates_.BestOfAll({CandidateKind::kClean, CandidateKind::kLast});
+    if (id == kNoBlock || state_.order->UsedSince(id, moment)) break;
+    ++(state_.index.MayEvict(id) ? taken.evicted : taken.dropped);
+    Take(id);
+  }
+  return taken;
+}
+
+TakenBlocks RamResidency::TakeClean(const std::vector<BlockId>& blocks) {
+  TakenBlocks taken;
+  for (const BlockId id : blocks) {
+    if (!state_.index.node(id).in_use || !MayTake(id, RamVictims::kClean)) continue;
+    ++(state_.index.MayEvict(id) ? taken.evicted : taken.dropped);
+    Take(id);
   }
   return taken;
 }

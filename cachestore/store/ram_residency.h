@@ -1,14 +1,18 @@
 // RamResidency: decides about the RAM tier: which slot a block gets, what is evicted or dropped for
 // it, what a seal and a pin mean. Owns nothing; works on StoreState.
 //
-// A block is in StoreState::ram_order exactly while it is in RAM, unpinned and matchable, so a scan
-// for victims never walks over pinned blocks. Thread-compatible: StoreCore::mu guards every call.
+// Victims go in the policy's order, whatever their size: a slab of older blocks of another size is
+// given up before younger blocks of the wanted one. Thread-compatible: StoreCore::mu guards every
+// call.
 #pragma once
 
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "absl/types/span.h"
+#include "cachestore/store/candidates.h"
+#include "cachestore/store/slab_chooser.h"
 #include "cachestore/store/store_state.h"
 
 namespace reprise::cachestore {
@@ -20,47 +24,60 @@ struct SealRequest {
   BlockKey parent;
   BlockKey key;
   absl::Span<const uint32_t> words;
+  uint64_t payload_hash = 0;  // XXH3-64 of the bytes in the slot
+};
+
+// Blocks that left RAM.
+struct TakenBlocks {
+  int64_t evicted = 0;  // a copy stays on disk
+  int64_t dropped = 0;  // was the last copy
 };
 
 class RamResidency {
  public:
-  explicit RamResidency(StoreState& state) : state_(state) {}
+  explicit RamResidency(StoreState& state) : state_(state), candidates_(state), slabs_(state) {}
 
   // A slot for `block_bytes`, evicting or dropping at once what StoreState::victims allows.
   // nullopt: nothing can be taken now.
   std::optional<SlotIndex> AllocateSlot(uint64_t block_bytes);
-  // Evicts until AllocateSlot would succeed; false when it cannot.
+  // Evicts until AllocateSlot would succeed. False when it cannot, or when the search for room
+  // among other sizes was cut short: the next call goes on with it.
   bool MakeRoom(uint64_t block_bytes);
+  // The blocks that only RAM holds and that must be stored before MakeRoom can succeed.
+  std::vector<BlockId> BlocksToClean(uint64_t block_bytes);
+  // Whether some unpinned block may be evicted now or after a write to disk.
+  bool HasCandidates() const;
 
   // Makes the block in the (writing) slot readable and pins it; see TieredStore::Seal. Returns the
   // pinned block, which is another one than that in the slot when the key was in RAM already.
   BlockId Seal(const SealRequest& request);
 
-  // `slot` now holds the bytes of `id`. REQUIRES: `id` is not in RAM.
-  void Attach(BlockId id, SlotIndex slot);
+  // `slot` now holds the bytes of `id`, with this XXH3-64. REQUIRES: `id` is not in RAM.
+  void Attach(BlockId id, SlotIndex slot, uint64_t payload_hash);
   // Frees the slot of `id`, which is unpinned and not being stored.
   void Release(BlockId id);
-  // Enters `id` into the eviction order if it belongs there.
-  void EnterOrder(BlockId id);
-  void LeaveOrder(BlockId id);
 
   void Pin(BlockId id);
   // Gives one pin back; the last one makes the block evictable, or ends it if only pins kept it.
   void Unpin(BlockId id);
 
-  // Takes up to `count` victims, oldest first, as `victims` allows; returns how many left RAM.
-  int64_t TakeVictims(int64_t count, RamVictims victims);
+  // Takes up to `count` victims in order, those that were not used after `moment` (of the policy).
+  TakenBlocks TakeVictims(int64_t count, RamVictims victims, uint64_t moment);
+  // Takes those of `blocks` that lose nothing by it.
+  TakenBlocks TakeClean(const std::vector<BlockId>& blocks);
 
  private:
   bool MayTake(BlockId id, RamVictims victims) const;
   void Take(BlockId id);
-  bool TakeOneOfSize(uint64_t slot_bytes);
-  // Empties the slab of some old block of another slot size, so that the slab can be cut anew.
-  bool DrainOneSlab(uint64_t slot_bytes);
-  bool MayDrain(SlotIndex slot) const;
+  // Takes blocks that may all go together, children before parents.
+  void TakeAll(const std::vector<BlockId>& blocks);
+  BlockId Victim(uint32_t size_class) const;
+  void NoteTaken(BlockId id);
   bool MayAttachTo(BlockId parent, const SealRequest& request) const;
 
   StoreState& state_;
+  Candidates candidates_;
+  SlabChooser slabs_;
 };
 
 }  // namespace reprise::cachestore

@@ -7,6 +7,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "cachestore/base/status_macros.h"
 #include "cachestore/block/namespace_identity.h"
+#include "cachestore/store/candidates.h"
 
 namespace reprise::cachestore {
 namespace {
@@ -28,9 +29,9 @@ std::optional<uint32_t> NamespaceOf(const BlockKey& root, const Encodings& bound
   if (it == bound.end()) return std::nullopt;
   const absl::StatusOr<NamespaceIdentity> identity = NamespaceIdentity::Decode(it->second);
   if (!identity.ok()) return std::nullopt;
-  state.namespaces.push_back({.payload_bytes = identity->layout.BytesPerBlock(),
-                              .identity = it->second,
-                              .tenant = identity->tenant});
+  state.AddNamespace({.payload_bytes = identity->layout.BytesPerBlock(),
+                      .identity = it->second,
+                      .tenant = identity->tenant});
   return state.index.AddNamespace(root, identity->block_words());
 }
 
@@ -74,8 +75,10 @@ void OrderByAge(const std::vector<BlockId>& blocks, StoreState& state) {
     }
     youngest_first.insert(youngest_first.end(), path.rbegin(), path.rend());
   }
+  Candidates candidates(state);
   for (size_t i = youngest_first.size(); i-- > 0;) {
-    state.disk_order->OnInsert(youngest_first[i], kNoBlock);
+    state.order->OnUse(youngest_first[i], kNoBlock);
+    candidates.Update(youngest_first[i]);
   }
 }
 
@@ -99,6 +102,7 @@ absl::Status Recover(BackingTier& tier, KeyDeriver derive, StoreState& state) {
     const BlockId id = state.index.Insert(*parent, block.key, block.tokens);
     state.index.MarkStored(id);
     last = {block.key, id};
+    state.index.SetPayloadHash(id, block.payload_hash);
     blocks.push_back(id);
   }));
   OrderByAge(blocks, state);

@@ -27,9 +27,8 @@ absl::Status StoreOptions::Validate() const {
     RETURN_IF_ERROR(
         CheckRange("disk.capacity_bytes", disk.capacity_bytes, kMinBytes, kMaxDiskBytes));
   }
-  RETURN_IF_ERROR(CheckRange("disk.num_io_threads", disk.num_io_threads, 1, 256));
   RETURN_IF_ERROR(CheckRange("ram_free_low_watermark", ram_free_low_watermark, 0.0, 0.5));
-  RETURN_IF_ERROR(CheckRange("max_queued_loads", max_queued_loads, 1, 1 << 24));
+  RETURN_IF_ERROR(CheckRange("max_loading_tickets", max_loading_tickets, 1, 1 << 20));
   return absl::OkStatus();
 }
 

@@ -13,10 +13,18 @@ struct RamOptions {
   int64_t capacity_bytes = int64_t{1} << 30;  // exact budget of the arena, reserved at start
 };
 
+// Which blocks are written to disk when RAM gives them up.
+enum class DiskAdmission {
+  kAll,
+  // On a full disk, none that nobody asked for again and that would push out one used later: saves
+  // writes where many prompts are seen once.
+  kUseful,
+};
+
 struct DiskOptions {
   std::string directory;                      // empty: no disk tier
   int64_t capacity_bytes = int64_t{8} << 30;  // exact budget of the payload files
-  int num_io_threads = 2;                     // loads at a time; writes have one more thread
+  DiskAdmission admission = DiskAdmission::kAll;
 };
 
 struct StoreOptions {
@@ -25,7 +33,8 @@ struct StoreOptions {
   // The demoter starts when less than this share of RAM is free or holds old blocks that are on
   // disk too (their slots can be taken at once), and writes to disk until it is twice as much.
   double ram_free_low_watermark = 0.05;
-  int max_queued_loads = 4096;  // blocks waiting to be loaded; beyond it they are misses
+  // Prefixes being loaded from disk at a time; for others, what only disk holds is a miss.
+  int max_loading_tickets = 1024;
 
   // kInvalidArgument names the option, its value and the allowed range.
   absl::Status Validate() const;

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
@@ -21,43 +22,70 @@ struct NamespaceRecord {
   uint64_t payload_bytes = 0;
   std::string identity;  // canonical encoding
   std::string tenant;
-  uint64_t fence = 0;  // blocks allocated in an earlier epoch stay private
+  uint64_t fence = 0;       // blocks allocated in an earlier epoch stay private
+  uint32_t size_class = 0;  // set by StoreState::AddNamespace
 };
 
 // Which RAM blocks may be taken for their slots.
 enum class RamVictims {
-  kClean,        // those with a copy on disk
+  kClean,        // those that lose nothing by it: on disk too, or not worth a write
   kCleanOrLast,  // also last copies: there is no disk tier, or it refuses writes
 };
 
-struct StoreState {
-  StoreState(absl::Span<std::byte> arena, std::unique_ptr<EvictionPolicy> ram_policy,
-             std::unique_ptr<EvictionPolicy> disk_policy, RamVictims ram_victims)
-      : pool(arena),
-        ram_order(std::move(ram_policy)),
-        disk_order(std::move(disk_policy)),
-        victims(ram_victims) {}
+// What a RAM slot holds.
+struct RamCopy {
+  BlockId owner = kNoBlock;
+  uint64_t payload_hash = 0;  // XXH3-64 of the bytes when they came in
+};
 
-  uint64_t payload_bytes(BlockId id) const {
-    return namespaces[index.node(id).namespace_id].payload_bytes;
+struct StoreState {
+  StoreState(absl::Span<std::byte> arena, std::unique_ptr<EvictionPolicy> policy,
+             RamVictims ram_victims)
+      : pool(arena), order(std::move(policy)), victims(ram_victims) {}
+
+  // Call beside PrefixIndex::AddNamespace.
+  void AddNamespace(NamespaceRecord record) {
+    record.size_class = SizeClassOf(record.payload_bytes);
+    namespaces.push_back(std::move(record));
   }
+  const NamespaceRecord& namespace_of(BlockId id) const {
+    return namespaces[index.node(id).namespace_id];
+  }
+  uint64_t payload_bytes(BlockId id) const { return namespace_of(id).payload_bytes; }
+  int64_t slot_bytes(BlockId id) const {
+    return static_cast<int64_t>(class_slot_bytes[namespace_of(id).size_class]);
+  }
+
+  // Blocks whose slots are of one size are of one class. There are few classes.
+  uint32_t SizeClassOf(uint64_t block_bytes) {
+    const uint64_t bytes = SlotPool::SlotBytes(block_bytes);
+    for (uint32_t i = 0; i < class_slot_bytes.size(); ++i) {
+      if (class_slot_bytes[i] == bytes) return i;
+    }
+    class_slot_bytes.push_back(bytes);
+    return static_cast<uint32_t>(class_slot_bytes.size() - 1);
+  }
+
+  // REQUIRES: `id` is in RAM.
+  const RamCopy& ram_copy(BlockId id) const { return ram_copies.at(index.node(id).ram_slot); }
 
   PrefixIndex index;
   SlotPool pool;
-  std::vector<NamespaceRecord> namespaces;     // by namespace id
-  std::unique_ptr<EvictionPolicy> ram_order;   // blocks in RAM that are matchable and unpinned
-  std::unique_ptr<EvictionPolicy> disk_order;  // blocks readable on disk
-  absl::flat_hash_map<SlotIndex, BlockId> ram_owner;  // slot -> the block readable in it
-  absl::flat_hash_map<SlotIndex, uint64_t> writing;   // slot of a WritableBlock -> its epoch
-  absl::flat_hash_set<SlotIndex> loading;             // slots that loads write into
-  absl::flat_hash_set<BlockId> condemned;             // disk copies to erase
-  uint64_t epoch = 0;                                 // grows with every invalidation
-  int64_t loading_blocks = 0;                         // queued for loading, or being loaded
+  std::vector<NamespaceRecord> namespaces;             // by namespace id
+  std::vector<uint64_t> class_slot_bytes;              // by size class
+  std::unique_ptr<EvictionPolicy> order;               // its sets: candidates.h
+  absl::flat_hash_map<SlotIndex, RamCopy> ram_copies;  // by slot: the blocks readable in RAM
+  absl::flat_hash_map<SlotIndex, uint64_t> writing;    // slot of a WritableBlock -> its epoch
+  absl::flat_hash_set<SlotIndex> loading;              // slots that loads write into
+  absl::flat_hash_set<BlockId> condemned;              // disk copies to erase
+  uint64_t epoch = 0;                                  // grows with every invalidation
+  int64_t loading_blocks = 0;                          // being loaded
   int64_t storing_blocks = 0;
   int64_t erasing_blocks = 0;
   RamVictims victims;
-  // Bytes of clean blocks next to be evicted, as the demoter last counted them, less those taken
-  // since. An estimate that only decides when the demoter looks again.
+  int64_t clean_bytes = 0;  // of the blocks in the sets of CandidateKind::kClean
+  // Bytes of the clean blocks that go before every dirty one: stored since the last one that went
+  // out of turn, less those taken. An estimate that only decides when the demoter looks again.
   int64_t clean_tail_bytes = 0;
   // Block bytes that an allocation failed for; 0 when none waits.
   uint64_t wanted_bytes = 0;

@@ -13,16 +13,20 @@ struct StoreStats {
   int64_t looked_up_tokens = 0;
   int64_t hit_ram_tokens = 0;
   int64_t hit_disk_tokens = 0;
-  int64_t missed_absent_tokens = 0;     // not in the store
-  int64_t missed_collision_tokens = 0;  // key present, parent or content differ
-  int64_t missed_corrupt_tokens = 0;    // bytes from disk failed verification
-  int64_t missed_io_error_tokens = 0;   // disk could not be read
-  int64_t missed_no_room_tokens = 0;    // no RAM slot to load into, or the load queue was full
-  int64_t missed_lost_tokens = 0;       // given up while loading, with an ancestor or by Invalidate
+  int64_t missed_absent_tokens = 0;      // not in the store
+  int64_t missed_collision_tokens = 0;   // key present, parent or content differ
+  int64_t missed_corrupt_tokens = 0;     // bytes from disk failed verification
+  int64_t missed_io_error_tokens = 0;    // disk could not be read
+  int64_t missed_no_room_tokens = 0;     // no RAM slot to load into
+  int64_t missed_queue_full_tokens = 0;  // too many tickets were loading
+  int64_t missed_deadline_tokens = 0;    // not loaded in time
+  int64_t missed_abandoned_tokens = 0;   // the ticket was given up before it was done
+  int64_t missed_lost_tokens = 0;  // given up while loading, with an ancestor or by Invalidate
   int64_t missed_after_miss_tokens = 0;  // behind a block that was missed while loading
   int64_t missed_tokens() const {
     return missed_absent_tokens + missed_collision_tokens + missed_corrupt_tokens +
-           missed_io_error_tokens + missed_no_room_tokens + missed_lost_tokens +
+           missed_io_error_tokens + missed_no_room_tokens + missed_queue_full_tokens +
+           missed_deadline_tokens + missed_abandoned_tokens + missed_lost_tokens +
            missed_after_miss_tokens;
   }
   // Life cycle.
@@ -31,6 +35,8 @@ struct StoreStats {
   int64_t demoted_blocks = 0;      // left RAM with a copy on disk
   int64_t promoted_blocks = 0;     // loaded from disk into RAM
   int64_t dropped_blocks = 0;      // left their last tier
+  int64_t rejected_blocks = 0;     // not admitted to disk
+  int64_t corrupt_ram_blocks = 0;  // dropped because their bytes changed in RAM
   int64_t failed_disk_writes = 0;  // stores and erases, in batches
   int64_t rejected_allocations = 0;
   // Gauges.
@@ -46,7 +52,8 @@ struct StoreStats {
   int64_t writing_blocks = 0;    // allocated, not sealed
   int64_t queued_transfers = 0;  // loads and writes not ended
   int64_t recovered_blocks = 0;  // found on disk when the store was opened
-  // Disk indexes that were damaged and set aside then, so that the store began without their blocks.
+  // Disk indexes that were damaged and set aside then, so that the store began without their
+  // blocks.
   int64_t lost_disk_indexes = 0;
 };
 

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "cachestore/base/check.h"
 #include "cachestore/base/status_macros.h"
 #include "cachestore/policy/lru_policy.h"
@@ -22,6 +23,13 @@ namespace {
 
 // 64 MiB of hash table; only stores of very small blocks hold more.
 constexpr int64_t kMaxReservedBlocks = int64_t{1} << 22;
+
+constexpr absl::Duration kRoomSearchPause = absl::Milliseconds(20);
+
+std::unique_ptr<AdmissionPolicy> MakeAdmissionPolicy(DiskAdmission admission) {
+  if (admission == DiskAdmission::kUseful) return std::make_unique<AdmitUseful>();
+  return std::make_unique<AdmitAll>();
+}
 
 // Without a disk tier nothing is persisted, so the keys of one process are its own.
 Hash128 RandomSecret() {
@@ -52,7 +60,7 @@ class TieredStore::Impl : public BlockRegistry {
        std::unique_ptr<BackingTier> tier, KeyDeriver derive)
       : derive_(derive),
         core_(std::move(arena), std::move(tier), std::make_unique<LruPolicy>(),
-              std::make_unique<LruPolicy>()),
+              MakeAdmissionPolicy(options.disk.admission)),
         secret_(core_.tier == nullptr ? RandomSecret() : core_.tier->secret()) {
     core_.low_watermark_bytes = static_cast<int64_t>(
         options.ram_free_low_watermark * static_cast<double>(options.ram.capacity_bytes));
@@ -66,10 +74,10 @@ class TieredStore::Impl : public BlockRegistry {
   PrefixMatch Match(const NamespaceHandle& ns, const BlockContent& prompt,
                     int64_t max_blocks) const;
   PinTicket Pin(const NamespaceHandle& ns, const BlockContent& prompt, BlockRange range,
-                std::function<void()> on_done);
+                std::function<void()> on_done, absl::Time deadline);
   absl::StatusOr<WritableBlock> Allocate(const NamespaceHandle& ns);
   BlockRef Seal(const NamespaceHandle& ns, WritableBlock block, const BlockKey& parent,
-                const BlockContent& content);
+                const BlockContent& content, std::optional<uint64_t> payload_hash);
   void AwaitRoom(const NamespaceHandle& ns, absl::Time deadline);
   absl::StatusOr<int64_t> Demote();
   absl::StatusOr<InvalidateReport> Invalidate(const InvalidateScope& scope, absl::Time deadline)
@@ -119,7 +127,7 @@ absl::Status TieredStore::Impl::Start(const StoreOptions& options) {
     absl::MutexLock lock(&core_.mu);
     RETURN_IF_ERROR(Recover(*core_.tier, derive_, core_.state));
   }
-  promoter_ = std::make_unique<Promoter>(core_, *this, options);
+  promoter_ = std::make_unique<Promoter>(core_, *this, options.max_loading_tickets);
   if (core_.tier != nullptr) demoter_ = std::make_unique<Demoter>(core_);
   return absl::OkStatus();
 }
@@ -146,9 +154,9 @@ absl::Status TieredStore::Impl::EnterNamespace(const NamespaceIdentity& identity
   StoreState& state = core_.state;
   const std::optional<uint32_t> known = state.index.FindNamespace(ns.root);
   if (!known.has_value()) {
-    state.namespaces.push_back({.payload_bytes = identity.layout.BytesPerBlock(),
-                                .identity = encoding,
-                                .tenant = identity.tenant});
+    state.AddNamespace({.payload_bytes = identity.layout.BytesPerBlock(),
+                        .identity = encoding,
+                        .tenant = identity.tenant});
     ns.id = state.index.AddNamespace(ns.root, ns.block_words);
     return absl::OkStatus();
   }
@@ -198,14 +206,16 @@ PrefixMatch TieredStore::Impl::Match(const NamespaceHandle& ns, const BlockConte
 }
 
 PinTicket TieredStore::Impl::Pin(const NamespaceHandle& ns, const BlockContent& prompt,
-                                 BlockRange range, std::function<void()> on_done) {
+                                 BlockRange range, std::function<void()> on_done,
+                                 absl::Time deadline) {
   const Chain chain = ChainOf(ns, prompt, range);
   const std::vector<BlockKey> keys = ChainKeys(ns.root, chain.words, ns.block_words, derive_);
   return promoter_->Pin({.namespace_id = ns.id,
                          .block_tokens = ns.layout.block_tokens,
                          .keys = keys,
                          .words = chain.words,
-                         .first_block = chain.first_block},
+                         .first_block = chain.first_block,
+                         .deadline = deadline},
                         std::move(on_done));
 }
 
@@ -228,16 +238,23 @@ absl::StatusOr<WritableBlock> TieredStore::Impl::Allocate(const NamespaceHandle&
 }
 
 BlockRef TieredStore::Impl::Seal(const NamespaceHandle& ns, WritableBlock block,
-                                 const BlockKey& parent, const BlockContent& content) {
+                                 const BlockKey& parent, const BlockContent& content,
+                                 std::optional<uint64_t> payload_hash) {
   const absl::Span<const uint32_t> words = content.words();
   CHECK(content.source() == ns.key_source);
   CHECK(words.size() == static_cast<size_t>(ns.block_words));
   CHECK(block.bytes().size() == ns.layout.BytesPerBlock());
   const BlockKey key = derive_(parent, words);
+  const uint64_t hash = payload_hash.has_value() ? *payload_hash : HashBytes64(block.bytes());
   const SlotIndex slot = static_cast<SlotIndex>(block.Release());
   absl::MutexLock lock(&core_.mu);
-  const BlockId id = core_.ram.Seal(
-      {.namespace_id = ns.id, .slot = slot, .parent = parent, .key = key, .words = words});
+  const BlockId id = core_.ram.Seal({.namespace_id = ns.id,
+                                     .slot = slot,
+                                     .parent = parent,
+                                     .key = key,
+                                     .words = words,
+                                     .payload_hash = hash});
+  core_.disk.ReplaceUnreadable(id);
   core_.NoteChange();
   return BlockRef(this, id, key, core_.RamBytes(id));
 }
@@ -250,7 +267,9 @@ void TieredStore::Impl::AwaitRoom(const NamespaceHandle& ns, absl::Time deadline
     if (core_.tier != nullptr) core_.state.wanted_bytes = block_bytes;
     ++core_.work_events;
     core_.work_cv.Signal();
-    if (core_.room_cv.WaitWithDeadline(&core_.mu, deadline)) break;
+    // A search that was cut short goes on after a moment.
+    const absl::Time next = std::min(deadline, absl::Now() + kRoomSearchPause);
+    if (core_.room_cv.WaitWithDeadline(&core_.mu, next) && next == deadline) break;
   }
   --core_.room_waiters;
 }
@@ -259,7 +278,7 @@ absl::StatusOr<int64_t> TieredStore::Impl::Demote() {
   if (demoter_ == nullptr) {
     return absl::FailedPreconditionError("there is no disk tier to demote to");
   }
-  return demoter_->DemoteAll();
+  return demoter_->DemoteAll().evicted;
 }
 
 absl::StatusOr<InvalidateReport> TieredStore::Impl::Invalidate(const InvalidateScope& scope,
@@ -287,7 +306,7 @@ StoreStats TieredStore::Impl::stats() const {
   absl::ReaderMutexLock lock(&core_.mu);
   const StoreState& state = core_.state;
   StoreStats stats = state.counters;
-  stats.ram_blocks = static_cast<int64_t>(state.ram_owner.size());
+  stats.ram_blocks = static_cast<int64_t>(state.ram_copies.size());
   stats.disk_blocks = state.index.num_on_disk();
   stats.ram_used_bytes = state.pool.used_bytes();
   stats.ram_capacity_bytes = state.pool.capacity_bytes();
@@ -364,8 +383,8 @@ PrefixMatch TieredStore::Match(const NamespaceHandle& ns, const BlockContent& pr
 }
 
 PinTicket TieredStore::Pin(const NamespaceHandle& ns, const BlockContent& prompt, BlockRange range,
-                           std::function<void()> on_done) {
-  return impl_->Pin(ns, prompt, range, std::move(on_done));
+                           std::function<void()> on_done, absl::Time deadline) {
+  return impl_->Pin(ns, prompt, range, std::move(on_done), deadline);
 }
 
 absl::StatusOr<WritableBlock> TieredStore::Allocate(const NamespaceHandle& ns) {
@@ -373,8 +392,8 @@ absl::StatusOr<WritableBlock> TieredStore::Allocate(const NamespaceHandle& ns) {
 }
 
 BlockRef TieredStore::Seal(const NamespaceHandle& ns, WritableBlock block, const BlockKey& parent,
-                           const BlockContent& content) {
-  return impl_->Seal(ns, std::move(block), parent, content);
+                           const BlockContent& content, std::optional<uint64_t> payload_hash) {
+  return impl_->Seal(ns, std::move(block), parent, content, payload_hash);
 }
 
 void TieredStore::AwaitRoom(const NamespaceHandle& ns, absl::Time deadline) {

@@ -19,6 +19,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <variant>
@@ -84,7 +85,7 @@ class TieredStore {
   // kInvalidArgument: options; kFailedPrecondition: directory locked, or of a newer format, or of
   // something else; both values are named. kResourceExhausted: budget larger than memory or disk.
   static absl::StatusOr<std::unique_ptr<TieredStore>> Open(const StoreOptions& options);
-  // The same over a given tier (null: none); options.disk names only the number of I/O threads.
+  // The same over a given tier (null: none); of options.disk, only the admission matters.
   // `derive` names the blocks; whatever it does, a block is found under its own content only.
   static absl::StatusOr<std::unique_ptr<TieredStore>> Open(const StoreOptions& options,
                                                            std::unique_ptr<BackingTier> tier,
@@ -113,13 +114,15 @@ class TieredStore {
   // behind the last full block, holds nothing.
   // The ticket tells when loading has ended and how many leading blocks of the range are good.
   // `on_done` (may be empty) runs once, on an unspecified thread and possibly before Pin returns,
-  // when the ticket is done; it must not call into the store.
+  // when the ticket is done; it must not call into the store. It does not run for a ticket that was
+  // given up before. After `deadline`, blocks that are not loaded yet are misses.
   PinTicket Pin(const NamespaceHandle& ns, const BlockContent& prompt, BlockRange range,
-                std::function<void()> on_done);
+                std::function<void()> on_done, absl::Time deadline = absl::InfiniteFuture());
   // The same for the first `max_blocks` blocks.
   PinTicket Pin(const NamespaceHandle& ns, const BlockContent& prompt, int64_t max_blocks,
-                std::function<void()> on_done) {
-    return Pin(ns, prompt, BlockRange{.first = 0, .count = max_blocks}, std::move(on_done));
+                std::function<void()> on_done, absl::Time deadline = absl::InfiniteFuture()) {
+    return Pin(ns, prompt, BlockRange{.first = 0, .count = max_blocks}, std::move(on_done),
+               deadline);
   }
 
   // An exclusive RAM slot for one block of `ns`, contents undefined. Never blocks.
@@ -133,15 +136,18 @@ class TieredStore {
   // more, the block stays private to the caller: usable, never matched, freed with its last pin.
   // The caller holds the pin on `parent` that Seal or Pin gave it until this returns: while a
   // private block lives, blocks sealed under its key are private too, because another block may
-  // have it. REQUIRES: `block` is from Allocate of the same namespace.
+  // have it. `payload_hash` is the XXH3-64 of the block's bytes, for callers that know it already:
+  // a block whose bytes change in RAM later is never written to disk. REQUIRES: `block` is from
+  // Allocate of the same namespace.
   BlockRef Seal(const NamespaceHandle& ns, WritableBlock block, const BlockKey& parent,
-                const BlockContent& content);
+                const BlockContent& content, std::optional<uint64_t> payload_hash = std::nullopt);
 
   // Waits until Allocate of `ns` could succeed or `deadline` has passed. BLOCKS.
   void AwaitRoom(const NamespaceHandle& ns, absl::Time deadline);
 
-  // Moves every unpinned block from RAM to disk (drops what disk rejects) and returns how many
-  // blocks left RAM. Durable when it returns. BLOCKS. kFailedPrecondition: there is no disk tier.
+  // Moves every block that is in RAM and unpinned now to disk and returns how many of those that
+  // left RAM are on disk; the others, which the disk did not take, count as dropped_blocks. Durable
+  // when it returns. BLOCKS. kFailedPrecondition: there is no disk tier.
   absl::StatusOr<int64_t> Demote();
 
   // Takes blocks out of every tier, durably: once it has returned, nothing stored or sealed before

@@ -29,14 +29,15 @@ struct StoredBlock {
   BlockKey root;                // root key of the block's namespace
   std::vector<TokenId> tokens;  // block_tokens ids, or the 8 words of its external key
   uint64_t payload_bytes = 0;
-  uint64_t sequence = 0;  // grows with every block stored; the order of storing
+  uint64_t payload_hash = 0;  // XXH3-64 of the payload, as it was stored
+  uint64_t sequence = 0;      // grows with every block stored; the order of storing
 };
 
 // One block to store. `payload` is 4 KiB aligned, as is the end of its slot: the bytes up to the
 // next multiple of 4 KiB may be read (and are stored as padding). Pinned by the caller during the
 // call.
 struct BlockToStore {
-  StoredBlock block;  // `sequence` is assigned by the tier
+  StoredBlock block;  // `sequence` and `payload_hash` are assigned by the tier
   absl::Span<const std::byte> payload;
   // XXH3-64 of the payload, if the caller knows it: then bytes that changed since are not stored.
   std::optional<uint64_t> payload_hash;
@@ -47,7 +48,7 @@ struct BlockToStore {
 // checksum of the block were verified; kNotFound; kDataLoss: the bytes are not what was stored;
 // kInternal: I/O error. After an error the contents of `payload` are undefined.
 struct LoadRequest {
-  StoredBlock block;  // `sequence` does not matter
+  StoredBlock block;  // `sequence` and `payload_hash` do not matter
   absl::Span<std::byte> payload;
   absl::AnyInvocable<void(const absl::Status&) &&> done;
 };

@@ -306,6 +306,7 @@ absl::Status DiskTier::ForEach(absl::FunctionRef<void(const StoredBlock&)> visit
     block.root = record.root;
     DecodeRecordTokens(encoded, &block.tokens);
     block.payload_bytes = record.payload_bytes;
+    block.payload_hash = record.payload_hash;
     block.sequence = record.sequence;
     visit(block);
   };

@@ -44,6 +44,22 @@ class FaultPlan {
     absl::MutexLock lock(&mu_);
     while (loads_ < count) changed_.Wait(&mu_);
   }
+  // The same for Store and Erase.
+  void CloseWriteGate() {
+    absl::MutexLock lock(&mu_);
+    write_gate_open_ = false;
+    writes_ = 0;
+  }
+  void OpenWriteGate() {
+    absl::MutexLock lock(&mu_);
+    write_gate_open_ = true;
+    changed_.SignalAll();
+  }
+  // Waits until `count` writes have reached the gate since it was closed.
+  void AwaitWrites(int64_t count) {
+    absl::MutexLock lock(&mu_);
+    while (writes_ < count) changed_.Wait(&mu_);
+  }
   int64_t loads() const {
     absl::MutexLock lock(&mu_);
     return loads_;
@@ -74,6 +90,9 @@ class FaultPlan {
   }
   absl::Status EnterWrite() {
     absl::MutexLock lock(&mu_);
+    ++writes_;
+    changed_.SignalAll();
+    while (!write_gate_open_) changed_.Wait(&mu_);
     if (!write_status_.ok()) ++failed_writes_;
     return write_status_;
   }
@@ -85,6 +104,8 @@ class FaultPlan {
   absl::Status write_status_ ABSL_GUARDED_BY(mu_);
   std::vector<absl::AnyInvocable<void() &&>> held_ ABSL_GUARDED_BY(mu_);  // loads at the gate
   bool gate_open_ ABSL_GUARDED_BY(mu_) = true;
+  bool write_gate_open_ ABSL_GUARDED_BY(mu_) = true;
+  int64_t writes_ ABSL_GUARDED_BY(mu_) = 0;
   int64_t loads_ ABSL_GUARDED_BY(mu_) = 0;
   int64_t failed_writes_ ABSL_GUARDED_BY(mu_) = 0;
 };

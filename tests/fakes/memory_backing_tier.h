@@ -66,6 +66,11 @@ class MemoryBackingTier : public BackingTier {
     for (const BlockToStore& item : batch) bytes += SlotBytes(item.payload.size());
     if (used_bytes_ + bytes > capacity_bytes_) return absl::ResourceExhaustedError("tier is full");
     for (const BlockToStore& item : batch) {
+      if (item.payload_hash.has_value() && *item.payload_hash != HashBytes64(item.payload)) {
+        return absl::DataLossError(item.block.key.ToHex());
+      }
+    }
+    for (const BlockToStore& item : batch) {
       const StoredBlock& block = item.block;
       EXPECT_EQ(reinterpret_cast<uintptr_t>(item.payload.data()) % 4096, 0u);
       EXPECT_EQ(block.payload_bytes, item.payload.size());
@@ -75,6 +80,7 @@ class MemoryBackingTier : public BackingTier {
       EXPECT_TRUE(stored.payload.empty()) << "stored a key that is present";
       stored.block = block;
       stored.block.sequence = contents_->next_sequence++;
+      stored.block.payload_hash = HashBytes64(item.payload);
       stored.payload.assign(item.payload.begin(), item.payload.end());
     }
     used_bytes_ += bytes;

@@ -87,7 +87,8 @@ class StoreFixture : public ::testing::Test {
   void OpenWithDisk(int64_t ram_slots, int64_t disk_slots) {
     store_.reset();
     StoreOptions options = Options(ram_slots);
-    options.max_queued_loads = max_queued_loads_;
+    options.max_loading_tickets = max_loading_tickets_;
+    options.disk.admission = admission_;
     auto store = TieredStore::Open(
         options,
         std::make_unique<FaultyTier>(
@@ -153,7 +154,8 @@ class StoreFixture : public ::testing::Test {
 
   std::shared_ptr<MemoryTierContents> contents_ = std::make_shared<MemoryTierContents>();
   std::shared_ptr<FaultPlan> faults_ = std::make_shared<FaultPlan>();
-  int max_queued_loads_ = 4096;
+  int max_loading_tickets_ = 1024;
+  DiskAdmission admission_ = DiskAdmission::kAll;
   KeyDeriver derive_ = ChildKey;
   std::unique_ptr<TieredStore> store_;
   NamespaceHandle ns_;

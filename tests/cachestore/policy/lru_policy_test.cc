@@ -10,82 +10,126 @@
 namespace reprise::cachestore {
 namespace {
 
-std::vector<BlockId> Order(const EvictionPolicy& policy) {
+constexpr CandidateSet kSet = 0;
+
+std::vector<BlockId> Order(const EvictionPolicy& policy, CandidateSet set = kSet) {
   std::vector<BlockId> order;
-  policy.ProposeVictims([&](BlockId id) {
+  policy.ProposeVictims(set, [&](BlockId id) {
     order.push_back(id);
     return true;
   });
   return order;
 }
 
-TEST(LruPolicyTest, TheOldestIsProposedFirst) {
+// Blocks used one after the other, all candidates.
+void Insert(EvictionPolicy& policy, const std::vector<BlockId>& ids) {
+  for (const BlockId id : ids) {
+    policy.OnUse(id, kNoBlock);
+    policy.Place(id, Membership::kRam, kSet);
+  }
+}
+
+TEST(LruPolicyTest, TheBlockUsedLongestAgoGoesFirst) {
   LruPolicy policy;
-  for (const BlockId id : {3u, 1u, 2u}) policy.OnInsert(id, kNoBlock);
+  Insert(policy, {3, 1, 2});
   EXPECT_EQ(Order(policy), (std::vector<BlockId>{3, 1, 2}));
-  const BlockId hit[] = {3};
-  policy.OnHit(hit);
+  policy.OnUse(3, kNoBlock);
   EXPECT_EQ(Order(policy), (std::vector<BlockId>{1, 2, 3}));
+  EXPECT_EQ(policy.Best(kSet), 1u);
 }
 
 TEST(LruPolicyTest, AHitChainIsGivenUpFromItsEnd) {
   LruPolicy policy;
-  for (const BlockId id : {1u, 2u, 3u, 9u}) policy.OnInsert(id, kNoBlock);
-  const BlockId chain[] = {1, 7, 2, 3};  // 7 is not held
+  Insert(policy, {1, 2, 3, 9});
+  const BlockId chain[] = {1, 7, 2, 3};  // 7 is in no set
   policy.OnHit(chain);
   EXPECT_EQ(Order(policy), (std::vector<BlockId>{9, 3, 2, 1}));
 }
 
-TEST(LruPolicyTest, ProposalsEndWhenTheCallerHasEnough) {
+TEST(LruPolicyTest, ABlockWhoseParentIsIdleGoesBeforeItAndAfterWhatIsOlder) {
   LruPolicy policy;
-  for (BlockId id = 0; id < 10; ++id) policy.OnInsert(id, kNoBlock);
-  int proposed = 0;
-  policy.ProposeVictims([&](BlockId) { return ++proposed < 4; });
-  EXPECT_EQ(proposed, 4);
-  EXPECT_EQ(policy.size(), 10u) << "a proposal removes nothing";
+  Insert(policy, {1, 2, 3});
+  policy.OnUse(9, 2);
+  policy.Place(9, Membership::kRam, kSet);
+  policy.OnUse(8, 9);
+  policy.Place(8, Membership::kRam, kSet);
+  EXPECT_EQ(Order(policy), (std::vector<BlockId>{1, 8, 9, 2, 3}));
 }
 
-TEST(LruPolicyTest, InsertingTwiceOrErasingTheUnknownEndsTheProcess) {
+TEST(LruPolicyTest, ABlockThatIsACandidateAgainKeepsItsPlace) {
   LruPolicy policy;
-  policy.OnInsert(1, kNoBlock);
-  EXPECT_DEATH(policy.OnInsert(1, kNoBlock), "CHECK failed");
-  EXPECT_DEATH(policy.OnErase(2), "CHECK failed");
+  Insert(policy, {1, 2, 3});
+  policy.Place(1, Membership::kRam, kNoSet);
+  EXPECT_EQ(policy.Best(kSet), 2u);
+  policy.Place(1, Membership::kRam, kSet);
+  EXPECT_EQ(policy.Best(kSet), 1u);
+}
+
+TEST(LruPolicyTest, BlocksUsedAfterAMomentAreKnown) {
+  LruPolicy policy;
+  Insert(policy, {1, 2});
+  const uint64_t moment = policy.now();
+  EXPECT_FALSE(policy.UsedSince(2, moment));
+  policy.OnUse(1, kNoBlock);
+  EXPECT_TRUE(policy.UsedSince(1, moment));
 }
 
 // What the store relies on, for every policy.
 class EvictionPolicyConformanceTest
     : public ::testing::TestWithParam<std::unique_ptr<EvictionPolicy> (*)()> {};
 
-TEST_P(EvictionPolicyConformanceTest, HoldsExactlyWhatWasInsertedAndNotErased) {
+TEST_P(EvictionPolicyConformanceTest, EverySetHoldsExactlyWhatWasPlacedIntoIt) {
   const uint32_t seed = std::random_device()();
   SCOPED_TRACE(testing::Message() << "seed " << seed);
   std::mt19937 random(seed);
   const std::unique_ptr<EvictionPolicy> policy = GetParam()();
-  std::vector<bool> held(200);
+  constexpr CandidateSet kSets = 6;
+  struct Block {
+    CandidateSet ram = kNoSet;
+    CandidateSet disk = kNoSet;
+  };
+  std::vector<Block> blocks(200);
   for (int step = 0; step < 5000; ++step) {
-    const BlockId id = random() % held.size();
-    if (held[id]) {
-      policy->OnErase(id);
-    } else {
-      policy->OnInsert(id, random() % 2 == 0 ? kNoBlock : BlockId(random() % held.size()));
+    const BlockId id = random() % blocks.size();
+    const bool in_ram = random() % 2 == 0;
+    CandidateSet& set = in_ram ? blocks[id].ram : blocks[id].disk;
+    // RAM and disk candidates are in different sets.
+    set = random() % 3 == 0 ? kNoSet : static_cast<CandidateSet>(random() % 3 + (in_ram ? 0 : 3));
+    policy->Place(id, in_ram ? Membership::kRam : Membership::kDisk, set);
+    ASSERT_EQ(policy->SetOf(id, Membership::kRam), blocks[id].ram);
+    ASSERT_EQ(policy->SetOf(id, Membership::kDisk), blocks[id].disk);
+    if (random() % 2 == 0) policy->OnUse(id, random() % 2 == 0 ? kNoBlock : (id + 1) % 200);
+    const BlockId first = id / 5 * 5;
+    const BlockId chain[] = {first, first + 1, first + 2};
+    if (random() % 4 == 0) policy->OnHit(chain);
+  }
+  for (CandidateSet set = 0; set < kSets; ++set) {
+    std::vector<BlockId> expected;
+    for (BlockId id = 0; id < blocks.size(); ++id) {
+      if (blocks[id].ram == set || blocks[id].disk == set) expected.push_back(id);
     }
-    held[id] = !held[id];
-    ASSERT_EQ(policy->Contains(id), held[id]);
-    std::vector<BlockId> chain;
-    for (int i = 0; i < 5; ++i) chain.push_back(id / 5 * 5 + i);
-    policy->OnHit(chain);
+    std::vector<BlockId> order = Order(*policy, set);
+    EXPECT_EQ(policy->size(set), expected.size());
+    EXPECT_EQ(policy->Best(set), order.empty() ? kNoBlock : order[0]);
+    for (size_t i = 1; i < order.size(); ++i) {
+      EXPECT_TRUE(policy->GoesBefore(order[i - 1], order[i]));
+      EXPECT_FALSE(policy->GoesBefore(order[i], order[i - 1]));
+    }
+    std::sort(order.begin(), order.end());
+    EXPECT_EQ(order, expected);
   }
-  std::vector<BlockId> order = Order(*policy);
-  std::sort(order.begin(), order.end());
-  std::vector<BlockId> expected;
-  for (BlockId id = 0; id < held.size(); ++id) {
-    if (held[id]) expected.push_back(id);
-  }
-  EXPECT_EQ(order, expected);
-  EXPECT_EQ(policy->size(), expected.size());
 }
 
-TEST_P(EvictionPolicyConformanceTest, AParentIsNeverProposedBeforeItsChildren) {
+TEST_P(EvictionPolicyConformanceTest, ProposalsEndWhenTheCallerHasEnough) {
+  const std::unique_ptr<EvictionPolicy> policy = GetParam()();
+  Insert(*policy, {0, 1, 2, 3, 4, 5});
+  int proposed = 0;
+  policy->ProposeVictims(kSet, [&](BlockId) { return ++proposed < 4; });
+  EXPECT_EQ(proposed, 4);
+  EXPECT_EQ(policy->size(kSet), 6u) << "a proposal removes nothing";
+}
+
+TEST_P(EvictionPolicyConformanceTest, AParentUsedWithItsChildrenIsNeverProposedBeforeThem) {
   const uint32_t seed = std::random_device()();
   SCOPED_TRACE(testing::Message() << "seed " << seed);
   std::mt19937 random(seed);
@@ -94,7 +138,10 @@ TEST_P(EvictionPolicyConformanceTest, AParentIsNeverProposedBeforeItsChildren) {
   constexpr BlockId kBlocks = 100;
   std::vector<BlockId> parent(kBlocks, kNoBlock);
   for (BlockId id = 1; id < kBlocks; ++id) parent[id] = random() % id;
-  for (BlockId id = 0; id < kBlocks; ++id) policy->OnInsert(id, parent[id]);
+  for (BlockId id = 0; id < kBlocks; ++id) {
+    policy->OnUse(id, parent[id]);
+    policy->Place(id, Membership::kRam, kSet);
+  }
   for (int step = 0; step < 500; ++step) {
     std::vector<BlockId> chain;
     for (BlockId id = random() % kBlocks; id != kNoBlock; id = parent[id]) {

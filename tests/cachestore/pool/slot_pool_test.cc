@@ -2,8 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <random>
+#include <set>
 #include <vector>
 
 namespace reprise::cachestore {
@@ -59,14 +61,57 @@ TEST_F(SlotPoolTest, AnEmptySlabServesAnotherSize) {
   EXPECT_EQ(pool.SlotMemory(*large).size(), 8 * kUnit);
 }
 
-TEST_F(SlotPoolTest, TheUsedSlotsOfASlabAreListed) {
+TEST_F(SlotPoolTest, TheSlotsInTheWayOfALargerBlockReachIntoNeighbouringSlabs) {
   SlotPool pool(Region(64));  // slabs of 8 units
-  const SlotIndex a = *pool.Allocate(2 * kUnit);
+  std::vector<SlotIndex> small;
+  while (const auto slot = pool.Allocate(kUnit)) small.push_back(*slot);
+  ASSERT_EQ(small.size(), 64u);
+  ASSERT_EQ(pool.num_slabs(), 8u);
+  for (const SlotIndex slot : {small[0], small[20], small[63]}) {
+    std::vector<SlotIndex> in_the_way = pool.SlotsInTheWay(slot, 20 * kUnit);
+    EXPECT_EQ(in_the_way.size(), 24u) << "three slabs";
+    EXPECT_EQ(std::count(in_the_way.begin(), in_the_way.end(), slot), 1);
+    EXPECT_FALSE(pool.CanAllocate(20 * kUnit));
+    for (const SlotIndex used : in_the_way) pool.Free(used);
+    const auto large = pool.Allocate(20 * kUnit);
+    ASSERT_TRUE(large.has_value());
+    pool.Free(*large);
+    for (size_t i = 0; i < in_the_way.size(); ++i) ASSERT_TRUE(pool.Allocate(kUnit).has_value());
+  }
+}
+
+TEST_F(SlotPoolTest, ABlockFindsNoRoomAcrossSlabsOfItsOwnSize) {
+  SlotPool pool(Region(24));  // slabs of 3 units
+  std::vector<SlotIndex> small;
+  for (int i = 0; i < 6; ++i) small.push_back(*pool.Allocate(kUnit));
+  while (pool.Allocate(6 * kUnit).has_value()) {
+  }
+  ASSERT_FALSE(pool.CanAllocate(6 * kUnit));
+  EXPECT_EQ(pool.SlotsInTheWay(small[0], 6 * kUnit).size(), 6u);
+  EXPECT_TRUE(pool.SlotsInTheWay(small[0], 12 * kUnit).size() == 0u ||
+              pool.SlotsInTheWay(small[0], 12 * kUnit).size() == 7u);
+  EXPECT_TRUE(pool.SlotsInTheWay(small[0], 25 * kUnit).empty()) << "larger than the region";
+}
+
+TEST_F(SlotPoolTest, TheWalkOverSlabsComesToEachOneInTurn) {
+  SlotPool pool(Region(64));
+  uint32_t cursor = 0;
+  EXPECT_EQ(pool.NextSlab(&cursor), kNoSlot);
+  const SlotIndex a = *pool.Allocate(kUnit);
   const SlotIndex b = *pool.Allocate(2 * kUnit);
-  const SlotIndex other = *pool.Allocate(kUnit);
-  const std::vector<SlotIndex> used = pool.UsedSlotsOfSlab(a);
-  EXPECT_EQ(std::set<SlotIndex>(used.begin(), used.end()), (std::set<SlotIndex>{a, b}));
-  EXPECT_EQ(pool.UsedSlotsOfSlab(other), std::vector<SlotIndex>{other});
+  const SlotIndex c = *pool.Allocate(4 * kUnit);
+  std::vector<SlotIndex> seen;
+  for (int i = 0; i < 6; ++i) seen.push_back(pool.NextSlab(&cursor));
+  EXPECT_EQ(std::set<SlotIndex>(seen.begin(), seen.begin() + 3), (std::set<SlotIndex>{a, b, c}));
+  EXPECT_TRUE(std::equal(seen.begin(), seen.begin() + 3, seen.begin() + 3));
+}
+
+TEST_F(SlotPoolTest, ASlabHoldsFewSlotsSoThatItEmptiesSoon) {
+  SlotPool pool(Region(2048));
+  const SlotIndex first = *pool.Allocate(kUnit);
+  while (pool.Allocate(kUnit).has_value()) {
+  }
+  EXPECT_LE(pool.SlotsInTheWay(first, 2 * kUnit).size(), 64u);
 }
 
 TEST_F(SlotPoolTest, RandomSizesNeverOverlapAndNeverExceedTheRegion) {

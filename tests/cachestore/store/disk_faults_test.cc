@@ -1,6 +1,7 @@
 // What the store does when the disk tier fails: it stays usable, counts, and tries again.
 #include <gtest/gtest.h>
 
+#include <thread>
 #include <vector>
 
 #include "tests/fakes/store_fixture.h"
@@ -61,7 +62,7 @@ TEST_F(DiskFaultsTest, DemoteDropsWhatDiskRejects) {
   faults_->FailWrites(absl::InternalError("write failed"));
   const absl::StatusOr<int64_t> moved = store_->Demote();
   ASSERT_TRUE(moved.ok());
-  EXPECT_EQ(*moved, 5);
+  EXPECT_EQ(*moved, 0) << "dropped blocks did not move";
   EXPECT_EQ(store_->stats().ram_blocks, 0);
   EXPECT_EQ(store_->stats().dropped_blocks, 5);
   EXPECT_EQ(store_->Match(ns_, PromptTokens(1, 5), 10).total_blocks(), 0);
@@ -102,6 +103,99 @@ TEST_F(DiskFaultsTest, ABadBlockIsStoredAgainOnlyAfterItsBadCopyIsGone) {
   SealChain(ns_, PromptTokens(2, 1));
   // The fake tier fails the test if a key is stored that it still has.
   ASSERT_TRUE(store_->Demote().ok());
+}
+
+TEST_F(DiskFaultsTest, ABlockComputedAgainReplacesACopyThatCannotBeRead) {
+  OpenWithDisk(8, 64);
+  SealChain(ns_, PromptTokens(1, 3));
+  ASSERT_TRUE(store_->Demote().ok());
+  const std::vector<BlockKey> keys = ChainKeys(ns_.root, PromptTokens(1, 3), kBlockTokens);
+  const uint64_t bad_sequence = contents_->items[keys[1]].block.sequence;
+  faults_->FailLoadsOf(keys[1], absl::InternalError("read failed"));
+  EXPECT_EQ(PinNow(ns_, PromptTokens(1, 3)).blocks.size(), 1u);
+  EXPECT_EQ(store_->Match(ns_, PromptTokens(1, 3), 10).total_blocks(), 3) << "it may be a hiccup";
+  SealChain(ns_, PromptTokens(1, 3));
+  ASSERT_TRUE(store_->Demote().ok());
+  EXPECT_GT(contents_->items[keys[1]].block.sequence, bad_sequence) << "written anew";
+  faults_->FailLoadsOf(keys[1], absl::OkStatus());
+  EXPECT_EQ(PinNow(ns_, PromptTokens(1, 3)).disk_blocks, 3);
+}
+
+TEST_F(DiskFaultsTest, ACopyThatCannotBeReadTwiceIsGivenUp) {
+  OpenWithDisk(8, 64);
+  SealChain(ns_, PromptTokens(1, 3));
+  ASSERT_TRUE(store_->Demote().ok());
+  const std::vector<BlockKey> keys = ChainKeys(ns_.root, PromptTokens(1, 3), kBlockTokens);
+  faults_->FailLoadsOf(keys[1], absl::InternalError("read failed"));
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_EQ(store_->Match(ns_, PromptTokens(1, 3), 10).total_blocks(), 3);
+    EXPECT_EQ(PinNow(ns_, PromptTokens(1, 3)).blocks.size(), 1u);
+  }
+  EXPECT_EQ(store_->Match(ns_, PromptTokens(1, 3), 10).total_blocks(), 1);
+  ASSERT_TRUE(store_->Demote().ok());
+  EXPECT_EQ(contents_->items.size(), 1u);
+  EXPECT_EQ(store_->stats().missed_io_error_tokens, 2 * kBlockTokens);
+}
+
+TEST_F(DiskFaultsTest, ABlockWhoseBytesChangeInRamIsDroppedAndNeverStored) {
+  OpenWithDisk(8, 64);
+  {
+    const std::vector<BlockRef> pins = SealChain(ns_, PromptTokens(1, 4));
+    const_cast<std::byte&>(pins[2].bytes()[100]) ^= std::byte{4};
+    SealChain(ns_, PromptTokens(2, 2));
+  }
+  const absl::StatusOr<int64_t> moved = store_->Demote();
+  ASSERT_TRUE(moved.ok());
+  EXPECT_EQ(*moved, 4);
+  const StoreStats stats = store_->stats();
+  EXPECT_EQ(stats.corrupt_ram_blocks, 1);
+  EXPECT_EQ(stats.dropped_blocks, 2) << "with the block below it";
+  EXPECT_EQ(stats.failed_disk_writes, 0);
+  EXPECT_EQ(PinNow(ns_, PromptTokens(1, 4)).disk_blocks, 2);
+  EXPECT_EQ(PinNow(ns_, PromptTokens(2, 2)).disk_blocks, 2);
+}
+
+TEST_F(DiskFaultsTest, DemoteMovesEveryOldBlockThoughOthersComeIntoRamMeanwhile) {
+  OpenWithDisk(128, 256);
+  SealChain(ns_, PromptTokens(1, 40));
+  ASSERT_TRUE(store_->Demote().ok());
+  for (uint32_t prompt = 10; prompt < 15; ++prompt) SealChain(ns_, PromptTokens(prompt, 8));
+  faults_->CloseWriteGate();
+  std::thread demotion([&] {
+    const absl::StatusOr<int64_t> moved = store_->Demote();
+    ASSERT_TRUE(moved.ok());
+    EXPECT_EQ(*moved, 40);
+  });
+  faults_->AwaitWrites(1);
+  EXPECT_EQ(PinNow(ns_, PromptTokens(1, 40)).disk_blocks, 40);
+  faults_->OpenWriteGate();
+  demotion.join();
+  for (uint32_t prompt = 10; prompt < 15; ++prompt) {
+    EXPECT_EQ(store_->Match(ns_, PromptTokens(prompt, 8), 10).disk_blocks, 8);
+  }
+  EXPECT_EQ(store_->Match(ns_, PromptTokens(1, 40), 100).ram_blocks, 40) << "used since";
+}
+
+TEST_F(DiskFaultsTest, UsefulAdmissionSparesTheDiskBlocksThatWouldOnlyPushOutBetterOnes) {
+  admission_ = DiskAdmission::kUseful;
+  OpenWithDisk(32, 8);
+  // The disk fills up and overflows once.
+  for (uint32_t prompt = 1; prompt <= 3; ++prompt) {
+    SealChain(ns_, PromptTokens(prompt, 4));
+    ASSERT_TRUE(store_->Demote().ok());
+  }
+  ASSERT_EQ(store_->stats().disk_blocks, 8);
+  SealChain(ns_, PromptTokens(4, 4));  // nobody asks for it again
+  SealChain(ns_, PromptTokens(5, 4));
+  PinNow(ns_, PromptTokens(5, 4));  // somebody does for this one
+  PinNow(ns_, PromptTokens(2, 4));
+  PinNow(ns_, PromptTokens(3, 4));
+  const int64_t dropped = store_->stats().dropped_blocks;
+  ASSERT_TRUE(store_->Demote().ok());
+  EXPECT_EQ(store_->stats().rejected_blocks, 4);
+  EXPECT_EQ(store_->Match(ns_, PromptTokens(4, 4), 10).total_blocks(), 0);
+  EXPECT_EQ(store_->Match(ns_, PromptTokens(5, 4), 10).disk_blocks, 4);
+  EXPECT_EQ(store_->stats().dropped_blocks, dropped + 8) << "it, and what the other one pushed out";
 }
 
 TEST_F(DiskFaultsTest, OrphansAndForeignBlocksOnDiskAreErasedAtOpen) {

@@ -156,15 +156,28 @@ TEST_F(PinTicketTest, TwoTicketsShareOneLoad) {
   ExpectLookupsAreConserved();
 }
 
-TEST_F(PinTicketTest, AnAbandonedTicketGivesItsPinsBackWhenItsLoadsEnd) {
+TEST_F(PinTicketTest, AnAbandonedTicketGivesItsPinsBackAndStopsLoading) {
+  PutOnDisk(1, 12);
+  faults_->CloseLoadGate();
+  { const PinTicket abandoned = Pin(1, 12); }
+  EXPECT_EQ(store_->stats().pinned_blocks, 0);
+  EXPECT_EQ(store_->stats().missed_abandoned_tokens, 12 * kBlockTokens);
+  ExpectLookupsAreConserved();
+  faults_->OpenLoadGate();
+  store_.reset();
+  EXPECT_EQ(faults_->loads(), 2) << "those that were under way";
+}
+
+TEST_F(PinTicketTest, ATicketThatJoinsTheLoadsOfAnAbandonedOneGetsItsBlocks) {
   PutOnDisk(1, 3);
   faults_->CloseLoadGate();
-  { const PinTicket abandoned = Pin(1, 3); }
-  EXPECT_EQ(store_->stats().pinned_blocks, 3);
+  PinTicket abandoned = Pin(1, 3);
   PinTicket joined = Pin(1, 3);
+  abandoned = PinTicket();
   faults_->OpenLoadGate();
   ASSERT_TRUE(joined.Wait(Soon()));
   EXPECT_EQ(joined.Take().disk_blocks, 3);
+  EXPECT_EQ(faults_->loads(), 3);
   ASSERT_TRUE(store_->Demote().ok());
   EXPECT_EQ(store_->stats().looked_up_tokens, 6 * kBlockTokens);
   ExpectLookupsAreConserved();
@@ -213,18 +226,104 @@ TEST_F(PinTicketTest, LoadsMakeRoomByDemotingBlocksThatAreOnlyInRam) {
   EXPECT_EQ(store_->Match(ns_, PromptTokens(2, 8), 100).disk_blocks, 8);
 }
 
-TEST_F(PinTicketTest, AFullLoadQueueIsAMiss) {
-  max_queued_loads_ = 2;
+TEST_F(PinTicketTest, WithTooManyTicketsLoadingTheNextOneGetsWhatIsInRam) {
+  max_loading_tickets_ = 2;
   PutOnDisk(1, 10);
+  const std::vector<BlockRef> in_ram = SealChain(ns_, PromptTokens(2, 2));
   faults_->CloseLoadGate();
-  PinTicket ticket = Pin(1, 10);
+  PinTicket first = Pin(1, 10);
+  PinTicket second = Pin(1, 10);
+  PinTicket refused = Pin(1, 10);
+  ASSERT_TRUE(refused.Wait(absl::InfinitePast()));
+  EXPECT_EQ(refused.Take().blocks.size(), 0u);
+  EXPECT_EQ(PinNow(ns_, PromptTokens(2, 2)).ram_blocks, 2);
+  EXPECT_EQ(store_->stats().missed_queue_full_tokens, kBlockTokens);
+  EXPECT_EQ(store_->stats().missed_after_miss_tokens, 9 * kBlockTokens);
+  faults_->OpenLoadGate();
+  ASSERT_TRUE(first.Wait(Soon()));
+  ASSERT_TRUE(second.Wait(Soon()));
+  EXPECT_EQ(first.Take().disk_blocks, 10);
+  EXPECT_EQ(second.Take().disk_blocks, 10);
+  EXPECT_EQ(PinNow(ns_, PromptTokens(1, 10)).ram_blocks, 10) << "there is room in the queue again";
+  ExpectLookupsAreConserved();
+}
+
+TEST_F(PinTicketTest, AfterItsDeadlineATicketHoldsWhatIsLoaded) {
+  PutOnDisk(1, 6);
+  { const PinnedPrefix prefix = PinNow(ns_, PromptTokens(1, 2)); }  // the first two are in RAM
+  faults_->CloseLoadGate();
+  PinTicket ticket =
+      store_->Pin(ns_, PromptTokens(1, 6), 100, nullptr, absl::Now() + absl::Milliseconds(50));
+  EXPECT_FALSE(ticket.done());
+  ASSERT_TRUE(ticket.Wait(Soon())) << "although no load has ended";
+  const PinnedPrefix prefix = ticket.Take();
+  EXPECT_EQ(prefix.ram_blocks, 2);
+  EXPECT_EQ(prefix.disk_blocks, 0);
+  EXPECT_EQ(store_->stats().pinned_blocks, 2);
+  EXPECT_EQ(store_->stats().missed_deadline_tokens, kBlockTokens);
+  EXPECT_EQ(store_->stats().missed_after_miss_tokens, 3 * kBlockTokens);
+  ExpectLookupsAreConserved();
+  faults_->OpenLoadGate();
+}
+
+TEST_F(PinTicketTest, AShortPrefixDoesNotWaitForALongOne) {
+  OpenWithDisk(256, 256);
+  SealChain(ns_, PromptTokens(1, 90));
+  SealChain(ns_, PromptTokens(2, 2));
+  ASSERT_TRUE(store_->Demote().ok());
+  faults_->CloseLoadGate();
+  PinTicket large = Pin(1, 90);
+  faults_->AwaitLoads(2);
+  absl::Notification closed;
+  PinTicket small = store_->Pin(ns_, PromptTokens(2, 2), 100, [&] {
+    faults_->CloseLoadGate();
+    closed.Notify();
+  });
+  faults_->OpenLoadGate();
+  closed.WaitForNotification();
+  ASSERT_TRUE(small.Wait(Soon()));
+  EXPECT_FALSE(large.done());
+  EXPECT_LT(faults_->loads(), 50);
+  EXPECT_EQ(small.Take().disk_blocks, 2);
+  faults_->OpenLoadGate();
+  ASSERT_TRUE(large.Wait(Soon()));
+  EXPECT_EQ(large.Take().disk_blocks, 90);
+}
+
+TEST_F(PinTicketTest, BlocksThatATicketHasNotComeToAreNotInRam) {
+  PutOnDisk(1, 12);
+  faults_->CloseLoadGate();
+  PinTicket ticket = Pin(1, 12);
+  EXPECT_EQ(store_->stats().ram_used_bytes, 2 * kSlotBytes) << "the loads under way";
+  EXPECT_EQ(store_->stats().pinned_blocks, 3) << "these and the last block";
   faults_->OpenLoadGate();
   ASSERT_TRUE(ticket.Wait(Soon()));
-  const PinnedPrefix prefix = ticket.Take();
-  EXPECT_GE(prefix.disk_blocks, 2);
-  EXPECT_LT(prefix.disk_blocks, 10);
+  EXPECT_EQ(ticket.Take().disk_blocks, 12);
+}
+
+TEST_F(PinTicketTest, ATicketThatWaitsForRoomDoesNotHoldUpOneOfAnotherSize) {
+  OpenWithDisk(8, 64);
+  const NamespaceHandle wide = OpenNamespace(TestIdentity("wide", 6));  // three slots' worth
+  SealChain(wide, PromptTokens(1, 1));
+  SealChain(ns_, PromptTokens(1, 1));
+  ASSERT_TRUE(store_->Demote().ok());
+  // One slot is free and one holds an idle block: hope for one size, room for the other.
+  const std::vector<BlockRef> pins = SealChain(ns_, PromptTokens(2, 6));
+  SealChain(ns_, PromptTokens(3, 1));
+  PinTicket starving = store_->Pin(wide, PromptTokens(1, 1), 100, nullptr);
+  PinTicket other = Pin(1, 1);
+  ASSERT_TRUE(other.Wait(Soon()));
+  EXPECT_FALSE(starving.done());
+  EXPECT_EQ(other.Take().disk_blocks, 1);
+  ASSERT_TRUE(starving.Wait(Soon()));
+  EXPECT_EQ(starving.Take().blocks.size(), 0u);
   EXPECT_EQ(store_->stats().missed_no_room_tokens, kBlockTokens);
-  ExpectLookupsAreConserved();
+}
+
+TEST_F(PinTicketTest, APrefixOfMoreBlocksThanTheQueueHoldsTicketsLoadsWhole) {
+  max_loading_tickets_ = 1;
+  PutOnDisk(1, 40, /*ram_slots=*/64);
+  EXPECT_EQ(PinNow(ns_, PromptTokens(1, 40)).disk_blocks, 40);
 }
 
 TEST_F(PinTicketTest, TheCallbackRunsOnceForEveryKindOfTicket) {

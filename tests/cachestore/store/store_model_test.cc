@@ -38,7 +38,15 @@ class RamModel {
   void Unpin(const BlockKey& key) {
     Block& block = blocks_[key];
     if (--block.pins > 0) return;
-    order_.insert(std::find(order_.begin(), order_.end(), block.parent), key);
+    const auto parent = blocks_.find(block.parent);
+    const bool parent_is_idle = parent != blocks_.end() && parent->second.pins == 0;
+    block.place = parent_is_idle ? Place{parent->second.place.use, parent->second.place.depth + 1}
+                                 : Place{++uses_, 0};
+    order_.insert(std::find_if(order_.begin(), order_.end(),
+                               [&](const BlockKey& other) {
+                                 return block.place.GoesBefore(blocks_.at(other).place);
+                               }),
+                  key);
   }
   // What Allocate does: false when nothing can go.
   bool MakeRoom() {
@@ -62,11 +70,21 @@ class RamModel {
   int64_t dropped = 0;
 
  private:
+  // Blocks used last go last; of those used together the deepest goes first.
+  struct Place {
+    int64_t use = 0;
+    int64_t depth = 0;
+    bool GoesBefore(const Place& other) const {
+      return use != other.use ? use < other.use : depth > other.depth;
+    }
+  };
   struct Block {
     BlockKey parent;
     int pins = 0;
+    Place place;
   };
   const size_t capacity_;
+  int64_t uses_ = 0;
   std::map<BlockKey, Block> blocks_;
   std::vector<BlockKey> order_;  // unpinned, oldest first
 };

@@ -24,9 +24,8 @@ TEST(StoreOptionsTest, EachBadOptionIsNamedWithItsValue) {
               HasSubstr("ram.capacity_bytes is -5"));
   EXPECT_THAT(message([](auto& o) { o.disk.capacity_bytes = 0; }),
               HasSubstr("disk.capacity_bytes is 0"));
-  EXPECT_THAT(message([](auto& o) { o.disk.num_io_threads = 0; }),
-              HasSubstr("disk.num_io_threads is 0"));
-  EXPECT_THAT(message([](auto& o) { o.max_queued_loads = 0; }), HasSubstr("max_queued_loads is 0"));
+  EXPECT_THAT(message([](auto& o) { o.max_loading_tickets = 0; }),
+              HasSubstr("max_loading_tickets is 0"));
   EXPECT_THAT(
       message([](auto& o) { o.ram_free_low_watermark = std::numeric_limits<double>::quiet_NaN(); }),
       HasSubstr("ram_free_low_watermark is nan"));

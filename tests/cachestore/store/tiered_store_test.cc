@@ -159,6 +159,55 @@ TEST_F(TieredStoreTest, TwoBlockSizesShareOneBudget) {
   }
 }
 
+TEST_F(TieredStoreTest, OldBlocksThatMustStayDoNotHideVictims) {
+  OpenRamOnly(2100);
+  std::vector<BlockRef> chain = SealChain(ns_, PromptTokens(1, 2000));
+  const BlockRef leaf = std::move(chain.back());
+  chain.clear();
+  SealChain(ns_, PromptTokens(2, 100));
+  ASSERT_EQ(store_->stats().ram_blocks, 2100);
+  EXPECT_TRUE(store_->Allocate(ns_).ok()) << "the leaf of the younger prompt may go";
+}
+
+TEST_F(TieredStoreTest, OldSlabsThatMustStayDoNotHideOneThatMayGo) {
+  OpenRamOnly(1088);
+  const NamespaceHandle wide = OpenNamespace(TestIdentity("wide", 6));  // three slots' worth
+  std::vector<BlockRef> pins;
+  for (uint32_t prompt = 0; prompt < 17; ++prompt) {
+    std::vector<BlockRef> chain = SealChain(ns_, PromptTokens(prompt, 64));
+    if (prompt < 16) pins.push_back(std::move(chain[0]));
+  }
+  ASSERT_EQ(store_->stats().ram_used_bytes, store_->stats().ram_capacity_bytes);
+  EXPECT_TRUE(store_->Allocate(wide).ok());
+}
+
+TEST_F(TieredStoreTest, ANamespaceInUseTakesTheRoomOfAnUnusedOneOfAnotherSize) {
+  OpenRamOnly(512);
+  const NamespaceHandle wide = OpenNamespace(TestIdentity("wide", 6));  // three slots' worth
+  for (uint32_t prompt = 0; prompt < 8; ++prompt) SealChain(ns_, PromptTokens(prompt, 64));
+  ASSERT_EQ(store_->stats().ram_used_bytes, store_->stats().ram_capacity_bytes);
+  constexpr uint32_t kPrompts = 18;
+  for (uint32_t prompt = 0; prompt < kPrompts; ++prompt) SealChain(wide, PromptTokens(prompt, 8));
+  for (uint32_t prompt = 0; prompt < kPrompts; ++prompt) {
+    EXPECT_EQ(store_->Match(wide, PromptTokens(prompt, 8), 10).ram_blocks, 8) << prompt;
+  }
+}
+
+TEST_F(TieredStoreTest, AnAllocationThatFailsDropsNothing) {
+  OpenRamOnly(64);                                                      // slabs of 8 slots
+  const NamespaceHandle wide = OpenNamespace(TestIdentity("wide", 6));  // three slots' worth
+  std::vector<BlockRef> chain = SealChain(ns_, PromptTokens(1, 4));
+  for (uint32_t prompt = 2; prompt < 6; ++prompt) SealChain(ns_, PromptTokens(prompt, 1));
+  // The first slab: the beginning of a chain that goes on elsewhere, and four leaves.
+  std::vector<TokenId> tokens = PromptTokens(1, 5);
+  const BlockRef last =
+      SealOne(ns_, chain.back().key(), absl::MakeSpan(tokens).subspan(4 * kBlockTokens));
+  chain.clear();
+  const std::vector<BlockRef> pins = SealChain(ns_, PromptTokens(9, 55));
+  EXPECT_FALSE(store_->Allocate(wide).ok());
+  EXPECT_EQ(store_->stats().dropped_blocks, 0);
+}
+
 TEST_F(TieredStoreTest, BadOptionsAndBlocksThatDoNotFitAreRefused) {
   StoreOptions options = Options(4);
   options.ram_free_low_watermark = 0.9;
@@ -276,7 +325,7 @@ TEST_F(TieredStoreTest, AChainLongerThanTheDiskKeepsItsBeginning) {
   SealChain(ns_, PromptTokens(1, 16));
   const absl::StatusOr<int64_t> moved = store_->Demote();
   ASSERT_TRUE(moved.ok());
-  EXPECT_EQ(*moved, 16);
+  EXPECT_EQ(*moved, 6);
   EXPECT_EQ(store_->Match(ns_, PromptTokens(1, 16), 100).disk_blocks, 6);
   EXPECT_EQ(store_->stats().dropped_blocks, 10);
 }

@@ -1,0 +1,36 @@
+// AdmissionPolicy: whether a block that RAM gives up is worth a write to disk. Asked when RAM
+// evicts and never before: blocks are written lazily, not through. Immutable; thread-safe.
+#pragma once
+
+namespace reprise::cachestore {
+
+// What is known of a block when its turn comes.
+struct AdmissionRequest {
+  bool reused = false;              // a request found it since it came into the store
+  bool disk_is_full = false;        // another block must leave the disk for it
+  bool goes_before_victim = false;  // and that one was used later than this one
+};
+
+class AdmissionPolicy {
+ public:
+  virtual ~AdmissionPolicy() = default;
+  // False: the block is dropped when its slot is needed.
+  virtual bool Admit(const AdmissionRequest& request) const = 0;
+};
+
+// Writes whatever RAM gives up.
+class AdmitAll : public AdmissionPolicy {
+ public:
+  bool Admit(const AdmissionRequest&) const override { return true; }
+};
+
+// Never lets a block that nobody asked for again push out one that was used later: saves the writes
+// that would only make a full disk colder.
+class AdmitUseful : public AdmissionPolicy {
+ public:
+  bool Admit(const AdmissionRequest& request) const override {
+    return request.reused || !request.disk_is_full || !request.goes_before_victim;
+  }
+};
+
+}  // namespace reprise::cachestore

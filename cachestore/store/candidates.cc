@@ -1,0 +1,88 @@
+#include "cachestore/store/candidates.h"
+
+#include <algorithm>
+
+namespace reprise::cachestore {
+namespace {
+
+bool IsClean(CandidateSet set) {
+  return set != kNoSet && set % kNumCandidateKinds == static_cast<uint32_t>(CandidateKind::kClean);
+}
+
+}  // namespace
+
+CandidateSet RamSetFor(const StoreState& state, BlockId id) {
+  const PrefixIndex::Node& node = state.index.node(id);
+  if (!node.in_ram() || node.pins > 0 || node.doomed || node.is_private) return kNoSet;
+  const uint32_t size_class = state.namespace_of(id).size_class;
+  if (state.index.MayEvict(id)) return SetFor(size_class, CandidateKind::kClean);
+  if (node.disk != DiskState::kNone) return kNoSet;
+  const bool may_drop = state.index.MayDrop(id);
+  if (node.rejected) return may_drop ? SetFor(size_class, CandidateKind::kClean) : kNoSet;
+  return SetFor(size_class, may_drop ? CandidateKind::kLast : CandidateKind::kParent);
+}
+
+CandidateSet DiskSetFor(const StoreState& state, BlockId id) {
+  // A pinned block is in use: giving up its disk copy would only mean writing it again.
+  if (state.index.node(id).pins > 0 || !state.index.MayEraseFromDisk(id)) return kNoSet;
+  return SetFor(state.namespace_of(id).size_class, CandidateKind::kErasable);
+}
+
+void Candidates::Update(BlockId id) {
+  if (state_.index.node(id).is_root) return;
+  const CandidateSet before = state_.order->SetOf(id, Membership::kRam);
+  const CandidateSet after = RamSetFor(state_, id);
+  state_.clean_bytes += (IsClean(after) - IsClean(before)) * state_.slot_bytes(id);
+  state_.order->Place(id, Membership::kRam, after);
+  state_.order->Place(id, Membership::kDisk, DiskSetFor(state_, id));
+}
+
+void Candidates::UpdateWithParent(BlockId id) {
+  Update(id);
+  const BlockId parent = state_.index.node(id).parent;
+  if (parent != kNoBlock) Update(parent);
+}
+
+BlockId Candidates::Best(uint32_t size_class, Kinds kinds) const {
+  BlockId best = kNoBlock;
+  for (const CandidateKind kind : kinds) {
+    const BlockId id = state_.order->Best(SetFor(size_class, kind));
+    if (id != kNoBlock && (best == kNoBlock || state_.order->GoesBefore(id, best))) best = id;
+  }
+  return best;
+}
+
+BlockId Candidates::BestOfOthers(uint32_t size_class, Kinds kinds) const {
+  BlockId best = kNoBlock;
+  for (uint32_t other = 0; other < state_.class_slot_bytes.size(); ++other) {
+    if (other == size_class) continue;
+    const BlockId id = Best(other, kinds);
+    if (id != kNoBlock && (best == kNoBlock || state_.order->GoesBefore(id, best))) best = id;
+  }
+  return best;
+}
+
+std::vector<BlockId> Candidates::BestFew(uint32_t size_class, Kinds kinds, size_t count) const {
+  std::vector<BlockId> few;
+  for (const CandidateKind kind : kinds) {
+    size_t left = count;
+    state_.order->ProposeVictims(SetFor(size_class, kind), [&](BlockId id) {
+      few.push_back(id);
+      return --left > 0;
+    });
+  }
+  std::sort(few.begin(), few.end(),
+            [this](BlockId a, BlockId b) { return state_.order->GoesBefore(a, b); });
+  if (few.size() > count) few.resize(count);
+  return few;
+}
+
+size_t Candidates::Count(CandidateKind kind) const {
+  size_t count = 0;
+  for (uint32_t size_class = 0; size_class < state_.class_slot_bytes.size(); ++size_class) {
+    count += state_.order->size(SetFor(size_class, kind));
+  }
+  return count;
+}
+
+}  // namespace reprise::cachestore

@@ -1,0 +1,59 @@
+// Candidates: which blocks may leave a tier now. Every block that may is in one of the policy's
+// sets for its RAM copy and in one for its disk copy; a block that may not is in none, so whoever
+// looks for a victim finds one at once. Owns nothing; works on StoreState. Thread-compatible:
+// StoreCore::mu guards every call.
+#pragma once
+
+#include <cstdint>
+#include <initializer_list>
+#include <vector>
+
+#include "cachestore/store/store_state.h"
+
+namespace reprise::cachestore {
+
+// What may be done with a candidate. There is one set for each kind and size class.
+enum class CandidateKind : uint8_t {
+  kClean,   // RAM: may go at once: it is on disk too, or was not worth a write and has no children
+  kLast,    // RAM: the last copy, without children: may be stored, or dropped
+  kParent,  // RAM: the last copy of a block with children: may be stored, not dropped
+  kErasable,  // disk: not needed by a child, a pin or a load
+};
+inline constexpr uint32_t kNumCandidateKinds = 4;
+
+inline CandidateSet SetFor(uint32_t size_class, CandidateKind kind) {
+  return static_cast<CandidateSet>(size_class * kNumCandidateKinds + static_cast<uint32_t>(kind));
+}
+
+// The sets that `id` belongs into; kNoSet for none.
+CandidateSet RamSetFor(const StoreState& state, BlockId id);
+CandidateSet DiskSetFor(const StoreState& state, BlockId id);
+
+class Candidates {
+ public:
+  using Kinds = std::initializer_list<CandidateKind>;
+
+  explicit Candidates(StoreState& state) : state_(state) {}
+
+  // The node of `id` changed: its pins or loads. REQUIRES: it is in use.
+  void Update(BlockId id);
+  // Its tiers changed too, which may matter to its parent.
+  void UpdateWithParent(BlockId id);
+
+  // The block of these kinds that goes first, in one size class, or in all others; kNoBlock when
+  // there is none.
+  BlockId Best(uint32_t size_class, Kinds kinds) const;
+  BlockId BestOfOthers(uint32_t size_class, Kinds kinds) const;
+  BlockId BestOfAll(Kinds kinds) const { return BestOfOthers(kNoClass, kinds); }
+  // Up to `count` blocks of these kinds, the one that goes first at first.
+  std::vector<BlockId> BestFew(uint32_t size_class, Kinds kinds, size_t count) const;
+  // RAM blocks of a kind, in all size classes.
+  size_t Count(CandidateKind kind) const;
+
+ private:
+  static constexpr uint32_t kNoClass = 0xffffffff;
+
+  StoreState& state_;
+};
+
+}  // namespace reprise::cachestore

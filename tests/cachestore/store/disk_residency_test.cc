@@ -1,0 +1,220 @@
+#include "cachestore/store/disk_residency.h"
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <vector>
+
+#include "cachestore/policy/lru_policy.h"
+#include "cachestore/store/integrity.h"
+
+namespace reprise::cachestore {
+namespace {
+
+constexpr int32_t kTokens = 2;
+constexpr int kSlots = 256;
+
+// Works on the metadata alone.
+class DiskResidencyTest : public ::testing::Test {
+ protected:
+  DiskResidencyTest() {
+    namespace_id_ = state_.index.AddNamespace(root_, kTokens);
+    state_.AddNamespace({.payload_bytes = 4096, .identity = "test"});
+  }
+  void TearDown() override { EXPECT_EQ(CheckState(state_), absl::OkStatus()); }
+
+  // An unpinned chain in RAM, root first; keys count from `first`.
+  std::vector<BlockId> SealChain(uint64_t first, int64_t count) {
+    std::vector<BlockId> chain;
+    BlockKey parent = root_;
+    for (uint64_t k = first; k < first + count; ++k) {
+      const std::optional<SlotIndex> slot = ram_.AllocateSlot(4096);
+      EXPECT_TRUE(slot.has_value());
+      state_.writing.emplace(*slot, state_.epoch);
+      const std::vector<TokenId> tokens = {static_cast<TokenId>(k), 0};
+      chain.push_back(ram_.Seal({.namespace_id = namespace_id_,
+                                 .slot = *slot,
+                                 .parent = parent,
+                                 .key = {k, k},
+                                 .words = tokens}));
+      parent = {k, k};
+    }
+    for (const BlockId id : chain) ram_.Unpin(id);
+    return chain;
+  }
+  StoreGoal Goal(size_t max_blocks, uint64_t max_bytes = uint64_t{1} << 30) const {
+    return {.max_blocks = max_blocks, .max_bytes = max_bytes};
+  }
+  StoreBatch Begin(const StoreGoal& goal) {
+    StoreBatch batch;
+    do {
+      batch = disk_.BeginStore(goal);
+    } while (batch.look_again);
+    return batch;
+  }
+  void StoreAll() {
+    for (;;) {
+      const StoreBatch batch = Begin(Goal(32));
+      if (batch.blocks.empty()) return;
+      disk_.EndStore(batch);
+    }
+  }
+
+  alignas(4096) std::byte memory_[kSlots * 4096];
+  StoreState state_{absl::MakeSpan(memory_), std::make_unique<LruPolicy>(), RamVictims::kClean};
+  RamResidency ram_{state_};
+  AdmitUseful admission_;
+  DiskResidency disk_{state_, ram_, admission_};
+  const BlockKey root_ = {1, 2};
+  uint32_t namespace_id_ = 0;
+};
+
+TEST_F(DiskResidencyTest, ALongChainIsStoredFromItsRootInBatches) {
+  const std::vector<BlockId> chain = SealChain(100, 200);
+  std::vector<BlockId> stored;
+  while (stored.size() < chain.size()) {
+    const StoreBatch batch = Begin(Goal(32));
+    ASSERT_FALSE(batch.blocks.empty());
+    EXPECT_LE(batch.blocks.size(), 32u);
+    stored.insert(stored.end(), batch.blocks.begin(), batch.blocks.end());
+    disk_.EndStore(batch);
+    EXPECT_EQ(CheckState(state_), absl::OkStatus());
+  }
+  EXPECT_EQ(stored, chain);
+  EXPECT_TRUE(Begin(Goal(32)).blocks.empty());
+  EXPECT_EQ(state_.clean_tail_bytes, 200 * 4096);
+}
+
+TEST_F(DiskResidencyTest, AStepLooksAtFewBlocksAndTheNextOneGoesOn) {
+  SealChain(100, 200);
+  const StoreBatch batch = disk_.BeginStore(Goal(32));
+  EXPECT_TRUE(batch.blocks.empty());
+  EXPECT_TRUE(batch.look_again) << "the way up to the root is longer than one step";
+  disk_.EndStore(Begin(Goal(32)));
+}
+
+TEST_F(DiskResidencyTest, ABatchIsBoundedByItsBytesToo) {
+  SealChain(100, 10);
+  const StoreBatch three = Begin(Goal(32, 3 * 4096 + 100));
+  EXPECT_EQ(three.blocks.size(), 3u);
+  disk_.EndStore(three);
+  const StoreBatch one = Begin(Goal(32, 1));
+  EXPECT_EQ(one.blocks.size(), 1u) << "never none";
+  disk_.EndStore(one);
+}
+
+TEST_F(DiskResidencyTest, TheOldestBlockIsStoredFirst) {
+  const std::vector<BlockId> old_chain = SealChain(100, 2);
+  const std::vector<BlockId> young_chain = SealChain(200, 2);
+  ram_.Pin(old_chain[1]);
+  ram_.Unpin(old_chain[1]);  // goes on before its parent, which was not used
+  StoreBatch batch = Begin(Goal(2));
+  EXPECT_EQ(batch.blocks, old_chain);
+  disk_.ShrinkStore(batch, 0);
+  for (const BlockId id : old_chain) ram_.Pin(id);
+  for (const BlockId id : old_chain) ram_.Unpin(id);
+  batch = Begin(Goal(2));
+  EXPECT_EQ(batch.blocks, young_chain);
+  disk_.ShrinkStore(batch, 0);
+}
+
+TEST_F(DiskResidencyTest, BlocksUsedAfterTheMomentAreLeftAlone) {
+  const std::vector<BlockId> old_chain = SealChain(100, 2);
+  StoreGoal goal = Goal(32);
+  goal.moment = state_.order->now();
+  SealChain(200, 2);
+  const StoreBatch batch = Begin(goal);
+  EXPECT_EQ(batch.blocks, old_chain);
+  disk_.EndStore(batch);
+  EXPECT_TRUE(Begin(goal).blocks.empty());
+}
+
+TEST_F(DiskResidencyTest, OnAFullDiskABlockNobodyAskedForAgainIsNotAdmittedBeforeYoungerOnes) {
+  const BlockId on_disk = SealChain(300, 1)[0];
+  StoreAll();
+  const BlockId young = SealChain(400, 1)[0];
+  const BlockId reused = SealChain(500, 1)[0];
+  state_.index.SetReused(reused);
+  ram_.Pin(on_disk);
+  ram_.Unpin(on_disk);
+  disk_.NoteDiskFull(4096, false);
+  StoreBatch batch = Begin(Goal(32));
+  EXPECT_EQ(batch.blocks.size(), 2u) << "there is room";
+  disk_.ShrinkStore(batch, 0);
+  disk_.NoteDiskFull(4096, true);
+  batch = Begin(Goal(32));
+  EXPECT_EQ(batch.blocks, std::vector<BlockId>{reused});
+  EXPECT_EQ(state_.counters.rejected_blocks, 1);
+  disk_.EndStore(batch);
+  // It stays until its slot is needed, and is the first to go.
+  EXPECT_TRUE(state_.index.node(young).in_ram());
+  EXPECT_EQ(ram_.TakeVictims(1, RamVictims::kClean, state_.order->now()).dropped, 1);
+  EXPECT_EQ(state_.index.Find({400, 400}), kNoBlock);
+}
+
+TEST_F(DiskResidencyTest, ARejectedBlockThatIsUsedAgainIsConsideredAgain) {
+  const BlockId on_disk = SealChain(300, 1)[0];
+  StoreAll();
+  const BlockId id = SealChain(400, 1)[0];
+  ram_.Pin(on_disk);
+  ram_.Unpin(on_disk);
+  disk_.NoteDiskFull(4096, true);
+  EXPECT_TRUE(Begin(Goal(32)).blocks.empty());
+  ram_.Pin(id);
+  ram_.Unpin(id);
+  const StoreBatch batch = Begin(Goal(32));
+  EXPECT_EQ(batch.blocks, std::vector<BlockId>{id});
+  disk_.EndStore(batch);
+}
+
+TEST_F(DiskResidencyTest, ErasingTakesTheRamCopyAlong) {
+  const std::vector<BlockId> chain = SealChain(100, 3);
+  StoreAll();
+  const std::vector<BlockId> erased = disk_.BeginErase(4096, 2);
+  EXPECT_EQ(erased, (std::vector<BlockId>{chain[2], chain[1]}));
+  disk_.EndErase(erased);
+  EXPECT_EQ(state_.pool.used_slots(), 1);
+  EXPECT_EQ(state_.counters.dropped_blocks, 2);
+}
+
+TEST_F(DiskResidencyTest, WhatIsPinnedIsNotErased) {
+  const std::vector<BlockId> chain = SealChain(100, 3);
+  StoreAll();
+  ram_.Pin(chain[2]);
+  EXPECT_TRUE(disk_.BeginErase(4096, 3).empty());
+  ram_.Unpin(chain[2]);
+}
+
+TEST_F(DiskResidencyTest, BlocksAreErasedTogetherWithThoseBelowThemOrNotAtAll) {
+  const std::vector<BlockId> chain = SealChain(100, 4);
+  const std::vector<BlockId> other = SealChain(200, 1);
+  StoreAll();
+  const std::vector<BlockKey> keys = {{101, 101}, {200, 200}};
+  // Everything but the first block goes for a size that has no block on disk.
+  ram_.Pin(chain[3]);
+  EXPECT_TRUE(disk_.BeginEraseTogether(keys, 8192).empty()) << "a block below is pinned";
+  ram_.Unpin(chain[3]);
+  const std::vector<BlockId> erased = disk_.BeginEraseTogether(keys, 8192);
+  EXPECT_EQ(erased.size(), 4u);
+  disk_.EndErase(erased);
+  EXPECT_NE(state_.index.Find({100, 100}), kNoBlock);
+  for (const uint64_t k : {101, 102, 103, 200}) EXPECT_EQ(state_.index.Find({k, k}), kNoBlock);
+}
+
+TEST_F(DiskResidencyTest, ABlockThatChangedInRamGoesWithWhatIsBelowIt) {
+  const std::vector<BlockId> chain = SealChain(100, 4);
+  StoreBatch batch = Begin(Goal(2));
+  ASSERT_EQ(batch.blocks, (std::vector<BlockId>{chain[0], chain[1]}));
+  ram_.Pin(chain[2]);
+  disk_.ShrinkStore(batch, 0);
+  disk_.DropCorrupt(chain[1]);
+  EXPECT_EQ(state_.counters.corrupt_ram_blocks, 1);
+  EXPECT_EQ(state_.counters.dropped_blocks, 3);
+  EXPECT_TRUE(state_.index.node(chain[0]).in_store());
+  EXPECT_TRUE(state_.index.node(chain[2]).doomed) << "as long as it is pinned";
+  ram_.Unpin(chain[2]);
+  EXPECT_EQ(state_.pool.used_slots(), 1);
+}
+
+}  // namespace
+}  // namespace reprise::cachestore
