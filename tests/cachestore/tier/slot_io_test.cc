@@ -1,8 +1,9 @@
 // How DiskTier reads and writes slots: neighbours in one go, and none lost for another's sake.
+#include <atomic>
 #include <memory>
 #include <vector>
 
-#include "absl/synchronization/blocking_counter.h"
+#include "absl/synchronization/notification.h"
 #include "cachestore/base/hash.h"
 #include "cachestore/tier/aligned_bytes.h"
 #include "cachestore/tier/disk_tier.h"
@@ -34,7 +35,8 @@ class SlotIoTest : public testing::Test {
     std::vector<absl::Status> ends(chain.size());
     std::vector<AlignedBytes> loaded;
     std::vector<LoadRequest> batch(chain.size());
-    absl::BlockingCounter left(static_cast<int>(chain.size()));
+    std::atomic<size_t> left = chain.size();
+    absl::Notification all_ended;
     for (size_t i = 0; i < chain.size(); ++i) {
       const uint64_t bytes = chain[i].block().payload_bytes;
       loaded.emplace_back(AlignUp(bytes));
@@ -42,11 +44,11 @@ class SlotIoTest : public testing::Test {
                   .payload = loaded[i].span().first(bytes),
                   .done = [&, i](const absl::Status& status) {
                     ends[i] = status;
-                    left.DecrementCount();
+                    if (--left == 0) all_ended.Notify();
                   }};
     }
     tier_->StartLoads(std::move(batch));
-    left.Wait();
+    all_ended.WaitForNotification();
     for (size_t i = 0; i < chain.size(); ++i) {
       if (!ends[i].ok()) continue;
       EXPECT_EQ(std::memcmp(loaded[i].span().data(), chain[i].payload().data(),
