@@ -16,6 +16,10 @@ namespace {
 constexpr size_t kBatchBlocks = 32;
 constexpr uint64_t kBatchBytes = uint64_t{64} << 20;
 
+// A look at what lies beside a block may read the whole index: after one in vain, not at once
+// again.
+constexpr absl::Duration kLookBesidePause = absl::Seconds(1);
+
 // Blocks taken under one hold of the lock.
 constexpr int64_t kTakenAtOnce = 64;
 
@@ -250,8 +254,33 @@ int64_t Demoter::MakeDiskRoom(uint64_t payload_bytes, int64_t num_slots) {
 }
 
 std::vector<BlockId> Demoter::ChooseToErase(uint64_t payload_bytes, int64_t count) {
+  BlockKey older;
+  uint64_t older_payload_bytes = 0;  // 0: there is none
+  {
+    absl::MutexLock lock(&core_.mu);
+    const BlockId id = core_.disk.OlderOfOtherSize(payload_bytes);
+    if (id != kNoBlock) {
+      older = core_.state.index.node(id).key;
+      older_payload_bytes = core_.state.payload_bytes(id);
+    }
+  }
+  if (older_payload_bytes > 0 && absl::Now() >= look_beside_after_) {
+    const absl::StatusOr<std::vector<BlockKey>> beside = core_.tier->KeysBeside(older);
+    if (beside.ok()) {
+      absl::MutexLock lock(&core_.mu);
+      std::vector<BlockId> victims = core_.disk.BeginEraseTogether(*beside, payload_bytes);
+      if (!victims.empty()) return victims;
+    }
+    look_beside_after_ = absl::Now() + kLookBesidePause;
+  }
   absl::MutexLock lock(&core_.mu);
-  return core_.disk.BeginErase(payload_bytes, static_cast<size_t>(count));
+  const size_t wanted = static_cast<size_t>(count);
+  std::vector<BlockId> victims = core_.disk.BeginErase(payload_bytes, wanted);
+  // With no block of this size on disk, those of the other size go until space is left over.
+  if (victims.empty() && older_payload_bytes > 0) {
+    victims = core_.disk.BeginErase(older_payload_bytes, std::max(wanted, kBatchBlocks));
+  }
+  return victims;
 }
 
 Demoter::Outcome Demoter::EraseCondemned() {

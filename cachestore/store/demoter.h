@@ -67,6 +67,7 @@ class Demoter {
   uint64_t fruitless_events_ ABSL_GUARDED_BY(core_.mu) = 0;
   absl::Time retry_after_ ABSL_GUARDED_BY(core_.mu) = absl::InfinitePast();
   absl::Duration pause_ ABSL_GUARDED_BY(core_.mu);
+  absl::Time look_beside_after_ = absl::InfinitePast();  // only the thread uses it
   std::thread thread_;
 };
 

@@ -15,6 +15,7 @@
 #include "absl/functional/any_invocable.h"
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "cachestore/base/hash.h"
@@ -90,6 +91,13 @@ class BackingTier {
   // Forgets the keys, durably, before it returns; their slots are free then. Unknown keys are
   // skipped. BLOCKS.
   virtual absl::Status Erase(absl::Span<const BlockKey> keys) = 0;
+
+  // Keys of blocks, `key` among them, that must all be erased before their bytes can go to blocks
+  // of other sizes. A tier that does not lay out sizes apart has nothing beside a block. May read
+  // the whole index; not for every write. BLOCKS. kNotFound: `key` is not stored.
+  virtual absl::StatusOr<std::vector<BlockKey>> KeysBeside(const BlockKey& key) {
+    return std::vector<BlockKey>{key};
+  }
 
   // Calls `visit` for every stored block in the order of storing. Reads no payload; may hold much
   // of the index in memory. BLOCKS.

@@ -90,6 +90,7 @@ class DiskTier final : public BackingTier {
   void StartLoads(std::vector<LoadRequest> batch) override;
   int load_depth(uint64_t payload_bytes) const override;
   absl::Status Erase(absl::Span<const BlockKey> keys) override;
+  absl::StatusOr<std::vector<BlockKey>> KeysBeside(const BlockKey& key) override;
   absl::Status ForEach(absl::FunctionRef<void(const StoredBlock&)> visit) override;
   absl::Status ForEachKey(absl::FunctionRef<void(const BlockKey&)> visit) override;
 
@@ -295,6 +296,22 @@ absl::Status DiskTier::Erase(absl::Span<const BlockKey> keys) {
     if (withdrawal.has_value()) withdrawals.push_back(*withdrawal);
   }
   return withdrawals_.Withdraw(std::move(withdrawals));
+}
+
+absl::StatusOr<std::vector<BlockKey>> DiskTier::KeysBeside(const BlockKey& key) {
+  ASSIGN_OR_RETURN(const std::optional<BlockRecord> record, catalog_->Find(key));
+  if (!record.has_value()) {
+    return absl::NotFoundError(absl::StrCat("block ", key.ToHex(), " is not on disk"));
+  }
+  // A file serves one slot size. It knows only slots: whose they are stands in the index.
+  std::vector<BlockKey> beside;
+  RETURN_IF_ERROR(catalog_->Scan(KeyRange(), [&](const BlockKey& other, absl::string_view encoded) {
+    const absl::StatusOr<BlockRecord> decoded = DecodeBlockRecord(encoded);
+    if (decoded.ok() && decoded->address.file_id == record->address.file_id) {
+      beside.push_back(other);
+    }
+  }));
+  return beside;
 }
 
 absl::Status DiskTier::ForEach(absl::FunctionRef<void(const StoredBlock&)> visit) {

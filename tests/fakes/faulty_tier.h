@@ -151,6 +151,9 @@ class FaultyTier : public BackingTier {
     const absl::Status status = plan_->EnterWrite();
     return status.ok() ? tier_->Erase(keys) : status;
   }
+  absl::StatusOr<std::vector<BlockKey>> KeysBeside(const BlockKey& key) override {
+    return tier_->KeysBeside(key);
+  }
   absl::Status ForEach(absl::FunctionRef<void(const StoredBlock&)> visit) override {
     return tier_->ForEach(visit);
   }

@@ -36,6 +36,34 @@ TEST_F(DiskStoreTest, TheDiskBudgetHoldsUnderOverflow) {
   EXPECT_GT(PinNow(ns_, PromptTokens(99, 10)).disk_blocks, 0);
 }
 
+TEST_F(DiskStoreTest, TheFirstBlockOfASecondSizeCostsOneFileOfTheFirst) {
+  OpenOnDisk(64, 8 << 20);  // files of 128 slots of this size
+  const NamespaceHandle wide = OpenNamespace(TestIdentity("wide", 6));
+  for (uint32_t prompt = 0; prompt < 160; ++prompt) {
+    SealChain(ns_, PromptTokens(prompt, 8));
+    if (prompt % 8 == 7) {
+      ASSERT_TRUE(store_->Demote().ok());
+    }
+  }
+  const int64_t full = store_->stats().disk_blocks;
+  ASSERT_GT(full, 1000);
+  SealChain(wide, PromptTokens(1, 4));
+  ASSERT_TRUE(store_->Demote().ok());
+  EXPECT_EQ(store_->Match(wide, PromptTokens(1, 4), 10).disk_blocks, 4);
+  EXPECT_GT(store_->stats().disk_blocks, full - 2 * 128);
+  // What goes is what was used longest ago, and the sizes share the disk from now on.
+  EXPECT_EQ(store_->Match(ns_, PromptTokens(159, 8), 10).disk_blocks, 8);
+  for (uint32_t prompt = 2; prompt < 80; ++prompt) {
+    SealChain(wide, PromptTokens(prompt, 4));
+    if (prompt % 8 == 7) {
+      ASSERT_TRUE(store_->Demote().ok());
+    }
+  }
+  EXPECT_EQ(store_->Match(wide, PromptTokens(79, 4), 10).disk_blocks, 4);
+  EXPECT_EQ(store_->Match(wide, PromptTokens(40, 4), 10).disk_blocks, 4);
+  EXPECT_EQ(store_->CheckIntegrity(), absl::OkStatus());
+}
+
 TEST_F(DiskStoreTest, ADirectoryServesOneStoreAtATime) {
   OpenOnDisk(16, 2 << 20);
   StoreOptions options = Options(16);
