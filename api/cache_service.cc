@@ -10,6 +10,7 @@
 #include "api/identity_codec.h"
 #include "api/limits.h"
 #include "api/pin_blocks.h"
+#include "api/prompt_content.h"
 #include "api/put_run.h"
 #include "api/stats_codec.h"
 #include "api/status_codec.h"
@@ -28,10 +29,12 @@ absl::Span<const TokenId> Tokens(const TokenIds& ids) {
   return {ids.data(), static_cast<size_t>(ids.size())};
 }
 
-absl::Status CheckTokenCount(const TokenIds& ids) {
-  if (ids.size() <= kMaxRequestTokens) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(
-      "token_ids holds ", ids.size(), " tokens; at most ", kMaxRequestTokens, " are taken"));
+using Keys = google::protobuf::RepeatedPtrField<std::string>;
+
+// What the message says of the blocks of a prompt.
+absl::StatusOr<PromptContent> ContentOf(const NamespaceHandle& ns, const TokenIds& token_ids,
+                                        const Keys& external_keys) {
+  return PromptContent::Of(ns, Tokens(token_ids), {external_keys.begin(), external_keys.end()});
 }
 
 // The message of block `index`; its pin goes with `block`.
@@ -120,11 +123,9 @@ grpc::Status CacheService::Match(grpc::ServerContext* context, const v1::MatchRe
                                  v1::MatchResponse* response) {
   const absl::StatusOr<NamespaceHandle> ns = Find(request->namespace_id());
   if (!ns.ok()) return ToGrpc(ns.status());
-  if (absl::Status status = CheckTokenCount(request->token_ids()); !status.ok()) {
-    return ToGrpc(status);
-  }
-  const cachestore::PrefixMatch match = store_->Match(
-      *ns, Tokens(request->token_ids()), request->token_ids_size() / ns->layout.block_tokens);
+  const auto prompt = ContentOf(*ns, request->token_ids(), request->external_keys());
+  if (!prompt.ok()) return ToGrpc(prompt.status());
+  const cachestore::PrefixMatch match = store_->Match(*ns, prompt->view(), prompt->num_blocks());
   response->set_ram_blocks(match.ram_blocks);
   response->set_disk_blocks(match.disk_blocks);
   response->set_matched_tokens(match.total_blocks() * ns->layout.block_tokens);
@@ -141,8 +142,9 @@ grpc::Status CacheService::Put(grpc::ServerContext* context,
   }
   const absl::StatusOr<NamespaceHandle> ns = Find(message.namespace_id());
   if (!ns.ok()) return ToGrpc(ns.status());
-  absl::StatusOr<PutRun> run =
-      PutRun::Begin(*context, store_, *ns, Tokens(message.prefix_token_ids()));
+  const auto prefix = ContentOf(*ns, message.prefix_token_ids(), message.prefix_external_keys());
+  if (!prefix.ok()) return ToGrpc(prefix.status());
+  absl::StatusOr<PutRun> run = PutRun::Begin(*context, store_, *ns, prefix->view());
   if (!run.ok()) return ToGrpc(run.status());
   absl::Status status;
   do {
@@ -159,14 +161,13 @@ grpc::Status CacheService::Get(grpc::ServerContext* context, const v1::GetReques
   const CallTimeLimit limit(context, kMaxStreamTime);
   const absl::StatusOr<NamespaceHandle> ns = Find(request->namespace_id());
   if (!ns.ok()) return ToGrpc(ns.status());
-  if (absl::Status status = CheckTokenCount(request->token_ids()); !status.ok()) {
-    return ToGrpc(status);
-  }
+  const auto prompt = ContentOf(*ns, request->token_ids(), request->external_keys());
+  if (!prompt.ok()) return ToGrpc(prompt.status());
   if (request->first_block() < 0) {
     return {grpc::StatusCode::INVALID_ARGUMENT,
             absl::StrCat("first_block is ", request->first_block(), "; it must not be negative")};
   }
-  return StreamBlocks(*context, *ns, Tokens(request->token_ids()), request->first_block(), writer);
+  return StreamBlocks(*context, *ns, prompt->view(), request->first_block(), writer);
 }
 
 grpc::Status CacheService::StreamBlocks(const grpc::ServerContext& context,
@@ -203,6 +204,49 @@ grpc::Status CacheService::Demote(grpc::ServerContext* context, const v1::Demote
   const absl::StatusOr<int64_t> demoted = store_->Demote();
   if (!demoted.ok()) return ToGrpc(demoted.status());
   response->set_demoted_blocks(*demoted);
+  return grpc::Status::OK;
+}
+
+absl::StatusOr<cachestore::InvalidateReport> CacheService::Invalidate(
+    const v1::InvalidateRequest& request, absl::Time deadline) {
+  switch (request.scope_case()) {
+    case v1::InvalidateRequest::kAll:
+      if (!request.all()) break;
+      return store_->Invalidate(cachestore::AllBlocks{}, deadline);
+    case v1::InvalidateRequest::kTenant:
+      return store_->Invalidate(cachestore::BlocksOfTenant{request.tenant()}, deadline);
+    case v1::InvalidateRequest::kNamespaceId: {
+      ASSIGN_OR_RETURN(const NamespaceHandle ns, Find(request.namespace_id()));
+      return store_->Invalidate(cachestore::BlocksOfNamespace{ns}, deadline);
+    }
+    case v1::InvalidateRequest::kPrefix: {
+      const v1::BlockPrefix& prefix = request.prefix();
+      ASSIGN_OR_RETURN(const NamespaceHandle ns, Find(prefix.namespace_id()));
+      ASSIGN_OR_RETURN(const PromptContent prompt,
+                       ContentOf(ns, prefix.token_ids(), prefix.external_keys()));
+      if (prompt.num_blocks() == 0) {
+        return absl::InvalidArgumentError("prefix holds no full block");
+      }
+      const size_t num_words = static_cast<size_t>(prompt.num_blocks() * ns.block_words);
+      const cachestore::BlockContent blocks(ns.key_source, prompt.view().words().first(num_words));
+      return store_->Invalidate(cachestore::BlocksBelow{ns, blocks}, deadline);
+    }
+    case v1::InvalidateRequest::SCOPE_NOT_SET:
+      break;
+  }
+  return absl::InvalidArgumentError("scope is missing: all = true, tenant, namespace_id or prefix");
+}
+
+grpc::Status CacheService::Invalidate(grpc::ServerContext* context,
+                                      const v1::InvalidateRequest* request,
+                                      v1::InvalidateResponse* response) {
+  const absl::Time deadline =
+      std::min(absl::FromChrono(context->deadline()), absl::Now() + kMaxStreamTime);
+  const auto report = Invalidate(*request, deadline);
+  if (!report.ok()) return ToGrpc(report.status());
+  response->set_ram_blocks(report->ram_blocks);
+  response->set_disk_blocks(report->disk_blocks);
+  response->set_pinned_blocks(report->pinned_blocks);
   return grpc::Status::OK;
 }
 

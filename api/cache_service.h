@@ -14,6 +14,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
 #include "cachestore/store/tiered_store.h"
 #include "engine/engine.h"
 #include "reprise/v1/reprise.grpc.pb.h"
@@ -38,6 +39,8 @@ class CacheService final : public v1::Cache::Service {
                      v1::StatsResponse* response) override;
   grpc::Status Demote(grpc::ServerContext* context, const v1::DemoteRequest* request,
                       v1::DemoteResponse* response) override;
+  grpc::Status Invalidate(grpc::ServerContext* context, const v1::InvalidateRequest* request,
+                          v1::InvalidateResponse* response) override;
 
  private:
   absl::StatusOr<v1::OpenNamespaceResponse> Open(const v1::OpenNamespaceRequest& request);
@@ -47,6 +50,8 @@ class CacheService final : public v1::Cache::Service {
       const cachestore::NamespaceIdentity& identity);
   // kNotFound: no client opened it in this process.
   absl::StatusOr<cachestore::NamespaceHandle> Find(uint32_t namespace_id) const;
+  absl::StatusOr<cachestore::InvalidateReport> Invalidate(const v1::InvalidateRequest& request,
+                                                          absl::Time deadline);
   // Sends the cached blocks of `prompt` from `first_block` on, pinning kMaxPinnedBytes at a time.
   grpc::Status StreamBlocks(const grpc::ServerContext& context,
                             const cachestore::NamespaceHandle& ns,

@@ -10,6 +10,7 @@
 namespace reprise::api {
 
 using cachestore::DType;
+using cachestore::KeySource;
 using cachestore::KvLayout;
 using cachestore::NamespaceIdentity;
 
@@ -20,6 +21,8 @@ static_assert(static_cast<int>(v1::DTYPE_BF16) == static_cast<int>(DType::kBF16)
 static_assert(static_cast<int>(v1::DTYPE_FP8_E4M3) == static_cast<int>(DType::kF8E4M3));
 static_assert(static_cast<int>(v1::DTYPE_INT8) == static_cast<int>(DType::kInt8));
 static_assert(static_cast<int>(v1::DTYPE_INT4) == static_cast<int>(DType::kInt4));
+static_assert(static_cast<int>(v1::KEY_SOURCE_TOKENS) == static_cast<int>(KeySource::kTokens));
+static_assert(static_cast<int>(v1::KEY_SOURCE_EXTERNAL) == static_cast<int>(KeySource::kExternal));
 
 v1::NamespaceIdentity ToProto(const NamespaceIdentity& identity) {
   v1::NamespaceIdentity message;
@@ -41,6 +44,7 @@ v1::NamespaceIdentity ToProto(const NamespaceIdentity& identity) {
   message.set_pipeline_parallel_size(identity.pipeline_parallel_size);
   message.set_tenant(identity.tenant);
   message.set_salt(identity.salt);
+  message.set_key_source(static_cast<v1::KeySource>(identity.key_source));
   return message;
 }
 
@@ -71,6 +75,13 @@ absl::StatusOr<NamespaceIdentity> FromProto(const v1::NamespaceIdentity& message
   identity.pipeline_parallel_size = message.pipeline_parallel_size();
   identity.tenant = message.tenant();
   identity.salt = message.salt();
+  if (message.key_source() != v1::KEY_SOURCE_UNSPECIFIED) {
+    if (!v1::KeySource_IsValid(message.key_source())) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("identity.key_source is ", message.key_source(), ", which is unknown"));
+    }
+    identity.key_source = static_cast<KeySource>(message.key_source());
+  }
   RETURN_IF_ERROR(identity.Validate());
   return identity;
 }

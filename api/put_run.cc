@@ -14,27 +14,20 @@
 
 namespace reprise::api {
 
-using cachestore::BlockKey;
 using cachestore::NamespaceHandle;
 using cachestore::TokenId;
 
 absl::StatusOr<PutRun> PutRun::Begin(const grpc::ServerContext& context,
                                      cachestore::TieredStore* store, const NamespaceHandle& ns,
-                                     absl::Span<const TokenId> prefix) {
-  const int64_t block_tokens = ns.layout.block_tokens;
-  const int64_t num_tokens = static_cast<int64_t>(prefix.size());
-  if (num_tokens > kMaxRequestTokens) {
-    return absl::InvalidArgumentError(absl::StrCat("prefix_token_ids holds ", num_tokens,
-                                                   " tokens; at most ", kMaxRequestTokens,
-                                                   " are taken"));
-  }
-  if (num_tokens % block_tokens != 0) {
-    return absl::InvalidArgumentError(absl::StrCat("prefix_token_ids holds ", num_tokens,
+                                     const cachestore::BlockContent& prefix) {
+  const int64_t num_words = static_cast<int64_t>(prefix.words().size());
+  if (num_words % ns.block_words != 0) {
+    return absl::InvalidArgumentError(absl::StrCat("prefix_token_ids holds ", num_words,
                                                    " tokens, which is not whole blocks of ",
-                                                   block_tokens, " tokens"));
+                                                   ns.block_words, " tokens"));
   }
   PutRun run(store, ns);
-  run.prefix_blocks_ = num_tokens / block_tokens;
+  run.prefix_blocks_ = num_words / ns.block_words;
   if (run.prefix_blocks_ == 0) return run;
   // The last block keeps all before it in the store.
   ASSIGN_OR_RETURN(PinnedRange last, PinBlocks(context, *store, ns, prefix,
@@ -49,24 +42,32 @@ absl::StatusOr<PutRun> PutRun::Begin(const grpc::ServerContext& context,
                                                       " blocks, of which only ", present,
                                                       " are in the store; put the others first"));
   }
-  run.tokens_.assign(prefix.begin(), prefix.end());
+  run.words_.assign(prefix.words().begin(), prefix.words().end());
   run.last_block_ = std::move(last.pinned.blocks.back());
   run.last_key_ = run.last_block_.key();
   return run;
 }
 
-absl::Status PutRun::Verify(const v1::PutRequest& message) const {
-  if (message.token_ids_size() != ns_.layout.block_tokens) {
-    return absl::InvalidArgumentError(absl::StrCat("token_ids holds ", message.token_ids_size(),
-                                                   " tokens; a block holds ",
-                                                   ns_.layout.block_tokens));
+absl::StatusOr<PromptContent> PutRun::Verify(const v1::PutRequest& message) const {
+  std::vector<absl::string_view> keys;
+  if (!message.external_key().empty()) keys.push_back(message.external_key());
+  const absl::Span<const TokenId> tokens(message.token_ids().data(),
+                                         static_cast<size_t>(message.token_ids_size()));
+  ASSIGN_OR_RETURN(PromptContent content, PromptContent::Of(ns_, tokens, keys));
+  if (content.view().words().size() != static_cast<size_t>(ns_.block_words)) {
+    return absl::InvalidArgumentError(
+        ns_.key_source == cachestore::KeySource::kExternal
+            ? "external_key is missing"
+            : absl::StrCat("token_ids holds ", message.token_ids_size(), " tokens; a block holds ",
+                           ns_.layout.block_tokens));
   }
   if (message.payload().size() != ns_.layout.BytesPerBlock()) {
     return absl::InvalidArgumentError(absl::StrCat("payload is ", message.payload().size(),
                                                    " bytes long; a block of this namespace is ",
                                                    ns_.layout.BytesPerBlock()));
   }
-  if (static_cast<int64_t>(tokens_.size()) + message.token_ids_size() > kMaxRequestTokens) {
+  const int64_t num_blocks = prefix_blocks_ + sealed_blocks_ + 1;
+  if (num_blocks * ns_.layout.block_tokens > kMaxRequestTokens) {
     return absl::InvalidArgumentError(
         absl::StrCat("the run is longer than ", kMaxRequestTokens, " tokens"));
   }
@@ -76,7 +77,7 @@ absl::Status PutRun::Verify(const v1::PutRequest& message) const {
     return absl::DataLossError(absl::StrFormat(
         "payload_xxh3 is %016x, the payload's XXH3-64 is %016x", message.payload_xxh3(), actual));
   }
-  return absl::OkStatus();
+  return content;
 }
 
 absl::StatusOr<cachestore::WritableBlock> PutRun::AllocateSlot(absl::Time deadline) {
@@ -90,24 +91,23 @@ absl::StatusOr<cachestore::WritableBlock> PutRun::AllocateSlot(absl::Time deadli
 }
 
 absl::Status PutRun::Store(const v1::PutRequest& message, absl::Time deadline) {
-  RETURN_IF_ERROR(Verify(message));
+  ASSIGN_OR_RETURN(const PromptContent content, Verify(message));
   ASSIGN_OR_RETURN(cachestore::WritableBlock slot, AllocateSlot(deadline));
   std::memcpy(slot.bytes().data(), message.payload().data(), message.payload().size());
-  const absl::Span<const TokenId> tokens(message.token_ids().data(),
-                                         static_cast<size_t>(message.token_ids_size()));
   // The pin on the parent goes only after its child is sealed.
-  cachestore::BlockRef block = store_->Seal(ns_, std::move(slot), last_key_, tokens);
+  cachestore::BlockRef block = store_->Seal(ns_, std::move(slot), last_key_, content.view());
   last_key_ = block.key();
   last_block_ = std::move(block);
-  tokens_.insert(tokens_.end(), tokens.begin(), tokens.end());
+  const absl::Span<const uint32_t> words = content.view().words();
+  words_.insert(words_.end(), words.begin(), words.end());
   ++sealed_blocks_;
   return absl::OkStatus();
 }
 
 v1::PutResponse PutRun::Finish(const absl::Status& rejected) {
   // The last block is still pinned, so whatever is visible of the run stays so while it is counted.
-  const int64_t visible =
-      store_->Match(ns_, tokens_, prefix_blocks_ + sealed_blocks_).total_blocks();
+  const cachestore::BlockContent run(ns_.key_source, words_);
+  const int64_t visible = store_->Match(ns_, run, prefix_blocks_ + sealed_blocks_).total_blocks();
   v1::PutResponse response;
   response.set_stored_blocks(std::max<int64_t>(0, visible - prefix_blocks_));
   const int64_t lost = sealed_blocks_ - response.stored_blocks();

@@ -13,6 +13,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "api/prompt_content.h"
 #include "cachestore/store/tiered_store.h"
 #include "reprise/v1/reprise.pb.h"
 
@@ -29,11 +30,12 @@ class PutRun {
   static absl::StatusOr<PutRun> Begin(const grpc::ServerContext& context,
                                       cachestore::TieredStore* store,
                                       const cachestore::NamespaceHandle& ns,
-                                      absl::Span<const cachestore::TokenId> prefix);
+                                      const cachestore::BlockContent& prefix);
 
   // Stores the next block. BLOCKS until there is room, `deadline` at most.
-  // kInvalidArgument: token count or payload size is wrong, or the run is too long; kDataLoss: the
-  // checksum does not match; kResourceExhausted: no room. The store is unchanged then.
+  // kInvalidArgument: token count, external key or payload size is wrong, or the run is too long;
+  // kDataLoss: the checksum does not match; kResourceExhausted: no room. The store is unchanged
+  // then.
   absl::Status Store(const v1::PutRequest& message, absl::Time deadline);
 
   // Ends the run: how many of its blocks are visible now. `rejected` is the error that ended it, or
@@ -44,13 +46,14 @@ class PutRun {
   PutRun(cachestore::TieredStore* store, const cachestore::NamespaceHandle& ns)
       : store_(store), ns_(ns), last_key_(ns.root) {}
 
-  absl::Status Verify(const v1::PutRequest& message) const;
+  // What names the message's block, if all of the message is right.
+  absl::StatusOr<PromptContent> Verify(const v1::PutRequest& message) const;
   // BLOCKS until there is room, `deadline` at most.
   absl::StatusOr<cachestore::WritableBlock> AllocateSlot(absl::Time deadline);
 
   cachestore::TieredStore* store_;
   cachestore::NamespaceHandle ns_;
-  std::vector<cachestore::TokenId> tokens_;  // of the prefix and of every block stored
+  std::vector<uint32_t> words_;  // of the prefix and of every block stored (BlockContent)
   int64_t prefix_blocks_ = 0;
   int64_t sealed_blocks_ = 0;
   cachestore::BlockKey last_key_;

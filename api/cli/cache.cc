@@ -49,17 +49,17 @@ absl::Status RunStat(const StatFlags& flags) {
 struct MatchFlags {
   ServerFlags server;
   NamespaceFlags ns;
-  TokenFlags tokens;
+  PromptFlags prompt;
 };
 
 absl::Status RunMatch(const MatchFlags& flags) {
-  ASSIGN_OR_RETURN(const std::vector<uint32_t> tokens, TokensOf(flags.server, flags.tokens));
+  ASSIGN_OR_RETURN(const Prompt prompt, PromptOf(flags.server, flags.prompt));
   CacheClient client(flags.server.server);
   ASSIGN_OR_RETURN(const OpenedNamespace ns, OpenNamespaceOf(client, flags.server, flags.ns));
   ASSIGN_OR_RETURN(const v1::MatchResponse match,
-                   client.Match(ns.id, tokens, flags.server.timeout()));
-  const int64_t full_blocks = static_cast<int64_t>(tokens.size()) / ns.block_tokens;
-  const int64_t absent = full_blocks - match.ram_blocks() - match.disk_blocks();
+                   client.Match(ns.id, prompt.All(), flags.server.timeout()));
+  const int64_t absent =
+      prompt.num_blocks(ns.block_tokens) - match.ram_blocks() - match.disk_blocks();
   Table table({"tier", "blocks", "tokens", "bytes"});
   const auto add_row = [&](const std::string& tier, int64_t blocks) {
     table.AddRow({tier, WithThousands(blocks), WithThousands(blocks * ns.block_tokens),
@@ -75,21 +75,21 @@ absl::Status RunMatch(const MatchFlags& flags) {
 struct PutFlags {
   ServerFlags server;
   NamespaceFlags ns;
-  TokenFlags tokens;
+  PromptFlags prompt;
   std::vector<std::string> payload_files;
   int64_t skip_blocks = 0;
 };
 
 absl::Status RunPut(const PutFlags& flags) {
-  ASSIGN_OR_RETURN(const std::vector<uint32_t> tokens, TokensOf(flags.server, flags.tokens));
+  ASSIGN_OR_RETURN(const Prompt prompt, PromptOf(flags.server, flags.prompt));
   CacheClient client(flags.server.server);
   ASSIGN_OR_RETURN(const OpenedNamespace ns, OpenNamespaceOf(client, flags.server, flags.ns));
   const int64_t num_blocks = static_cast<int64_t>(flags.payload_files.size());
-  const int64_t needed = (flags.skip_blocks + num_blocks) * ns.block_tokens;
-  if (static_cast<int64_t>(tokens.size()) < needed) {
-    return absl::InvalidArgumentError(absl::StrCat(flags.skip_blocks, " blocks to skip and ",
-                                                   num_blocks, " payloads need ", needed,
-                                                   " tokens; there are ", tokens.size()));
+  const int64_t needed = flags.skip_blocks + num_blocks;
+  if (flags.skip_blocks < 0 || prompt.num_blocks(ns.block_tokens) < needed) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(flags.skip_blocks, " blocks to skip and ", num_blocks, " payloads need ",
+                     needed, " full blocks; there are ", prompt.num_blocks(ns.block_tokens)));
   }
   std::vector<std::string> payloads;
   std::vector<PutBlock> blocks;
@@ -97,13 +97,9 @@ absl::Status RunPut(const PutFlags& flags) {
   for (int64_t i = 0; i < num_blocks; ++i) {
     ASSIGN_OR_RETURN(std::string payload, ReadFile(flags.payload_files[static_cast<size_t>(i)]));
     payloads.push_back(std::move(payload));
-    const int64_t first_token = (flags.skip_blocks + i) * ns.block_tokens;
-    blocks.push_back({absl::MakeConstSpan(tokens).subspan(static_cast<size_t>(first_token),
-                                                          static_cast<size_t>(ns.block_tokens)),
-                      payloads.back()});
+    blocks.push_back({prompt.Blocks(flags.skip_blocks + i, 1, ns.block_tokens), payloads.back()});
   }
-  const auto prefix =
-      absl::MakeConstSpan(tokens).first(static_cast<size_t>(flags.skip_blocks * ns.block_tokens));
+  const auto prefix = prompt.Blocks(0, flags.skip_blocks, ns.block_tokens);
   ASSIGN_OR_RETURN(const v1::PutResponse put,
                    client.Put(ns.id, prefix, blocks, flags.server.timeout()));
   std::cout << "stored " << WithThousands(put.stored_blocks()) << " of " << num_blocks << " blocks"
@@ -115,13 +111,13 @@ absl::Status RunPut(const PutFlags& flags) {
 struct GetFlags {
   ServerFlags server;
   NamespaceFlags ns;
-  TokenFlags tokens;
+  PromptFlags prompt;
   std::string out;
   int64_t first_block = 0;
 };
 
 absl::Status RunGet(const GetFlags& flags) {
-  ASSIGN_OR_RETURN(const std::vector<uint32_t> tokens, TokensOf(flags.server, flags.tokens));
+  ASSIGN_OR_RETURN(const Prompt prompt, PromptOf(flags.server, flags.prompt));
   std::error_code error;
   std::filesystem::create_directories(flags.out, error);
   if (error) return absl::InternalError(absl::StrCat(flags.out, ": ", error.message()));
@@ -136,8 +132,8 @@ absl::Status RunGet(const GetFlags& flags) {
                   WithThousands(static_cast<int64_t>(block.payload().size())),
                   absl::StrFormat("x%016x", block.payload_xxh3()), path});
   };
-  ASSIGN_OR_RETURN(const int64_t num_blocks,
-                   client.Get(ns.id, tokens, flags.first_block, flags.server.timeout(), on_block));
+  ASSIGN_OR_RETURN(const int64_t num_blocks, client.Get(ns.id, prompt.All(), flags.first_block,
+                                                        flags.server.timeout(), on_block));
   RETURN_IF_ERROR(written);
   if (num_blocks > 0) table.Print(std::cout);
   std::cout << "got " << WithThousands(num_blocks) << " blocks" << std::endl;
@@ -148,6 +144,49 @@ absl::Status RunDemote(const ServerFlags& flags) {
   CacheClient client(flags.server);
   ASSIGN_OR_RETURN(const int64_t demoted, client.Demote(flags.timeout()));
   std::cout << "moved " << WithThousands(demoted) << " blocks from RAM to disk" << std::endl;
+  return absl::OkStatus();
+}
+
+struct InvalidateFlags {
+  ServerFlags server;
+  NamespaceFlags ns;
+  PromptFlags prompt;
+  std::string scope;
+};
+
+absl::StatusOr<v1::InvalidateRequest> InvalidateRequestOf(CacheClient& client,
+                                                          const InvalidateFlags& flags) {
+  v1::InvalidateRequest request;
+  if (flags.scope == "all") {
+    request.set_all(true);
+    return request;
+  }
+  if (flags.scope == "tenant") {
+    if (flags.ns.tenant.empty()) return absl::InvalidArgumentError("--tenant is needed");
+    request.set_tenant(flags.ns.tenant);
+    return request;
+  }
+  ASSIGN_OR_RETURN(const OpenedNamespace ns, OpenNamespaceOf(client, flags.server, flags.ns));
+  if (flags.scope == "namespace") {
+    request.set_namespace_id(ns.id);
+    return request;
+  }
+  ASSIGN_OR_RETURN(const Prompt prompt, PromptOf(flags.server, flags.prompt));
+  v1::BlockPrefix& prefix = *request.mutable_prefix();
+  prefix.set_namespace_id(ns.id);
+  prefix.mutable_token_ids()->Assign(prompt.tokens.begin(), prompt.tokens.end());
+  for (const cachestore::ExternalKey& key : prompt.keys) prefix.add_external_keys(key.ToBytes());
+  return request;
+}
+
+absl::Status RunInvalidate(const InvalidateFlags& flags) {
+  CacheClient client(flags.server.server);
+  ASSIGN_OR_RETURN(const v1::InvalidateRequest request, InvalidateRequestOf(client, flags));
+  ASSIGN_OR_RETURN(const v1::InvalidateResponse taken,
+                   client.Invalidate(request, flags.server.timeout()));
+  std::cout << "took " << WithThousands(taken.ram_blocks()) << " blocks from RAM ("
+            << WithThousands(taken.pinned_blocks()) << " still being read) and "
+            << WithThousands(taken.disk_blocks()) << " from disk" << std::endl;
   return absl::OkStatus();
 }
 
@@ -176,7 +215,8 @@ void AddMatch(FlagSet& cache) {
   const auto flags = std::make_shared<MatchFlags>();
   AddServerFlags(command, &flags->server);
   AddNamespaceFlags(command, &flags->ns);
-  AddTokenFlags(command, &flags->tokens);
+  AddPromptFlags(command, &flags->prompt);
+  RequirePromptFlags(command);
   command.SetExamples(
       "Examples:\n"
       "  reprise cache match --text-file prompt.txt\n"
@@ -189,7 +229,8 @@ void AddPut(FlagSet& cache) {
   const auto flags = std::make_shared<PutFlags>();
   AddServerFlags(command, &flags->server);
   AddNamespaceFlags(command, &flags->ns);
-  AddTokenFlags(command, &flags->tokens);
+  AddPromptFlags(command, &flags->prompt);
+  RequirePromptFlags(command);
   command.Add("payload", &flags->payload_files, "FILE...",
               "one file per block, in order, each exactly one block long: "
               "[layer][K, V][kv_head][token][head_dim], little endian");
@@ -210,7 +251,8 @@ void AddGet(FlagSet& cache) {
   const auto flags = std::make_shared<GetFlags>();
   AddServerFlags(command, &flags->server);
   AddNamespaceFlags(command, &flags->ns);
-  AddTokenFlags(command, &flags->tokens);
+  AddPromptFlags(command, &flags->prompt);
+  RequirePromptFlags(command);
   command.Add("out", &flags->out, "DIR", "folder for block-000000.kv and so on, made when missing");
   command.Require("out");
   command.Add("first-block", &flags->first_block, "N", "leave out the blocks before this one");
@@ -229,6 +271,27 @@ void AddDemote(FlagSet& cache) {
   AddServerFlags(command, flags.get());
   command.SetExamples("Examples:\n  reprise cache demote --server 127.0.0.1:50051\n");
   command.SetAction([flags] { return ExitCode("cache demote", RunDemote(*flags)); });
+}
+
+void AddInvalidate(FlagSet& cache) {
+  FlagSet& command =
+      cache.AddCommand("invalidate", "take blocks out of RAM and disk for good, durably");
+  const auto flags = std::make_shared<InvalidateFlags>();
+  AddServerFlags(command, &flags->server);
+  AddNamespaceFlags(command, &flags->ns);
+  AddPromptFlags(command, &flags->prompt);
+  command.Add("scope", &flags->scope, "NAME",
+              "all; tenant (of --tenant); namespace; prefix (the last full block of the tokens, "
+              "and all behind it)");
+  command.Require("scope");
+  command.Choose("scope", {"all", "tenant", "namespace", "prefix"});
+  command.SetExamples(
+      "Examples:\n"
+      "  reprise cache invalidate --scope all\n"
+      "  reprise cache invalidate --scope tenant --tenant alice\n"
+      "  reprise cache invalidate --scope namespace --namespace-json ns.json\n"
+      "  reprise cache invalidate --scope prefix --text-file prompt.txt\n");
+  command.SetAction([flags] { return ExitCode("cache invalidate", RunInvalidate(*flags)); });
 }
 
 void AddIdentity(FlagSet& cache) {
@@ -257,6 +320,7 @@ void AddCacheCommand(FlagSet& program) {
   AddPut(cache);
   AddGet(cache);
   AddDemote(cache);
+  AddInvalidate(cache);
   AddIdentity(cache);
 }
 

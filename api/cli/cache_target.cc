@@ -42,21 +42,59 @@ absl::StatusOr<v1::NamespaceIdentity> IdentityOf(const ServerFlags& server,
   return model.identity();
 }
 
-void AddTokenFlags(FlagSet& flags, TokenFlags* values) {
+void AddPromptFlags(FlagSet& flags, PromptFlags* values) {
   flags.Add("tokens-file", &values->tokens_file, "FILE",
             "token ids: numbers with spaces, commas or brackets between them");
   flags.Add("text-file", &values->text_file, "FILE",
             "text instead, for the served model's tokenizer");
+  flags.Add("external-keys", &values->external_keys, "HEX...",
+            "one key of 64 hex digits per block, in a namespace of external keys");
   flags.Exclude("tokens-file", "text-file");
-  flags.RequireOneOf({"tokens-file", "text-file"});
+  flags.Exclude("external-keys", "tokens-file");
+  flags.Exclude("external-keys", "text-file");
 }
 
-absl::StatusOr<std::vector<uint32_t>> TokensOf(const ServerFlags& server, const TokenFlags& flags) {
-  if (!flags.tokens_file.empty()) return ReadTokens(flags.tokens_file);
+void RequirePromptFlags(FlagSet& flags) {
+  flags.RequireOneOf({"tokens-file", "text-file", "external-keys"});
+}
+
+int64_t Prompt::num_blocks(int64_t block_tokens) const {
+  if (!keys.empty()) return static_cast<int64_t>(keys.size());
+  return static_cast<int64_t>(tokens.size()) / block_tokens;
+}
+
+cachestore::BlockContent Prompt::Blocks(int64_t first, int64_t count, int64_t block_tokens) const {
+  const auto part = [](const auto& all, int64_t begin, int64_t size) {
+    return absl::MakeConstSpan(all).subspan(static_cast<size_t>(begin), static_cast<size_t>(size));
+  };
+  if (!keys.empty()) return part(keys, first, count);
+  return part(tokens, first * block_tokens, count * block_tokens);
+}
+
+cachestore::BlockContent Prompt::All() const {
+  if (!keys.empty()) return keys;
+  return tokens;
+}
+
+absl::StatusOr<Prompt> PromptOf(const ServerFlags& server, const PromptFlags& flags) {
+  Prompt prompt;
+  for (const std::string& hex : flags.external_keys) {
+    ASSIGN_OR_RETURN(const cachestore::ExternalKey key, cachestore::ExternalKey::FromHex(hex));
+    prompt.keys.push_back(key);
+  }
+  if (!prompt.keys.empty()) return prompt;
+  if (!flags.tokens_file.empty()) {
+    ASSIGN_OR_RETURN(prompt.tokens, ReadTokens(flags.tokens_file));
+    return prompt;
+  }
+  if (flags.text_file.empty()) {
+    return absl::InvalidArgumentError("--tokens-file, --text-file or --external-keys is needed");
+  }
   v1::TokenizeRequest request;
   ASSIGN_OR_RETURN(*request.mutable_text(), ReadFile(flags.text_file));
   InferenceClient client(server.server);
-  return client.Tokenize(request, server.timeout());
+  ASSIGN_OR_RETURN(prompt.tokens, client.Tokenize(request, server.timeout()));
+  return prompt;
 }
 
 absl::StatusOr<OpenedNamespace> OpenNamespaceOf(CacheClient& client, const ServerFlags& server,

@@ -9,6 +9,7 @@
 #include "absl/time/time.h"
 #include "api/cli/flag_set.h"
 #include "api/client/cache_client.h"
+#include "cachestore/block/block_content.h"
 #include "reprise/v1/reprise.pb.h"
 
 namespace reprise::api {
@@ -34,16 +35,30 @@ void AddNamespaceFlags(FlagSet& flags, NamespaceFlags* values);
 absl::StatusOr<v1::NamespaceIdentity> IdentityOf(const ServerFlags& server,
                                                  const NamespaceFlags& flags);
 
-// The flags that name tokens: a file of ids, or text for the served model's tokenizer; one of them
-// must be given. Plain data.
-struct TokenFlags {
+// The flags that name blocks: a file of token ids, text for the served model's tokenizer, or
+// external keys; at most one of them. Plain data.
+struct PromptFlags {
   std::string tokens_file;
   std::string text_file;
+  std::vector<std::string> external_keys;  // in hex
 };
-void AddTokenFlags(FlagSet& flags, TokenFlags* values);
+void AddPromptFlags(FlagSet& flags, PromptFlags* values);
+// One of them must be given.
+void RequirePromptFlags(FlagSet& flags);
 
-// The tokens that the flags name. BLOCKS.
-absl::StatusOr<std::vector<uint32_t>> TokensOf(const ServerFlags& server, const TokenFlags& flags);
+// What the flags name.
+struct Prompt {
+  std::vector<uint32_t> tokens;
+  std::vector<cachestore::ExternalKey> keys;  // when there are any, instead of tokens
+
+  int64_t num_blocks(int64_t block_tokens) const;
+  // `count` blocks from block `first` on. REQUIRES: there are so many.
+  cachestore::BlockContent Blocks(int64_t first, int64_t count, int64_t block_tokens) const;
+  // All of it, with the partial block at the end.
+  cachestore::BlockContent All() const;
+};
+// BLOCKS. kInvalidArgument: none of the flags was given, or a key is not one.
+absl::StatusOr<Prompt> PromptOf(const ServerFlags& server, const PromptFlags& flags);
 
 // A namespace opened at a server.
 struct OpenedNamespace {

@@ -1,4 +1,6 @@
-// CacheClient: the Cache service of one server, with absl types. Computes checksums of what it puts
+// CacheClient: the Cache service of one server, with absl types. What names blocks is token ids
+// (a vector or span of uint32_t) or, in a namespace of such, cachestore::ExternalKeys, all of a
+// call of one kind. Computes checksums of what it puts
 // and verifies those of what it gets. Thread-safe.
 #pragma once
 
@@ -11,6 +13,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "cachestore/block/block_content.h"
 #include "reprise/v1/reprise.grpc.pb.h"
 
 namespace reprise::api {
@@ -19,8 +22,8 @@ namespace v1 = ::reprise::v1;
 
 // One block to put. Points to memory of the caller.
 struct PutBlock {
-  absl::Span<const uint32_t> tokens;  // block_tokens ids
-  absl::string_view payload;          // block_bytes bytes
+  cachestore::BlockContent content;  // block_tokens ids, or one external key
+  absl::string_view payload;         // block_bytes bytes
 };
 
 class CacheClient {
@@ -34,18 +37,19 @@ class CacheClient {
   absl::StatusOr<v1::OpenNamespaceResponse> OpenNamespace(const v1::NamespaceIdentity& identity,
                                                           absl::Duration timeout);
 
-  absl::StatusOr<v1::MatchResponse> Match(uint32_t namespace_id, absl::Span<const uint32_t> tokens,
+  absl::StatusOr<v1::MatchResponse> Match(uint32_t namespace_id,
+                                          const cachestore::BlockContent& prompt,
                                           absl::Duration timeout);
 
   // Stores `blocks` in order behind `prefix`, which must be stored already. A block that the server
   // rejects ends the run; the response counts and explains.
-  absl::StatusOr<v1::PutResponse> Put(uint32_t namespace_id, absl::Span<const uint32_t> prefix,
+  absl::StatusOr<v1::PutResponse> Put(uint32_t namespace_id, const cachestore::BlockContent& prefix,
                                       absl::Span<const PutBlock> blocks, absl::Duration timeout);
 
-  // Reads the cached blocks of `tokens` from block `first_block` on; `on_block` sees them in order,
+  // Reads the cached blocks of `prompt` from block `first_block` on; `on_block` sees them in order,
   // on the calling thread. Returns how many there were. kDataLoss: a payload does not match its
   // checksum.
-  absl::StatusOr<int64_t> Get(uint32_t namespace_id, absl::Span<const uint32_t> tokens,
+  absl::StatusOr<int64_t> Get(uint32_t namespace_id, const cachestore::BlockContent& prompt,
                               int64_t first_block, absl::Duration timeout,
                               absl::FunctionRef<void(const v1::GetResponse&)> on_block);
 
@@ -53,6 +57,10 @@ class CacheClient {
 
   // Returns how many blocks went from RAM to disk.
   absl::StatusOr<int64_t> Demote(absl::Duration timeout);
+
+  // Takes the blocks that `request` names out of every tier; returns how many there were.
+  absl::StatusOr<v1::InvalidateResponse> Invalidate(const v1::InvalidateRequest& request,
+                                                    absl::Duration timeout);
 
  private:
   const std::unique_ptr<v1::Cache::Stub> stub_;

@@ -49,6 +49,11 @@ static_assert(sizeof(ExternalKey) == ExternalKey::kBytes);
 // A view; what it was made from must outlive it.
 class BlockContent {
  public:
+  // No blocks, named by tokens.
+  BlockContent() : source_(KeySource::kTokens) {}
+  // The words themselves.
+  BlockContent(KeySource source, absl::Span<const uint32_t> words)
+      : source_(source), words_(words) {}
   // Anything that is a row of token ids.
   template <std::convertible_to<absl::Span<const TokenId>> Tokens>
   BlockContent(const Tokens& tokens) : source_(KeySource::kTokens), words_(tokens) {}

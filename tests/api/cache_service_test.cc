@@ -315,6 +315,76 @@ TEST_F(CacheServiceTest, OneGetNamesTheTierOfEachBlock) {
   EXPECT_EQ(GetAndCompare(0), (std::map<std::string, int>{{"ram", 2}, {"disk", 1}}));
 }
 
+TEST_F(CacheServiceTest, BlocksAreNamedByKeysThatTheClientBrings) {
+  v1::NamespaceIdentity identity = TestIdentity();
+  identity.set_key_source(v1::KEY_SOURCE_EXTERNAL);
+  const auto opened = client_.OpenNamespace(identity, kTestTimeout);
+  ASSERT_TRUE(opened.ok()) << opened.status();
+  const uint32_t ns = opened->namespace_id();
+  EXPECT_NE(ns, ns_);
+  std::vector<cachestore::ExternalKey> keys(3);
+  for (uint32_t i = 0; i < 3; ++i) keys[i].words = {i, 1, 2, 3, 4, 5, 6, 7};
+  payloads_ = TestPayloads(3, block_bytes_);
+  const auto block = [&](size_t i) {
+    return PutBlock{absl::MakeConstSpan(keys).subspan(i, 1), payloads_[i]};
+  };
+  auto put = client_.Put(ns, {}, {block(0), block(1)}, kTestTimeout);
+  ASSERT_TRUE(put.ok()) << put.status();
+  EXPECT_EQ(put->stored_blocks(), 2);
+  put = client_.Put(ns, absl::MakeConstSpan(keys).first(2), {block(2)}, kTestTimeout);
+  ASSERT_TRUE(put.ok()) << put.status();
+  EXPECT_EQ(put->stored_blocks(), 1);
+  const auto match = client_.Match(ns, keys, kTestTimeout);
+  ASSERT_TRUE(match.ok()) << match.status();
+  EXPECT_EQ(match->ram_blocks(), 3);
+  EXPECT_EQ(match->matched_tokens(), 3 * kTestBlockTokens);
+  size_t next = 1;
+  const auto got = client_.Get(ns, keys, 1, kTestTimeout, [&](const v1::GetResponse& message) {
+    EXPECT_EQ(message.payload(), payloads_[next++]);
+  });
+  ASSERT_TRUE(got.ok()) << got.status();
+  EXPECT_EQ(*got, 2);
+  // What names blocks in one namespace does not in the other.
+  EXPECT_EQ(client_.Match(ns_, keys, kTestTimeout).status().code(),
+            absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(client_.Match(ns, TestTokens(1), kTestTimeout).status().code(),
+            absl::StatusCode::kInvalidArgument);
+}
+
+TEST_F(CacheServiceTest, InvalidateTakesWhatItsScopeNames) {
+  PutBlocks(4);
+  v1::InvalidateRequest request;
+  EXPECT_EQ(client_.Invalidate(request, kTestTimeout).status().code(),
+            absl::StatusCode::kInvalidArgument);
+  request.set_all(false);
+  EXPECT_EQ(client_.Invalidate(request, kTestTimeout).status().code(),
+            absl::StatusCode::kInvalidArgument);
+  request.set_tenant("nobody");
+  ASSERT_TRUE(client_.Invalidate(request, kTestTimeout).ok());
+  EXPECT_EQ(MatchedBlocks(tokens_), 4);
+  v1::BlockPrefix& prefix = *request.mutable_prefix();
+  prefix.set_namespace_id(ns_);
+  EXPECT_EQ(client_.Invalidate(request, kTestTimeout).status().code(),
+            absl::StatusCode::kInvalidArgument);
+  // Three full blocks and a part of the fourth.
+  prefix.mutable_token_ids()->Assign(tokens_.begin(), tokens_.begin() + 3 * kTestBlockTokens + 1);
+  ASSERT_TRUE(server_.store().Demote().ok());
+  auto taken = client_.Invalidate(request, kTestTimeout);
+  ASSERT_TRUE(taken.ok()) << taken.status();
+  EXPECT_EQ(taken->disk_blocks(), 2);
+  EXPECT_EQ(MatchedBlocks(tokens_), 2);
+  request.set_namespace_id(ns_);
+  ASSERT_TRUE(client_.Invalidate(request, kTestTimeout).ok());
+  EXPECT_EQ(MatchedBlocks(tokens_), 0);
+  EXPECT_EQ(server_.store().stats().disk_blocks, 0);
+  PutBlocks(2);
+  request.set_all(true);
+  taken = client_.Invalidate(request, kTestTimeout);
+  ASSERT_TRUE(taken.ok()) << taken.status();
+  EXPECT_EQ(taken->ram_blocks(), 2);
+  EXPECT_EQ(MatchedBlocks(tokens_), 0);
+}
+
 TEST_F(CacheServiceTest, BlocksAreMatchedAfterARestart) {
   PutBlocks(4);
   ASSERT_TRUE(client_.Demote(kTestTimeout).ok());

@@ -30,6 +30,7 @@ cachestore::NamespaceIdentity Identity() {
   identity.pipeline_parallel_size = 4;
   identity.tenant = "alice";
   identity.salt = "s";
+  identity.key_source = cachestore::KeySource::kExternal;
   return identity;
 }
 

@@ -162,6 +162,36 @@ TEST_F(CommandsTest, BlocksGoInAndOutThroughFiles) {
     EXPECT_EQ(*ReadFile(Path("blocks/block-00000" + std::to_string(b) + ".kv")),
               payloads[static_cast<size_t>(b)]);
   }
+  const CommandResult invalidate = Call(
+      {"cache", "invalidate", "--scope", "prefix", "--namespace-json", ns, "--tokens-file", ids});
+  EXPECT_EQ(invalidate.exit_code, 0) << invalidate.errors;
+  EXPECT_THAT(invalidate.output, HasSubstr("took 1 blocks from RAM"));
+  EXPECT_THAT(Call({"cache", "match", "--namespace-json", ns, "--tokens-file", ids}).output,
+              ::testing::ContainsRegex("ram +2 +16"));
+}
+
+TEST_F(CommandsTest, BlocksGoInAndOutByExternalKeys) {
+  std::string identity = Call({"cache", "identity", "--tenant", "external"}).output;
+  const size_t at = identity.find("KEY_SOURCE_TOKENS");
+  ASSERT_NE(at, std::string::npos) << identity;
+  const std::string ns = Write("ns.json", identity.replace(at, 17, "KEY_SOURCE_EXTERNAL"));
+  const std::string payload(2 * 1 * 2 * 8 * 8 * 4, 'x');
+  const std::string first(64, '1');
+  const std::string second = std::string(62, '2') + "ab";
+  const CommandResult put = Call({"cache", "put", "--namespace-json", ns, "--external-keys", first,
+                                  second, "--payload", Write("a", payload), Write("b", payload)});
+  EXPECT_EQ(put.exit_code, 0) << put.errors;
+  EXPECT_THAT(put.output, HasSubstr("stored 2 of 2"));
+  EXPECT_THAT(
+      Call({"cache", "match", "--namespace-json", ns, "--external-keys", first, second}).output,
+      ::testing::ContainsRegex("ram +2 +16"));
+  const CommandResult get = Call({"cache", "get", "--namespace-json", ns, "--external-keys", first,
+                                  second, "--out", Path("external")});
+  EXPECT_THAT(get.output, HasSubstr("got 2 blocks"));
+  const CommandResult wrong =
+      Call({"cache", "match", "--namespace-json", ns, "--external-keys", "12"});
+  EXPECT_NE(wrong.exit_code, 0);
+  EXPECT_THAT(wrong.errors, HasSubstr("64 hex digits, not 2"));
 }
 
 TEST_F(CommandsTest, APayloadOfTheWrongSizeFailsWithBothSizes) {
@@ -252,6 +282,7 @@ TEST(StandaloneCommandsTest, EveryCommandHasHelpWithExamplesIn100Columns) {
                                                           {"cache", "put"},
                                                           {"cache", "get"},
                                                           {"cache", "demote"},
+                                                          {"cache", "invalidate"},
                                                           {"cache", "identity"},
                                                           {"size"},
                                                           {"make-model"},
