@@ -19,6 +19,12 @@ struct Hash128 {
 // XXH3-128 of `bytes`, seed 0.
 Hash128 HashBytes128(absl::Span<const std::byte> bytes);
 
+// A chain of XXH3-128: links[i] is the hash of links[i - 1] (hi, lo; `parent` for the first)
+// followed by the i-th `link_bytes` bytes of `bytes`, which holds as many as `links` asks for. A
+// link waits for the one before it, so it is kept in registers on the way.
+void HashChain128(const Hash128& parent, absl::Span<const std::byte> bytes, size_t link_bytes,
+                  absl::Span<Hash128> links);
+
 // XXH3-64 of `bytes`, seed 0.
 uint64_t HashBytes64(absl::Span<const std::byte> bytes);
 

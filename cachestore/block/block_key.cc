@@ -1,5 +1,7 @@
 #include "cachestore/block/block_key.h"
 
+#include <algorithm>
+#include <array>
 #include <bit>
 #include <cstring>
 
@@ -15,30 +17,12 @@ static_assert(std::endian::native == std::endian::little);
 
 constexpr absl::string_view kRootPrefix = "reprise.ns.v1";
 
-// Blocks up to this many words are hashed from the stack; larger ones are rare.
-constexpr size_t kStackWords = 512;
+constexpr size_t kKeysAtATime = 64;
 
 BlockKey FromHash(const Hash128& hash) { return {hash.hi, hash.lo}; }
 
-// Copies in pieces of a size known here: for a size it can only bound, g++ emits a string
-// instruction that takes longer than the whole hash.
-void CopyWords(absl::Span<const uint32_t> words, std::byte* out) {
-  constexpr size_t kPiece = 8;
-  size_t i = 0;
-  for (; i + kPiece <= words.size(); i += kPiece) {
-    std::memcpy(out + i * sizeof(uint32_t), &words[i], kPiece * sizeof(uint32_t));
-  }
-  for (; i < words.size(); ++i) {
-    std::memcpy(out + i * sizeof(uint32_t), &words[i], sizeof(uint32_t));
-  }
-}
-
-// Writes parent and words to `buffer` ((16 + 4 * words) bytes) and hashes them.
-BlockKey HashChild(const BlockKey& parent, absl::Span<const uint32_t> words, std::byte* buffer) {
-  std::memcpy(buffer, &parent.hi, 8);
-  std::memcpy(buffer + 8, &parent.lo, 8);
-  CopyWords(words, buffer + 16);
-  return FromHash(HashBytes128({buffer, 16 + words.size() * sizeof(uint32_t)}));
+absl::Span<const std::byte> BytesOf(absl::Span<const uint32_t> words) {
+  return {reinterpret_cast<const std::byte*>(words.data()), words.size() * sizeof(uint32_t)};
 }
 
 }  // namespace
@@ -55,24 +39,30 @@ BlockKey RootKey(const Hash128& secret, absl::string_view identity_encoding) {
 }
 
 BlockKey ChildKey(const BlockKey& parent, absl::Span<const uint32_t> words) {
-  if (words.size() <= kStackWords) {
-    std::byte buffer[16 + kStackWords * sizeof(uint32_t)];
-    return HashChild(parent, words, buffer);
-  }
-  std::vector<std::byte> buffer(16 + words.size() * sizeof(uint32_t));
-  return HashChild(parent, words, buffer.data());
+  Hash128 key;
+  HashChain128({parent.hi, parent.lo}, BytesOf(words), words.size() * sizeof(uint32_t), {&key, 1});
+  return FromHash(key);
 }
 
 std::vector<BlockKey> ChainKeys(const BlockKey& root, absl::Span<const uint32_t> words,
                                 int32_t block_words, KeyDeriver derive) {
   CHECK(block_words > 0);
   const size_t step = static_cast<size_t>(block_words);
-  std::vector<BlockKey> keys;
-  keys.reserve(words.size() / step);
+  std::vector<BlockKey> keys(words.size() / step);
   BlockKey parent = root;
-  for (size_t begin = 0; begin + step <= words.size(); begin += step) {
-    parent = derive(parent, words.subspan(begin, step));
-    keys.push_back(parent);
+  if (derive != ChildKey) {
+    for (size_t i = 0; i < keys.size(); ++i) {
+      parent = keys[i] = derive(parent, words.subspan(i * step, step));
+    }
+    return keys;
+  }
+  std::array<Hash128, kKeysAtATime> links;
+  for (size_t begin = 0; begin < keys.size(); begin += links.size()) {
+    const size_t count = std::min(links.size(), keys.size() - begin);
+    HashChain128({parent.hi, parent.lo}, BytesOf(words.subspan(begin * step, count * step)),
+                 step * sizeof(uint32_t), absl::MakeSpan(links).first(count));
+    std::transform(links.begin(), links.begin() + count, keys.begin() + begin, FromHash);
+    parent = keys[begin + count - 1];
   }
   return keys;
 }

@@ -47,17 +47,22 @@ size_t PrefixIndex::Match(BlockId parent, absl::Span<const BlockKey> keys,
                           MatchEnd& end) const {
   // The table entries and then the nodes of a window are fetched side by side; one block after the
   // other would wait for memory twice per block.
-  constexpr size_t kWindow = 32;
+  constexpr size_t kWindow = 64;
   const size_t block_words = namespaces_[node(parent).namespace_id].block_words;
   for (size_t begin = 0; begin < keys.size(); begin += kWindow) {
     const absl::Span<const BlockKey> window = keys.subspan(begin, kWindow);
     std::array<BlockId, kWindow> candidates;
     for (const BlockKey& key : window) table_.Prefetch(key);
-    for (size_t i = 0; i < window.size(); ++i) {
-      candidates[i] = table_.FindCandidate(window[i]);
-      if (candidates[i] == kNoBlock) continue;
-      __builtin_prefetch(&node(candidates[i]));
-      __builtin_prefetch(node(candidates[i]).words());
+    size_t found = 0;
+    for (; found < window.size(); ++found) {
+      candidates[found] = table_.FindCandidate(window[found]);
+      if (candidates[found] == kNoBlock) break;
+    }
+    // A loop of its own: a probe that the CPU guesses wrong would hold up the fetches behind it.
+    for (size_t i = 0; i < found; ++i) {
+      const Node& candidate = node(candidates[i]);
+      __builtin_prefetch(&candidate);
+      __builtin_prefetch(candidate.words());
     }
     for (size_t i = 0; i < window.size(); ++i) {
       BlockId id = candidates[i];

@@ -93,6 +93,28 @@ TEST(BlockKeyTest, LargeBlocksHashTheSameOnAndOffTheStack) {
   }
 }
 
+// Over the block sizes that are hashed in their own way, and more blocks than are hashed at a time.
+TEST(BlockKeyTest, AChainIsItsLinksOneByOne) {
+  std::vector<uint32_t> words(70'000);
+  std::iota(words.begin(), words.end(), 1);
+  for (const int32_t block_words : {1, 15, 16, 17, 32, 64, 512, 513, 1000}) {
+    const std::vector<BlockKey> keys = ChainKeys({3, 4}, words, block_words);
+    ASSERT_EQ(keys.size(), words.size() / block_words);
+    BlockKey parent = {3, 4};
+    for (size_t i = 0; i < keys.size(); ++i) {
+      std::vector<uint32_t> input = {
+          static_cast<uint32_t>(parent.hi), static_cast<uint32_t>(parent.hi >> 32),
+          static_cast<uint32_t>(parent.lo), static_cast<uint32_t>(parent.lo >> 32)};
+      input.insert(input.end(), words.begin() + i * block_words,
+                   words.begin() + (i + 1) * block_words);
+      const Hash128 hash = HashBytes128(
+          {reinterpret_cast<const std::byte*>(input.data()), input.size() * sizeof(uint32_t)});
+      ASSERT_EQ(keys[i], (BlockKey{hash.hi, hash.lo})) << i << " of " << block_words;
+      parent = keys[i];
+    }
+  }
+}
+
 TEST(BlockKeyTest, HexHasThirtyTwoDigitsHighHalfFirst) {
   EXPECT_EQ((BlockKey{0xab, 1}).ToHex(), "00000000000000ab0000000000000001");
 }
