@@ -94,8 +94,7 @@ absl::StatusOr<v1::OpenNamespaceResponse> CacheService::Open(
 absl::StatusOr<NamespaceHandle> CacheService::HandleOf(
     const cachestore::NamespaceIdentity& identity) {
   const std::string encoding = identity.Encode();
-  // Held while the store opens it, which takes one small write to disk at most, so that the limit
-  // is kept exactly.
+  // Held while the store opens it, which is quick, so that the limit is kept exactly.
   absl::MutexLock lock(&mu_);
   const auto known = ids_.find(encoding);
   if (known != ids_.end()) return namespaces_.at(known->second);

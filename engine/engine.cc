@@ -108,7 +108,10 @@ Engine::~Engine() = default;
 
 absl::StatusOr<RequestId> Engine::Submit(GenerateRequest request, std::shared_ptr<TokenSink> sink) {
   RETURN_IF_ERROR(ValidateRequest(request, model_config()));
-  ASSIGN_OR_RETURN(const NamespaceHandle ns, NamespaceOf(request.tenant, request.salt));
+  // Without the cache only the shape of blocks matters: no namespace is opened for it.
+  const bool uses_cache = request.cache == CacheMode::kUse;
+  ASSIGN_OR_RETURN(const NamespaceHandle ns, uses_cache ? NamespaceOf(request.tenant, request.salt)
+                                                        : NamespaceOf("default", ""));
   return impl_->loop().Submit(ns, std::move(request), std::move(sink));
 }
 

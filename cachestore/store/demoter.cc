@@ -3,10 +3,13 @@
 #include <algorithm>
 #include <limits>
 #include <optional>
+#include <string>
 #include <utility>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/time/clock.h"
 #include "cachestore/base/check.h"
+#include "cachestore/base/status_macros.h"
 
 namespace reprise::cachestore {
 namespace {
@@ -217,7 +220,8 @@ Demoter::Outcome Demoter::StoreOne(StoreGoal goal, std::vector<BlockId>& stored)
                           .payload_hash = core_.state.ram_copy(id).payload_hash});
     }
   }
-  const absl::Status status = core_.tier->Store(payloads);
+  absl::Status status = BindNamespaces(batch);
+  if (status.ok()) status = core_.tier->Store(payloads);
   const std::optional<size_t> corrupt =
       absl::IsDataLoss(status) ? FirstCorrupt(payloads) : std::nullopt;
   absl::MutexLock lock(&core_.mu);
@@ -238,6 +242,26 @@ Demoter::Outcome Demoter::StoreOne(StoreGoal goal, std::vector<BlockId>& stored)
   core_.disk.ShrinkStore(batch, 0);
   NoteRefusal();
   return Outcome::kRefused;
+}
+
+absl::Status Demoter::BindNamespaces(const StoreBatch& batch) {
+  absl::flat_hash_map<uint32_t, std::pair<BlockKey, std::string>> unbound;  // root and identity
+  {
+    absl::MutexLock lock(&core_.mu);
+    const StoreState& state = core_.state;
+    for (const BlockId id : batch.blocks) {
+      const uint32_t ns = state.index.node(id).namespace_id;
+      if (state.namespaces[ns].bound) continue;
+      const BlockKey& root = state.index.node(state.index.root_node(ns)).key;
+      unbound.try_emplace(ns, root, state.namespaces[ns].identity);
+    }
+  }
+  for (const auto& [ns, names] : unbound) {
+    RETURN_IF_ERROR(core_.tier->BindNamespace(names.first, names.second));
+    absl::MutexLock lock(&core_.mu);
+    core_.state.namespaces[ns].bound = true;
+  }
+  return absl::OkStatus();
 }
 
 int64_t Demoter::MakeDiskRoom(uint64_t payload_bytes, int64_t num_slots) {

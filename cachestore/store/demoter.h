@@ -47,6 +47,8 @@ class Demoter {
   Outcome EraseCondemned() ABSL_LOCKS_EXCLUDED(core_.mu);
   // Stores one batch for `goal`; `stored` gets its blocks.
   Outcome StoreOne(StoreGoal goal, std::vector<BlockId>& stored) ABSL_LOCKS_EXCLUDED(core_.mu);
+  // Makes the namespaces of the batch known on disk.
+  absl::Status BindNamespaces(const StoreBatch& batch) ABSL_LOCKS_EXCLUDED(core_.mu);
   // Erases disk copies until `num_slots` blocks fit or no copy may go; returns how many fit.
   int64_t MakeDiskRoom(uint64_t payload_bytes, int64_t num_slots) ABSL_LOCKS_EXCLUDED(core_.mu);
   // The disk copies to erase next for `count` blocks more.

@@ -31,7 +31,8 @@ std::optional<uint32_t> NamespaceOf(const BlockKey& root, const Encodings& bound
   if (!identity.ok()) return std::nullopt;
   state.AddNamespace({.payload_bytes = identity->layout.BytesPerBlock(),
                       .identity = it->second,
-                      .tenant = identity->tenant});
+                      .tenant = identity->tenant,
+                      .bound = true});
   return state.index.AddNamespace(root, identity->block_words());
 }
 

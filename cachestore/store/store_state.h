@@ -23,6 +23,7 @@ struct NamespaceRecord {
   std::string identity;  // canonical encoding
   std::string tenant;
   uint64_t fence = 0;       // blocks allocated in an earlier epoch stay private
+  bool bound = false;       // known on disk, which comes before its first block there
   uint32_t size_class = 0;  // set by StoreState::AddNamespace
 };
 

@@ -181,7 +181,6 @@ absl::StatusOr<NamespaceHandle> TieredStore::Impl::OpenNamespace(
   RETURN_IF_ERROR(CheckFits(identity));
   const std::string encoding = identity.Encode();
   const BlockKey root = RootKey(secret_, encoding);
-  if (core_.tier != nullptr) RETURN_IF_ERROR(core_.tier->BindNamespace(root, encoding));
   NamespaceHandle ns = {.root = root,
                         .layout = identity.layout,
                         .key_source = identity.key_source,

@@ -355,6 +355,19 @@ TEST_F(TieredStoreTest, ASealOfABlockThatOnlyDiskHoldsBecomesItsRamCopy) {
   EXPECT_EQ(store_->stats().disk_blocks, 2);
 }
 
+TEST_F(TieredStoreTest, ANamespaceIsWrittenToDiskWithItsFirstBlock) {
+  OpenWithDisk(8, 16);
+  const NamespaceHandle other = OpenNamespace(TestIdentity("other"));
+  SealChain(ns_, PromptTokens(1, 2));
+  EXPECT_EQ(contents_->namespaces.size(), 0u);
+  ASSERT_TRUE(store_->Demote().ok());
+  EXPECT_EQ(contents_->namespaces.size(), 1u);
+  EXPECT_TRUE(contents_->namespaces.contains(ns_.root));
+  SealChain(other, PromptTokens(1, 2));
+  ASSERT_TRUE(store_->Demote().ok());
+  EXPECT_TRUE(contents_->namespaces.contains(other.root));
+}
+
 TEST_F(TieredStoreTest, BlocksOnDiskAreFoundAfterARestart) {
   OpenWithDisk(8, 16);
   SealChain(ns_, PromptTokens(1, 4));
