@@ -74,10 +74,11 @@ class BackingTier {
   // Blocks of `payload_bytes` bytes that fit when the tier is empty.
   virtual int64_t CapacitySlots(uint64_t payload_bytes) const = 0;
 
-  // Stores the batch, in order (parents come first); all of it survives kill -9 once this returns
-  // OK, and none of it is visible after a failure. BLOCKS. kResourceExhausted: no slot, or the file
-  // system is full; kAlreadyExists: a key is present; kDataLoss: a payload does not have its
-  // payload_hash; kInternal: I/O error with the cause.
+  // Two calls at a time, of different blocks, let one batch be written while the other is made
+  // durable. Stores the batch, in order (parents come first); all of it survives kill -9 once this
+  // returns OK, and none of it is visible after a failure. BLOCKS. kResourceExhausted: no slot, or
+  // the file system is full; kAlreadyExists: a key is present; kDataLoss: a payload does not have
+  // its payload_hash; kInternal: I/O error with the cause.
   virtual absl::Status Store(absl::Span<const BlockToStore> batch) = 0;
 
   // Starts loading the batch; never waits for payload. Calls `done` of each request exactly once,

@@ -17,7 +17,7 @@ namespace {
 
 // A file is large enough that creating one is rare, and small enough that several slot sizes can
 // share a budget. A large budget has larger files, because each one is an open file descriptor.
-// Creating one takes about 10 ms, whatever its size.
+// Creating one takes about 6 ms, whatever its size.
 constexpr uint64_t kUsualSegmentBytes = uint64_t{256} << 20;
 constexpr uint64_t kMinSegmentsPerBudget = 8;
 constexpr uint64_t kMaxSegmentsPerBudget = 512;

@@ -157,19 +157,23 @@ TEST(DiskTierDurabilityTest, PayloadIsOnDiskBeforeAnyRecordNamesIt) {
 
 TEST(DiskTierDurabilityTest, WritesOfTheIndexAreSynced) { EXPECT_TRUE(IndexWriteOptions().sync); }
 
-// RocksDB's files, whose log has no space while `full` is set.
-class FullLogFileSystem final : public rocksdb::FileSystemWrapper {
+// What appending to RocksDB's log ends with.
+enum class LogState { kGood, kFull, kBroken };
+using SharedLogState = std::shared_ptr<std::atomic<LogState>>;
+
+// RocksDB's files, with a log in a given state.
+class BadLogFileSystem final : public rocksdb::FileSystemWrapper {
  public:
-  explicit FullLogFileSystem(std::shared_ptr<std::atomic<bool>> full)
-      : FileSystemWrapper(rocksdb::FileSystem::Default()), full_(std::move(full)) {}
-  const char* Name() const override { return "FullLogFileSystem"; }
+  explicit BadLogFileSystem(SharedLogState state)
+      : FileSystemWrapper(rocksdb::FileSystem::Default()), state_(std::move(state)) {}
+  const char* Name() const override { return "BadLogFileSystem"; }
 
   rocksdb::IOStatus NewWritableFile(const std::string& name, const rocksdb::FileOptions& options,
                                     std::unique_ptr<rocksdb::FSWritableFile>* result,
                                     rocksdb::IODebugContext* debug) override {
     rocksdb::IOStatus status = target()->NewWritableFile(name, options, result, debug);
     if (status.ok() && absl::EndsWith(name, ".log")) {
-      *result = std::make_unique<Log>(std::move(*result), full_);
+      *result = std::make_unique<Log>(std::move(*result), state_);
     }
     return status;
   }
@@ -177,25 +181,26 @@ class FullLogFileSystem final : public rocksdb::FileSystemWrapper {
  private:
   class Log final : public rocksdb::FSWritableFileOwnerWrapper {
    public:
-    Log(std::unique_ptr<rocksdb::FSWritableFile> file, std::shared_ptr<std::atomic<bool>> full)
-        : FSWritableFileOwnerWrapper(std::move(file)), full_(std::move(full)) {}
+    Log(std::unique_ptr<rocksdb::FSWritableFile> file, SharedLogState state)
+        : FSWritableFileOwnerWrapper(std::move(file)), state_(std::move(state)) {}
     using FSWritableFileOwnerWrapper::Append;
     rocksdb::IOStatus Append(const rocksdb::Slice& data, const rocksdb::IOOptions& options,
                              rocksdb::IODebugContext* debug) override {
-      if (*full_) return rocksdb::IOStatus::NoSpace("the test says so");
+      if (*state_ == LogState::kFull) return rocksdb::IOStatus::NoSpace("the test says so");
+      if (*state_ == LogState::kBroken) return rocksdb::IOStatus::IOError("the test says so");
       return FSWritableFileOwnerWrapper::Append(data, options, debug);
     }
 
    private:
-    const std::shared_ptr<std::atomic<bool>> full_;
+    const SharedLogState state_;
   };
 
-  const std::shared_ptr<std::atomic<bool>> full_;
+  const SharedLogState state_;
 };
 
-class FullIndexTest : public testing::Test {
+class BadIndexTest : public testing::Test {
  protected:
-  FullIndexTest() { Open(); }
+  BadIndexTest() { Open(); }
   void Open() {
     tier_.reset();
     auto tier = OpenDiskTier({.directory = directory_.path(), .capacity_bytes = kCapacityBytes},
@@ -216,25 +221,25 @@ class FullIndexTest : public testing::Test {
   }
 
   ScratchDirectory directory_;
-  std::shared_ptr<std::atomic<bool>> full_ = std::make_shared<std::atomic<bool>>(false);
+  SharedLogState log_ = std::make_shared<std::atomic<LogState>>(LogState::kGood);
   std::unique_ptr<rocksdb::Env> env_ =
-      rocksdb::NewCompositeEnv(std::make_shared<FullLogFileSystem>(full_));
+      rocksdb::NewCompositeEnv(std::make_shared<BadLogFileSystem>(log_));
   std::unique_ptr<BackingTier> tier_;
 };
 
-TEST_F(FullIndexTest, ARefusedStoreIsWithdrawnAndItsSlotsAreFreedOnceTheIndexTakesWrites) {
+TEST_F(BadIndexTest, ARefusedStoreIsWithdrawnAndItsSlotsAreFreedOnceTheIndexTakesWrites) {
   const int64_t capacity = tier_->CapacitySlots(kPayloadBytes);
   std::vector<SampleBlock> kept = SampleChain(1, 3, kPayloadBytes);
   std::vector<SampleBlock> refused = SampleChain(50, 5, kPayloadBytes);
   ASSERT_TRUE(StoreAll(*tier_, kept).ok());
-  *full_ = true;
+  *log_ = LogState::kFull;
   EXPECT_EQ(StoreAll(*tier_, refused).code(), absl::StatusCode::kResourceExhausted);
   EXPECT_EQ(tier_->FreeSlots(kPayloadBytes), capacity - 8) << "a record may name the slots";
   EXPECT_FALSE(StoreAll(*tier_, refused).ok());
   EXPECT_EQ(tier_->FreeSlots(kPayloadBytes), capacity - 8) << "no more of them";
   EXPECT_EQ(tier_->num_blocks(), 3);
   EXPECT_TRUE(LoadAndCompare(*tier_, kept[2].block()).ok());
-  *full_ = false;
+  *log_ = LogState::kGood;
   const absl::Status stored = Persist([&] { return StoreAll(*tier_, refused); });
   ASSERT_TRUE(stored.ok()) << stored;
   EXPECT_EQ(tier_->FreeSlots(kPayloadBytes), capacity - 8);
@@ -244,16 +249,16 @@ TEST_F(FullIndexTest, ARefusedStoreIsWithdrawnAndItsSlotsAreFreedOnceTheIndexTak
   EXPECT_TRUE(LoadAndCompare(*tier_, refused[4].block()).ok());
 }
 
-TEST_F(FullIndexTest, ARefusedEraseLeaksNoSlots) {
+TEST_F(BadIndexTest, ARefusedEraseLeaksNoSlots) {
   const int64_t capacity = tier_->CapacitySlots(kPayloadBytes);
   std::vector<SampleBlock> chain = SampleChain(1, 6, kPayloadBytes);
   ASSERT_TRUE(StoreAll(*tier_, chain).ok());
   const std::vector<BlockKey> keys = {chain[5].block().key, chain[4].block().key};
-  *full_ = true;
+  *log_ = LogState::kFull;
   EXPECT_FALSE(tier_->Erase(keys).ok());
   EXPECT_FALSE(tier_->Erase(keys).ok());
   EXPECT_EQ(tier_->FreeSlots(kPayloadBytes), capacity - 6);
-  *full_ = false;
+  *log_ = LogState::kGood;
   const absl::Status erased = Persist([&] { return tier_->Erase(keys); });
   ASSERT_TRUE(erased.ok()) << erased;
   EXPECT_EQ(tier_->FreeSlots(kPayloadBytes), capacity - 4);
@@ -261,6 +266,23 @@ TEST_F(FullIndexTest, ARefusedEraseLeaksNoSlots) {
   ASSERT_TRUE(tier_->Erase({chain[3].block().key}).ok());
   EXPECT_EQ(tier_->FreeSlots(kPayloadBytes), capacity - 3);
   EXPECT_EQ(tier_->used_bytes(), 3 * (4096 + 20480));
+}
+
+TEST_F(BadIndexTest, AnIoErrorOfTheLogStopsStoresAndNotLoadsUntilTheTierIsOpenedAgain) {
+  std::vector<SampleBlock> kept = SampleChain(1, 3, kPayloadBytes);
+  std::vector<SampleBlock> refused = SampleChain(50, 5, kPayloadBytes);
+  ASSERT_TRUE(StoreAll(*tier_, kept).ok());
+  *log_ = LogState::kBroken;
+  EXPECT_EQ(StoreAll(*tier_, refused).code(), absl::StatusCode::kInternal);
+  *log_ = LogState::kGood;
+  for (const SampleBlock& block : kept) EXPECT_TRUE(LoadAndCompare(*tier_, block.block()).ok());
+  Open();
+  for (const SampleBlock& block : kept) EXPECT_TRUE(LoadAndCompare(*tier_, block.block()).ok());
+  std::vector<BlockKey> keys;  // their records may have reached the log
+  for (const SampleBlock& block : refused) keys.push_back(block.block().key);
+  EXPECT_TRUE(tier_->Erase(keys).ok());
+  EXPECT_TRUE(StoreAll(*tier_, refused).ok());
+  EXPECT_EQ(tier_->num_blocks(), 8);
 }
 
 }  // namespace
