@@ -95,7 +95,8 @@ absl::Status PutRun::Store(const v1::PutRequest& message, absl::Time deadline) {
   ASSIGN_OR_RETURN(cachestore::WritableBlock slot, AllocateSlot(deadline));
   std::memcpy(slot.bytes().data(), message.payload().data(), message.payload().size());
   // The pin on the parent goes only after its child is sealed.
-  cachestore::BlockRef block = store_->Seal(ns_, std::move(slot), last_key_, content.view());
+  cachestore::BlockRef block =
+      store_->Seal(ns_, std::move(slot), last_key_, content.view(), message.payload_xxh3());
   last_key_ = block.key();
   last_block_ = std::move(block);
   const absl::Span<const uint32_t> words = content.view().words();
