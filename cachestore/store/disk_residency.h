@@ -4,8 +4,8 @@
 //
 // What is on disk stays prefix-closed: a batch holds the missing ancestors of its blocks, parents
 // first, and erases take children before parents. Only one thread writes to the disk tier, so no
-// store and no erase overlap. A call looks at a bounded number of blocks, those that it takes aside.
-// Thread-compatible: StoreCore::mu guards every call.
+// store and no erase overlap. A call looks at a bounded number of blocks, those that it takes
+// aside. Thread-compatible: StoreCore::mu guards every call.
 #pragma once
 
 #include <cstddef>
