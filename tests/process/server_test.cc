@@ -246,9 +246,9 @@ TEST_F(ServerProcessTest, SigtermLetsARunningRequestFinish) {
   const auto summary = client.Generate(request, kTimeout, [&](const v1::TokenChunk&) {
     if (++tokens == 1) server.Signal(SIGTERM);
   });
-  ASSERT_TRUE(summary.ok()) << summary.status();
-  EXPECT_EQ(tokens, 300);
   EXPECT_EQ(server.Wait(), 0);
+  ASSERT_TRUE(summary.ok()) << summary.status() << " after " << tokens << " tokens";
+  EXPECT_EQ(tokens, 300);
 }
 
 TEST_F(ServerProcessTest, ASecondSignalEndsTheServerAtOnce) {

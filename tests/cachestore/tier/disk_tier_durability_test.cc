@@ -214,7 +214,6 @@ class BadIndexTest : public testing::Test {
     const absl::Time deadline = absl::Now() + absl::Seconds(60);
     absl::Status status = attempt();
     while (!status.ok() && absl::Now() < deadline) {
-      absl::SleepFor(absl::Milliseconds(50));
       status = attempt();
     }
     return status;
