@@ -3,9 +3,9 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
-#include <cstdlib>
 #include <cstring>
 #include <thread>
 #include <utility>
@@ -13,41 +13,35 @@
 
 #include "absl/strings/str_cat.h"
 #include "bench/rounds.h"
-#include "cachestore/base/check.h"
+#include "cachestore/base/huge_page_allocator.h"
 #include "cachestore/base/status_macros.h"
 
 namespace reprise::bench {
 namespace {
 
-constexpr size_t kAlignment = 4096;
 constexpr int64_t kFillBytes = int64_t{4} << 20;
 
-using Buffer = std::unique_ptr<char, decltype(&std::free)>;
-
-Buffer AlignedBuffer(int64_t bytes) {
-  Buffer buffer(static_cast<char*>(std::aligned_alloc(kAlignment, bytes)), &std::free);
-  CHECK(buffer != nullptr);
-  Random random(6);
-  for (int64_t i = 0; i < bytes; i += 8) {
-    const uint64_t word = random.Next();
-    std::memcpy(buffer.get() + i, &word, 8);
-  }
-  return buffer;
-}
+// In huge pages: a request then has few pieces of memory, and the disk takes it up to three times
+// as fast as one of 4 KiB pieces.
+using Buffers = std::vector<char, cachestore::HugePageAllocator<char>>;
 
 // Runs `transfer(buffer, offset)`, which says whether all bytes went, for every offset, `depth` at
 // a time. Returns the seconds that it takes.
 absl::StatusOr<double> TransferSeconds(absl::string_view what, int64_t block_bytes,
                                        const std::vector<int64_t>& offsets, int depth,
                                        const std::function<bool(char*, int64_t)>& transfer) {
-  std::vector<Buffer> buffers;
-  for (int i = 0; i < depth; ++i) buffers.push_back(AlignedBuffer(block_bytes));
+  Buffers buffers(std::max<int64_t>(depth * block_bytes, 2 << 20));
+  Random random(6);
+  for (size_t i = 0; i < buffers.size(); i += 8) {
+    const uint64_t word = random.Next();
+    std::memcpy(&buffers[i], &word, 8);
+  }
   std::atomic<size_t> next = 0;  // only hands out numbers
   std::atomic<int> error = 0;
   const double seconds = SecondsOf([&] {
     std::vector<std::thread> threads;
-    for (const Buffer& buffer : buffers) {
-      threads.emplace_back([&, memory = buffer.get()] {
+    for (int t = 0; t < depth; ++t) {
+      threads.emplace_back([&, memory = &buffers[t * block_bytes]] {
         for (size_t i = next++; i < offsets.size() && error == 0; i = next++) {
           if (!transfer(memory, offsets[i])) error = errno == 0 ? EIO : errno;
         }
@@ -84,11 +78,14 @@ DirectDisk::~DirectDisk() {
   unlink(path_.c_str());
 }
 
-absl::StatusOr<double> DirectDisk::ReadSeconds(int64_t block_bytes, int64_t total_bytes,
-                                               int depth) {
+absl::StatusOr<double> DirectDisk::ReadSeconds(int64_t block_bytes, int64_t run_blocks,
+                                               int64_t total_bytes, int depth) {
+  const int64_t run_bytes = run_blocks * block_bytes;
   std::vector<int64_t> offsets;
+  int64_t run = 0;
   for (int64_t i = 0; i < total_bytes; i += block_bytes) {
-    offsets.push_back(random_.Below(file_bytes_ / block_bytes) * block_bytes);
+    if (i % run_bytes == 0) run = random_.Below(file_bytes_ / run_bytes) * run_bytes;
+    offsets.push_back(run + i % run_bytes);
   }
   return TransferSeconds("read", block_bytes, offsets, depth, [&](char* buffer, int64_t offset) {
     return pread(fd_, buffer, block_bytes, offset) == block_bytes;

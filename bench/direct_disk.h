@@ -21,8 +21,10 @@ class DirectDisk {
   DirectDisk(const DirectDisk&) = delete;
   DirectDisk& operator=(const DirectDisk&) = delete;
 
-  // Seconds to read `total_bytes` in blocks of `block_bytes` at random places, `depth` at a time.
-  absl::StatusOr<double> ReadSeconds(int64_t block_bytes, int64_t total_bytes, int depth);
+  // Seconds to read `total_bytes` in blocks of `block_bytes`, `depth` at a time: runs of
+  // `run_blocks` consecutive blocks at random places, as the blocks of a prefix lie on disk.
+  absl::StatusOr<double> ReadSeconds(int64_t block_bytes, int64_t run_blocks, int64_t total_bytes,
+                                     int depth);
   // Seconds to overwrite `total_bytes` in blocks of `block_bytes`, one after the other, `depth` at
   // a time, and to make them durable.
   absl::StatusOr<double> WriteSeconds(int64_t block_bytes, int64_t total_bytes, int depth);

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
+#include <numeric>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -72,12 +74,17 @@ absl::Status DiskLoad::PutChain(int64_t chain) {
 absl::Status DiskLoad::Demote() { return store_->Demote().status(); }
 
 absl::Status DiskLoad::ReadChains(int64_t count, int64_t youngest) {
-  const int64_t choices = std::min(youngest, next_chain_);
-  const auto random_chain = [&] { return next_chain_ - 1 - random_.Below(choices); };
-  Reading current = StartReading(random_chain());
+  // The first `count` of a random order.
+  std::vector<int64_t> chains(std::min(youngest, next_chain_));
+  std::iota(chains.begin(), chains.end(), next_chain_ - std::ssize(chains));
+  count = std::min(count, std::ssize(chains));
+  for (int64_t i = 0; i < count; ++i) {
+    std::swap(chains[i], chains[i + random_.Below(std::ssize(chains) - i)]);
+  }
+  Reading current = StartReading(chains[0]);
   for (int64_t i = 1; i <= count; ++i) {
     Reading next;
-    if (i < count) next = StartReading(random_chain());
+    if (i < count) next = StartReading(chains[i]);
     RETURN_IF_ERROR(FinishReading(std::move(current)));
     current = std::move(next);
   }
@@ -96,6 +103,10 @@ absl::Status DiskLoad::FinishReading(Reading reading) const {
                                                     absl::FormatDuration(kPatience)));
   }
   const cachestore::PinnedPrefix prefix = reading.ticket.Take();
+  if (prefix.ram_blocks > 0) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(prefix.ram_blocks, " blocks of chain ", reading.chain, " were in RAM"));
+  }
   for (int64_t i = 0; i < options_.chain_blocks; ++i) {
     int64_t stamp = -1;
     if (i < static_cast<int64_t>(prefix.blocks.size())) {

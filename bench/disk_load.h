@@ -32,8 +32,9 @@ class DiskLoad {
   absl::Status PutChains(int64_t count);
   // Moves what is in RAM to disk; durable when it returns. BLOCKS.
   absl::Status Demote();
-  // Pins `count` chains chosen at random among the last `youngest` that were put, two at a time,
-  // and checks them. kDataLoss: a block is missing or not the one that was put. BLOCKS.
+  // Pins `count` chains chosen at random, each once, among the last `youngest` that were put, two
+  // at a time, and checks them. kDataLoss: a block is missing or not the one that was put;
+  // kFailedPrecondition: a block was in RAM. BLOCKS.
   absl::Status ReadChains(int64_t count, int64_t youngest);
 
   int64_t chain_bytes() const { return options_.chain_blocks * options_.block_bytes; }
