@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <cstdlib>
 
 #include "cachestore/base/check.h"
@@ -22,21 +23,41 @@ class HugePageAllocator {
   explicit HugePageAllocator(const HugePageAllocator<U>& /*other*/) {}
 
   T* allocate(size_t count) {
-    const size_t alignment = count * sizeof(T) < kHugePage ? kCacheLine : kHugePage;
-    const size_t bytes = (count * sizeof(T) + alignment - 1) / alignment * alignment;
-    void* memory = std::aligned_alloc(alignment, bytes);
-    CHECK(memory != nullptr);
+    const size_t bytes = count * sizeof(T);
+    if (bytes < kHugePage) {
+      void* memory = std::aligned_alloc(kCacheLine, RoundUp(bytes, kCacheLine));
+      CHECK(memory != nullptr);
+      return static_cast<T*>(memory);
+    }
+    // Always mapped anew: what malloc gives may have been used, in small pages, before.
+    const size_t length = RoundUp(bytes, kHugePage);
+    void* mapped = mmap(nullptr, length + kHugePage, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    CHECK(mapped != MAP_FAILED);
+    auto* const begin = static_cast<std::byte*>(mapped);
+    const size_t before = (kHugePage - reinterpret_cast<uintptr_t>(begin) % kHugePage) % kHugePage;
+    if (before > 0) munmap(begin, before);
+    munmap(begin + before + length, kHugePage - before);
     // Only a wish: with small pages everything is slower and as right.
-    if (alignment == kHugePage) (void)madvise(memory, bytes, MADV_HUGEPAGE);
-    return static_cast<T*>(memory);
+    (void)madvise(begin + before, length, MADV_HUGEPAGE);
+    return reinterpret_cast<T*>(begin + before);
   }
-  void deallocate(T* memory, size_t /*count*/) { std::free(memory); }
+  void deallocate(T* memory, size_t count) {
+    const size_t bytes = count * sizeof(T);
+    if (bytes < kHugePage) {
+      std::free(memory);
+    } else {
+      munmap(memory, RoundUp(bytes, kHugePage));
+    }
+  }
 
   friend bool operator==(const HugePageAllocator&, const HugePageAllocator&) { return true; }
 
  private:
   static constexpr size_t kCacheLine = 64;
   static constexpr size_t kHugePage = size_t{2} << 20;
+
+  static size_t RoundUp(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
 };
 
 }  // namespace reprise::cachestore
