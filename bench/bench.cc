@@ -117,7 +117,7 @@ void AddStore(api::FlagSet& bench) {
   command.AddSwitch("quick", &flags->quick, "seconds; shows only that the suite works");
   AddJsonFlag(command, &flags->json_path);
   command.SetExamples(
-      "Takes two minutes and 8 GiB of RAM, and a machine with nothing else to do.\n\n"
+      "Takes a minute and 8 GiB of RAM, and a machine with nothing else to do.\n\n"
       "Examples:\n"
       "  reprise bench store\n"
       "  reprise bench store --groups match growth --json results.json\n");
@@ -143,7 +143,7 @@ void AddDisk(api::FlagSet& bench) {
   command.AddSwitch("quick", &flags->quick, "seconds; shows only that the suite works");
   AddJsonFlag(command, &flags->json_path);
   command.SetExamples(
-      "Takes minutes and 24 GiB of the disk, and a disk with nothing else to do.\n\n"
+      "Takes minutes and 30 GiB of the disk, and a disk with nothing else to do.\n\n"
       "Examples:\n"
       "  reprise bench disk --directory /data\n"
       "  reprise bench disk --groups recovery --json results.json\n");
