@@ -6,6 +6,7 @@ crosses a socket. Prints one line a round.
 """
 import ctypes
 import os
+import signal
 import socket
 import statistics
 import subprocess
@@ -67,22 +68,25 @@ def main():
     port = free_port()
     master = f"127.0.0.1:{port}"
     program = os.path.join(os.path.dirname(sys.executable), "mooncake_master")
+    # Sessions of their own: the master is a script that starts the program, and both have to go.
     children = [subprocess.Popen(
         [program, "--rpc_address=127.0.0.1", f"--rpc_port={port}",
          f"--metrics_port={free_port()}", "--enable_metric_reporting=false"],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)]
-    time.sleep(2)
-    server = subprocess.Popen([sys.executable, __file__, "serve", master], text=True,
-                              stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                              stderr=subprocess.DEVNULL)
-    children.append(server)
-    while "ready" not in server.stdout.readline():
-        if server.poll() is not None:
-            sys.exit("the serving process ended")
-    measure(connect(master, 0))
-    for child in children:
-        child.kill()
-        child.wait()
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)]
+    try:
+        time.sleep(2)
+        server = subprocess.Popen([sys.executable, __file__, "serve", master], text=True,
+                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                  stderr=subprocess.DEVNULL, start_new_session=True)
+        children.append(server)
+        while "ready" not in server.stdout.readline():
+            if server.poll() is not None:
+                sys.exit("the serving process ended")
+        measure(connect(master, 0))
+    finally:
+        for child in children:
+            os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
     os._exit(0)  # the library's threads do not end by themselves
 
 
