@@ -39,6 +39,8 @@ constexpr Field<StoreStats> kStoreFields[] = {
     {"corrupt_ram_blocks", &StoreStats::corrupt_ram_blocks},
     {"failed_disk_writes", &StoreStats::failed_disk_writes},
     {"rejected_allocations", &StoreStats::rejected_allocations},
+    {"integrity_checks", &StoreStats::integrity_checks},
+    {"failed_integrity_checks", &StoreStats::failed_integrity_checks},
     {"ram_blocks", &StoreStats::ram_blocks},
     {"disk_blocks", &StoreStats::disk_blocks},
     {"ram_used_bytes", &StoreStats::ram_used_bytes},

@@ -248,12 +248,12 @@ absl::Status Demoter::BindNamespaces(const StoreBatch& batch) {
   absl::flat_hash_map<uint32_t, std::pair<BlockKey, std::string>> unbound;  // root and identity
   {
     absl::MutexLock lock(&core_.mu);
-    const StoreState& state = core_.state;
+    const PrefixIndex& index = core_.state.index;
     for (const BlockId id : batch.blocks) {
-      const uint32_t ns = state.index.node(id).namespace_id;
-      if (state.namespaces[ns].bound) continue;
-      const BlockKey& root = state.index.node(state.index.root_node(ns)).key;
-      unbound.try_emplace(ns, root, state.namespaces[ns].identity);
+      const uint32_t ns = index.node(id).namespace_id;
+      const NamespaceRecord& record = core_.state.namespaces[ns];
+      if (!record.bound)
+        unbound.try_emplace(ns, index.node(index.root_node(ns)).key, record.identity);
     }
   }
   for (const auto& [ns, names] : unbound) {

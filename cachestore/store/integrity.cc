@@ -1,7 +1,7 @@
 #include "cachestore/store/integrity.h"
 
 #include <cstdint>
-#include <vector>
+#include <limits>
 
 #include "absl/strings/str_cat.h"
 #include "cachestore/base/status_macros.h"
@@ -21,20 +21,6 @@ absl::Status Same(absl::string_view what, A a, B b) {
 absl::Status Broken(const Node& node, absl::string_view what) {
   return absl::InternalError(absl::StrCat("integrity: block ", node.key.ToHex(), ": ", what));
 }
-
-struct Totals {
-  int64_t nodes = 0;
-  int64_t in_ram = 0;
-  int64_t on_disk = 0;
-  int64_t storing = 0;
-  int64_t erasing = 0;
-  int64_t condemned = 0;
-  int64_t pinned = 0;
-  int64_t loading = 0;
-  std::vector<int64_t> candidates;  // by set
-  int64_t clean_bytes = 0;
-  int64_t used_bytes = 0;
-};
 
 absl::Status CheckChildren(const StoreState& state, BlockId id) {
   const Node& node = state.index.node(id);
@@ -71,108 +57,125 @@ absl::Status CheckTreePlace(const StoreState& state, BlockId id) {
   return absl::OkStatus();
 }
 
-absl::Status CheckOrders(const StoreState& state, BlockId id, Totals& totals) {
-  const Node& node = state.index.node(id);
+}  // namespace
+
+StateCheck::StateCheck(const StoreState& state) : state_(state) {
+  totals_.candidates.resize(state.class_slot_bytes.size() * kNumCandidateKinds);
+}
+
+absl::Status StateCheck::CheckOrders(BlockId id) {
+  const Node& node = state_.index.node(id);
   if (node.is_root) return absl::OkStatus();
-  const CandidateSet ram = RamSetFor(state, id);
-  const CandidateSet disk = DiskSetFor(state, id);
-  if (state.order->SetOf(id, Membership::kRam) != ram) {
+  const CandidateSet ram = RamSetFor(state_, id);
+  const CandidateSet disk = DiskSetFor(state_, id);
+  if (state_.order->SetOf(id, Membership::kRam) != ram) {
     return Broken(node, "is not in the candidate set of its RAM copy");
   }
-  if (state.order->SetOf(id, Membership::kDisk) != disk) {
+  if (state_.order->SetOf(id, Membership::kDisk) != disk) {
     return Broken(node, "is not in the candidate set of its disk copy");
   }
   for (const CandidateSet set : {ram, disk}) {
-    if (set != kNoSet) ++totals.candidates[set];
+    if (set != kNoSet) ++totals_.candidates[set];
   }
-  if (ram == SetFor(state.namespace_of(id).size_class, CandidateKind::kClean)) {
-    totals.clean_bytes += state.slot_bytes(id);
+  if (ram == SetFor(state_.namespace_of(id).size_class, CandidateKind::kClean)) {
+    totals_.clean_bytes += state_.slot_bytes(id);
   }
   return absl::OkStatus();
 }
 
-absl::Status CheckNode(const StoreState& state, BlockId id, Totals& totals) {
-  const Node& node = state.index.node(id);
-  ++totals.nodes;
-  totals.on_disk += node.disk == DiskState::kStored;
-  totals.storing += node.disk == DiskState::kStoring;
-  totals.erasing += node.disk == DiskState::kErasing;
-  totals.condemned += node.condemned;
-  totals.pinned += node.pins > 0;
-  totals.loading += node.loading;
-  if (node.condemned != state.condemned.contains(id)) {
+absl::Status StateCheck::CheckNode(BlockId id) {
+  const Node& node = state_.index.node(id);
+  ++totals_.nodes;
+  totals_.on_disk += node.disk == DiskState::kStored;
+  totals_.storing += node.disk == DiskState::kStoring;
+  totals_.erasing += node.disk == DiskState::kErasing;
+  totals_.condemned += node.condemned;
+  totals_.pinned += node.pins > 0;
+  totals_.loading += node.loading;
+  if (node.condemned != state_.condemned.contains(id)) {
     return Broken(node, "is condemned and not listed, or the other way round");
   }
   if (node.in_ram()) {
-    ++totals.in_ram;
-    totals.used_bytes += static_cast<int64_t>(SlotPool::SlotBytes(state.payload_bytes(id)));
-    const auto copy = state.ram_copies.find(node.ram_slot);
-    if (copy == state.ram_copies.end() || copy->second.owner != id) {
+    ++totals_.in_ram;
+    totals_.ram_bytes += static_cast<int64_t>(SlotPool::SlotBytes(state_.payload_bytes(id)));
+    const auto copy = state_.ram_copies.find(node.ram_slot);
+    if (copy == state_.ram_copies.end() || copy->second.owner != id) {
       return Broken(node, "does not own its slot");
     }
   }
   if (node.stale && !(node.in_ram() ? node.doomed : node.pins > 0)) {
     return Broken(node, "is stale, and matchable or in nobody's use");
   }
-  RETURN_IF_ERROR(CheckChildren(state, id));
-  RETURN_IF_ERROR(CheckTreePlace(state, id));
-  return CheckOrders(state, id, totals);
+  RETURN_IF_ERROR(CheckChildren(state_, id));
+  RETURN_IF_ERROR(CheckTreePlace(state_, id));
+  return CheckOrders(id);
 }
 
-}  // namespace
-
-absl::Status CheckState(const StoreState& state) {
-  Totals totals;
-  totals.candidates.resize(state.class_slot_bytes.size() * kNumCandidateKinds);
+absl::Status StateCheck::Step(size_t count) {
   absl::Status status;
-  state.index.ForEach([&](BlockId id) {
-    if (status.ok()) status = CheckNode(state, id, totals);
+  next_ = state_.index.VisitSome(next_, count, [&](BlockId id) {
+    if (status.ok()) status = CheckNode(id);
   });
-  RETURN_IF_ERROR(status);
-  const PrefixIndex& index = state.index;
-  RETURN_IF_ERROR(Same("nodes", index.num_nodes(), totals.nodes));
-  RETURN_IF_ERROR(Same("namespaces", index.num_namespaces(), state.namespaces.size()));
-  RETURN_IF_ERROR(Same("blocks on disk", index.num_on_disk(), totals.on_disk));
-  RETURN_IF_ERROR(Same("condemned blocks", index.num_condemned(), totals.condemned));
-  RETURN_IF_ERROR(Same("condemned list", state.condemned.size(), totals.condemned));
-  RETURN_IF_ERROR(Same("pinned blocks", index.num_pinned(), totals.pinned));
-  RETURN_IF_ERROR(Same("blocks being stored", state.storing_blocks, totals.storing));
-  RETURN_IF_ERROR(Same("blocks being erased", state.erasing_blocks, totals.erasing));
-  RETURN_IF_ERROR(Same("blocks being loaded", state.loading_blocks, totals.loading));
-  if (static_cast<int64_t>(state.loading.size()) > totals.loading) {
-    return absl::InternalError(absl::StrCat("integrity: ", state.loading.size(),
-                                            " slots are being loaded into, for ", totals.loading,
+  return status;
+}
+
+absl::Status StateCheck::Finish() const {
+  const PrefixIndex& index = state_.index;
+  RETURN_IF_ERROR(Same("nodes", index.num_nodes(), totals_.nodes));
+  RETURN_IF_ERROR(Same("namespaces", index.num_namespaces(), state_.namespaces.size()));
+  RETURN_IF_ERROR(Same("blocks on disk", index.num_on_disk(), totals_.on_disk));
+  RETURN_IF_ERROR(Same("condemned blocks", index.num_condemned(), totals_.condemned));
+  RETURN_IF_ERROR(Same("condemned list", state_.condemned.size(), totals_.condemned));
+  RETURN_IF_ERROR(Same("pinned blocks", index.num_pinned(), totals_.pinned));
+  RETURN_IF_ERROR(Same("blocks being stored", state_.storing_blocks, totals_.storing));
+  RETURN_IF_ERROR(Same("blocks being erased", state_.erasing_blocks, totals_.erasing));
+  RETURN_IF_ERROR(Same("blocks being loaded", state_.loading_blocks, totals_.loading));
+  if (static_cast<int64_t>(state_.loading.size()) > totals_.loading) {
+    return absl::InternalError(absl::StrCat("integrity: ", state_.loading.size(),
+                                            " slots are being loaded into, for ", totals_.loading,
                                             " blocks"));
   }
-  for (CandidateSet set = 0; set < totals.candidates.size(); ++set) {
-    RETURN_IF_ERROR(Same(absl::StrCat("candidates of set ", set), state.order->size(set),
-                         totals.candidates[set]));
+  for (CandidateSet set = 0; set < totals_.candidates.size(); ++set) {
+    RETURN_IF_ERROR(Same(absl::StrCat("candidates of set ", set), state_.order->size(set),
+                         totals_.candidates[set]));
   }
-  RETURN_IF_ERROR(Same("clean bytes", state.clean_bytes, totals.clean_bytes));
-  RETURN_IF_ERROR(Same("owned slots", state.ram_copies.size(), totals.in_ram));
-  RETURN_IF_ERROR(Same("used slots", state.pool.used_slots(),
-                       state.ram_copies.size() + state.writing.size() + state.loading.size()));
-  for (const auto& [slot, epoch] : state.writing) {
-    totals.used_bytes += static_cast<int64_t>(state.pool.SlotMemory(slot).size());
+  RETURN_IF_ERROR(Same("clean bytes", state_.clean_bytes, totals_.clean_bytes));
+  RETURN_IF_ERROR(Same("owned slots", state_.ram_copies.size(), totals_.in_ram));
+  RETURN_IF_ERROR(Same("used slots", state_.pool.used_slots(),
+                       state_.ram_copies.size() + state_.writing.size() + state_.loading.size()));
+  int64_t used_bytes = totals_.ram_bytes;
+  for (const auto& [slot, epoch] : state_.writing) {
+    used_bytes += static_cast<int64_t>(state_.pool.SlotMemory(slot).size());
   }
-  for (const SlotIndex slot : state.loading) {
-    totals.used_bytes += static_cast<int64_t>(state.pool.SlotMemory(slot).size());
+  for (const SlotIndex slot : state_.loading) {
+    used_bytes += static_cast<int64_t>(state_.pool.SlotMemory(slot).size());
   }
-  RETURN_IF_ERROR(Same("used bytes", state.pool.used_bytes(), totals.used_bytes));
-  if (state.pool.used_bytes() > state.pool.capacity_bytes()) {
+  RETURN_IF_ERROR(Same("used bytes", state_.pool.used_bytes(), used_bytes));
+  if (state_.pool.used_bytes() > state_.pool.capacity_bytes()) {
     return absl::InternalError("integrity: more RAM is used than the budget allows");
   }
   return absl::OkStatus();
 }
 
-absl::Status CheckTier(const StoreState& state, BackingTier& tier) {
+absl::Status CheckState(const StoreState& state) {
+  StateCheck check(state);
+  RETURN_IF_ERROR(check.Step(std::numeric_limits<size_t>::max()));
+  return check.Finish();
+}
+
+absl::Status CheckTierCounts(const StoreState& state, const BackingTier& tier) {
   if (tier.used_bytes() > tier.reserved_bytes() || tier.reserved_bytes() > tier.capacity_bytes()) {
     return absl::InternalError(absl::StrCat("integrity: the tier uses ", tier.used_bytes(),
                                             " bytes, reserves ", tier.reserved_bytes(), " and may ",
                                             tier.capacity_bytes()));
   }
   if (state.storing_blocks + state.erasing_blocks > 0) return absl::OkStatus();
-  RETURN_IF_ERROR(Same("blocks in the tier", tier.num_blocks(), state.index.num_on_disk()));
+  return Same("blocks in the tier", tier.num_blocks(), state.index.num_on_disk());
+}
+
+absl::Status CheckTier(const StoreState& state, BackingTier& tier) {
+  RETURN_IF_ERROR(CheckTierCounts(state, tier));
+  if (state.storing_blocks + state.erasing_blocks > 0) return absl::OkStatus();
   absl::Status status;
   RETURN_IF_ERROR(tier.ForEachKey([&](const BlockKey& key) {
     const BlockId id = state.index.Find(key);

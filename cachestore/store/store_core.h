@@ -52,6 +52,9 @@ struct StoreCore {
   int64_t starving_tickets ABSL_GUARDED_BY(mu) = 0;  // of these, found no slot to load into
   bool closing ABSL_GUARDED_BY(mu) = false;
 
+  // Counters and gauges as they are now.
+  StoreStats Stats() const ABSL_SHARED_LOCKS_REQUIRED(mu);
+
   // RAM that is free, or can be taken at once in the order of eviction.
   int64_t ReadyBytes() const ABSL_SHARED_LOCKS_REQUIRED(mu) {
     return state.pool.capacity_bytes() - state.pool.used_bytes() +

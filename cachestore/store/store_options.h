@@ -35,6 +35,9 @@ struct StoreOptions {
   double ram_free_low_watermark = 0.05;
   // Prefixes being loaded from disk at a time; for others, what only disk holds is a miss.
   int max_loading_tickets = 1024;
+  // The store checks its own books (StoreStats::integrity_checks) after nobody has used it for so
+  // long; infinite: never.
+  absl::Duration check_after_idle = absl::Seconds(30);
 
   // kInvalidArgument names the option, its value and the allowed range.
   absl::Status Validate() const;

@@ -9,6 +9,8 @@
 namespace reprise::cachestore {
 
 struct StoreStats {
+  friend bool operator==(const StoreStats&, const StoreStats&) = default;
+
   // Lookups: the tokens of the full blocks asked for.
   int64_t looked_up_tokens = 0;
   int64_t hit_ram_tokens = 0;
@@ -39,6 +41,9 @@ struct StoreStats {
   int64_t corrupt_ram_blocks = 0;  // dropped because their bytes changed in RAM
   int64_t failed_disk_writes = 0;  // stores and erases, in batches
   int64_t rejected_allocations = 0;
+  // Checks of the store's own books while nobody used it; one that fails means a bug in Reprise.
+  int64_t integrity_checks = 0;
+  int64_t failed_integrity_checks = 0;
   // Gauges.
   int64_t ram_blocks = 0;   // sealed blocks in RAM
   int64_t disk_blocks = 0;  // blocks on disk

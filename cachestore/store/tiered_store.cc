@@ -10,6 +10,7 @@
 #include "cachestore/base/check.h"
 #include "cachestore/base/status_macros.h"
 #include "cachestore/policy/lru_policy.h"
+#include "cachestore/store/auditor.h"
 #include "cachestore/store/demoter.h"
 #include "cachestore/store/integrity.h"
 #include "cachestore/store/invalidator.h"
@@ -106,6 +107,7 @@ class TieredStore::Impl : public BlockRegistry {
   // Held by Invalidate, between whose steps a block may be there without its parent. Before mu.
   mutable absl::Mutex invalidating_ ABSL_ACQUIRED_BEFORE(core_.mu);
   Invalidator invalidator_ ABSL_GUARDED_BY(invalidating_){core_};
+  std::unique_ptr<Auditor> auditor_;  // null when it is switched off
 };
 
 TieredStore::Impl::~Impl() {
@@ -114,6 +116,7 @@ TieredStore::Impl::~Impl() {
     core_.closing = true;
     core_.room_cv.SignalAll();
   }
+  auditor_.reset();
   // Ends the loads of abandoned tickets, and with them their pins.
   promoter_.reset();
   demoter_.reset();
@@ -129,6 +132,9 @@ absl::Status TieredStore::Impl::Start(const StoreOptions& options) {
   }
   promoter_ = std::make_unique<Promoter>(core_, *this, options.max_loading_tickets);
   if (core_.tier != nullptr) demoter_ = std::make_unique<Demoter>(core_);
+  if (options.check_after_idle < absl::InfiniteDuration()) {
+    auditor_ = std::make_unique<Auditor>(core_, invalidating_, options.check_after_idle);
+  }
   return absl::OkStatus();
 }
 
@@ -303,23 +309,7 @@ absl::StatusOr<InvalidateReport> TieredStore::Impl::Invalidate(const InvalidateS
 
 StoreStats TieredStore::Impl::stats() const {
   absl::ReaderMutexLock lock(&core_.mu);
-  const StoreState& state = core_.state;
-  StoreStats stats = state.counters;
-  stats.ram_blocks = static_cast<int64_t>(state.ram_copies.size());
-  stats.disk_blocks = state.index.num_on_disk();
-  stats.ram_used_bytes = state.pool.used_bytes();
-  stats.ram_capacity_bytes = state.pool.capacity_bytes();
-  stats.ram_huge_page_bytes = core_.arena->huge_page_bytes();
-  if (core_.tier != nullptr) {
-    stats.disk_used_bytes = core_.tier->used_bytes();
-    stats.disk_reserved_bytes = core_.tier->reserved_bytes();
-    stats.disk_capacity_bytes = core_.tier->capacity_bytes();
-    stats.lost_disk_indexes = static_cast<int64_t>(core_.tier->losses().size());
-  }
-  stats.pinned_blocks = state.index.num_pinned();
-  stats.writing_blocks = static_cast<int64_t>(state.writing.size());
-  stats.queued_transfers = state.loading_blocks + state.storing_blocks;
-  return stats;
+  return core_.Stats();
 }
 
 int64_t TieredStore::Impl::ram_capacity_blocks(const NamespaceHandle& ns) const {
