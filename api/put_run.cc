@@ -1,7 +1,6 @@
 #include "api/put_run.h"
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -16,6 +15,21 @@ namespace reprise::api {
 
 using cachestore::NamespaceHandle;
 using cachestore::TokenId;
+
+namespace {
+
+absl::Span<const std::byte> PayloadOf(const v1::PutRequest& message) {
+  return {reinterpret_cast<const std::byte*>(message.payload().data()), message.payload().size()};
+}
+
+// kDataLoss where `actual`, the XXH3-64 of the message's payload, is not what the client says.
+absl::Status CompareChecksum(const v1::PutRequest& message, uint64_t actual) {
+  if (actual == message.payload_xxh3()) return absl::OkStatus();
+  return absl::DataLossError(absl::StrFormat(
+      "payload_xxh3 is %016x, the payload's XXH3-64 is %016x", message.payload_xxh3(), actual));
+}
+
+}  // namespace
 
 absl::StatusOr<PutRun> PutRun::Begin(const grpc::ServerContext& context,
                                      cachestore::TieredStore* store, const NamespaceHandle& ns,
@@ -71,12 +85,6 @@ absl::StatusOr<PromptContent> PutRun::Verify(const v1::PutRequest& message) cons
     return absl::InvalidArgumentError(
         absl::StrCat("the run is longer than ", kMaxRequestTokens, " tokens"));
   }
-  const uint64_t actual = cachestore::HashBytes64(absl::MakeConstSpan(
-      reinterpret_cast<const std::byte*>(message.payload().data()), message.payload().size()));
-  if (actual != message.payload_xxh3()) {
-    return absl::DataLossError(absl::StrFormat(
-        "payload_xxh3 is %016x, the payload's XXH3-64 is %016x", message.payload_xxh3(), actual));
-  }
   return content;
 }
 
@@ -92,11 +100,18 @@ absl::StatusOr<cachestore::WritableBlock> PutRun::AllocateSlot(absl::Time deadli
 
 absl::Status PutRun::Store(const v1::PutRequest& message, absl::Time deadline) {
   ASSIGN_OR_RETURN(const PromptContent content, Verify(message));
-  ASSIGN_OR_RETURN(cachestore::WritableBlock slot, AllocateSlot(deadline));
-  std::memcpy(slot.bytes().data(), message.payload().data(), message.payload().size());
+  auto slot = AllocateSlot(deadline);
+  if (!slot.ok()) {
+    // A client whose payload is damaged must learn that, not that it shall come again later.
+    RETURN_IF_ERROR(CompareChecksum(message, cachestore::HashBytes64(PayloadOf(message))));
+    return slot.status();
+  }
+  // Read once for both; a slot that holds something else goes back as it goes out of scope.
+  RETURN_IF_ERROR(CompareChecksum(
+      message, cachestore::CopyAndHash64(PayloadOf(message), slot->bytes().data())));
   // The pin on the parent goes only after its child is sealed.
   cachestore::BlockRef block =
-      store_->Seal(ns_, std::move(slot), last_key_, content.view(), message.payload_xxh3());
+      store_->Seal(ns_, *std::move(slot), last_key_, content.view(), message.payload_xxh3());
   last_key_ = block.key();
   last_block_ = std::move(block);
   const absl::Span<const uint32_t> words = content.view().words();

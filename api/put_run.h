@@ -1,6 +1,7 @@
-// PutRun: the blocks of one Put call, from the wire into the store. A block is verified (size,
-// token count, checksum) before a slot is taken for it, so a bad one leaves nothing behind. Owns a
-// pin on the block stored last, which keeps every block before it in the store. Thread-compatible.
+// PutRun: the blocks of one Put call, from the wire into the store. A block's size and token count
+// are verified before a slot is taken for it, its checksum while it is copied into the slot: only a
+// block that is right is sealed, and a bad one leaves nothing behind. Owns a pin on the block
+// stored last, which keeps every block before it in the store. Thread-compatible.
 #pragma once
 
 #include <grpcpp/server_context.h>
@@ -34,8 +35,7 @@ class PutRun {
 
   // Stores the next block. BLOCKS until there is room, `deadline` at most.
   // kInvalidArgument: token count, external key or payload size is wrong, or the run is too long;
-  // kDataLoss: the checksum does not match; kResourceExhausted: no room. The store is unchanged
-  // then.
+  // kDataLoss: the checksum does not match; kResourceExhausted: no room. No block is stored then.
   absl::Status Store(const v1::PutRequest& message, absl::Time deadline);
 
   // Ends the run: how many of its blocks are visible now. `rejected` is the error that ended it, or
@@ -46,7 +46,7 @@ class PutRun {
   PutRun(cachestore::TieredStore* store, const cachestore::NamespaceHandle& ns)
       : store_(store), ns_(ns), last_key_(ns.root) {}
 
-  // What names the message's block, if all of the message is right.
+  // What names the message's block, if all of the message but its checksum is right.
   absl::StatusOr<PromptContent> Verify(const v1::PutRequest& message) const;
   // BLOCKS until there is room, `deadline` at most.
   absl::StatusOr<cachestore::WritableBlock> AllocateSlot(absl::Time deadline);
