@@ -111,9 +111,10 @@ void AddStore(api::FlagSet& bench) {
   api::FlagSet& command =
       bench.AddCommand("store", "the store in process: keys, matching, RAM, growth, contention");
   const auto flags = std::make_shared<Flags>();
-  command.Add("groups", &flags->options.groups, "NAME...",
-              "groups of rows to measure: keys, match, ram, metadata, growth, contention; without "
-              "it all");
+  command.Add(
+      "groups", &flags->options.groups, "NAME...",
+      "groups of rows to measure: keys, match, ram, redis, metadata, growth, contention; without "
+      "it all");
   command.AddSwitch("quick", &flags->quick, "seconds; shows only that the suite works");
   AddJsonFlag(command, &flags->json_path);
   command.SetExamples(

@@ -9,6 +9,7 @@ absl::StatusOr<std::vector<Result>> RunStoreBench(const StoreBenchOptions& optio
   return RunGroups({{"keys", [&] { return MeasureKeys(options.extent); }},
                     {"match", [&] { return MeasureMatch(options.extent); }},
                     {"ram", [&] { return MeasureRam(options.extent); }},
+                    {"redis", [&] { return MeasureRamPeer(options.extent); }},
                     {"metadata", [&] { return MeasureMetadata(options.extent); }},
                     {"growth", [&] { return MeasureGrowth(options.extent); }},
                     {"contention", [&] { return MeasureContention(options.extent); }}},

@@ -22,6 +22,10 @@ absl::StatusOr<std::vector<Result>> MeasureMatch(Extent extent);
 // ram.*: putting a block against memcpy, and getting one.
 absl::StatusOr<std::vector<Result>> MeasureRam(Extent extent);
 
+// ram.*_vs_redis: putting and getting blocks in process against redis-server on this machine. Rows
+// without a peer where it is not installed.
+absl::StatusOr<std::vector<Result>> MeasureRamPeer(Extent extent);
+
 // store.metadata_bytes_per_block: what a block costs beside its payload.
 absl::StatusOr<std::vector<Result>> MeasureMetadata(Extent extent);
 

@@ -9,7 +9,7 @@ PACKAGES="
   ca-certificates git
   cmake g++ lld ninja-build pkg-config
   libabsl-dev libxxhash-dev libdnnl-dev libhwy-dev
-  librocksdb-dev liburing-dev
+  librocksdb-dev liburing-dev libhiredis-dev
   libgrpc++-dev libprotobuf-dev protobuf-compiler protobuf-compiler-grpc
   libcli11-dev libpcre2-dev libutf8proc-dev nlohmann-json3-dev
   libgmock-dev libgtest-dev

@@ -24,10 +24,21 @@ TEST(StoreBenchTest, QuickFormMeasuresEveryRow) {
   for (const char* metric :
        {"keys.chain_50k_tokens", "match.verified_blocks_per_s_per_core", "ram.put_2mib",
         "ram.put_2mib_checksummed", "ram.get_128kib", "ram.get_2mib", "ram.get_16mib",
-        "store.metadata_bytes_per_block", "store.metadata_bytes_per_block_on_disk", "growth.match",
-        "growth.put", "growth.get", "growth.evict", "contention.lookups_2_threads",
-        "contention.lookups_8_threads", "contention.lookups_64_threads"}) {
+        "ram.put_2mib_vs_redis", "ram.get_2mib_vs_redis", "store.metadata_bytes_per_block",
+        "store.metadata_bytes_per_block_on_disk", "growth.match", "growth.put", "growth.get",
+        "growth.evict", "contention.lookups_2_threads", "contention.lookups_8_threads",
+        "contention.lookups_64_threads"}) {
     EXPECT_TRUE(metrics.contains(metric)) << metric;
+  }
+}
+
+TEST(StoreBenchTest, RowsAgainstRedisSayWhereItIsMissing) {
+  const auto rows = RunStoreBench({.extent = Extent::kQuick, .groups = {"redis"}});
+  ASSERT_TRUE(rows.ok()) << rows.status();
+  ASSERT_EQ(rows->size(), 2u);
+  for (const Result& row : *rows) {
+    const bool missing = row.context.at("peer") == "none: redis-server is not installed";
+    EXPECT_EQ(row.peer.has_value(), !missing) << row.metric;
   }
 }
 

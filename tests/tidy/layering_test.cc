@@ -56,6 +56,7 @@ struct Library {
 const std::vector<Library> kLibraries = {
     {"xxh", {"cachestore/base"}},
     {"rocksdb/", {"cachestore/tier", "bench/peers"}},
+    {"hiredis/", {"bench/peers"}},
     {"liburing", {"cachestore/tier"}},
     {"oneapi/", {"engine/backend"}},
     {"dnnl", {"engine/backend"}},
