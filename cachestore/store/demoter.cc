@@ -209,7 +209,7 @@ Demoter::Outcome Demoter::StoreOne(StoreGoal goal, std::vector<BlockId>& stored)
   std::vector<BlockToStore> payloads;
   {
     absl::MutexLock lock(&core_.mu);
-    core_.disk.ShrinkStore(batch, static_cast<size_t>(fitting));
+    Shrink(batch, static_cast<size_t>(fitting));
     if (batch.blocks.empty()) {
       NoteRefusal();
       return Outcome::kRefused;
@@ -233,15 +233,21 @@ Demoter::Outcome Demoter::StoreOne(StoreGoal goal, std::vector<BlockId>& stored)
   }
   if (corrupt.has_value()) {
     const BlockId id = batch.blocks[*corrupt];
-    core_.disk.ShrinkStore(batch, 0);
+    Shrink(batch, 0);
     core_.disk.DropCorrupt(id);
     core_.NoteChange();
     return Outcome::kProgress;
   }
   ++core_.state.counters.failed_disk_writes;
-  core_.disk.ShrinkStore(batch, 0);
+  Shrink(batch, 0);
   NoteRefusal();
   return Outcome::kRefused;
+}
+
+void Demoter::Shrink(StoreBatch& batch, size_t num_blocks) {
+  core_.disk.ShrinkStore(batch, num_blocks);
+  // Some may have been invalidated meanwhile: there is nothing to erase of them any more.
+  core_.erased_cv.SignalAll();
 }
 
 absl::Status Demoter::BindNamespaces(const StoreBatch& batch) {

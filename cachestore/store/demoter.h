@@ -47,6 +47,8 @@ class Demoter {
   Outcome EraseCondemned() ABSL_LOCKS_EXCLUDED(core_.mu);
   // Stores one batch for `goal`; `stored` gets its blocks.
   Outcome StoreOne(StoreGoal goal, std::vector<BlockId>& stored) ABSL_LOCKS_EXCLUDED(core_.mu);
+  // Takes the blocks after the first `num_blocks` out of the batch.
+  void Shrink(StoreBatch& batch, size_t num_blocks) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
   // Makes the namespaces of the batch known on disk.
   absl::Status BindNamespaces(const StoreBatch& batch) ABSL_LOCKS_EXCLUDED(core_.mu);
   // Erases disk copies until `num_slots` blocks fit or no copy may go; returns how many fit.

@@ -312,6 +312,9 @@ void DiskResidency::Condemn(BlockId id) {
 void DiskResidency::DropCorrupt(BlockId id) {
   ++state_.counters.corrupt_ram_blocks;
   CondemnBelow(id, /*reachable=*/false);
+  // Its readers keep it, and nobody else gets it: neither a ticket that is not done nor a seal.
+  const Node& node = state_.index.node(id);
+  if (node.in_use && node.doomed) state_.index.MarkStale(id);
 }
 
 void DiskResidency::CondemnBelow(BlockId id, bool reachable) {

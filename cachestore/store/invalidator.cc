@@ -47,11 +47,21 @@ void Invalidator::CloseFence(const InvalidateTarget& target) {
   top_ = kNoBlock;
   if (whole_namespaces_) return;
   CHECK(!below->keys.empty());
-  std::vector<BlockId> ids(below->keys.size());
-  MatchEnd end;
-  const size_t matched = state.index.Match(state.index.root_node(below->namespace_id), below->keys,
-                                           below->words, absl::MakeSpan(ids), end);
-  if (matched == ids.size()) top_ = ids.back();
+  top_ = FindTop(*below);
+}
+
+BlockId Invalidator::FindTop(const InvalidateTarget::Below& below) const {
+  const PrefixIndex& index = core_.state.index;
+  const size_t step = static_cast<size_t>(index.block_words(below.namespace_id));
+  BlockId at = index.root_node(below.namespace_id);
+  for (size_t i = 0; i < below.keys.size(); ++i) {
+    const BlockId id = index.Find(below.keys[i]);
+    if (id == kNoBlock || !index.Verify(id, at, below.words.subspan(i * step, step))) {
+      return kNoBlock;
+    }
+    at = id;
+  }
+  return at;
 }
 
 void Invalidator::OpenFence() {

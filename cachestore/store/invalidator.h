@@ -52,6 +52,9 @@ class Invalidator {
 
   // Finds out what the target is and closes its namespaces for new blocks.
   void CloseFence(const InvalidateTarget& target) ABSL_LOCKS_EXCLUDED(core_.mu);
+  // The last block of the chain, whether it is in the store or only held by its readers; kNoBlock
+  // when there is none.
+  BlockId FindTop(const InvalidateTarget::Below& below) const ABSL_SHARED_LOCKS_REQUIRED(core_.mu);
   void OpenFence() ABSL_LOCKS_EXCLUDED(core_.mu);
   // Looks at every node once.
   void TakeBlocks() ABSL_LOCKS_EXCLUDED(core_.mu);
@@ -66,7 +69,7 @@ class Invalidator {
   // Of the run under way.
   std::vector<bool> namespaces_;  // by id: concerned
   bool whole_namespaces_ = true;  // not only what is below top_
-  BlockId top_ = kNoBlock;        // kNoBlock: the chain is not in the store
+  BlockId top_ = kNoBlock;        // kNoBlock: there is no such chain
   std::vector<Place> places_;     // by block id
   InvalidateReport report_;
 };

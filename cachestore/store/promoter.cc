@@ -133,9 +133,16 @@ void Promoter::PumpLocked(Work& work) {
     const std::shared_ptr<Pending> pending = turns_.front();
     turns_.pop_front();
     if (pending->finished) continue;
-    vain = StepLocked(pending, no_room, work) ? 0 : vain + 1;
-    if (pending->finished || pending->next >= pending->end) continue;
-    (pending->is_starving() ? starving_ : turns_).push_back(pending);
+    const bool progress = StepLocked(pending, no_room, work);
+    const bool goes_on = !pending->finished && pending->next < pending->end;
+    if (goes_on && !pending->is_starving()) {
+      turns_.push_back(pending);
+      vain = progress ? 0 : vain + 1;
+    } else {
+      // One turn less: those behind it have not been asked yet.
+      if (goes_on) starving_.push_back(pending);
+      vain = 0;
+    }
   }
   core_.starving_tickets = static_cast<int64_t>(starving_.size());
 }
@@ -165,7 +172,9 @@ bool Promoter::PinResidentLocked(Pending& pending) {
     PinEntryLocked(entry);
     entry.outcome = Outcome::kReady;
   }
-  return pending.next > first;
+  if (pending.next == first) return false;
+  pending.starving_since = absl::InfiniteFuture();
+  return true;
 }
 
 bool Promoter::LoadNextLocked(const std::shared_ptr<Pending>& pending, NoRoom& no_room,
@@ -179,8 +188,8 @@ bool Promoter::LoadNextLocked(const std::shared_ptr<Pending>& pending, NoRoom& n
     if (std::find(no_room.begin(), no_room.end(), bytes) != no_room.end()) return false;
     const std::optional<SlotIndex> slot = core_.disk.BeginLoad(id);
     if (!slot.has_value()) {
-      no_room.push_back(bytes);
-      StarveLocked(pending);
+      // When it does not wait, nobody will wake the next one of its size: that one must ask itself.
+      if (StarveLocked(pending)) no_room.push_back(bytes);
       return false;
     }
     ++in_flight_;
@@ -203,18 +212,20 @@ bool Promoter::LoadNextLocked(const std::shared_ptr<Pending>& pending, NoRoom& n
   return true;
 }
 
-void Promoter::StarveLocked(const std::shared_ptr<Pending>& pending) {
+bool Promoter::StarveLocked(const std::shared_ptr<Pending>& pending) {
   // When everything is pinned, only the tickets' holders can make room: not worth waiting for.
   if (!core_.ram.HasCandidates() && core_.state.storing_blocks == 0) {
     EndAtLocked(*pending, pending->next, Outcome::kNoRoom);
-    return;
+    return false;
   }
   const bool is_news = !pending->is_starving() || core_.state.wanted_bytes == 0;
   if (!pending->is_starving()) pending->starving_since = absl::Now();
   core_.state.wanted_bytes = pending->payload_bytes;
-  if (!is_news) return;
-  core_.NoteChange();
-  core_.load_cv.Signal();
+  if (is_news) {
+    core_.NoteChange();
+    core_.load_cv.Signal();
+  }
+  return true;
 }
 
 void Promoter::PinEntryLocked(Entry& entry) {
@@ -362,8 +373,9 @@ void Promoter::Run() {
     Work work;
     {
       absl::MutexLock lock(&core_.mu);
-      const absl::Time next = ExpireLocked(work);
+      // First, because it may make tickets starve, whose patience ExpireLocked must know of.
       PumpLocked(work);
+      const absl::Time next = ExpireLocked(work);
       closing = closing_;
       if (work.empty() && !closing) core_.load_cv.WaitWithDeadline(&core_.mu, next);
     }
@@ -379,7 +391,7 @@ absl::Time Promoter::ExpireLocked(Work& work) {
     const absl::Time out_of_room = pending->starving_since + kRoomPatience;
     if (now >= pending->deadline) {
       over.emplace_back(pending, Outcome::kDeadline);
-    } else if (now >= out_of_room) {
+    } else if (now >= out_of_room && pending->next < pending->end) {
       over.emplace_back(pending, Outcome::kNoRoom);
     } else {
       next = std::min({next, pending->deadline, out_of_room});

@@ -115,8 +115,9 @@ class Promoter : public PinCanceller {
   // Joins or starts the load that comes next; false when it must wait.
   bool LoadNextLocked(const std::shared_ptr<Pending>& pending, NoRoom& no_room, Work& work)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
-  // No slot was found for the load that comes next.
-  void StarveLocked(const std::shared_ptr<Pending>& pending)
+  // No slot was found for the load that comes next: waits for one, or ends the ticket and returns
+  // false when none can come.
+  bool StarveLocked(const std::shared_ptr<Pending>& pending)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
   void PinEntryLocked(Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
   // `entry` is a miss, so all behind it are of no use: their pins go.

@@ -155,6 +155,23 @@ TEST_F(DiskFaultsTest, ABlockWhoseBytesChangeInRamIsDroppedAndNeverStored) {
   EXPECT_EQ(PinNow(ns_, PromptTokens(2, 2)).disk_blocks, 2);
 }
 
+TEST_F(DiskFaultsTest, ABlockFoundCorruptWhileItIsPinnedIsNotGivenToAnyoneElse) {
+  OpenWithDisk(8, 64);
+  SealChain(ns_, PromptTokens(1, 1));
+  faults_->CloseWriteGate();
+  std::thread demotion([this] { EXPECT_TRUE(store_->Demote().ok()); });
+  faults_->AwaitWrites(1);
+  PinnedPrefix reader = PinNow(ns_, PromptTokens(1, 1));
+  ASSERT_EQ(reader.blocks.size(), 1u);
+  const_cast<std::byte&>(reader.blocks[0].bytes()[100]) ^= std::byte{4};
+  faults_->OpenWriteGate();
+  demotion.join();
+  ASSERT_EQ(store_->stats().corrupt_ram_blocks, 1);
+  const BlockRef sealed = SealOne(ns_, ns_.root, PromptTokens(1, 1));
+  EXPECT_TRUE(PayloadIsRight(sealed.key(), sealed.bytes()));
+  EXPECT_EQ(PinNow(ns_, PromptTokens(1, 1)).blocks.size(), 0u);
+}
+
 TEST_F(DiskFaultsTest, DemoteMovesEveryOldBlockThoughOthersComeIntoRamMeanwhile) {
   OpenWithDisk(128, 256);
   SealChain(ns_, PromptTokens(1, 40));

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <limits>
+#include <map>
 #include <thread>
 #include <vector>
 
@@ -185,6 +186,32 @@ TEST_F(PinTicketTest, ATicketThatJoinsTheLoadsOfAnAbandonedOneGetsItsBlocks) {
   EXPECT_EQ(faults_->loads(), 3);
   ASSERT_TRUE(store_->Demote().ok());
   EXPECT_EQ(store_->stats().looked_up_tokens, 6 * kBlockTokens);
+  ExpectLookupsAreConserved();
+}
+
+TEST_F(PinTicketTest, EveryQueuedTicketEndsWhenNoRoomCanCome) {
+  OpenWithDisk(/*ram_slots=*/16, 64);
+  for (const auto& [prompt, blocks] :
+       std::map<uint32_t, int64_t>{{1, 4}, {2, 2}, {3, 1}, {4, 1}, {5, 1}, {6, 1}}) {
+    SealChain(ns_, PromptTokens(prompt, blocks));
+  }
+  ASSERT_TRUE(store_->Demote().ok());
+  OpenWithDisk(/*ram_slots=*/6, 64);
+  const PinnedPrefix held = PinNow(ns_, PromptTokens(1, 4));
+  ASSERT_EQ(held.blocks.size(), 4u);
+  faults_->CloseLoadGate();
+  PinTicket running = Pin(2, 2);  // takes the last slots, and all loads that may be under way
+  faults_->AwaitLoads(4 + 2);
+  std::vector<PinTicket> queued;
+  for (uint32_t prompt = 3; prompt <= 6; ++prompt) queued.push_back(Pin(prompt, 1));
+  faults_->OpenLoadGate();
+  ASSERT_TRUE(running.Wait(Soon()));
+  EXPECT_EQ(running.Take().blocks.size(), 2u);
+  for (PinTicket& ticket : queued) {
+    ASSERT_TRUE(ticket.Wait(Soon()));
+    EXPECT_LE(ticket.Take().blocks.size(), 1u);
+  }
+  EXPECT_GT(store_->stats().missed_no_room_tokens, 0);
   ExpectLookupsAreConserved();
 }
 
