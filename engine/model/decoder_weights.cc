@@ -11,7 +11,6 @@
 #include "absl/strings/str_cat.h"
 #include "cachestore/base/status_macros.h"
 #include "engine/backend/cpu_elementwise.h"
-#include "engine/model/weight_names.h"
 
 namespace reprise::engine {
 namespace {
@@ -31,7 +30,7 @@ class Loader {
   Loader(const Checkpoint& checkpoint, const ModelConfig& config, Backend* backend)
       : checkpoint_(checkpoint),
         config_(config),
-        names_(WeightNamesOf(config.family)),
+        names_(config.names),
         backend_(backend) {}
 
   absl::StatusOr<DecoderWeights> Load();

@@ -1,6 +1,6 @@
 // Model: a loaded decoder. Turns tokens of several sequences into logits, writing KV into the
 // sequences' blocks. One layer code for every family (decoder_model.cc); a family is a description
-// (model_config.cc). Engine-thread only.
+// (families/). Engine-thread only.
 #pragma once
 
 #include <cstddef>

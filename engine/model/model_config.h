@@ -1,6 +1,5 @@
 // ModelConfig: what config.json says, as the one layer code understands it. A model family is a
-// function that fills this description (model_config.cc); nothing below it knows families.
-// Plain data.
+// function that fills this description (families/); nothing below it knows families. Plain data.
 #pragma once
 
 #include <cstdint>
@@ -10,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "cachestore/block/kv_layout.h"
 #include "engine/backend/backend.h"
+#include "engine/model/weight_names.h"
 
 namespace reprise::engine {
 
@@ -38,6 +38,7 @@ struct ModelConfig {
   bool attention_output_bias = false;
   bool mlp_bias = false;
   bool tied_embeddings = false;
+  WeightNames names;
   std::vector<uint32_t>
       eos_token_ids;  // from generation_config.json, else config.json; may be empty
 };

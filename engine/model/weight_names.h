@@ -1,5 +1,5 @@
-// WeightNames: what each family calls its weights in a checkpoint. A table, so that the loader and
-// the layer code know no family. Names come without ".weight" and ".bias". Immutable.
+// WeightNames: what a family calls its weights in a checkpoint, so that the loader and the layer
+// code know no family. Names come without ".weight" and ".bias". Plain data.
 #pragma once
 
 #include <string>
@@ -29,8 +29,5 @@ struct WeightNames {
   // Constants that some checkpoints carry and nobody reads; full names end with these.
   std::vector<std::string> ignored;
 };
-
-// REQUIRES: `family` is one that ReadModelConfig gives.
-const WeightNames& WeightNamesOf(const std::string& family);
 
 }  // namespace reprise::engine
