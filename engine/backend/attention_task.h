@@ -1,5 +1,5 @@
-// AttentionTask: one unit of attention work, as the vector kernel and its caller (both in
-// cpu_attention.cc) see it. Plain data; owns nothing.
+// AttentionTask: one unit of attention work, as the plan makes it and the vector kernels see it.
+// Plain data; owns nothing.
 #pragma once
 
 #include <cstdint>

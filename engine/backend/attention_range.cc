@@ -1,0 +1,159 @@
+#include "engine/backend/attention_range.h"
+
+#include <algorithm>
+
+#include "engine/backend/cpu_elementwise.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "engine/backend/attention_range.cc"
+// The order of these matters.
+// clang-format off
+#include "hwy/foreach_target.h"
+#include "hwy/highway.h"
+#include "engine/backend/attention_tile-inl.h"
+// clang-format on
+
+HWY_BEFORE_NAMESPACE();
+namespace reprise::engine {
+namespace HWY_NAMESPACE {
+
+// Points rows[t] at the f32 elements of position begin + t, and the rest of the tile at zeros.
+// Copies them to buffers.rows first when they are not f32 or do not end with a whole vector.
+void GatherRows(const AttentionTask& task, const KvRows& source, int64_t begin, int64_t count,
+                const AttentionBuffers& buffers, const float** rows) {
+  source.Locate(begin, count, rows);
+  std::fill(rows + count, rows + kAttentionTile, buffers.zeros);
+  if (task.kv_type == ElementType::kF32 && task.head_dim % kLanes == 0) return;
+  const int64_t padded = PaddedHeadDim(task.head_dim);
+  for (int64_t t = 0; t < count; ++t) {
+    float* copy = buffers.rows + t * padded;
+    Widen(rows[t], task.kv_type, task.head_dim, copy);
+    std::fill(copy + task.head_dim, copy + padded, 0.0f);
+    rows[t] = copy;
+  }
+}
+
+// q x scale, one padded row a pair; and the row of zeros.
+void LoadQueries(const AttentionTask& task, const AttentionBuffers& buffers) {
+  const int64_t padded = PaddedHeadDim(task.head_dim);
+  for (int64_t pair = 0; pair < task.num_rows * task.group; ++pair) {
+    const float* from =
+        task.q + pair / task.group * task.row_stride + pair % task.group * task.head_dim;
+    float* to = buffers.queries + pair * padded;
+    for (int64_t c = 0; c < task.head_dim; ++c) to[c] = from[c] * task.scale;
+    std::fill(to + task.head_dim, to + padded, 0.0f);
+  }
+  std::fill(buffers.zeros, buffers.zeros + padded, 0.0f);
+}
+
+// Sets `state` to what it is after positions [begin, begin + kAttentionRange) alone. Rows that come
+// before `begin` are left unseen.
+void AttendRange(const AttentionTask& task, const AttentionBuffers& buffers, int64_t begin,
+                 const AttentionState& state) {
+  const int64_t padded = PaddedHeadDim(task.head_dim);
+  const int64_t pairs = task.num_rows * task.group;
+  std::fill(state.sums, state.sums + pairs * padded, 0.0f);
+  std::fill(state.weights, state.weights + pairs * 16, 0.0f);
+  std::fill(state.maxima, state.maxima + pairs, kUnseen);
+  const float* rows[kAttentionTile];
+  const int64_t end = std::min(begin + kAttentionRange, task.end());
+  for (; begin < end; begin += kAttentionTile) {
+    const int64_t count = std::min(kAttentionTile, end - begin);
+    GatherRows(task, task.keys, begin, count, buffers, rows);
+    TransposeKeys(rows, task.head_dim, buffers.keys);
+    GatherRows(task, task.values, begin, count, buffers, rows);
+    int64_t pair = std::max<int64_t>(0, begin - task.start) * task.group;
+    for (; pair + kPairs <= pairs; pair += kPairs) {
+      AttendPairs<kPairs>(task, buffers, state, begin, pair, rows);
+    }
+    for (; pair + 2 <= pairs; pair += 2) AttendPairs<2>(task, buffers, state, begin, pair, rows);
+    if (pair < pairs) AttendPairs<1>(task, buffers, state, begin, pair, rows);
+  }
+}
+
+// Adds the range `part`, which follows, to `merged`. Leaves `part` undefined.
+void MergeRange(const AttentionTask& task, const AttentionState& part,
+                const AttentionState& merged) {
+  const F32 d;
+  const int64_t padded = PaddedHeadDim(task.head_dim);
+  const int64_t dims = (task.head_dim + kLanes - 1) / kLanes * kLanes;
+  for (int64_t pair = 0; pair < task.num_rows * task.group; ++pair) {
+    if (part.maxima[pair] == kUnseen) continue;
+    float* to_sums = merged.sums + pair * padded;
+    float* to_weights = merged.weights + pair * 16;
+    float* sums = part.sums + pair * padded;
+    float* weights = part.weights + pair * 16;
+    const float top = std::max(merged.maxima[pair], part.maxima[pair]);
+    if (top != merged.maxima[pair]) Rescale(merged.maxima[pair], top, dims, to_weights, to_sums);
+    if (top != part.maxima[pair]) Rescale(part.maxima[pair], top, dims, weights, sums);
+    hn::Store(hn::Add(hn::Load(d, to_weights), hn::Load(d, weights)), d, to_weights);
+    for (int64_t dim = 0; dim < dims; dim += kLanes) {
+      hn::Store(hn::Add(hn::Load(d, to_sums + dim), hn::Load(d, sums + dim)), d, to_sums + dim);
+    }
+    merged.maxima[pair] = top;
+  }
+}
+
+void StoreOutputs(const AttentionTask& task, const AttentionState& state) {
+  const F32 d;
+  const int64_t padded = PaddedHeadDim(task.head_dim);
+  for (int64_t pair = 0; pair < task.num_rows * task.group; ++pair) {
+    const Vec lane_sum = hn::Load(d, state.weights + pair * 16);
+    const float inverse = 1.0f / hn::GetLane(hn::SumOfLanes(d, lane_sum));
+    const float* from = state.sums + pair * padded;
+    float* to = task.out + pair / task.group * task.row_stride + pair % task.group * task.head_dim;
+    for (int64_t c = 0; c < task.head_dim; ++c) to[c] = from[c] * inverse;
+  }
+}
+
+// A whole task. What it does to a row, AttendPart of its ranges and MergeParts do in the same
+// order.
+void Attend(const AttentionTask& task, const AttentionBuffers& buffers) {
+  LoadQueries(task, buffers);
+  AttendRange(task, buffers, 0, buffers.merged);
+  for (int64_t begin = kAttentionRange; begin < task.end(); begin += kAttentionRange) {
+    AttendRange(task, buffers, begin, buffers.range);
+    MergeRange(task, buffers.range, buffers.merged);
+  }
+  StoreOutputs(task, buffers.merged);
+}
+
+// The range of a task that begins at `begin`.
+void AttendPart(const AttentionTask& task, const AttentionBuffers& buffers, int64_t begin,
+                const AttentionState& part) {
+  LoadQueries(task, buffers);
+  AttendRange(task, buffers, begin, part);
+}
+
+// The output of a task from the states of all its ranges, in order.
+void MergeParts(const AttentionTask& task, absl::Span<const AttentionState> parts) {
+  for (const AttentionState& part : parts.subspan(1)) MergeRange(task, part, parts.front());
+  StoreOutputs(task, parts.front());
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace reprise::engine
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace reprise::engine {
+
+HWY_EXPORT(Attend);
+HWY_EXPORT(AttendPart);
+HWY_EXPORT(MergeParts);
+
+void AttendTask(const AttentionTask& task, const AttentionBuffers& buffers) {
+  HWY_DYNAMIC_DISPATCH(Attend)(task, buffers);
+}
+
+void AttendTaskRange(const AttentionTask& task, const AttentionBuffers& buffers, int64_t begin,
+                     const AttentionState& state) {
+  HWY_DYNAMIC_DISPATCH(AttendPart)(task, buffers, begin, state);
+}
+
+void MergeTaskRanges(const AttentionTask& task, absl::Span<const AttentionState> states) {
+  HWY_DYNAMIC_DISPATCH(MergeParts)(task, states);
+}
+
+}  // namespace reprise::engine
+#endif  // HWY_ONCE
