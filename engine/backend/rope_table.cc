@@ -12,6 +12,7 @@ namespace reprise::engine {
 absl::Status RopeTable::Cover(int64_t num_positions) {
   CHECK(rotary_dim_ > 0 && rotary_dim_ % 2 == 0);
   const int64_t half = rotary_dim_ / 2;
+  const auto factor = static_cast<float>(scheme_.attention_factor());
   while (this->num_positions() < num_positions) {
     const int64_t begin = this->num_positions();
     std::unique_ptr<float[]> page(new (std::nothrow) float[kPagePositions * rotary_dim_]);
@@ -20,19 +21,15 @@ absl::Status RopeTable::Cover(int64_t num_positions) {
           "no memory for the rotary table of positions ", begin, " to ", begin + kPagePositions - 1,
           ": ", kPagePositions * rotary_dim_ * static_cast<int64_t>(sizeof(float)), " bytes"));
     }
+    if (frequencies_.empty()) frequencies_ = scheme_.Frequencies(rotary_dim_);
     for (int64_t i = 0; i < half; ++i) {
-      // Hugging Face rounds the exponent, the power, its inverse and the angle to f32, and so does
-      // this: exact angles would differ by 2e-4 at position 4,000. The power, the cosine and the
-      // sine of the f32 angle are computed in f64 and rounded once; Hugging Face's are within one
-      // unit in the last place of them.
-      const float exponent = static_cast<float>(2 * i) / static_cast<float>(rotary_dim_);
-      const float power = static_cast<float>(std::pow(theta_, static_cast<double>(exponent)));
-      const float frequency = 1.0f / power;
       for (int64_t p = 0; p < kPagePositions; ++p) {
-        const float angle = static_cast<float>(begin + p) * frequency;
+        // Rounded to f32, as Hugging Face does; its cosine and sine are within one unit in the last
+        // place of these.
+        const float angle = static_cast<float>(begin + p) * frequencies_[i];
         float* row = page.get() + p * rotary_dim_;
-        row[i] = static_cast<float>(std::cos(static_cast<double>(angle)));
-        row[half + i] = static_cast<float>(std::sin(static_cast<double>(angle)));
+        row[i] = static_cast<float>(std::cos(static_cast<double>(angle))) * factor;
+        row[half + i] = static_cast<float>(std::sin(static_cast<double>(angle))) * factor;
       }
     }
     pages_.push_back(std::move(page));

@@ -1,14 +1,16 @@
-// RopeTable: cosines and sines of rotary position embedding (Su et al., arXiv 2104.09864) for the
-// positions used so far. A row takes 4 x rotary_dim bytes, so a context of 131,072 positions at
-// dim 128 would take 64 MiB; rows come in pages of kPagePositions, computed when first needed, and
-// never move. Thread-compatible.
+// RopeTable: cosines and sines of rotary position embedding (Su et al., arXiv 2104.09864) by a
+// RopeScheme, for the positions used so far. A row takes 4 x rotary_dim bytes, so a context of
+// 131,072 positions at dim 128 would take 64 MiB; rows come in pages of kPagePositions, computed
+// when first needed, and never move. Thread-compatible.
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "engine/backend/rope_scheme.h"
 
 namespace reprise::engine {
 
@@ -18,7 +20,8 @@ class RopeTable {
 
   // Of no positions yet. Dims [0, rotary_dim) of a head are rotated. REQUIRES: rotary_dim is even
   // and above 0.
-  RopeTable(int64_t rotary_dim, double theta) : rotary_dim_(rotary_dim), theta_(theta) {}
+  RopeTable(int64_t rotary_dim, RopeScheme scheme)
+      : rotary_dim_(rotary_dim), scheme_(std::move(scheme)) {}
 
   // Computes what is missing of positions [0, num_positions). kResourceExhausted: no memory; what
   // was there stays.
@@ -28,7 +31,7 @@ class RopeTable {
   // Positions below this have rows.
   int64_t num_positions() const { return static_cast<int64_t>(pages_.size()) * kPagePositions; }
 
-  // [rotary_dim / 2]. Frequency i is theta^(-2 i / rotary_dim); the angle is position x frequency.
+  // [rotary_dim / 2], times the scheme's attention factor.
   // REQUIRES: position < num_positions().
   const float* cosines(int64_t position) const { return row(position); }
   const float* sines(int64_t position) const { return row(position) + rotary_dim_ / 2; }
@@ -39,7 +42,8 @@ class RopeTable {
   }
 
   int64_t rotary_dim_;
-  double theta_;
+  RopeScheme scheme_;
+  std::vector<float> frequencies_;               // [rotary_dim / 2]; empty before the first page
   std::vector<std::unique_ptr<float[]>> pages_;  // [kPagePositions][cosines, sines]
 };
 

@@ -65,7 +65,7 @@ DecoderModel::DecoderModel(ModelConfig config, std::string digest, DecoderWeight
       digest_(std::move(digest)),
       weights_(std::move(weights)),
       backend_(backend),
-      rope_(config_.head_dim, config_.rope_theta),
+      rope_(config_.head_dim, config_.rope),
       buffers_(config_) {}
 
 cachestore::KvLayout DecoderModel::layout(int32_t block_tokens) const {
@@ -74,7 +74,7 @@ cachestore::KvLayout DecoderModel::layout(int32_t block_tokens) const {
 
 std::string DecoderModel::position_scheme() const {
   if (config_.position == PositionKind::kLearned) return "learned";
-  return absl::StrFormat("rope theta=%.17g", config_.rope_theta);
+  return config_.rope.Name();
 }
 
 absl::Status DecoderModel::CheckChunk(const SequenceChunk& chunk,

@@ -53,6 +53,11 @@ absl::StatusOr<int64_t> JsonObject::IntOr(const char* field, Range range, int64_
   return value.get<int64_t>();
 }
 
+absl::StatusOr<double> JsonObject::Positive(const char* field) const {
+  if (!Has(field)) return Error(field, "is missing");
+  return PositiveOr(field, 1);
+}
+
 absl::StatusOr<double> JsonObject::PositiveOr(const char* field, double fallback) const {
   if (!Has(field)) return fallback;
   const nlohmann::json& value = value_.at(field);

@@ -37,7 +37,9 @@ class JsonObject {
   absl::StatusOr<int64_t> Int(const char* field, Range range) const;
   // As Int; `fallback` when the field is missing or null.
   absl::StatusOr<int64_t> IntOr(const char* field, Range range, int64_t fallback) const;
-  // A finite number above 0; `fallback` when missing or null.
+  // A finite number above 0. kInvalidArgument: missing or null, of another type, or out of range.
+  absl::StatusOr<double> Positive(const char* field) const;
+  // As Positive; `fallback` when the field is missing or null.
   absl::StatusOr<double> PositiveOr(const char* field, double fallback) const;
   // `fallback` when missing or null. kInvalidArgument: of another type.
   absl::StatusOr<bool> BoolOr(const char* field, bool fallback) const;

@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "cachestore/block/kv_layout.h"
 #include "engine/backend/backend.h"
+#include "engine/backend/rope_scheme.h"
 #include "engine/model/weight_names.h"
 
 namespace reprise::engine {
@@ -30,7 +31,7 @@ struct ModelConfig {
   NormKind norm = NormKind::kRms;
   float norm_epsilon = 0;
   PositionKind position = PositionKind::kRope;
-  double rope_theta = 10000;
+  RopeScheme rope;            // of rotary positions
   float attention_scale = 0;  // scores are q . k x this
   Activation activation = Activation::kSiluMul;
   bool gated_mlp = true;

@@ -50,10 +50,10 @@ absl::Status CheckScheme(const JsonObject& config, const char* field) {
                                              "already seen as the text grows, so cached KV of a "
                                              "prefix is not valid"));
     }
-    if (type == "dynamic") {
-      return scaling.Error(key,
-                           "is \"dynamic\": its frequencies change with the length of the text, "
-                           "so cached KV of a prefix is not valid");
+    if (type == "dynamic" || type == "longrope" || type == "su") {
+      return scaling.Error(key, absl::StrCat("is \"", type,
+                                             "\": its frequencies change with the length of the "
+                                             "text, so cached KV of a prefix is not valid"));
     }
   }
   return absl::OkStatus();

@@ -13,7 +13,7 @@ namespace reprise::engine {
 absl::Status RefuseEncoder(const JsonObject& config, const std::string& architecture);
 
 // kInvalidArgument with the reason when `config` asks for a position scheme that rewrites the
-// positions of tokens already seen (ReRoPE, self-extend, dynamic NTK).
+// positions of tokens already seen (ReRoPE, self-extend, dynamic NTK, LongRoPE).
 absl::Status RefuseMovingPositions(const JsonObject& config);
 
 }  // namespace reprise::engine

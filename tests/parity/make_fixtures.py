@@ -23,7 +23,8 @@ import sys
 
 import numpy as np
 import torch
-from transformers import (AutoModelForCausalLM, GPT2Config, LlamaConfig, MistralConfig, Qwen2Config)
+from transformers import (AutoModelForCausalLM, Gemma3TextConfig, GPT2Config, LlamaConfig,
+                          MistralConfig, MixtralConfig, Qwen2Config, Qwen3Config, Qwen3MoeConfig)
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 ROOT = pathlib.Path(__file__).parent / "fixtures"
@@ -34,13 +35,24 @@ NEW_TOKENS = 64
 SMALLEST_GAP = 2e-3
 
 ROPE_DIM = 128
-ROPE_THETAS = [10000.0, 500000.0]
+# The scaled ones are those of Llama 3.1 8B, of Qwen2.5 7B stretched to 131,072 tokens, and of
+# Gemma 3 4B.
+ROPES = [
+    {"rope_type": "default", "rope_theta": 10000.0},
+    {"rope_type": "default", "rope_theta": 500000.0},
+    {"rope_type": "llama3", "rope_theta": 500000.0, "factor": 8.0, "low_freq_factor": 1.0,
+     "high_freq_factor": 4.0, "original_max_position_embeddings": 8192},
+    {"rope_type": "yarn", "rope_theta": 1000000.0, "factor": 4.0,
+     "original_max_position_embeddings": 32768},
+    {"rope_type": "linear", "rope_theta": 1000000.0, "factor": 8.0},
+]
 ROPE_POSITIONS = [0, 1, 4095, 8191, 131071]
 
 # eos and bos are null: a continuation is 64 tokens whatever they are.
 COMMON = dict(vocab_size=272, hidden_size=48, num_hidden_layers=2, max_position_embeddings=160,
               bos_token_id=None, eos_token_id=None, attn_implementation="eager")
 GATED = dict(COMMON, intermediate_size=64, num_attention_heads=4)
+EXPERTS = dict(head_dim=16, moe_intermediate_size=24, num_experts_per_tok=2)
 GPT2 = dict(vocab_size=272, n_embd=48, n_layer=3, n_head=4, n_positions=160, n_inner=96,
             bos_token_id=None, eos_token_id=None, attn_implementation="eager")
 
@@ -65,6 +77,53 @@ FIXTURES = {
                                      use_sliding_window=False), torch.float32, None),
     "qwen2_gqa_tied": (Qwen2Config(**GATED, num_key_value_heads=2, tie_word_embeddings=True,
                                    use_sliding_window=False), torch.float32, None),
+    # Scaled positions: contexts are longer than the "original" one, where scaling shows.
+    "llama_scaled_llama3": (LlamaConfig(**GATED, num_key_value_heads=1, tie_word_embeddings=False,
+                                        rope_parameters=dict(
+                                            ROPES[2], original_max_position_embeddings=32)),
+                            torch.float32, None),
+    "llama_scaled_linear": (LlamaConfig(**GATED, num_key_value_heads=2, tie_word_embeddings=False,
+                                        rope_parameters={"rope_type": "linear", "factor": 4.0,
+                                                         "rope_theta": 10000.0}),
+                            torch.float32, None),
+    "qwen2_scaled_yarn": (Qwen2Config(**GATED, num_key_value_heads=4, tie_word_embeddings=True,
+                                      use_sliding_window=False, rope_parameters={
+                                          "rope_type": "yarn", "factor": 4.0, "rope_theta": 10000.0,
+                                          "original_max_position_embeddings": 40}),
+                          torch.float32, None),
+    "qwen3_gqa_tied": (Qwen3Config(**GATED, num_key_value_heads=2, head_dim=16,
+                                   tie_word_embeddings=True), torch.float32, None),
+    "qwen3_mha_untied": (Qwen3Config(**GATED, num_key_value_heads=4, head_dim=20,
+                                     tie_word_embeddings=False), torch.bfloat16, None),
+    # Layer 1 has one MLP, layers 0 and 2 have experts.
+    "qwen3moe_mqa_untied": (Qwen3MoeConfig(**dict(GATED, num_hidden_layers=3), **EXPERTS,
+                                           num_key_value_heads=1, num_experts=6,
+                                           norm_topk_prob=True, mlp_only_layers=[1],
+                                           tie_word_embeddings=False), torch.float32, None),
+    "qwen3moe_gqa_tied": (Qwen3MoeConfig(**GATED, **EXPERTS, num_key_value_heads=2, num_experts=5,
+                                         norm_topk_prob=False, tie_word_embeddings=True),
+                          torch.bfloat16, None),
+    "mixtral_gqa": (MixtralConfig(**dict(GATED, intermediate_size=32), num_key_value_heads=2,
+                                  num_local_experts=4, num_experts_per_tok=2, sliding_window=None,
+                                  tie_word_embeddings=False), torch.float32, None),
+    # Windows that end within a tile of 64 positions, and one that spans two tiles.
+    "mistral_window": (MistralConfig(**GATED, num_key_value_heads=4, sliding_window=70,
+                                     tie_word_embeddings=False), torch.float32, None),
+    "qwen2_window": (Qwen2Config(**dict(GATED, num_hidden_layers=3), num_key_value_heads=2,
+                                 tie_word_embeddings=True, use_sliding_window=True,
+                                 sliding_window=20, max_window_layers=1), torch.float32, None),
+    "gemma3_mqa_tied": (Gemma3TextConfig(
+        **dict(GATED, num_hidden_layers=3), num_key_value_heads=1, head_dim=16,
+        query_pre_attn_scalar=20, sliding_window=20, tie_word_embeddings=True,
+        layer_types=["sliding_attention", "sliding_attention", "full_attention"],
+        rope_parameters={"full_attention": {"rope_type": "linear", "rope_theta": 1000000.0,
+                                            "factor": 8.0},
+                         "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0}}),
+                        torch.float32, None),
+    "gemma3_gqa_untied": (Gemma3TextConfig(
+        **GATED, num_key_value_heads=2, head_dim=12, query_pre_attn_scalar=12, sliding_window=70,
+        tie_word_embeddings=False, layer_types=["sliding_attention", "full_attention"]),
+                          torch.bfloat16, None),
 }
 
 
@@ -83,8 +142,8 @@ def randomise(model, generator):
                 # A tied embedding must stay small, or each token predicts itself for ever.
                 p.copy_((0.2 if model.config.tie_word_embeddings else 1.0) * noise)
             else:
-                # GPT-2's Conv1D is [in, out], nn.Linear is [out, in].
-                fan_in = p.shape[0] if ".c_" in name else p.shape[1]
+                # GPT-2's Conv1D is [in, out], nn.Linear is [out, in], experts are [.., out, in].
+                fan_in = p.shape[0] if ".c_" in name else p.shape[-1]
                 p.copy_(1.5 * noise / fan_in ** 0.5)
 
 
@@ -147,13 +206,12 @@ def make(name):
 def make_rope():
     """Writes rope/rows.json and rope/rows.f32: cosines, then sines, of one position a row."""
     rows, values = [], []
-    for theta in ROPE_THETAS:
+    for rope in ROPES:
         config = LlamaConfig(hidden_size=4 * ROPE_DIM, num_attention_heads=4,
-                             max_position_embeddings=max(ROPE_POSITIONS) + 1,
-                             rope_parameters={"rope_type": "default", "rope_theta": theta})
+                             max_position_embeddings=max(ROPE_POSITIONS) + 1, rope_parameters=rope)
         cos, sin = LlamaRotaryEmbedding(config)(torch.zeros(1), torch.tensor([ROPE_POSITIONS]))
         for i, position in enumerate(ROPE_POSITIONS):
-            rows.append({"theta": theta, "position": position})
+            rows.append({"rope": rope, "position": position})
             # The second half of a row repeats the first.
             values += [cos[0, i, :ROPE_DIM // 2], sin[0, i, :ROPE_DIM // 2]]
     folder = ROOT.parent / "rope"

@@ -14,6 +14,7 @@
 #include "cachestore/store/tiered_store.h"
 #include "engine/engine.h"
 #include "gtest/gtest.h"
+#include "tests/engine/model/parity_fixture.h"
 #include "tests/fakes/collecting_sink.h"
 #include "tests/fakes/test_seed.h"
 #include "tests/reuse/tiny_model_folder.h"
@@ -217,12 +218,16 @@ TEST_P(ReuseTest, OutputWithTheCacheEqualsOutputWithout) {
   EXPECT_GT(answers_.size(), texts_.size() / 3);
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, ReuseTest,
-                         testing::Values(Case{"gpt2_mha_tied", 8}, Case{"gpt2_untied_erf", 16},
-                                         Case{"llama_gqa_tied", 32}, Case{"llama_mha_untied", 16},
-                                         Case{"llama_mqa_biases", 8},
-                                         Case{"llama_sharded_bf16", 16}, Case{"mistral_gqa", 32},
-                                         Case{"qwen2_gqa_tied", 16}, Case{"qwen2_gqa_untied", 8}),
+// Every fixture, with blocks of 8, 16 and 32 tokens in turn.
+std::vector<Case> Cases() {
+  std::vector<Case> cases;
+  for (const std::string& fixture : ParityFixtureNames()) {
+    cases.push_back({fixture, 8 << (cases.size() % 3)});
+  }
+  return cases;
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, ReuseTest, testing::ValuesIn(Cases()),
                          [](const testing::TestParamInfo<Case>& info) {
                            return absl::StrCat(info.param.fixture, "_", info.param.block_tokens);
                          });

@@ -183,7 +183,7 @@ TEST_P(CpuElementwiseTest, RotatesHeadsByTheirPositions) {
   };
   for (const Case& c :
        {Case{64, 64, 4, 2}, Case{80, 32, 3, 3}, Case{6, 6, 2, 1}, Case{2, 2, 1, 1}}) {
-    RopeTable table(c.rotary_dim, 10000.0);
+    RopeTable table(c.rotary_dim, RopeScheme());
     ASSERT_TRUE(table.Cover(4096).ok());
     std::vector<int32_t> positions;
     for (int i = 0; i < 50; ++i) positions.push_back(i * 83 % 4096);

@@ -2,10 +2,12 @@
 
 #include <cmath>
 #include <string>
+#include <vector>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/engine/model/model_folder.h"
+#include "tests/engine/model/parity_fixture.h"
 
 namespace reprise::engine {
 namespace {
@@ -65,7 +67,7 @@ TEST(ModelConfigTest, ReadsLlama) {
   EXPECT_EQ(config->norm, NormKind::kRms);
   EXPECT_FLOAT_EQ(config->norm_epsilon, 1e-5);
   EXPECT_EQ(config->position, PositionKind::kRope);
-  EXPECT_EQ(config->rope_theta, 500000);
+  EXPECT_EQ(config->rope.theta, 500000);
   EXPECT_FLOAT_EQ(config->attention_scale, 0.25);
   EXPECT_EQ(config->activation, Activation::kSiluMul);
   EXPECT_TRUE(config->gated_mlp);
@@ -84,7 +86,7 @@ TEST(ModelConfigTest, FillsInWhatLlamaConfigsLeaveOut) {
   ASSERT_TRUE(config.ok()) << config.status();
   EXPECT_EQ(config->num_kv_heads, 4);
   EXPECT_FLOAT_EQ(config->norm_epsilon, 1e-6);
-  EXPECT_EQ(config->rope_theta, 10000);
+  EXPECT_EQ(config->rope.theta, 10000);
   EXPECT_FALSE(config->tied_embeddings);
   EXPECT_EQ(config->activation, Activation::kSiluMul);
   EXPECT_THAT(config->eos_token_ids, IsEmpty());
@@ -132,7 +134,7 @@ TEST(ModelConfigTest, ReadsThetaFromRopeParameters) {
   json["rope_parameters"] = {{"rope_type", "default"}, {"rope_theta", 1e6}};
   const auto config = ReadConfig(json);
   ASSERT_TRUE(config.ok()) << config.status();
-  EXPECT_EQ(config->rope_theta, 1e6);
+  EXPECT_EQ(config->rope.theta, 1e6);
 }
 
 TEST(ModelConfigTest, EveryRequiredFieldIsNamedWhenMissingOrImpossible) {
@@ -191,24 +193,91 @@ TEST(ModelConfigTest, UnsupportedSettingsAreRefusedByName) {
               HasSubstr("differ by layer"));
 }
 
-TEST(ModelConfigTest, RopeScalingIsRefusedByName) {
-  for (const char* key : {"type", "rope_type"}) {
-    for (const char* type : {"linear", "yarn", "llama3", "longrope"}) {
-      nlohmann::json json = Llama();
-      json["rope_scaling"] = {{key, type}, {"factor", 2.0}};
-      EXPECT_THAT(ErrorOf(json),
-                  AllOf(HasSubstr("rope_scaling"), HasSubstr(type), HasSubstr("not supported")));
-    }
-    nlohmann::json json = Llama();
-    json["rope_scaling"] = {{key, "default"}};
-    EXPECT_TRUE(ReadConfig(json).ok());
-    json["rope_scaling"] = nullptr;
-    EXPECT_TRUE(ReadConfig(json).ok());
+nlohmann::json WithRope(const char* field, nlohmann::json rope) {
+  nlohmann::json json = Llama();
+  json[field] = std::move(rope);
+  return json;
+}
+
+const nlohmann::json kLlama3Rope = {{"rope_type", "llama3"},
+                                    {"factor", 8.0},
+                                    {"low_freq_factor", 1.0},
+                                    {"high_freq_factor", 4.0},
+                                    {"original_max_position_embeddings", 8192}};
+const nlohmann::json kYarnRope = {
+    {"type", "yarn"}, {"factor", 4.0}, {"original_max_position_embeddings", 32768}};
+
+TEST(ModelConfigTest, ReadsRopeScaling) {
+  for (const char* field : {"rope_scaling", "rope_parameters"}) {
+    auto config = ReadConfig(WithRope(field, {{"type", "linear"}, {"factor", 2}}));
+    ASSERT_TRUE(config.ok()) << config.status();
+    EXPECT_EQ(config->rope, (RopeScheme{500000, LinearRope{2}}));
+    config = ReadConfig(WithRope(field, kLlama3Rope));
+    ASSERT_TRUE(config.ok()) << config.status();
+    EXPECT_EQ(config->rope, (RopeScheme{500000, Llama3Rope{8, 1, 4, 8192}}));
+    config = ReadConfig(WithRope(field, kYarnRope));
+    ASSERT_TRUE(config.ok()) << config.status();
+    EXPECT_EQ(config->rope,
+              (RopeScheme{500000, YarnRope{4, 32, 1, 32768, true, 0.1 * std::log(4.0) + 1}}));
   }
+  nlohmann::json rope = kYarnRope;
+  rope.update({{"beta_fast", 16}, {"beta_slow", 2}, {"truncate", false}, {"mscale", 0.5}});
+  rope["mscale_all_dim"] = 1;
+  const double ratio = (0.05 * std::log(4.0) + 1) / (0.1 * std::log(4.0) + 1);
+  EXPECT_EQ(ReadConfig(WithRope("rope_scaling", rope))->rope.scaling,
+            (decltype(RopeScheme::scaling)(YarnRope{4, 16, 2, 32768, false, ratio})));
+  rope["attention_factor"] = 1.5;
+  EXPECT_EQ(ReadConfig(WithRope("rope_scaling", rope))->rope.attention_factor(), 1.5);
+}
+
+TEST(ModelConfigTest, TheOriginalContextBesideTheScalingCountsMore) {
+  nlohmann::json json = WithRope("rope_scaling", kLlama3Rope);
+  json["original_max_position_embeddings"] = 4096;
+  EXPECT_EQ(ReadConfig(json)->rope, (RopeScheme{500000, Llama3Rope{8, 1, 4, 4096}}));
+}
+
+TEST(ModelConfigTest, RopeScalingWithoutItsNumbersIsRefused) {
+  for (const nlohmann::json& complete : {kLlama3Rope, kYarnRope}) {
+    for (const auto& [name, value] : complete.items()) {
+      if (value.is_string()) continue;
+      nlohmann::json rope = complete;
+      rope.erase(name);
+      EXPECT_THAT(ErrorOf(WithRope("rope_scaling", rope)),
+                  AllOf(HasSubstr("rope_scaling"), HasSubstr(name), HasSubstr("is missing")));
+      rope[name] = -1;
+      EXPECT_THAT(ErrorOf(WithRope("rope_scaling", rope)),
+                  AllOf(HasSubstr(name), HasSubstr("above 0")));
+    }
+  }
+  nlohmann::json rope = kLlama3Rope;
+  rope["high_freq_factor"] = 1;
+  EXPECT_THAT(ErrorOf(WithRope("rope_scaling", rope)),
+              AllOf(HasSubstr("high_freq_factor"), HasSubstr("not above")));
+  rope = kYarnRope;
+  rope["beta_fast"] = 0.5;
+  EXPECT_THAT(ErrorOf(WithRope("rope_scaling", rope)), HasSubstr("less than beta_slow"));
+  rope = kYarnRope;
+  rope["rope_theta"] = 1;
+  EXPECT_THAT(ErrorOf(WithRope("rope_scaling", rope)), HasSubstr("rope_theta"));
+}
+
+TEST(ModelConfigTest, UnknownOrContradictingRopeScalingIsRefusedByName) {
+  for (const char* key : {"type", "rope_type"}) {
+    EXPECT_THAT(ErrorOf(WithRope("rope_scaling", {{key, "spiral"}})),
+                AllOf(HasSubstr("rope_scaling"), HasSubstr(key), HasSubstr("\"spiral\""),
+                      HasSubstr("default, linear, llama3, yarn")));
+    EXPECT_TRUE(ReadConfig(WithRope("rope_scaling", {{key, "default"}})).ok());
+  }
+  EXPECT_TRUE(ReadConfig(WithRope("rope_scaling", nullptr)).ok());
+  nlohmann::json json = WithRope("rope_scaling", kYarnRope);
+  json["rope_parameters"] = kYarnRope;
+  EXPECT_TRUE(ReadConfig(json).ok());
+  json["rope_parameters"] = {{"rope_type", "default"}};
+  EXPECT_THAT(ErrorOf(json), AllOf(HasSubstr("rope_scaling"), HasSubstr("rope_parameters")));
 }
 
 TEST(ModelConfigTest, PositionSchemesThatRewriteOldPositionsAreRefusedWithTheReason) {
-  for (const char* type : {"rerope", "leaky_rerope", "self_extend", "dynamic"}) {
+  for (const char* type : {"rerope", "leaky_rerope", "self_extend", "dynamic", "longrope"}) {
     nlohmann::json json = Llama();
     json["rope_scaling"] = {{"type", type}, {"factor", 2.0}};
     EXPECT_THAT(ErrorOf(json),
@@ -330,15 +399,16 @@ TEST(ModelConfigTest, DeepJsonIsRefusedWithoutTakingTheStack) {
 }
 
 TEST(ModelConfigTest, ReadsEveryParityFixture) {
-  for (const char* name : {"gpt2_mha_tied", "gpt2_untied_erf", "llama_gqa_tied", "llama_mha_untied",
-                           "llama_mqa_biases", "llama_sharded_bf16", "mistral_gqa",
-                           "qwen2_gqa_tied", "qwen2_gqa_untied"}) {
+  const std::vector<std::string> names = ParityFixtureNames();
+  EXPECT_GE(names.size(), 12u);
+  for (const std::string& name : names) {
     const auto config = ReadModelConfig(FixturePath(name));
     ASSERT_TRUE(config.ok()) << config.status();
     EXPECT_EQ(config->vocab_size, 272);
-    EXPECT_EQ(std::string(name).substr(0, config->family.size()), config->family);
-    EXPECT_EQ(config->tied_embeddings, std::string(name).find("_tied") != std::string::npos ||
-                                           std::string(name) == "llama_mqa_biases");
+    EXPECT_EQ(name.substr(0, name.find('_')), config->family);
+    const ModelFolder folder(name);
+    const nlohmann::json json = nlohmann::json::parse(folder.Read("config.json"));
+    EXPECT_EQ(config->tied_embeddings, json.at("tie_word_embeddings").get<bool>()) << name;
   }
 }
 

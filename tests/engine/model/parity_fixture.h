@@ -1,9 +1,12 @@
-// ParityFixture: one folder of tests/parity/fixtures with what transformers computed for it.
+// ParityFixture: one folder of tests/parity/fixtures with what transformers computed for it; and
+// the names of all of them, so that a test of every model runs on a new fixture without being told.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 #include <string>
@@ -15,6 +18,16 @@
 #include "tests/engine/model/model_folder.h"
 
 namespace reprise::engine {
+
+// Every folder of tests/parity/fixtures, in order.
+inline std::vector<std::string> ParityFixtureNames() {
+  std::vector<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(FixturePath(""))) {
+    if (entry.is_directory()) names.push_back(entry.path().filename());
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
 
 struct ParityFixture {
   struct Continuation {

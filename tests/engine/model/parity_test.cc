@@ -21,7 +21,7 @@ constexpr int32_t kBlockTokens = 8;
 // Of the relative L2 error.
 constexpr double kBound = 1e-4;
 
-class ParityTest : public ::testing::TestWithParam<const char*> {
+class ParityTest : public ::testing::TestWithParam<std::string> {
  protected:
   ParityTest() : expected_(GetParam()) {
     auto model = LoadModel(expected_.folder, backend_.get());
@@ -35,7 +35,7 @@ class ParityTest : public ::testing::TestWithParam<const char*> {
 
   void ExpectClose(const LogitsError& error) {
     RecordProperty("relative_error", std::to_string(error.relative()));
-    printf("%s: relative L2 error %.2e\n", GetParam(), error.relative());
+    printf("%s: relative L2 error %.2e\n", GetParam().c_str(), error.relative());
     EXPECT_LT(error.relative(), kBound);
   }
 
@@ -202,12 +202,24 @@ TEST_P(ParityTest, RotaryFrequenciesMatter) {
   EXPECT_GT(error.relative(), kBound);
 }
 
-INSTANTIATE_TEST_SUITE_P(Fixtures, ParityTest,
-                         ::testing::Values("gpt2_mha_tied", "gpt2_untied_erf", "llama_gqa_tied",
-                                           "llama_mha_untied", "llama_mqa_biases",
-                                           "llama_sharded_bf16", "mistral_gqa", "qwen2_gqa_tied",
-                                           "qwen2_gqa_untied"),
-                         [](const auto& info) { return std::string(info.param); });
+TEST_P(ParityTest, RotaryScalingMatters) {
+  if (model_->config().rope.scaling.index() == 0) GTEST_SKIP() << "no scaling";
+  const ModelFolder folder(GetParam());
+  folder.EditJson("config.json", [](nlohmann::json& config) {
+    config["rope_parameters"] = {{"rope_type", "default"},
+                                 {"rope_theta", config["rope_parameters"]["rope_theta"]}};
+  });
+  auto model = LoadModel(folder.path(), backend_.get());
+  ASSERT_TRUE(model.ok()) << model.status();
+  EXPECT_NE((*model)->position_scheme(), model_->position_scheme());
+  KvSequence sequence(model->get(), 160, kBlockTokens);
+  LogitsError error;
+  error.Add(sequence.Run(prompt()), expected_.logits_at(prompt().size() - 1));
+  EXPECT_GT(error.relative(), 10 * kBound);
+}
+
+INSTANTIATE_TEST_SUITE_P(Fixtures, ParityTest, ::testing::ValuesIn(ParityFixtureNames()),
+                         [](const auto& info) { return info.param; });
 
 TEST(NarrowedProductsTest, BF16ActivationsCostWhatTheirRoundingCosts) {
   if (!__builtin_cpu_supports("avx512bf16")) {
