@@ -57,7 +57,7 @@ void GenerateStream::Advance() {
   }
 }
 
-void GenerateStream::OnToken(uint32_t token, absl::string_view text) {
+void GenerateStream::OnToken(const engine::OutputToken& token) {
   {
     absl::MutexLock lock(&mu_);
     if (end_.has_value()) return;
@@ -70,9 +70,7 @@ void GenerateStream::OnToken(uint32_t token, absl::string_view text) {
       context_->TryCancel();
       return;
     }
-    v1::TokenChunk& chunk = *unsent_.emplace_back().mutable_token();
-    chunk.set_token_id(token);
-    chunk.set_text(text.data(), text.size());
+    *unsent_.emplace_back().mutable_token() = ToProto(token);
   }
   Advance();
 }

@@ -19,7 +19,6 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
-#include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
 #include "engine/engine.h"
 #include "reprise/v1/reprise.pb.h"
@@ -38,7 +37,7 @@ class GenerateStream final : public grpc::ServerWriteReactor<v1::GenerateRespons
                                                                int32_t block_tokens);
 
   // TokenSink, on the engine thread.
-  void OnToken(uint32_t token, absl::string_view text) override;
+  void OnToken(const engine::OutputToken& token) override;
   void OnFinish(const engine::GenerateResult& result) override;
   void OnError(const absl::Status& status) override;
 

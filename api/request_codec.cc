@@ -75,6 +75,21 @@ absl::StatusOr<engine::StopConditions> StopOf(const v1::Stop& message) {
   return stop;
 }
 
+engine::SamplingParams SamplingOf(const v1::Sampling& message) {
+  engine::SamplingParams sampling;
+  sampling.temperature = message.temperature();
+  sampling.top_k = message.top_k();
+  sampling.top_p = message.has_top_p() ? message.top_p() : 1;
+  sampling.min_p = message.min_p();
+  sampling.repetition_penalty = message.has_repetition_penalty() ? message.repetition_penalty() : 1;
+  sampling.presence_penalty = message.presence_penalty();
+  sampling.frequency_penalty = message.frequency_penalty();
+  sampling.logit_bias.insert(message.logit_bias().begin(), message.logit_bias().end());
+  if (message.has_top_logprobs()) sampling.top_logprobs = message.top_logprobs();
+  sampling.seed = message.seed();
+  return sampling;
+}
+
 engine::CacheHints HintsOf(const v1::CacheHints& message) {
   engine::CacheHints hints;
   hints.session = message.session();
@@ -124,10 +139,7 @@ absl::StatusOr<engine::GenerateRequest> FromProto(const engine::Engine& engine,
                                                   const v1::GenerateRequest& request) {
   engine::GenerateRequest parsed;
   ASSIGN_OR_RETURN(parsed.prompt, PromptOf(engine, request));
-  parsed.sampling.temperature = request.sampling().temperature();
-  parsed.sampling.top_k = request.sampling().top_k();
-  parsed.sampling.top_p = request.sampling().has_top_p() ? request.sampling().top_p() : 1;
-  parsed.sampling.seed = request.sampling().seed();
+  parsed.sampling = SamplingOf(request.sampling());
   ASSIGN_OR_RETURN(parsed.stop, StopOf(request.stop()));
   if (request.has_conversation()) {
     const engine::ChatFormat format = engine::ChatFormat::Choose(&engine.tokenizer());
@@ -142,6 +154,20 @@ absl::StatusOr<engine::GenerateRequest> FromProto(const engine::Engine& engine,
   parsed.salt = request.salt();
   parsed.hints = HintsOf(request.hints());
   return parsed;
+}
+
+v1::TokenChunk ToProto(const engine::OutputToken& token) {
+  v1::TokenChunk chunk;
+  chunk.set_token_id(token.id);
+  chunk.set_text(token.text.data(), token.text.size());
+  if (token.logprobs == nullptr) return chunk;
+  chunk.set_logprob(token.logprobs->chosen);
+  for (const engine::TokenLogprob& likely : token.logprobs->top) {
+    v1::TokenLogprob& top = *chunk.add_top_logprobs();
+    top.set_token_id(likely.token);
+    top.set_logprob(likely.logprob);
+  }
+  return chunk;
 }
 
 v1::GenerateSummary ToProto(const engine::GenerateResult& result, int32_t block_tokens) {

@@ -29,6 +29,7 @@ absl::StatusOr<std::vector<uint32_t>> TokenizeConversation(const engine::Engine&
 absl::StatusOr<engine::GenerateRequest> FromProto(const engine::Engine& engine,
                                                   const v1::GenerateRequest& request);
 
+v1::TokenChunk ToProto(const engine::OutputToken& token);
 v1::GenerateSummary ToProto(const engine::GenerateResult& result, int32_t block_tokens);
 
 }  // namespace reprise::api

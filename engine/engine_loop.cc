@@ -94,7 +94,8 @@ void EngineLoop::Emit(const StepPlan& plan, std::vector<ChunkOutcome>* outcomes)
   for (size_t i = 0; i < outcomes->size(); ++i) {
     ChunkOutcome& outcome = (*outcomes)[i];
     if (!outcome.token.has_value()) continue;
-    outcome.finish = outputs_.at(plan.chunks[i].sequence->id())->Push(*outcome.token);
+    const TokenLogprobs* logprobs = outcome.logprobs.has_value() ? &*outcome.logprobs : nullptr;
+    outcome.finish = outputs_.at(plan.chunks[i].sequence->id())->Push(*outcome.token, logprobs);
   }
 }
 

@@ -22,7 +22,7 @@ OutputStream::OutputStream(const Tokenizer* tokenizer, const ModelConfig* model,
       decoder_(tokenizer),
       filter_(request->stop.stop_strings) {}
 
-std::optional<FinishReason> OutputStream::Push(uint32_t token) {
+std::optional<FinishReason> OutputStream::Push(uint32_t token, const TokenLogprobs* logprobs) {
   ++new_tokens_;
   std::optional<FinishReason> reason = ReasonToEndAt(token);
   std::string text = reason == FinishReason::kStopToken ? std::string() : decoder_.Push(token);
@@ -33,7 +33,7 @@ std::optional<FinishReason> OutputStream::Push(uint32_t token) {
   } else if (reason.has_value()) {
     passed += filter_.Finish();
   }
-  sink_->OnToken(token, passed);
+  sink_->OnToken({.id = token, .text = passed, .logprobs = logprobs});
   return reason;
 }
 

@@ -21,8 +21,9 @@ class OutputStream {
                std::shared_ptr<TokenSink> sink);
 
   // Passes a new token and the text that became complete with it to the sink, and says whether the
-  // request ends with it. A stop token is passed on as a token, its text is not.
-  std::optional<FinishReason> Push(uint32_t token);
+  // request ends with it. A stop token is passed on as a token, its text is not. `logprobs` (may be
+  // null) goes with it.
+  std::optional<FinishReason> Push(uint32_t token, const TokenLogprobs* logprobs);
   // The last call to the sink. Call exactly one of them, once.
   void Finish(const GenerateResult& result) { sink_->OnFinish(result); }
   void Fail(const absl::Status& status) { sink_->OnError(status); }

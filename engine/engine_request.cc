@@ -1,7 +1,7 @@
 #include "engine/engine_request.h"
 
 #include "absl/strings/str_cat.h"
-#include "engine/run/sampler.h"
+#include "engine/run/validate_sampling.h"
 
 namespace reprise::engine {
 namespace {
@@ -49,7 +49,8 @@ absl::Status ValidateRequest(const GenerateRequest& request, const ModelConfig& 
                                                      model.vocab_size, " tokens"));
     }
   }
-  if (absl::Status status = ValidateSampling(request.sampling); !status.ok()) return status;
+  absl::Status sampling = ValidateSampling(request.sampling, model.vocab_size);
+  if (!sampling.ok()) return sampling;
   return ValidateStop(request.stop);
 }
 

@@ -1,6 +1,7 @@
 #include "engine/run/model_runner.h"
 
 #include <cstdint>
+#include <utility>
 
 #include "absl/types/span.h"
 #include "engine/backend/cpu_tasks.h"
@@ -31,11 +32,13 @@ std::vector<ChunkOutcome> ModelRunner::Run(const StepPlan& plan) {
   const auto sample = [&](int thread, int64_t row) {
     const size_t chunk = sampling[row];
     const Sequence& sequence = *plan.chunks[chunk].sequence;
-    const absl::StatusOr<uint32_t> token = samplers_[thread].Sample(
-        absl::MakeConstSpan(logits_).subspan(row * vocab_size, vocab_size),
-        sequence.request().sampling, sequence.prompt_tokens() + sequence.new_tokens());
-    outcomes[chunk].status = token.status();
-    if (token.ok()) outcomes[chunk].token = *token;
+    absl::StatusOr<SampledToken> sampled = samplers_[thread].Sample(
+        sequence.request().sampling, sequence.tokens(), sequence.prompt_tokens(),
+        absl::MakeSpan(logits_).subspan(row * vocab_size, vocab_size));
+    outcomes[chunk].status = sampled.status();
+    if (!sampled.ok()) return;
+    outcomes[chunk].token = sampled->token;
+    outcomes[chunk].logprobs = std::move(sampled->logprobs);
   };
   RunCpuTasks(static_cast<int64_t>(sampling.size()), static_cast<int64_t>(vocab_size), sample);
   return outcomes;

@@ -3,20 +3,30 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "absl/container/btree_map.h"
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 
 namespace reprise::engine {
 
+// Sampler (run/sampler.h) says what each does, and in which order.
 struct SamplingParams {
-  float temperature = 0;  // 0: greedy
-  int32_t top_k = 0;      // 0: off
-  float top_p = 1;        // (0, 1]
-  uint64_t seed = 0;      // same seed, same request: same tokens
+  float temperature = 0;         // 0: greedy
+  int32_t top_k = 0;             // 0: off
+  float top_p = 1;               // (0, 1]
+  float min_p = 0;               // [0, 1]: of the likeliest token's probability; 0: off
+  float repetition_penalty = 1;  // above 0, for tokens of prompt and answer; 1: off
+  float presence_penalty = 0;    // [-2, 2], for tokens of the answer; 0: off
+  float frequency_penalty = 0;   // [-2, 2], for each time a token is in the answer; 0: off
+  absl::btree_map<uint32_t, float> logit_bias;  // token -> [-100, 100], added to its logit
+  std::optional<int32_t> top_logprobs;  // [0, 20]: report the token's log probability, and so many
+                                        // of the likeliest
+  uint64_t seed = 0;                    // same seed, same request: same tokens
 };
 
 struct StopConditions {
@@ -63,13 +73,31 @@ struct GenerateResult {
   absl::Duration total;       // submitted -> last token
 };
 
+struct TokenLogprob {
+  uint32_t token = 0;
+  float logprob = 0;  // natural logarithm of its probability
+};
+
+// Log probabilities at the place of one new token, in the model's own distribution: the softmax of
+// its logits before bias, penalties, temperature and every other filter.
+struct TokenLogprobs {
+  float chosen = 0;               // of the new token
+  std::vector<TokenLogprob> top;  // the likeliest, best first; the new token may be among them
+};
+
+// One new token as its sink sees it. Good during the call.
+struct OutputToken {
+  uint32_t id = 0;
+  absl::string_view text;                   // what became complete with it; may be empty
+  const TokenLogprobs* logprobs = nullptr;  // set when top_logprobs is
+};
+
 // Receives one request's output. Calls come from the engine thread, one at a time, and must be
 // quick. Exactly one of OnFinish and OnError comes, last.
 class TokenSink {
  public:
   virtual ~TokenSink() = default;
-  // One new token and the text that became complete with it (may be empty).
-  virtual void OnToken(uint32_t token, absl::string_view text) = 0;
+  virtual void OnToken(const OutputToken& token) = 0;
   virtual void OnFinish(const GenerateResult& result) = 0;
   virtual void OnError(const absl::Status& status) = 0;
 };

@@ -56,9 +56,10 @@ struct StepPlan {
 
 // What became of one chunk.
 struct ChunkOutcome {
-  absl::Status status;                 // not OK: the sequence ends with this error
-  std::optional<uint32_t> token;       // sampled; set exactly when the chunk samples
-  std::optional<FinishReason> finish;  // the sequence ends with that token
+  absl::Status status;                    // not OK: the sequence ends with this error
+  std::optional<uint32_t> token;          // sampled; set exactly when the chunk samples
+  std::optional<TokenLogprobs> logprobs;  // of that token, when the request asks for them
+  std::optional<FinishReason> finish;     // the sequence ends with that token
 };
 
 // A sequence that has left the scheduler. Its pins and slots are gone already.

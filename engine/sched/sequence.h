@@ -43,6 +43,8 @@ class Sequence {
   SequenceState state() const { return state_; }
   const GenerateRequest& request() const { return request_; }
   const cachestore::NamespaceHandle& ns() const { return ns_; }
+  // The prompt, then the new tokens. Valid until Append().
+  absl::Span<const uint32_t> tokens() const { return tokens_; }
   int64_t prompt_tokens() const { return prompt_tokens_; }
   int64_t new_tokens() const { return static_cast<int64_t>(tokens_.size()) - prompt_tokens_; }
   // Prompt tokens whose KV came from the store.

@@ -111,7 +111,13 @@ TEST_F(EngineLoopTest, ManyThreadsAtOnceGetTheirOwnRightAnswers) {
 TEST_F(EngineLoopTest, SampledTokensDoNotDependOnTheBatchOrTheCache) {
   Start({.step_tokens = 16, .max_running = 8});
   GenerateRequest request = RequestOf(PromptOf(30, 3), 12);
-  request.sampling = {.temperature = 1, .top_k = 40, .top_p = 0.95f, .seed = 77};
+  request.sampling = {.temperature = 1,
+                      .top_k = 40,
+                      .top_p = 0.95f,
+                      .repetition_penalty = 1.3f,
+                      .frequency_penalty = 0.5f,
+                      .top_logprobs = 4,
+                      .seed = 77};
   request.cache = CacheMode::kOff;
   auto alone = std::make_shared<CollectingSink>();
   Submit(request, alone);
@@ -132,7 +138,12 @@ TEST_F(EngineLoopTest, SampledTokensDoNotDependOnTheBatchOrTheCache) {
   for (const auto& sink : same) {
     ASSERT_TRUE(sink->Wait());
     EXPECT_EQ(sink->tokens(), alone->tokens());
+    ASSERT_EQ(sink->logprobs().size(), alone->logprobs().size());
+    for (size_t i = 0; i < alone->logprobs().size(); ++i) {
+      EXPECT_EQ(sink->logprobs()[i].chosen, alone->logprobs()[i].chosen) << i;
+    }
   }
+  EXPECT_EQ(alone->logprobs().size(), alone->tokens().size());
   for (const auto& sink : others) ASSERT_TRUE(sink->Wait());
   ASSERT_TRUE(different->Wait());
   EXPECT_NE(different->tokens(), alone->tokens());

@@ -26,7 +26,7 @@ class OutputStreamTest : public testing::Test {
   std::optional<FinishReason> Push(const std::vector<uint32_t>& tokens) {
     OutputStream stream(&tokenizer_, &model_, &request_, sink_);
     for (uint32_t token : tokens) {
-      if (std::optional<FinishReason> reason = stream.Push(token)) return reason;
+      if (std::optional<FinishReason> reason = stream.Push(token, nullptr)) return reason;
     }
     return std::nullopt;
   }

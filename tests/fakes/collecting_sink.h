@@ -9,7 +9,6 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
-#include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "engine/sched/request.h"
@@ -23,12 +22,13 @@ class CollectingSink : public TokenSink {
   explicit CollectingSink(std::function<void()> on_token = nullptr)
       : on_token_(std::move(on_token)) {}
 
-  void OnToken(uint32_t token, absl::string_view text) override {
+  void OnToken(const OutputToken& token) override {
     {
       absl::MutexLock lock(&mu_);
       EXPECT_EQ(endings_, 0) << "a token after the end";
-      tokens_.push_back(token);
-      text_.append(text.data(), text.size());
+      tokens_.push_back(token.id);
+      text_.append(token.text.data(), token.text.size());
+      if (token.logprobs != nullptr) logprobs_.push_back(*token.logprobs);
     }
     if (on_token_) on_token_();
   }
@@ -67,6 +67,11 @@ class CollectingSink : public TokenSink {
     absl::MutexLock lock(&mu_);
     return text_;
   }
+  // Of the tokens that came with them.
+  std::vector<TokenLogprobs> logprobs() const {
+    absl::MutexLock lock(&mu_);
+    return logprobs_;
+  }
   // OK until an error comes.
   absl::Status status() const {
     absl::MutexLock lock(&mu_);
@@ -85,6 +90,7 @@ class CollectingSink : public TokenSink {
   mutable absl::Mutex mu_;
   std::vector<uint32_t> tokens_ ABSL_GUARDED_BY(mu_);
   std::string text_ ABSL_GUARDED_BY(mu_);
+  std::vector<TokenLogprobs> logprobs_ ABSL_GUARDED_BY(mu_);
   absl::Status status_ ABSL_GUARDED_BY(mu_);
   std::optional<GenerateResult> result_ ABSL_GUARDED_BY(mu_);
   int64_t endings_ ABSL_GUARDED_BY(mu_) = 0;

@@ -2,14 +2,16 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
+#include <fstream>
 #include <limits>
-#include <numeric>
-#include <random>
 #include <set>
+#include <string>
 #include <vector>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
 
 namespace reprise::engine {
 namespace {
@@ -18,201 +20,196 @@ using testing::HasSubstr;
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
-// How often each token comes at 20,000 positions of one seed.
-std::vector<int64_t> Counts(const std::vector<float>& logits, const SamplingParams& params,
-                            int64_t draws = 20'000) {
-  std::vector<int64_t> counts(logits.size());
-  Sampler sampler;
-  for (int64_t position = 0; position < draws; ++position) {
-    const absl::StatusOr<uint32_t> token = sampler.Sample(logits, params, position);
-    EXPECT_TRUE(token.ok()) << token.status();
-    ++counts[token.value_or(0)];
-  }
-  return counts;
+// The token after `tokens`, all of them prompt but the last `answer_tokens`.
+SampledToken Next(const SamplingParams& params, std::vector<float> logits,
+                  const std::vector<uint32_t>& tokens, int64_t answer_tokens = 0) {
+  const absl::StatusOr<SampledToken> sampled = Sampler().Sample(
+      params, tokens, static_cast<int64_t>(tokens.size()) - answer_tokens, absl::MakeSpan(logits));
+  EXPECT_TRUE(sampled.ok()) << sampled.status();
+  return sampled.value_or(SampledToken{});
 }
 
-// Pearson's statistic of `counts` against the softmax of logits / temperature over `allowed`.
-double ChiSquare(const std::vector<int64_t>& counts, const std::vector<float>& logits,
-                 double temperature, const std::set<size_t>& allowed) {
-  double total_weight = 0;
-  int64_t draws = 0;
-  for (size_t i : allowed) total_weight += std::exp(logits[i] / temperature);
-  for (int64_t count : counts) draws += count;
-  double chi_square = 0;
-  for (size_t i : allowed) {
-    const double expected = draws * std::exp(logits[i] / temperature) / total_weight;
-    chi_square += (counts[i] - expected) * (counts[i] - expected) / expected;
-  }
-  return chi_square;
-}
-
-TEST(SamplerTest, TemperatureZeroTakesTheLargestAndOfEqualsTheLowestId) {
-  EXPECT_EQ(*Sampler().Sample({0.5f, 2.0f, -1.0f, 2.0f}, {}, 0), 1u);
-  EXPECT_EQ(*Sampler().Sample({-kInfinity, -kInfinity, -3.0f}, {}, 0), 2u);
-}
-
-TEST(SamplerTest, TheDistributionIsTheSoftmaxAtTheTemperature) {
-  const std::vector<float> logits = {1.0f, 0.0f, 2.0f, -1.0f, 0.5f, 1.5f};
-  const std::set<size_t> all = {0, 1, 2, 3, 4, 5};
-  for (const float temperature : {0.7f, 1.0f, 2.0f}) {
-    const std::vector<int64_t> counts = Counts(logits, {.temperature = temperature, .seed = 11});
-    // 5 degrees of freedom: above 25 with probability 0.0001.
-    EXPECT_LT(ChiSquare(counts, logits, temperature, all), 25) << temperature;
-    // The test can tell: the same counts do not fit another temperature.
-    EXPECT_GT(ChiSquare(counts, logits, temperature * 1.3, all), 100) << temperature;
-  }
-}
-
-TEST(SamplerTest, TopKKeepsTheBestAndOfEqualsTheLowestIds) {
-  const std::vector<float> logits = {1.0f, 3.0f, 1.0f, 2.0f, 1.0f};
-  const std::vector<int64_t> counts = Counts(logits, {.temperature = 1, .top_k = 3, .seed = 5});
-  EXPECT_EQ(counts[2], 0);
-  EXPECT_EQ(counts[4], 0);
-  EXPECT_LT(ChiSquare(counts, logits, 1, {0, 1, 3}), 18.4);  // 2 degrees of freedom, 0.0001
-}
-
-TEST(SamplerTest, TopPKeepsTheSmallestSetThatReachesTheShare) {
-  // Shares 0.5, 0.3, 0.15, 0.05 in another order.
-  const std::vector<float> logits = {std::log(0.15f), std::log(0.5f), std::log(0.05f),
-                                     std::log(0.3f)};
-  const std::vector<int64_t> two = Counts(logits, {.temperature = 1, .top_p = 0.75f, .seed = 5});
-  EXPECT_EQ(two[0], 0);
-  EXPECT_EQ(two[2], 0);
-  EXPECT_LT(ChiSquare(two, logits, 1, {1, 3}), 15.2);  // 1 degree of freedom, 0.0001
-  const std::vector<int64_t> one = Counts(logits, {.temperature = 1, .top_p = 0.01f, .seed = 5});
-  EXPECT_EQ(one[1], 20'000);
-  const std::vector<int64_t> three = Counts(logits, {.temperature = 1, .top_p = 0.81f, .seed = 5});
-  EXPECT_GT(three[0], 0);
-  EXPECT_EQ(three[2], 0);
-}
-
-TEST(SamplerTest, TopPCountsSharesOfWhatTopKLeft) {
-  // Of all, the best has 0.4; of the best two, 0.57: then 0.5 is reached by it alone.
-  const std::vector<float> logits = {std::log(0.4f), std::log(0.3f), std::log(0.2f),
-                                     std::log(0.1f)};
-  const std::vector<int64_t> both =
-      Counts(logits, {.temperature = 1, .top_k = 2, .top_p = 0.5f, .seed = 3});
-  EXPECT_EQ(both[0], 20'000);
-  const std::vector<int64_t> top_p_alone =
-      Counts(logits, {.temperature = 1, .top_p = 0.5f, .seed = 3});
-  EXPECT_GT(top_p_alone[1], 0);
-}
-
-TEST(SamplerTest, TemperatureActsBeforeTopP) {
-  // At temperature 4 the shares are nearly even, so that 0.6 needs more than two of four.
-  const std::vector<float> logits = {2.0f, 1.0f, 0.0f, -1.0f};
-  const std::vector<int64_t> hot = Counts(logits, {.temperature = 4, .top_p = 0.6f, .seed = 3});
-  EXPECT_GT(hot[1], 0);
-  const std::vector<int64_t> plain = Counts(logits, {.temperature = 1, .top_p = 0.6f, .seed = 3});
-  EXPECT_EQ(plain[0], 20'000);
-}
-
-// Top-k and top-p in the plainest way: everything ranked, everything summed in rank order.
-struct PlainTopP {
-  PlainTopP(const std::vector<float>& logits, const SamplingParams& params)
-      : ranked(logits.size()) {
-    std::iota(ranked.begin(), ranked.end(), 0);
-    std::stable_sort(ranked.begin(), ranked.end(),
-                     [&](uint32_t a, uint32_t b) { return logits[a] > logits[b]; });
-    if (params.top_k > 0) ranked.resize(std::min<size_t>(ranked.size(), params.top_k));
-    double sum = 0;
-    for (const uint32_t token : ranked) {
-      sum += std::exp((double{logits[token]} - logits[ranked[0]]) / params.temperature);
-      sums.push_back(sum);
+// One case of tests/parity/sampling.json.
+struct ParityCase {
+  explicit ParityCase(const nlohmann::json& json)
+      : logits(json.at("logits").get<std::vector<float>>()),
+        tokens(json.at("prompt").get<std::vector<uint32_t>>()),
+        prompt_tokens(static_cast<int64_t>(tokens.size())),
+        adjusted(json.at("adjusted").get<std::vector<float>>()),
+        probabilities(json.at("probabilities").get<std::vector<double>>()) {
+    for (const uint32_t token : json.at("answer")) tokens.push_back(token);
+    const nlohmann::json& given = json.at("parameters");
+    params.temperature = given.at("temperature");
+    params.top_k = given.value("top_k", 0);
+    params.top_p = given.value("top_p", 1.0f);
+    params.min_p = given.value("min_p", 0.0f);
+    params.repetition_penalty = given.value("repetition_penalty", 1.0f);
+    if (!given.contains("logit_bias")) return;
+    for (const auto& [token, bias] : given.at("logit_bias").items()) {
+      params.logit_bias[static_cast<uint32_t>(std::stoul(token))] = bias;
     }
-    sums.resize(std::lower_bound(sums.begin(), sums.end(), params.top_p * sum) - sums.begin() + 1);
-  }
-  // The rank that is drawn at `uniform` in [0, 1).
-  int64_t RankAt(double uniform) const {
-    return std::upper_bound(sums.begin(), sums.end(), uniform * sums.back()) - sums.begin();
   }
 
-  std::vector<uint32_t> ranked;
-  std::vector<double> sums;  // of the weights up to a rank, of those kept
+  std::vector<float> logits;
+  std::vector<uint32_t> tokens;
+  int64_t prompt_tokens;
+  std::vector<float> adjusted;
+  std::vector<double> probabilities;
+  SamplingParams params;
 };
 
-TEST(SamplerTest, TopPIsThatOfRankingEverything) {
-  // Of equal logits each has its step of the random number: a draw among them tells it.
-  constexpr int kSteps = 1 << 16;
-  const std::vector<float> equal(kSteps, 0.0f);
-  std::mt19937 random(1);
+std::vector<ParityCase> ParityCases() {
+  std::ifstream file(std::string(REPRISE_SOURCE_DIR) + "/tests/parity/sampling.json");
+  std::vector<ParityCase> cases;
+  for (const nlohmann::json& json : nlohmann::json::parse(file)) cases.emplace_back(json);
+  return cases;
+}
+
+TEST(SamplerTest, BiasAndRepetitionPenaltyAreThoseOfTransformers) {
+  int acted = 0;
+  LogitAdjuster adjuster;
+  for (const ParityCase& one : ParityCases()) {
+    std::vector<float> logits = one.logits;
+    adjuster.Apply(one.params, one.tokens, one.prompt_tokens, absl::MakeSpan(logits));
+    for (size_t i = 0; i < logits.size(); ++i) EXPECT_FLOAT_EQ(logits[i], one.adjusted[i]) << i;
+    acted += logits != one.logits;
+  }
+  EXPECT_GT(acted, 15);
+}
+
+struct Fit {
+  double chi_square = 0;
+  int degrees = -1;  // of freedom
+};
+
+// Pearson's statistic of `draws` tokens against transformers' probabilities, over the tokens that 5
+// draws or more are expected of. Fails on a token that transformers never draws.
+Fit FitOf(const ParityCase& one, int draws) {
   Sampler sampler;
-  int single = 0;
-  for (int round = 0; round < 400; ++round) {
-    std::vector<float> logits(1 + random() % 3000);
-    std::normal_distribution<float> normal(0, 0.1f + static_cast<float>(round % 7));
-    for (float& logit : logits) logit = std::round(normal(random) * 8) / 8;  // many are equal
-    const SamplingParams params = {.temperature = 0.3f + 0.2f * static_cast<float>(round % 5),
-                                   .top_k = round % 3 == 0 ? 40 : 0,
-                                   .top_p = round % 2 == 0 ? 0.9f : 0.5f,
-                                   .seed = random()};
-    const uint32_t token = *sampler.Sample(logits, params, round);
-    const double uniform = *sampler.Sample(equal, {.temperature = 1, .seed = params.seed}, round);
-    const PlainTopP plain(logits, params);
-    const int64_t rank =
-        std::find(plain.ranked.begin(), plain.ranked.end(), token) - plain.ranked.begin();
-    EXPECT_GE(rank, plain.RankAt(uniform / kSteps)) << "round " << round;
-    EXPECT_LE(rank, plain.RankAt((uniform + 1) / kSteps)) << "round " << round;
-    single += plain.RankAt(uniform / kSteps) == plain.RankAt((uniform + 1) / kSteps) ? 1 : 0;
+  std::vector<float> logits = one.logits;
+  std::vector<int64_t> counts(logits.size());
+  SamplingParams params = one.params;
+  for (int i = 0; i < draws; ++i) {
+    params.seed = static_cast<uint64_t>(i);
+    const absl::StatusOr<SampledToken> sampled =
+        sampler.Sample(params, one.tokens, one.prompt_tokens, absl::MakeSpan(logits));
+    EXPECT_TRUE(sampled.ok()) << sampled.status();
+    ++counts[sampled->token];
   }
-  EXPECT_GT(single, 300);  // else the steps are too coarse to tell
+  Fit fit;
+  for (size_t token = 0; token < counts.size(); ++token) {
+    const double expected = one.probabilities[token] * draws;
+    if (expected == 0) {
+      EXPECT_EQ(counts[token], 0) << "token " << token;
+    }
+    if (expected < 5) continue;
+    const double difference = static_cast<double>(counts[token]) - expected;
+    fit.chi_square += difference * difference / expected;
+    ++fit.degrees;
+  }
+  return fit;
 }
 
-TEST(SamplerTest, ADrawDependsOnSeedAndPositionAlone) {
-  const std::vector<float> logits(1000, 0.0f);
-  const SamplingParams params = {.temperature = 1, .seed = 42};
-  EXPECT_EQ(*Sampler().Sample(logits, params, 7), *Sampler().Sample(logits, params, 7));
-  std::set<uint32_t> tokens;
-  for (int64_t position = 0; position < 50; ++position) {
-    tokens.insert(*Sampler().Sample(logits, params, position));
+TEST(SamplerTest, DrawsAreThoseOfTransformers) {
+  int choices = 0;
+  int index = 0;
+  for (const ParityCase& one : ParityCases()) {
+    const Fit fit = FitOf(one, 10'000);
+    // Four standard deviations above the mean, and some for few degrees of freedom.
+    const double degrees = std::max(fit.degrees, 1);
+    EXPECT_LT(fit.chi_square, degrees + 4 * std::sqrt(2 * degrees) + 4) << "case " << index;
+    choices += fit.degrees > 0;
+    ++index;
   }
-  EXPECT_GT(tokens.size(), 40u);
-  // Neighbouring seeds are not shifted copies of each other.
-  int equal = 0;
-  for (int64_t position = 0; position < 100; ++position) {
-    const SamplingParams next = {.temperature = 1, .seed = 43};
-    equal += *Sampler().Sample(logits, params, position + 1) ==
-             *Sampler().Sample(logits, next, position);
-  }
-  EXPECT_LT(equal, 5);
+  EXPECT_GE(choices, 20);  // else most cases leave nothing to draw
 }
 
-TEST(SamplerTest, ATinyTemperatureIsGreedyAndDoesNotOverflow) {
-  const std::vector<float> logits = {1e30f, -1e30f, 1.0000001e30f};
-  EXPECT_EQ(Counts(logits, {.temperature = 1e-30f, .top_p = 0.9f}, 100)[2], 100);
-  EXPECT_EQ(Counts(logits, {.temperature = 1e-30f}, 100)[2], 100);
-}
-
-TEST(SamplerTest, ATokenWithLogitMinusInfinityNeverComes) {
-  const std::vector<float> logits = {-kInfinity, 0.0f, -kInfinity, 0.0f};
-  for (const float top_p : {1.0f, 0.99f}) {
-    const std::vector<int64_t> counts = Counts(logits, {.temperature = 1, .top_p = top_p});
-    EXPECT_EQ(counts[0] + counts[2], 0);
-    EXPECT_GT(counts[1], 9'000);
-  }
-}
-
-TEST(SamplerTest, LogitsThatAreNotNumbersAreAnError) {
+TEST(SamplerTest, ABiasForcesOrBansATokenAtAnyTemperature) {
+  const std::vector<float> logits = {3, 1, -5, 2};
   for (const float temperature : {0.0f, 1.0f}) {
-    const SamplingParams params = {.temperature = temperature};
-    const absl::Status nan = Sampler().Sample({1.0f, NAN, 2.0f}, params, 0).status();
-    EXPECT_EQ(nan.code(), absl::StatusCode::kInternal);
-    EXPECT_THAT(nan.message(), HasSubstr("token 1"));
-    EXPECT_FALSE(Sampler().Sample({1.0f, kInfinity}, params, 0).ok());
-    EXPECT_FALSE(Sampler().Sample({-kInfinity, -kInfinity}, params, 0).ok());
+    for (uint64_t seed = 0; seed < 50; ++seed) {
+      SamplingParams params = {.temperature = temperature, .logit_bias = {{2, 100}}, .seed = seed};
+      EXPECT_EQ(Next(params, logits, {0}).token, 2u);
+      params.logit_bias = {{0, -100}, {3, -100}};
+      EXPECT_THAT(Next(params, logits, {0}).token, testing::AnyOf(1u, 2u));
+    }
   }
 }
 
-TEST(SamplerTest, ParametersOutOfRangeAreNamed) {
-  EXPECT_TRUE(ValidateSampling({}).ok());
-  EXPECT_TRUE(ValidateSampling({.temperature = 2, .top_k = 50, .top_p = 1}).ok());
-  EXPECT_THAT(ValidateSampling({.temperature = -1}).message(), HasSubstr("temperature is -1"));
-  EXPECT_THAT(ValidateSampling({.temperature = NAN}).message(), HasSubstr("temperature is nan"));
-  EXPECT_THAT(ValidateSampling({.temperature = kInfinity}).message(), HasSubstr("temperature"));
-  EXPECT_THAT(ValidateSampling({.top_k = -1}).message(), HasSubstr("top_k is -1"));
-  EXPECT_THAT(ValidateSampling({.top_p = 0}).message(), HasSubstr("top_p is 0"));
-  EXPECT_THAT(ValidateSampling({.top_p = 1.5f}).message(), HasSubstr("top_p is 1.5"));
-  EXPECT_THAT(ValidateSampling({.top_p = NAN}).message(), HasSubstr("top_p is nan"));
+TEST(SamplerTest, PenaltiesTurnAGreedyAnswer) {
+  const std::vector<float> logits = {2.0f, 1.9f, 1.0f};
+  EXPECT_EQ(Next({}, logits, {0, 0}, 1).token, 0u);
+  EXPECT_EQ(Next({.repetition_penalty = 1.1f}, logits, {0}).token, 1u);
+  EXPECT_EQ(Next({.presence_penalty = 0.2f}, logits, {0}).token, 0u);  // in the prompt alone
+  EXPECT_EQ(Next({.presence_penalty = 0.2f}, logits, {0, 0}, 1).token, 1u);
+  EXPECT_EQ(Next({.frequency_penalty = 0.06f}, logits, {0, 0}, 1).token, 0u);
+  EXPECT_EQ(Next({.frequency_penalty = 0.06f}, logits, {0, 0, 0}, 2).token, 1u);
+}
+
+TEST(SamplerTest, LogprobsAreOfTheLogitsAsTheyCame) {
+  std::vector<float> logits = {std::log(0.5f), std::log(0.3f), std::log(0.2f)};
+  const std::vector<float> before = logits;
+  const SamplingParams params = {.temperature = 3,
+                                 .top_k = 1,
+                                 .repetition_penalty = 2,
+                                 .presence_penalty = 1,
+                                 .logit_bias = {{2, 50}},
+                                 .top_logprobs = 2};
+  const absl::StatusOr<SampledToken> sampled =
+      Sampler().Sample(params, {2, 1, 2}, 2, absl::MakeSpan(logits));
+  ASSERT_TRUE(sampled.ok()) << sampled.status();
+  EXPECT_EQ(sampled->token, 2u);
+  ASSERT_TRUE(sampled->logprobs.has_value());
+  EXPECT_NEAR(sampled->logprobs->chosen, std::log(0.2), 1e-6);
+  ASSERT_EQ(sampled->logprobs->top.size(), 2u);
+  EXPECT_EQ(sampled->logprobs->top[0].token, 0u);
+  EXPECT_NEAR(sampled->logprobs->top[0].logprob, std::log(0.5), 1e-6);
+  EXPECT_EQ(sampled->logprobs->top[1].token, 1u);
+  EXPECT_EQ(std::memcmp(logits.data(), before.data(), 3 * sizeof(float)), 0);
+  EXPECT_FALSE(Next({}, logits, {0}).logprobs.has_value());
+}
+
+TEST(SamplerTest, ATokenIsTheSameWhateverTheSamplerDidBefore) {
+  Sampler used;
+  for (const ParityCase& one : ParityCases()) {
+    std::vector<float> logits = one.logits;
+    SamplingParams params = one.params;
+    params.frequency_penalty = 0.3f;
+    params.seed = 5;
+    const absl::StatusOr<SampledToken> sampled =
+        used.Sample(params, one.tokens, one.prompt_tokens, absl::MakeSpan(logits));
+    ASSERT_TRUE(sampled.ok());
+    const int64_t answer_tokens = static_cast<int64_t>(one.tokens.size()) - one.prompt_tokens;
+    EXPECT_EQ(sampled->token, Next(params, one.logits, one.tokens, answer_tokens).token);
+  }
+}
+
+TEST(SamplerTest, ADrawDependsOnTheNumberOfTokensBefore) {
+  const std::vector<float> logits(1000, 0.0f);
+  std::set<uint32_t> tokens;
+  for (size_t length = 1; length <= 30; ++length) {
+    tokens.insert(Next({.temperature = 1, .seed = 9}, logits, std::vector<uint32_t>(length)).token);
+  }
+  EXPECT_GT(tokens.size(), 25u);
+}
+
+TEST(SamplerTest, LogitsThatAreNotNumbersAreAnErrorAndComeBackAsTheyWere) {
+  const SamplingParams all = {.temperature = 1,
+                              .repetition_penalty = 2,
+                              .presence_penalty = 1,
+                              .logit_bias = {{1, -100}},
+                              .top_logprobs = 3};
+  for (const float bad : {NAN, kInfinity}) {
+    std::vector<float> logits = {1, bad, 2};
+    const absl::Status status =
+        Sampler().Sample(all, {1, 1, 0}, 1, absl::MakeSpan(logits)).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInternal);
+    EXPECT_THAT(std::string(status.message()), HasSubstr("token 1"));
+    EXPECT_EQ(logits[0], 1);
+    EXPECT_EQ(std::memcmp(&logits[1], &bad, sizeof(bad)), 0);
+  }
+  std::vector<float> none(3, -kInfinity);
+  EXPECT_FALSE(Sampler().Sample(all, {1}, 1, absl::MakeSpan(none)).ok());
 }
 
 }  // namespace
