@@ -27,14 +27,18 @@ struct ChatFlags {
 // the server's cache.
 class Chat {
  public:
-  Chat(const GenerateFlags& flags, std::string system)
-      : flags_(flags), system_(std::move(system)), client_(flags.server) {
+  // `settings`: a request without input or hints; each turn is sent with them.
+  Chat(const GenerateFlags& flags, v1::GenerateRequest settings, std::string system)
+      : timeout_(flags.timeout()),
+        settings_(std::move(settings)),
+        system_(std::move(system)),
+        client_(flags.server) {
     Restart();
   }
 
   // Forgets everything but the system prompt.
   void Restart() {
-    request_ = flags_.ToRequest();
+    request_ = settings_;
     if (!system_.empty()) AddMessage("system", system_);
     request_.mutable_hints()->set_session(absl::StrFormat("chat-%016x", random_()));
     request_.mutable_hints()->set_turn(0);
@@ -47,7 +51,7 @@ class Chat {
     request_.mutable_hints()->set_turn(request_.hints().turn() + 1);
     std::string answer;
     const absl::StatusOr<v1::GenerateSummary> summary =
-        client_.Generate(request_, flags_.timeout(), [&answer](const v1::TokenChunk& chunk) {
+        client_.Generate(request_, timeout_, [&answer](const v1::TokenChunk& chunk) {
           std::cout << chunk.text() << std::flush;
           answer += chunk.text();
         });
@@ -63,7 +67,7 @@ class Chat {
     return absl::OkStatus();
   }
 
-  absl::StatusOr<v1::GetModelResponse> Model() { return client_.GetModel(flags_.timeout()); }
+  absl::StatusOr<v1::GetModelResponse> Model() { return client_.GetModel(timeout_); }
 
  private:
   void AddMessage(const std::string& role, const std::string& content) {
@@ -72,7 +76,8 @@ class Chat {
     message.set_content(content);
   }
 
-  const GenerateFlags flags_;
+  const absl::Duration timeout_;
+  const v1::GenerateRequest settings_;
   const std::string system_;
   std::mt19937_64 random_{std::random_device()()};
   InferenceClient client_;
@@ -85,7 +90,8 @@ absl::Status RunChat(const ChatFlags& flags) {
     ASSIGN_OR_RETURN(system, ReadFile(flags.system_file));
   }
   const bool interactive = isatty(STDIN_FILENO) != 0;
-  Chat chat(flags.generate, std::move(system));
+  ASSIGN_OR_RETURN(v1::GenerateRequest settings, flags.generate.ToRequest());
+  Chat chat(flags.generate, std::move(settings), std::move(system));
   ASSIGN_OR_RETURN(const v1::GetModelResponse model, chat.Model());
   if (interactive) {
     std::cerr << model.name() << " (" << model.architecture() << "), context "

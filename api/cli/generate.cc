@@ -20,10 +20,12 @@ struct OneShotFlags {
   std::string prompt_file;
   std::string tokens_file;
   bool json = false;
+  int32_t top_logprobs = -1;
 };
 
 absl::StatusOr<v1::GenerateRequest> MakeRequest(const OneShotFlags& flags) {
-  v1::GenerateRequest request = flags.generate.ToRequest();
+  ASSIGN_OR_RETURN(v1::GenerateRequest request, flags.generate.ToRequest());
+  if (flags.top_logprobs >= 0) request.mutable_sampling()->set_top_logprobs(flags.top_logprobs);
   if (!flags.tokens_file.empty()) {
     ASSIGN_OR_RETURN(const std::vector<uint32_t> tokens, ReadTokens(flags.tokens_file));
     request.mutable_token_ids()->mutable_ids()->Assign(tokens.begin(), tokens.end());
@@ -35,12 +37,28 @@ absl::StatusOr<v1::GenerateRequest> MakeRequest(const OneShotFlags& flags) {
   return request;
 }
 
+// What a request's chunks said.
+struct Answer {
+  std::string text;
+  std::vector<uint32_t> ids;
+  nlohmann::ordered_json logprobs;  // one entry a token, if asked for
+};
+
+nlohmann::ordered_json LogprobsJson(const v1::TokenChunk& chunk) {
+  nlohmann::ordered_json json = {{"logprob", chunk.logprob()},
+                                 {"top", nlohmann::ordered_json::array()}};
+  for (const v1::TokenLogprob& top : chunk.top_logprobs()) {
+    json["top"].push_back({{"token_id", top.token_id()}, {"logprob", top.logprob()}});
+  }
+  return json;
+}
+
 // One object on one line.
-std::string Json(const std::string& text, const std::vector<uint32_t>& ids,
-                 const v1::GenerateSummary& summary) {
+std::string Json(const Answer& answer, const v1::GenerateSummary& summary) {
   nlohmann::ordered_json json;
-  json["text"] = text;
-  json["token_ids"] = ids;
+  json["text"] = answer.text;
+  json["token_ids"] = answer.ids;
+  if (!answer.logprobs.empty()) json["logprobs"] = answer.logprobs;
   json["finish_reason"] = FinishReasonText(summary.finish_reason());
   json["prompt_tokens"] = summary.prompt_tokens();
   json["cached_tokens"] = {{"gpu", summary.cached_tokens().gpu()},
@@ -59,17 +77,17 @@ std::string Json(const std::string& text, const std::vector<uint32_t>& ids,
 absl::Status RunGenerate(const OneShotFlags& flags) {
   ASSIGN_OR_RETURN(const v1::GenerateRequest request, MakeRequest(flags));
   InferenceClient client(flags.generate.server);
-  std::string text;
-  std::vector<uint32_t> ids;
+  Answer answer;
   ASSIGN_OR_RETURN(
       const v1::GenerateSummary summary,
       client.Generate(request, flags.generate.timeout(), [&](const v1::TokenChunk& chunk) {
-        ids.push_back(chunk.token_id());
-        text += chunk.text();
+        answer.ids.push_back(chunk.token_id());
+        answer.text += chunk.text();
+        if (chunk.has_logprob()) answer.logprobs.push_back(LogprobsJson(chunk));
         if (!flags.json) std::cout << chunk.text() << std::flush;
       }));
   if (flags.json) {
-    std::cout << Json(text, ids, summary) << std::endl;
+    std::cout << Json(answer, summary) << std::endl;
   } else {
     std::cout << std::endl;
     std::cerr << "[" << SummaryText(summary) << "]" << std::endl;
@@ -91,6 +109,11 @@ void AddGenerateCommand(FlagSet& program) {
   command.Exclude("prompt-file", "tokens-file");
   command.AddSwitch("json", &flags->json,
                     "print one JSON object with text, token ids, cached tokens by tier and times");
+  command.Add("logprobs", &flags->top_logprobs, "N",
+              "with --json: log probability of each token, and of the N likeliest, 0 to 20, in the "
+              "model's own distribution; -1: none");
+  command.AtLeast("logprobs", -1);
+  command.Need("logprobs", "json");
   AddGenerateFlags(command, &flags->generate);
   command.SetExamples(
       "Examples:\n"

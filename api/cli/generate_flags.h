@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "api/cli/flag_set.h"
 #include "reprise/v1/reprise.pb.h"
@@ -21,8 +22,14 @@ struct GenerateFlags {
   float temperature = 0;
   int32_t top_k = 0;
   float top_p = 1;
+  float min_p = 0;
+  float repetition_penalty = 1;
+  float presence_penalty = 0;
+  float frequency_penalty = 0;
+  std::vector<std::string> logit_bias;  // "ID=BIAS"
   uint64_t seed = 0;
   bool ignore_eos = false;
+  std::vector<uint32_t> stop_token_ids;
   std::vector<std::string> stop_strings;
   bool no_cache = false;
   std::string tenant = "default";
@@ -30,8 +37,9 @@ struct GenerateFlags {
   double timeout_seconds = 600;
 
   absl::Duration timeout() const { return absl::Seconds(timeout_seconds); }
-  // A request with everything but its input and hints.
-  v1::GenerateRequest ToRequest() const;
+  // A request with everything but its input and hints. kInvalidArgument: a logit bias is not a
+  // token id and a number.
+  absl::StatusOr<v1::GenerateRequest> ToRequest() const;
 };
 
 // Adds the flags that fill `values`, which must outlive `flags`.

@@ -89,6 +89,23 @@ TEST_F(CommandsTest, GenerateTakesItsPromptFromStdinAndPrintsJson) {
   EXPECT_EQ(json["cached_tokens"]["disk"], 0);
 }
 
+TEST_F(CommandsTest, GenerateTakesALogitBiasAndPrintsLogprobs) {
+  const CommandResult result =
+      Call({"generate", "--prompt", "Once", "--json", "--max-new-tokens", "3", "--ignore-eos",
+            "--logit-bias", "65=100", "66=-100", "--logprobs", "4"});
+  EXPECT_EQ(result.exit_code, 0) << result.errors;
+  const nlohmann::json json = nlohmann::json::parse(result.output);
+  EXPECT_EQ(json["token_ids"], (std::vector<int>{65, 65, 65}));
+  ASSERT_EQ(json["logprobs"].size(), 3u);
+  EXPECT_LT(json["logprobs"][0]["logprob"], 0);
+  ASSERT_EQ(json["logprobs"][0]["top"].size(), 4u);
+  EXPECT_GE(json["logprobs"][0]["top"][0]["logprob"], json["logprobs"][0]["top"][1]["logprob"]);
+
+  const CommandResult wrong = Call({"generate", "--prompt", "x", "--logit-bias", "A=100"});
+  EXPECT_EQ(wrong.exit_code, 1);
+  EXPECT_THAT(wrong.errors, HasSubstr("\"A=100\" is not a token id and a number"));
+}
+
 TEST_F(CommandsTest, ErrorsOfTheServerAreOneLineAndExitCode1) {
   const CommandResult result = Call({"generate", "--prompt", std::string(2000, 'x')});
   EXPECT_EQ(result.exit_code, 1);
