@@ -133,6 +133,12 @@ void DecoderModel::Normalize(const Norm& norm, Activations x, Activations out) {
   }
 }
 
+void DecoderModel::NormalizeHeads(const Norm& norm, Activations x) {
+  if (norm.weight.empty()) return;
+  const Activations heads = {x.data, x.rows * (x.cols / config_.head_dim), config_.head_dim};
+  Normalize(norm, heads, heads);
+}
+
 void DecoderModel::Project(const Linear& linear, Activations x, Activations out) {
   backend_->MatMul(x, *linear.weight, linear.bias_view(), out);
 }
@@ -150,6 +156,8 @@ void DecoderModel::Attend(const DecoderLayer& layer, int32_t index,
   Normalize(layer.attention_norm, b.x, b.hidden);
   Project(layer.qkv, b.hidden, b.qkv);
   SplitQkv(b);
+  NormalizeHeads(layer.query_norm, b.q);
+  NormalizeHeads(layer.key_norm, b.k);
   if (config_.position == PositionKind::kRope) {
     backend_->Rope(b.q, b.k, config_.head_dim, rope_, batch->positions);
   }

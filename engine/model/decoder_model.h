@@ -2,7 +2,7 @@
 // table and the activations, which are allocated for the largest batch seen and reused.
 //
 //     x = token embedding (+ position embedding)
-//     per layer:  x += output(attention(rope(qkv(norm(x)))))      KV goes into the blocks
+//     per layer:  x += output(attention(rope(head norm(qkv(norm(x))))))    KV goes into the blocks
 //                 x += mlp_output(activation(mlp_input(norm(x))))
 //     logits = head(norm(x))
 //
@@ -47,6 +47,8 @@ class DecoderModel final : public Model {
               Batch* batch);
   void Mlp(const DecoderLayer& layer);
   void Normalize(const Norm& norm, Activations x, Activations out);
+  // Each head of x by itself, in place; nothing where the layer has no such norm.
+  void NormalizeHeads(const Norm& norm, Activations x);
   void Project(const Linear& linear, Activations x, Activations out);
 
   const ModelConfig config_;

@@ -28,10 +28,7 @@ struct LinearShape {
 class Loader {
  public:
   Loader(const Checkpoint& checkpoint, const ModelConfig& config, Backend* backend)
-      : checkpoint_(checkpoint),
-        config_(config),
-        names_(config.names),
-        backend_(backend) {}
+      : checkpoint_(checkpoint), config_(config), names_(config.names), backend_(backend) {}
 
   absl::StatusOr<DecoderWeights> Load();
 
@@ -40,7 +37,7 @@ class Loader {
   absl::StatusOr<const StoredTensor*> Take(const std::string& name, std::vector<int64_t> shape);
   absl::StatusOr<std::vector<float>> TakeVector(const std::string& name, int64_t size);
   absl::StatusOr<OwnedMatrix> TakeTable(const std::string& name, int64_t rows);
-  absl::StatusOr<Norm> TakeNorm(const std::string& name);
+  absl::StatusOr<Norm> TakeNorm(const std::string& name, int64_t size);
   absl::StatusOr<Linear> TakeLinear(const LinearShape& shape);
   absl::StatusOr<DecoderLayer> TakeLayer(const std::string& prefix);
   absl::StatusOr<Linear> TakeHead(const std::string& embedding_name, const OwnedMatrix& embedding);
@@ -132,11 +129,11 @@ absl::StatusOr<OwnedMatrix> Loader::TakeTable(const std::string& name, int64_t r
   return Join({tensor}, rows, config_.hidden_size);
 }
 
-absl::StatusOr<Norm> Loader::TakeNorm(const std::string& name) {
+absl::StatusOr<Norm> Loader::TakeNorm(const std::string& name, int64_t size) {
   Norm norm;
-  ASSIGN_OR_RETURN(norm.weight, TakeVector(absl::StrCat(name, ".weight"), config_.hidden_size));
+  ASSIGN_OR_RETURN(norm.weight, TakeVector(absl::StrCat(name, ".weight"), size));
   if (config_.norm == NormKind::kLayer) {
-    ASSIGN_OR_RETURN(norm.bias, TakeVector(absl::StrCat(name, ".bias"), config_.hidden_size));
+    ASSIGN_OR_RETURN(norm.bias, TakeVector(absl::StrCat(name, ".bias"), size));
   }
   return norm;
 }
@@ -183,14 +180,21 @@ absl::StatusOr<DecoderLayer> Loader::TakeLayer(const std::string& prefix) {
                                                           : std::vector<int64_t>{query, key, key};
   const std::vector<int64_t> mlp(names_.mlp_input.size(), inner);
   DecoderLayer layer;
-  ASSIGN_OR_RETURN(layer.attention_norm, TakeNorm(absl::StrCat(prefix, names_.attention_norm)));
+  ASSIGN_OR_RETURN(layer.attention_norm,
+                   TakeNorm(absl::StrCat(prefix, names_.attention_norm), hidden));
   ASSIGN_OR_RETURN(layer.qkv,
                    TakeLinear({with_prefix(names_.qkv), qkv, hidden, bias(config_.qkv_bias)}));
+  if (!names_.query_norm.empty()) {
+    ASSIGN_OR_RETURN(layer.query_norm,
+                     TakeNorm(absl::StrCat(prefix, names_.query_norm), config_.head_dim));
+    ASSIGN_OR_RETURN(layer.key_norm,
+                     TakeNorm(absl::StrCat(prefix, names_.key_norm), config_.head_dim));
+  }
   ASSIGN_OR_RETURN(layer.attention_output, TakeLinear({with_prefix({names_.attention_output}),
                                                        {hidden},
                                                        query,
                                                        bias(config_.attention_output_bias)}));
-  ASSIGN_OR_RETURN(layer.mlp_norm, TakeNorm(absl::StrCat(prefix, names_.mlp_norm)));
+  ASSIGN_OR_RETURN(layer.mlp_norm, TakeNorm(absl::StrCat(prefix, names_.mlp_norm), hidden));
   ASSIGN_OR_RETURN(layer.mlp_input, TakeLinear({with_prefix(names_.mlp_input), mlp, hidden,
                                                 bias(config_.mlp_bias)}));
   ASSIGN_OR_RETURN(
@@ -259,7 +263,8 @@ absl::StatusOr<DecoderWeights> Loader::Load() {
     ASSIGN_OR_RETURN(DecoderLayer layer, TakeLayer(absl::StrCat(prefix, names_.layers, i, ".")));
     weights.layers.push_back(std::move(layer));
   }
-  ASSIGN_OR_RETURN(weights.final_norm, TakeNorm(absl::StrCat(prefix, names_.final_norm)));
+  ASSIGN_OR_RETURN(weights.final_norm,
+                   TakeNorm(absl::StrCat(prefix, names_.final_norm), config_.hidden_size));
   ASSIGN_OR_RETURN(weights.lm_head,
                    TakeHead(absl::StrCat(embedding_name, ".weight"), weights.token_embedding));
   RETURN_IF_ERROR(CheckAllUsed());

@@ -25,8 +25,8 @@ struct Linear {
 };
 
 struct Norm {
-  std::vector<float> weight;  // [hidden]
-  std::vector<float> bias;    // [hidden]; empty for RMS norm
+  std::vector<float> weight;  // [size]; empty where a layer has no such norm
+  std::vector<float> bias;    // [size]; empty for RMS norm
 };
 
 // A matrix with its numbers, f32 or bf16.
@@ -37,7 +37,9 @@ struct OwnedMatrix {
 
 struct DecoderLayer {
   Norm attention_norm;
-  Linear qkv;  // hidden -> query | key | value
+  Linear qkv;       // hidden -> query | key | value
+  Norm query_norm;  // [head_dim], of each head; or none
+  Norm key_norm;    // likewise
   Linear attention_output;
   Norm mlp_norm;
   Linear mlp_input;  // hidden -> gate | up, or hidden -> intermediate

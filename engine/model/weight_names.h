@@ -22,6 +22,8 @@ struct WeightNames {
   // Within a layer. The parts of qkv and mlp_input become one matrix, in this order.
   std::string attention_norm;
   std::vector<std::string> qkv;
+  std::string query_norm;  // of each head of q and k; empty: none
+  std::string key_norm;
   std::string attention_output;
   std::string mlp_norm;
   std::vector<std::string> mlp_input;

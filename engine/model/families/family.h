@@ -24,5 +24,6 @@ absl::Status ReadGpt2(const JsonObject& config, ModelConfig* out);
 absl::Status ReadLlama(const JsonObject& config, ModelConfig* out);
 absl::Status ReadMistral(const JsonObject& config, ModelConfig* out);
 absl::Status ReadQwen2(const JsonObject& config, ModelConfig* out);
+absl::Status ReadQwen3(const JsonObject& config, ModelConfig* out);
 
 }  // namespace reprise::engine

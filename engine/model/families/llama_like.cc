@@ -75,8 +75,17 @@ absl::Status ReadLlamaLike(const JsonObject& config, ModelConfig* out) {
   return ReadRope(config, out);
 }
 
-absl::Status RequireKvHeads(const JsonObject& config) {
-  return config.Int("num_key_value_heads", kHeadRange).status();
+absl::Status RequireFields(const JsonObject& config, std::initializer_list<const char*> fields) {
+  for (const char* field : fields) {
+    if (!config.Has(field)) return config.Error(field, "is missing");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RefuseSlidingWindow(const JsonObject& config) {
+  ASSIGN_OR_RETURN(const bool sliding, config.BoolOr("use_sliding_window", false));
+  if (!sliding) return absl::OkStatus();
+  return config.Error("use_sliding_window", "is true; sliding-window attention is not supported");
 }
 
 }  // namespace reprise::engine

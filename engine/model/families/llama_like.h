@@ -2,6 +2,8 @@
 // gated MLP, and the names of their tensors. Pure functions.
 #pragma once
 
+#include <initializer_list>
+
 #include "absl/status/status.h"
 #include "engine/model/json_object.h"
 #include "engine/model/model_config.h"
@@ -11,7 +13,10 @@ namespace reprise::engine {
 // Fills what they share; a family sets or overrides its own afterwards.
 absl::Status ReadLlamaLike(const JsonObject& config, ModelConfig* out);
 
-// Refuses a config without num_key_value_heads: for families with a default of their own for it.
-absl::Status RequireKvHeads(const JsonObject& config);
+// Refuses a config that lacks one of `fields`: those whose default differs from ReadLlamaLike's.
+absl::Status RequireFields(const JsonObject& config, std::initializer_list<const char*> fields);
+
+// Refuses use_sliding_window, of the Qwen families.
+absl::Status RefuseSlidingWindow(const JsonObject& config);
 
 }  // namespace reprise::engine

@@ -7,7 +7,7 @@ namespace reprise::engine {
 
 absl::Status ReadMistral(const JsonObject& config, ModelConfig* out) {
   out->family = "mistral";
-  RETURN_IF_ERROR(RequireKvHeads(config));
+  RETURN_IF_ERROR(RequireFields(config, {"num_key_value_heads"}));
   RETURN_IF_ERROR(ReadLlamaLike(config, out));
   if (!config.value().contains("sliding_window")) {
     return config.Error("sliding_window", "is missing; Mistral's default is a window of 4096");

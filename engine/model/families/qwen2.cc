@@ -7,11 +7,8 @@ namespace reprise::engine {
 absl::Status ReadQwen2(const JsonObject& config, ModelConfig* out) {
   out->family = "qwen2";
   out->qkv_bias = true;
-  RETURN_IF_ERROR(RequireKvHeads(config));
-  ASSIGN_OR_RETURN(const bool sliding, config.BoolOr("use_sliding_window", false));
-  if (sliding) {
-    return config.Error("use_sliding_window", "is true; sliding-window attention is not supported");
-  }
+  RETURN_IF_ERROR(RequireFields(config, {"num_key_value_heads"}));
+  RETURN_IF_ERROR(RefuseSlidingWindow(config));
   return ReadLlamaLike(config, out);
 }
 

@@ -128,6 +128,22 @@ TEST(ModelConfigTest, Qwen2HasBiasesOnQueryKeyAndValueOnly) {
   EXPECT_FALSE(config->attention_output_bias || config->mlp_bias);
 }
 
+TEST(ModelConfigTest, Qwen3HasNormsOfHeadsAndNamesItsHeadDim) {
+  nlohmann::json json = As("Qwen3ForCausalLM");
+  EXPECT_THAT(ErrorOf(json), AllOf(HasSubstr("head_dim"), HasSubstr("is missing")));
+  json["head_dim"] = 32;
+  auto config = ReadConfig(json);
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->family, "qwen3");
+  EXPECT_EQ(config->head_dim, 32);
+  EXPECT_FALSE(config->qkv_bias || config->attention_output_bias || config->mlp_bias);
+  EXPECT_EQ(config->names.query_norm, "self_attn.q_norm");
+  EXPECT_EQ(config->names.key_norm, "self_attn.k_norm");
+  json["attention_bias"] = true;
+  config = ReadConfig(json);
+  EXPECT_TRUE(config->qkv_bias && config->attention_output_bias);
+}
+
 TEST(ModelConfigTest, ReadsThetaFromRopeParameters) {
   nlohmann::json json = Llama();
   json.erase("rope_theta");
@@ -320,7 +336,8 @@ TEST(ModelConfigTest, UnknownArchitectureListsTheSupportedOnes) {
   EXPECT_THAT(ErrorOf(As("FalconForCausalLM")),
               AllOf(HasSubstr("FalconForCausalLM"), HasSubstr(SupportedArchitectures())));
   EXPECT_EQ(SupportedArchitectures(),
-            "GPT2LMHeadModel, LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM");
+            "GPT2LMHeadModel, LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM, "
+            "Qwen3ForCausalLM");
   nlohmann::json json = Llama();
   json.erase("architectures");
   EXPECT_THAT(ErrorOf(json), AllOf(HasSubstr("architectures"), HasSubstr("missing")));
