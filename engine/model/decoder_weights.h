@@ -3,8 +3,6 @@
 // norms and biases are f32. Query, key and value are one matrix, and so are gate and up.
 #pragma once
 
-#include <cstddef>
-#include <memory>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -12,27 +10,13 @@
 #include "engine/backend/backend.h"
 #include "engine/model/checkpoint.h"
 #include "engine/model/model_config.h"
+#include "engine/model/weight_reader.h"
 
 namespace reprise::engine {
-
-// y = x W + bias.
-struct Linear {
-  std::unique_ptr<PackedWeight> weight;
-  std::vector<float> bias;  // [out], or empty
-
-  // [1, out]; no data when there is no bias.
-  TensorView bias_view() const;
-};
 
 struct Norm {
   std::vector<float> weight;  // [size]; empty where a layer has no such norm
   std::vector<float> bias;    // [size]; empty for RMS norm
-};
-
-// A matrix with its numbers, f32 or bf16.
-struct OwnedMatrix {
-  std::vector<std::byte> bytes;
-  TensorView view;
 };
 
 struct DecoderLayer {
