@@ -35,25 +35,24 @@ AddedTokens::AddedTokens(std::vector<AddedToken> tokens, const Normalizer& norma
     : tokens_(std::move(tokens)) {
   for (uint32_t i = 0; i < tokens_.size(); ++i) {
     if (tokens_[i].normalized) {
-      normalized_.Add(normalizer.Normalize(tokens_[i].content), i);
+      normalized_.Add(normalizer.Normalize(MarkedText(tokens_[i].content)).text(), i);
     } else {
       raw_.Add(tokens_[i].content, i);
     }
   }
 }
 
-std::vector<AddedTokens::Span> AddedTokens::SplitRaw(absl::string_view text,
-                                                     AddedTokenUse use) const {
-  return Split(raw_, text, use);
+std::vector<AddedTokens::Span> AddedTokens::SplitRaw(const MarkedText& text) const {
+  return Split(raw_, text);
 }
 
-std::vector<AddedTokens::Span> AddedTokens::SplitNormalized(absl::string_view text,
-                                                            AddedTokenUse use) const {
-  return Split(normalized_, text, use);
+std::vector<AddedTokens::Span> AddedTokens::SplitNormalized(const MarkedText& text) const {
+  return Split(normalized_, text);
 }
 
-std::vector<AddedTokens::Span> AddedTokens::Split(const Trie& trie, absl::string_view text,
-                                                  AddedTokenUse use) const {
+std::vector<AddedTokens::Span> AddedTokens::Split(const Trie& trie,
+                                                  const MarkedText& marked) const {
+  const absl::string_view text = marked.text();
   std::vector<Span> spans;
   size_t end_of_last = 0;
   for (size_t i = 0; i < text.size();) {
@@ -65,9 +64,13 @@ std::vector<AddedTokens::Span> AddedTokens::Split(const Trie& trie, absl::string
     const AddedToken& token = tokens_[match->value];
     size_t begin = i;
     size_t end = i + match->num_bytes;
-    // A match that does not count hides shorter ones inside of it all the same.
+    if (token.special && marked.TouchesPlain({begin, end})) {
+      // A match that does not count hides shorter ones inside of it all the same, but never one
+      // that is written behind plain bytes.
+      i = marked.IsPlain({begin, end}) ? end : begin + 1;
+      continue;
+    }
     i = end;
-    if (use == AddedTokenUse::kNotSpecial && token.special) continue;
     if (token.single_word && (EndsWithWordCharacter(text.substr(0, begin)) ||
                               StartsWithWordCharacter(text.substr(end)))) {
       continue;

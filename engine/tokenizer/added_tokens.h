@@ -11,8 +11,8 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "engine/text/marked_text.h"
 #include "engine/tokenizer/normalizer.h"
-#include "engine/tokenizer/split_pattern.h"
 
 namespace reprise::engine {
 
@@ -26,9 +26,6 @@ struct AddedToken {
   bool special = false;      // controls the model, is not part of its text
 };
 
-// Which of the tokens written in a text are recognised.
-enum class AddedTokenUse { kAll, kNotSpecial };
-
 class AddedTokens {
  public:
   // A stretch of text: one added token, or text between them.
@@ -40,11 +37,11 @@ class AddedTokens {
   AddedTokens(std::vector<AddedToken> tokens, const Normalizer& normalizer);
 
   // Cuts `text`, not normalized yet, at the tokens looked for in such text, the longest one where
-  // several begin at the same place. Spans are in order and cover all of `text`.
-  // REQUIRES: `text` is UTF-8.
-  std::vector<Span> SplitRaw(absl::string_view text, AddedTokenUse use) const;
+  // several begin at the same place; a special token counts where none of its bytes is plain.
+  // Spans are in order and cover all of `text`. REQUIRES: `text` is UTF-8.
+  std::vector<Span> SplitRaw(const MarkedText& text) const;
   // The same for text that is normalized.
-  std::vector<Span> SplitNormalized(absl::string_view text, AddedTokenUse use) const;
+  std::vector<Span> SplitNormalized(const MarkedText& text) const;
 
   const std::vector<AddedToken>& tokens() const { return tokens_; }
 
@@ -66,7 +63,7 @@ class AddedTokens {
     std::vector<uint32_t> values_ = {kNoValue};         // by node
   };
 
-  std::vector<Span> Split(const Trie& trie, absl::string_view text, AddedTokenUse use) const;
+  std::vector<Span> Split(const Trie& trie, const MarkedText& marked) const;
 
   std::vector<AddedToken> tokens_;
   Trie raw_;  // values are indices into tokens_

@@ -15,7 +15,7 @@ uint64_t Join(uint32_t high, uint32_t low) { return static_cast<uint64_t>(high) 
 }  // namespace
 
 BpeModel::BpeModel(BpeParts parts)
-    : byte_ids_(parts.byte_ids),
+    : symbols_(std::move(parts.symbols)),
       whole_pieces_(parts.whole_pieces),
       piece_ids_(std::move(parts.piece_ids)) {
   merges_.reserve(parts.merges.size());
@@ -23,6 +23,11 @@ BpeModel::BpeModel(BpeParts parts)
     const BpeMerge& merge = parts.merges[rank];
     merges_[Join(merge.left, merge.right)] = {static_cast<uint32_t>(rank), merge.merged};
   }
+}
+
+std::optional<uint32_t> BpeModel::unknown_id() const {
+  const auto* characters = std::get_if<CharacterSymbols>(&symbols_);
+  return characters == nullptr ? std::nullopt : characters->unknown;
 }
 
 void BpeModel::Offer(uint32_t left, BpeScratch* scratch) const {
@@ -49,14 +54,17 @@ void BpeModel::Encode(absl::string_view piece, BpeScratch* scratch,
   }
   std::vector<BpeScratch::Symbol>& symbols = scratch->symbols;
   std::vector<uint64_t>& heap = scratch->heap;
-  const uint32_t num_bytes = static_cast<uint32_t>(piece.size());
-  symbols.resize(num_bytes);
+  scratch->ids.clear();
+  AppendSymbols(symbols_, piece, &scratch->ids);
+  if (scratch->ids.empty()) return;
+  const uint32_t num_symbols = static_cast<uint32_t>(scratch->ids.size());
+  symbols.resize(num_symbols);
   heap.clear();
-  for (uint32_t i = 0; i < num_bytes; ++i) {
-    symbols[i] = {byte_ids_[static_cast<uint8_t>(piece[i])], i == 0 ? kNone : i - 1,
-                  i + 1 == num_bytes ? kNone : i + 1, kNone, kNone};
+  for (uint32_t i = 0; i < num_symbols; ++i) {
+    symbols[i] = {scratch->ids[i], i == 0 ? kNone : i - 1, i + 1 == num_symbols ? kNone : i + 1,
+                  kNone, kNone};
   }
-  for (uint32_t i = 0; i < num_bytes; ++i) Offer(i, scratch);
+  for (uint32_t i = 0; i < num_symbols; ++i) Offer(i, scratch);
   std::make_heap(heap.begin(), heap.end(), std::greater<>());
   while (!heap.empty()) {
     std::pop_heap(heap.begin(), heap.end(), std::greater<>());

@@ -118,7 +118,8 @@ absl::StatusOr<std::vector<uint32_t>> ChatFormat::RenderTokens(
       ids.push_back(id);
       continue;
     }
-    ASSIGN_OR_RETURN(const std::vector<uint32_t> plain, tokenizer_->EncodePlain(part.text));
+    ASSIGN_OR_RETURN(const std::vector<uint32_t> plain,
+                     tokenizer_->EncodeMarked(MarkedText::Plain(part.text)));
     ids.insert(ids.end(), plain.begin(), plain.end());
   }
   return ids;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "cachestore/base/status_macros.h"
 
 namespace reprise::engine {
 
@@ -40,6 +41,19 @@ absl::StatusOr<JsonField> JsonField::Get(absl::string_view key) const {
 
 JsonField JsonField::At(size_t index) const {
   return JsonField(&(*value_)[index], file_, absl::StrCat(place_, "[", index, "]"));
+}
+
+absl::StatusOr<std::string> JsonField::GetString(absl::string_view key) const {
+  ASSIGN_OR_RETURN(const JsonField field, Get(key));
+  return field.AsString();
+}
+
+absl::StatusOr<std::vector<JsonField>> JsonField::GetElements(absl::string_view key) const {
+  ASSIGN_OR_RETURN(const JsonField field, Get(key));
+  ASSIGN_OR_RETURN(const json* const array, field.AsArray());
+  std::vector<JsonField> elements;
+  for (size_t i = 0; i < array->size(); ++i) elements.push_back(field.At(i));
+  return elements;
 }
 
 absl::StatusOr<std::string> JsonField::AsString() const {

@@ -7,6 +7,7 @@
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -28,6 +29,10 @@ class JsonField {
   absl::StatusOr<JsonField> Get(absl::string_view key) const;
   // Element `index`. REQUIRES: this is an array that has it.
   JsonField At(size_t index) const;
+
+  // Member `key` as a string; the elements of the array that it is.
+  absl::StatusOr<std::string> GetString(absl::string_view key) const;
+  absl::StatusOr<std::vector<JsonField>> GetElements(absl::string_view key) const;
 
   absl::StatusOr<std::string> AsString() const;
   // A whole number below `limit`.

@@ -1,23 +1,40 @@
-// Normalizer: the "normalizer" of tokenizer.json: none, or Unicode NFC. Immutable, thread-safe.
+// Normalizer: the "normalizer" of tokenizer.json: a list of stages, each applied to what the one
+// before made. Immutable, thread-safe.
 #pragma once
 
 #include <string>
+#include <utility>
+#include <variant>
+#include <vector>
 
 #include "absl/strings/string_view.h"
+#include "engine/text/marked_text.h"
 
 namespace reprise::engine {
 
+// Unicode NFC.
+struct NfcStage {};
+// Puts `prefix` before a text that is not empty.
+struct PrependStage {
+  std::string prefix;
+};
+// Writes `to` for each `from`, which is not empty.
+struct ReplaceStage {
+  std::string from;
+  std::string to;
+};
+
+using NormalizerStage = std::variant<NfcStage, PrependStage, ReplaceStage>;
+
 class Normalizer {
  public:
-  enum class Form { kNone, kNfc };
+  explicit Normalizer(std::vector<NormalizerStage> stages) : stages_(std::move(stages)) {}
 
-  explicit Normalizer(Form form) : form_(form) {}
-
-  // `text` in this form. REQUIRES: `text` is UTF-8.
-  std::string Normalize(absl::string_view text) const;
+  // What becomes of plain bytes is plain. REQUIRES: `text` is UTF-8.
+  MarkedText Normalize(MarkedText text) const;
 
  private:
-  Form form_;
+  std::vector<NormalizerStage> stages_;
 };
 
 }  // namespace reprise::engine

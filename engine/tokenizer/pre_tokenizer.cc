@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstddef>
 
+#include "absl/strings/match.h"
+#include "absl/strings/str_replace.h"
 #include "cachestore/base/status_macros.h"
 
 namespace reprise::engine {
@@ -74,7 +76,7 @@ void JoinNext(std::vector<Stretch>* stretches) {
   *stretches = std::move(joined);
 }
 
-absl::Status Apply(const SplitStage& stage, TextPieces* pieces) {
+absl::Status Apply(const SplitStage& stage, TextPlace, TextPieces* pieces) {
   std::vector<TextRange> cut;
   std::vector<TextRange> matches;
   for (const TextRange& piece : pieces->ranges) {
@@ -108,12 +110,18 @@ absl::Status Apply(const SplitStage& stage, TextPieces* pieces) {
   return absl::OkStatus();
 }
 
-absl::Status Apply(const SpacePrefixStage&, TextPieces* pieces) {
+absl::Status Apply(const SpaceStage& stage, TextPlace place, TextPieces* pieces) {
   TextPieces spaced;
   for (const TextRange& piece : pieces->ranges) {
+    const absl::string_view source =
+        absl::string_view(pieces->text).substr(piece.begin, piece.end - piece.begin);
+    const std::string text = absl::StrReplaceAll(source, {{" ", stage.spelling}});
+    const bool is_first = piece.begin == 0 && place == TextPlace::kStart;
+    const bool takes_prefix =
+        stage.prefix == SpacePrefix::kAlways || (stage.prefix == SpacePrefix::kFirst && is_first);
     const size_t begin = spaced.text.size();
-    if (pieces->text[piece.begin] != ' ') spaced.text.push_back(' ');
-    spaced.text.append(pieces->text, piece.begin, piece.end - piece.begin);
+    if (takes_prefix && !absl::StartsWith(text, stage.spelling)) spaced.text += stage.spelling;
+    spaced.text += text;
     spaced.ranges.push_back({begin, spaced.text.size()});
   }
   *pieces = std::move(spaced);
@@ -126,12 +134,12 @@ absl::string_view PreTokenizer::ByteLevelPattern() {
   return R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 }
 
-absl::StatusOr<TextPieces> PreTokenizer::Split(std::string text) const {
+absl::StatusOr<TextPieces> PreTokenizer::Split(std::string text, TextPlace place) const {
   TextPieces pieces;
   if (!text.empty()) pieces.ranges.push_back({0, text.size()});
   pieces.text = std::move(text);
   for (const PreTokenizerStage& stage : stages_) {
-    RETURN_IF_ERROR(std::visit([&](const auto& s) { return Apply(s, &pieces); }, stage));
+    RETURN_IF_ERROR(std::visit([&](const auto& s) { return Apply(s, place, &pieces); }, stage));
   }
   return pieces;
 }

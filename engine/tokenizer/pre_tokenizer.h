@@ -33,10 +33,19 @@ struct SplitStage {
   SplitOn on = SplitOn::kMatches;
 };
 
-// Puts a space before every piece that does not begin with one.
-struct SpacePrefixStage {};
+// Which of the pieces that do not begin with a space get one.
+enum class SpacePrefix { kNever, kFirst, kAlways };
 
-using PreTokenizerStage = std::variant<SplitStage, SpacePrefixStage>;
+// Spells spaces as `spelling`, and puts one before pieces; kFirst: before what begins the text.
+struct SpaceStage {
+  std::string spelling = " ";
+  SpacePrefix prefix = SpacePrefix::kAlways;
+};
+
+using PreTokenizerStage = std::variant<SplitStage, SpaceStage>;
+
+// Whether a text is where all of the text begins or behind other text, an added token perhaps.
+enum class TextPlace { kStart, kInside };
 
 // Pieces of a text: ranges of `text`, in order, none empty.
 struct TextPieces {
@@ -52,7 +61,7 @@ class PreTokenizer {
   static absl::string_view ByteLevelPattern();
 
   // REQUIRES: `text` is UTF-8. kResourceExhausted: see SplitPattern::FindAll.
-  absl::StatusOr<TextPieces> Split(std::string text) const;
+  absl::StatusOr<TextPieces> Split(std::string text, TextPlace place) const;
 
  private:
   std::vector<PreTokenizerStage> stages_;

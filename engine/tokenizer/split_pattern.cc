@@ -10,8 +10,8 @@
 #include "absl/strings/str_cat.h"
 #include "cachestore/base/check.h"
 #include "cachestore/base/status_macros.h"
+#include "engine/text/utf8.h"
 #include "engine/tokenizer/oniguruma_syntax.h"
-#include "engine/tokenizer/utf8.h"
 
 namespace reprise::engine {
 namespace {

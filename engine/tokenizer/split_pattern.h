@@ -10,18 +10,12 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "engine/text/marked_text.h"
 
 struct pcre2_real_code_8;
 struct pcre2_real_match_context_8;
 
 namespace reprise::engine {
-
-// Bytes begin to end of a text.
-struct TextRange {
-  size_t begin = 0;
-  size_t end = 0;
-  friend bool operator==(const TextRange&, const TextRange&) = default;
-};
 
 class SplitPattern {
  public:

@@ -1,6 +1,6 @@
 // StreamDecoder (declared in tokenizer.h).
+#include "engine/text/utf8.h"
 #include "engine/tokenizer/tokenizer.h"
-#include "engine/tokenizer/utf8.h"
 
 namespace reprise::engine {
 

@@ -1,5 +1,6 @@
 // Tokenizer: text to token ids and back, as tokenizer.json of a Hugging Face folder says.
-// Byte-level BPE (GPT-2, Llama 3, Qwen2). Immutable after loading, thread-safe.
+// Byte-level BPE (GPT-2, Llama 3, Qwen2) and SentencePiece's BPE with or without byte fallback
+// (Llama 2, Mistral, Gemma). Immutable after loading, thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -10,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "engine/text/marked_text.h"
 
 namespace reprise::engine {
 
@@ -22,10 +24,10 @@ class Tokenizer {
   // kInvalidArgument: `text` is not UTF-8.
   virtual absl::StatusOr<std::vector<uint32_t>> Encode(absl::string_view text) const = 0;
 
-  // Token ids of UTF-8 `text` taken literally: a special token written in it is encoded as the
-  // characters it is made of, never as its id, and nothing is added. For text that others wrote.
+  // Token ids of UTF-8 `text`, to which nothing is added. A special token written in it, of which a
+  // byte is plain, is encoded as the characters it is made of, never as its id.
   // kInvalidArgument: `text` is not UTF-8.
-  virtual absl::StatusOr<std::vector<uint32_t>> EncodePlain(absl::string_view text) const = 0;
+  virtual absl::StatusOr<std::vector<uint32_t>> EncodeMarked(const MarkedText& text) const = 0;
 
   // What the post-processor puts before every text (BOS, as a rule); empty for most tokenizers.
   virtual const std::vector<uint32_t>& leading_ids() const = 0;
@@ -34,7 +36,8 @@ class Tokenizer {
   // give their text. Empty for an id outside of the vocabulary.
   virtual std::string TokenBytes(uint32_t id) const = 0;
   virtual bool IsSpecial(uint32_t id) const = 0;
-  // Text of `ids`, special tokens left out; bytes that are not UTF-8 become U+FFFD.
+  // Text of `ids`, special tokens left out; bytes that are not UTF-8 become U+FFFD. What encoding
+  // put before the text (SentencePiece's space) is left out as well.
   virtual std::string Decode(absl::Span<const uint32_t> ids) const = 0;
 
   // Id of the token that stands for exactly the bytes `token` (e.g. "<|im_end|>"): the inverse of
@@ -53,8 +56,8 @@ class Tokenizer {
 // supported, with its name.
 absl::StatusOr<std::unique_ptr<Tokenizer>> LoadTokenizer(const std::string& folder);
 
-// Turns a stream of tokens into UTF-8 text that never ends inside a character. One per sequence;
-// thread-compatible.
+// Turns a stream of tokens into UTF-8 text that never ends inside a character. The text goes on
+// from what stands before it: a space that begins it is kept. One per sequence; thread-compatible.
 class StreamDecoder {
  public:
   explicit StreamDecoder(const Tokenizer* tokenizer) : tokenizer_(tokenizer) {}

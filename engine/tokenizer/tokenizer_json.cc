@@ -9,9 +9,13 @@
 #include "cachestore/base/hash.h"
 #include "cachestore/base/status_macros.h"
 #include "engine/json/json_text.h"
-#include "engine/tokenizer/byte_level_tokenizer.h"
+#include "engine/tokenizer/bpe_tokenizer.h"
 #include "engine/tokenizer/chat_template.h"
 #include "engine/tokenizer/json_field.h"
+#include "engine/tokenizer/normalizer_json.h"
+#include "engine/tokenizer/post_processor_json.h"
+#include "engine/tokenizer/pre_tokenizer_json.h"
+#include "engine/tokenizer/text_decoder_json.h"
 #include "engine/tokenizer/vocabulary_json.h"
 
 namespace reprise::engine {
@@ -33,17 +37,19 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> ParseTokenizerJson(const std::string&
                                                               std::string chat_template) {
   ASSIGN_OR_RETURN(const nlohmann::json document, ParseJson(text, file));
   const JsonField root(&document, file);
-  ASSIGN_OR_RETURN(VocabularyParts vocabulary, ReadVocabulary(root));
+  ASSIGN_OR_RETURN(PreTokenizerParts pre_tokenizer, ReadPreTokenizer(root));
+  ASSIGN_OR_RETURN(const TextDecoder decoder, ReadTextDecoder(root, pre_tokenizer.alphabet));
+  ASSIGN_OR_RETURN(VocabularyParts vocabulary,
+                   ReadVocabulary(root, pre_tokenizer.alphabet, decoder));
   ASSIGN_OR_RETURN(const Normalizer normalizer, ReadNormalizer(root));
-  ASSIGN_OR_RETURN(PreTokenizer pre_tokenizer, ReadPreTokenizer(root));
   ASSIGN_OR_RETURN(SurroundingIds surrounding, ReadPostProcessor(root, vocabulary.vocabulary));
-  RETURN_IF_ERROR(CheckDecoder(root));
-  return std::make_unique<ByteLevelTokenizer>(
+  return std::make_unique<BpeTokenizer>(
       TokenizerParts{.vocabulary = std::move(vocabulary.vocabulary),
                      .added = AddedTokens(std::move(vocabulary.added), normalizer),
                      .normalizer = normalizer,
-                     .pre_tokenizer = std::move(pre_tokenizer),
+                     .pre_tokenizer = std::move(pre_tokenizer.pre_tokenizer),
                      .bpe = std::move(vocabulary.bpe),
+                     .decoder = decoder,
                      .surrounding = std::move(surrounding),
                      .digest = DigestOf(text),
                      .chat_template = std::move(chat_template)});

@@ -4,11 +4,14 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/string_view.h"
 #include "cachestore/base/status_macros.h"
+#include "engine/text/utf8.h"
 #include "engine/tokenizer/byte_alphabet.h"
 
 namespace reprise::engine {
@@ -27,12 +30,7 @@ absl::Status CheckKind(const JsonField& model) {
   ASSIGN_OR_RETURN(const std::string type,
                    model.StringOr("type", looks_like_bpe ? "BPE" : "unknown"));
   if (type != "BPE") {
-    return model.Error(absl::StrCat("type ", type, " is not supported, only byte-level BPE is"));
-  }
-  ASSIGN_OR_RETURN(const bool byte_fallback, model.BoolOr("byte_fallback", false));
-  if (byte_fallback) {
-    return model.Error(
-        "byte_fallback is not supported: it belongs to SentencePiece BPE, not to byte-level BPE");
+    return model.Error(absl::StrCat("type ", type, " is not supported, only BPE is"));
   }
   for (const absl::string_view affix : {"continuing_subword_prefix", "end_of_word_suffix"}) {
     ASSIGN_OR_RETURN(const std::string value, model.StringOr(affix, ""));
@@ -46,12 +44,13 @@ absl::Status CheckKind(const JsonField& model) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<SpellingMap> ReadVocab(const JsonField& model, VocabularyParts* parts) {
+// `spellings` becomes those of the tokens by id, empty for ids that no token has.
+absl::StatusOr<SpellingMap> ReadVocab(const JsonField& model,
+                                      std::vector<absl::string_view>* spellings) {
   ASSIGN_OR_RETURN(const JsonField field, model.Get("vocab"));
   ASSIGN_OR_RETURN(const json* const object, field.AsObject());
   SpellingMap ids;
   ids.reserve(object->size());
-  std::vector<absl::string_view> spellings;  // by id, to name both tokens of a clash
   for (const auto& [spelling, value] : object->items()) {
     uint32_t id = 0;
     if (value.is_number_unsigned() && value.get<uint64_t>() < kMaxTokens) {
@@ -60,26 +59,59 @@ absl::StatusOr<SpellingMap> ReadVocab(const JsonField& model, VocabularyParts* p
       ASSIGN_OR_RETURN(const JsonField member, field.Get(spelling));
       ASSIGN_OR_RETURN(id, member.AsIdBelow(kMaxTokens));
     }
-    if (parts->vocabulary.kind(id) != TokenKind::kUnused) {
-      return field.Error(absl::StrCat("tokens ", Quoted(spellings[id]), " and ", Quoted(spelling),
-                                      " both have id ", id));
+    if (id >= spellings->size()) spellings->resize(id + 1);
+    if ((*spellings)[id].data() != nullptr) {
+      return field.Error(absl::StrCat("tokens ", Quoted((*spellings)[id]), " and ",
+                                      Quoted(spelling), " both have id ", id));
     }
-    if (id >= spellings.size()) spellings.resize(id + 1);
-    spellings[id] = spelling;
+    (*spellings)[id] = spelling;
     ids.emplace(spelling, id);
-    // What is not in the byte alphabet can only be the text of an added token.
-    parts->vocabulary.Set(id, TokenKind::kText, FromByteAlphabet(spelling).value_or(spelling));
   }
+  return ids;
+}
+
+// The token of each byte, spelt in the byte alphabet or, for characters, like "<0x0A>".
+absl::StatusOr<ByteIds> ReadByteIds(const JsonField& model, const SpellingMap& ids,
+                                    BpeAlphabet alphabet) {
+  ByteIds byte_ids{};
   for (int byte = 0; byte < 256; ++byte) {
-    const std::string spelling = ToByteAlphabet(std::string(1, static_cast<char>(byte)));
+    const std::string spelling = alphabet == BpeAlphabet::kBytes
+                                     ? ToByteAlphabet(std::string(1, static_cast<char>(byte)))
+                                     : absl::StrFormat("<0x%02X>", byte);
     const auto found = ids.find(spelling);
     if (found == ids.end()) {
+      ASSIGN_OR_RETURN(const JsonField field, model.Get("vocab"));
       return field.Error(absl::StrCat("byte 0x", absl::Hex(byte, absl::kZeroPad2), ", spelt ",
                                       Quoted(spelling), ", has no token"));
     }
-    parts->bpe.byte_ids[byte] = found->second;
+    byte_ids[byte] = found->second;
   }
-  return ids;
+  return byte_ids;
+}
+
+absl::StatusOr<CharacterSymbols> ReadCharacterSymbols(const JsonField& model,
+                                                      const SpellingMap& ids) {
+  CharacterSymbols symbols;
+  for (const auto& [spelling, id] : ids) {
+    if (!spelling.empty() && NextUtf8(spelling).num_bytes == spelling.size()) {
+      symbols.ids.emplace(spelling, id);
+    }
+  }
+  ASSIGN_OR_RETURN(const bool byte_fallback, model.BoolOr("byte_fallback", false));
+  if (byte_fallback) {
+    ASSIGN_OR_RETURN(symbols.byte_ids, ReadByteIds(model, ids, BpeAlphabet::kCharacters));
+  }
+  ASSIGN_OR_RETURN(const bool fuse, model.BoolOr("fuse_unk", false));
+  if (fuse) symbols.unknown_runs = CharacterSymbols::UnknownRuns::kFuse;
+  const std::optional<JsonField> unknown = model.Find("unk_token");
+  if (!unknown.has_value()) return symbols;
+  ASSIGN_OR_RETURN(const std::string spelling, unknown->AsString());
+  const auto found = ids.find(spelling);
+  if (found == ids.end()) {
+    return unknown->Error(absl::StrCat(Quoted(spelling), " is not in model.vocab"));
+  }
+  symbols.unknown = found->second;
+  return symbols;
 }
 
 // The two spellings of a merge, written "a b" or ["a", "b"].
@@ -141,8 +173,8 @@ absl::StatusOr<AddedToken> ReadAddedToken(const JsonField& field) {
   return token;
 }
 
-absl::Status ReadAddedTokens(const JsonField& root, const SpellingMap& ids,
-                             VocabularyParts* parts) {
+absl::Status ReadAddedTokens(const JsonField& root, const SpellingMap& ids, BpeAlphabet alphabet,
+                             const TextDecoder& decoder, VocabularyParts* parts) {
   const std::optional<JsonField> field = root.Find("added_tokens");
   if (!field.has_value()) return absl::OkStatus();
   ASSIGN_OR_RETURN(const json* const array, field->AsArray());
@@ -165,8 +197,10 @@ absl::Status ReadAddedTokens(const JsonField& root, const SpellingMap& ids,
                                       ", which is taken by ",
                                       Quoted(ToByteAlphabet(parts->vocabulary.bytes(token.id)))));
     }
+    // To byte-level BPE an added token is text as it is, not spelt in the alphabet.
+    const bool is_spelt = alphabet == BpeAlphabet::kCharacters && !token.special;
     parts->vocabulary.Set(token.id, token.special ? TokenKind::kSpecial : TokenKind::kText,
-                          token.content);
+                          is_spelt ? decoder.BytesOf(token.content) : token.content);
     parts->added.push_back(std::move(token));
   }
   return absl::OkStatus();
@@ -174,21 +208,34 @@ absl::Status ReadAddedTokens(const JsonField& root, const SpellingMap& ids,
 
 }  // namespace
 
-absl::StatusOr<VocabularyParts> ReadVocabulary(const JsonField& root) {
+absl::StatusOr<VocabularyParts> ReadVocabulary(const JsonField& root, BpeAlphabet alphabet,
+                                               const TextDecoder& decoder) {
   ASSIGN_OR_RETURN(const JsonField model, root.Get("model"));
   RETURN_IF_ERROR(CheckKind(model));
   VocabularyParts parts;
-  ASSIGN_OR_RETURN(const SpellingMap ids, ReadVocab(model, &parts));
+  std::vector<absl::string_view> spellings;
+  ASSIGN_OR_RETURN(const SpellingMap ids, ReadVocab(model, &spellings));
+  for (uint32_t id = 0; id < spellings.size(); ++id) {
+    if (spellings[id].data() == nullptr) continue;
+    parts.vocabulary.Set(id, TokenKind::kText, decoder.BytesOf(spellings[id]));
+  }
+  if (alphabet == BpeAlphabet::kBytes) {
+    // Every character of the alphabet has a token: byte_fallback and unk_token are never needed.
+    ASSIGN_OR_RETURN(parts.bpe.symbols, ReadByteIds(model, ids, alphabet));
+  } else {
+    ASSIGN_OR_RETURN(parts.bpe.symbols, ReadCharacterSymbols(model, ids));
+  }
   RETURN_IF_ERROR(ReadMerges(model, ids, &parts.bpe));
   ASSIGN_OR_RETURN(const bool ignore_merges, model.BoolOr("ignore_merges", false));
   if (ignore_merges) {
     parts.bpe.whole_pieces = WholePieces::kLookUp;
     for (const auto& [spelling, id] : ids) {
-      std::optional<std::string> bytes = FromByteAlphabet(spelling);
-      if (bytes.has_value()) parts.bpe.piece_ids.emplace(*std::move(bytes), id);
+      std::optional<std::string> piece(spelling);
+      if (alphabet == BpeAlphabet::kBytes) piece = FromByteAlphabet(spelling);
+      if (piece.has_value()) parts.bpe.piece_ids.emplace(*std::move(piece), id);
     }
   }
-  RETURN_IF_ERROR(ReadAddedTokens(root, ids, &parts));
+  RETURN_IF_ERROR(ReadAddedTokens(root, ids, alphabet, decoder, &parts));
   return parts;
 }
 

@@ -7,6 +7,7 @@
 #include "engine/tokenizer/added_tokens.h"
 #include "engine/tokenizer/bpe_model.h"
 #include "engine/tokenizer/json_field.h"
+#include "engine/tokenizer/text_decoder.h"
 #include "engine/tokenizer/vocabulary.h"
 
 namespace reprise::engine {
@@ -20,9 +21,11 @@ struct VocabularyParts {
   std::vector<AddedToken> added;
 };
 
-// `root` is all of tokenizer.json. kInvalidArgument, with the place: a model that is not byte-level
-// BPE, a malformed or missing field, an id out of range or given to two tokens, a byte without a
-// token, a merge of tokens that the vocabulary lacks.
-absl::StatusOr<VocabularyParts> ReadVocabulary(const JsonField& root);
+// `root` is all of tokenizer.json; pieces and tokens are spelt in `alphabet`, and `decoder` says
+// what a spelling stands for. kInvalidArgument, with the place: a model that is not BPE, a
+// malformed or missing field, an id out of range or given to two tokens, a byte without a token, a
+// merge of tokens that the vocabulary lacks.
+absl::StatusOr<VocabularyParts> ReadVocabulary(const JsonField& root, BpeAlphabet alphabet,
+                                               const TextDecoder& decoder);
 
 }  // namespace reprise::engine

@@ -18,7 +18,7 @@ class PieceTokenizer : public Tokenizer {
   absl::StatusOr<std::vector<uint32_t>> Encode(absl::string_view text) const override {
     return absl::UnimplementedError("PieceTokenizer only decodes");
   }
-  absl::StatusOr<std::vector<uint32_t>> EncodePlain(absl::string_view text) const override {
+  absl::StatusOr<std::vector<uint32_t>> EncodeMarked(const MarkedText& text) const override {
     return absl::UnimplementedError("PieceTokenizer only decodes");
   }
   const std::vector<uint32_t>& leading_ids() const override { return no_ids_; }

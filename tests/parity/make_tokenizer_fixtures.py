@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""Makes the tokenizer fixtures: small byte-level BPE tokenizers and what `tokenizers` makes of texts.
+"""Makes the tokenizer fixtures: small BPE tokenizers and what `tokenizers` makes of texts.
 
     python3 tests/parity/make_tokenizer_fixtures.py
 
 Needs tokenizers from PyPI; downloads nothing. Writes below tests/parity/tokenizers
 
     texts.json              the texts, of all kinds of Unicode
+    random.json             what random texts are made of, see random_text
     NAME/tokenizer.json     trained on the text below, in the style of a model family
+    NAME/random_ids.u32     for each of 10,000 random texts a hash of its ids, see random_hash
     NAME/expected.json      "ids": of every text, "plain_ids": with special tokens switched off,
                             "decoded": text of those ids without special tokens,
                             "id_lists" and "id_texts": arbitrary ids, often not UTF-8, decoded
@@ -15,11 +17,15 @@ Needs tokenizers from PyPI; downloads nothing. Writes below tests/parity/tokeniz
 import json
 import pathlib
 import random
+import struct
+import unicodedata
 
 from tokenizers import (AddedToken, Regex, Tokenizer, decoders, models, normalizers,
                         pre_tokenizers, processors, trainers)
 
 ROOT = pathlib.Path(__file__).parent / "tokenizers"
+
+NUM_RANDOM_TEXTS = 10_000
 
 LLAMA3_PATTERN = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|"
                   r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
@@ -217,6 +223,178 @@ def mixed():
     return json.loads(tokenizer.to_str())
 
 
+DEEPSEEK_SPLITS = [
+    "[\r\n]", "\\s?[A-Za-z\u00b5\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u01ba\u0410-\u044f\u0531-\u0556]+",
+    "\\s?[!-/:-~\uff01-\uff0f\uff1a-\uff5e\u2018-\u201f\u3000-\u3002]+", "\\s+$",
+    "[\u4e00-\u9fa5\u0800-\u4e00\uac00-\ud7ff]+"]
+
+
+def deepseek():
+    """Several patterns one after the other, digits on their own, then bytes."""
+    tokenizer = train(pre_tokenizers.Sequence(
+        [pre_tokenizers.Split(Regex(pattern), behavior="isolated") for pattern in DEEPSEEK_SPLITS] +
+        [pre_tokenizers.Digits(individual_digits=True),
+         pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]),
+        600, normalizer=normalizers.Sequence([]))
+    tokenizer.add_special_tokens([special("<|endoftext|>"),
+                                  special("<\uff5cend\u2581of\u2581sentence\uff5c>")])
+    tokenizer.add_tokens([AddedToken("<|tool_call|>", normalized=False)])
+    return json.loads(tokenizer.to_str())
+
+
+def sentencepiece(vocab_size, byte_fallback=True, limit_alphabet=150):
+    """As SentencePiece's BPE is converted: no merge across words, bytes for rare characters."""
+    own = ["<unk>", "<s>", "</s>"]
+    byte_tokens = [f"<0x{byte:02X}>" for byte in range(256)] if byte_fallback else []
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True,
+                                     byte_fallback=byte_fallback))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    trainer = trainers.BpeTrainer(vocab_size=vocab_size, special_tokens=own + byte_tokens,
+                                  limit_alphabet=limit_alphabet, show_progress=False)
+    tokenizer.train_from_iterator(CORPUS.splitlines(), trainer)
+    document = json.loads(tokenizer.to_str())
+    # The byte tokens are tokens of the model, not text to be found in a text.
+    document["added_tokens"] = [t for t in document["added_tokens"] if t["content"] in own]
+    document["pre_tokenizer"] = None
+    replace = {"type": "Replace", "pattern": {"String": "\u2581"}, "content": " "}
+    strip = {"type": "Strip", "content": " ", "start": 1, "stop": 0}
+    document["decoder"] = {"type": "Sequence", "decoders": [
+        replace, {"type": "ByteFallback"}, {"type": "Fuse"}, strip]}
+    bos = {"id": "<s>", "ids": [1], "tokens": ["<s>"]}
+    document["post_processor"] = {
+        "type": "TemplateProcessing", "single": [
+            {"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+        "pair": [], "special_tokens": {"<s>": bos}}
+    return document
+
+
+SPELL_SPACES = {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"}
+
+
+def llama2():
+    """Spaces by normalizers, merges as strings, as the first conversions have them."""
+    document = sentencepiece(900)
+    document["normalizer"] = {"type": "Sequence", "normalizers": [
+        {"type": "Prepend", "prepend": "\u2581"}, SPELL_SPACES]}
+    document["model"]["merges"] = [" ".join(merge) for merge in document["model"]["merges"]]
+    return document
+
+
+def mistral():
+    """Spaces by a pre-tokenizer, before the first word only."""
+    document = sentencepiece(1000)
+    document["pre_tokenizer"] = {"type": "Metaspace", "replacement": "\u2581",
+                                 "prepend_scheme": "first", "split": False}
+    return document
+
+
+def gemma():
+    """No space before the text; runs of spaces and line ends are added tokens."""
+    document = sentencepiece(800, limit_alphabet=90)
+    document["normalizer"] = SPELL_SPACES
+    document["pre_tokenizer"] = {"type": "Split", "pattern": {"String": " "},
+                                 "behavior": "MergedWithPrevious", "invert": False}
+    document["decoder"]["decoders"].pop()
+    vocab = document["model"]["vocab"]
+    for content in ("\u2581\u2581", "\u2581\u2581\u2581", "\n", "\n\n", "<table>", "<start_of_turn>",
+                    "<end_of_turn>"):
+        turn = content.endswith("_turn>")
+        document["added_tokens"].append({
+            "id": vocab.setdefault(content, len(vocab)), "content": content, "single_word": False,
+            "lstrip": False, "rstrip": False, "normalized": not turn, "special": turn})
+    return document
+
+
+def characters():
+    """No bytes to fall back on: a run of unknown characters is one unknown token."""
+    document = sentencepiece(500, byte_fallback=False, limit_alphabet=60)
+    document["normalizer"] = {"type": "NFC"}
+    document["pre_tokenizer"] = {"type": "Metaspace", "replacement": "\u2581",
+                                 "prepend_scheme": "always", "split": True}
+    document["model"]["ignore_merges"] = True
+    return document
+
+
+def random_source():
+    """Words, spaces, and ranges of characters that have been in Unicode for long: what a new
+    character is depends on the version that a library was made for."""
+    known = [c for c in range(0x110000)
+             if unicodedata.ucd_3_2_0.category(chr(c)) not in ("Cn", "Cs")] + list(
+                 range(0x1f300, 0x1f321)) + list(range(0x1f600, 0x1f641))
+    ranges = []
+    for c in known:
+        if ranges and ranges[-1][0] + ranges[-1][1] == c:
+            ranges[-1][1] += 1
+        else:
+            ranges.append([c, 1])
+    words = sorted(set(CORPUS.split())) + SPECIALS + [
+        "<s>", "</s>", "<unk>", "<0x41>", "\u2581", "<end_of_turn>", "<|begin_of_text|>",
+        "r\u00e9sum\u00e9", "<|tool_call|>"]
+    return {"words": words, "spaces": [" ", " ", "  ", "\n", "\n\n", "\t", "\r\n", "\u00a0", "\u3000"],
+            "ranges": ranges}
+
+
+class SplitMix64:
+    """The generator of that name: one step adds the golden ratio and mixes the sum."""
+
+    def __init__(self, seed):
+        self.state = seed
+
+    def below(self, limit):
+        self.state = (self.state + 0x9e3779b97f4a7c15) % 2**64
+        z = self.state
+        z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9 % 2**64
+        z = (z ^ (z >> 27)) * 0x94d049bb133111eb % 2**64
+        return (z ^ (z >> 31)) % limit
+
+
+def random_text(index, source):
+    """Up to 23 parts: a character of any range, one of ASCII, a word, or white space."""
+    rng = SplitMix64(index)
+    parts = []
+    for _ in range(rng.below(24)):
+        kind = rng.below(4)
+        if kind == 0:
+            first, count = source["ranges"][rng.below(len(source["ranges"]))]
+            parts.append(chr(first + rng.below(count)))
+        elif kind == 1:
+            parts.append(chr(rng.below(128)))
+        else:
+            options = source["words" if kind == 2 else "spaces"]
+            parts.append(options[rng.below(len(options))])
+    return "".join(parts)
+
+
+def random_hash(tokenizer, text):
+    """FNV-1a, 32 bits, of the ids as u32: those of the text, 2^32 - 1, and those of the text with
+    special tokens switched off."""
+    tokenizer.encode_special_tokens = False
+    ids = tokenizer.encode(text).ids + [2**32 - 1]
+    tokenizer.encode_special_tokens = True
+    ids += tokenizer.encode(text, add_special_tokens=False).ids
+    tokenizer.encode_special_tokens = False
+    value = 0x811c9dc5
+    for byte in struct.pack(f"<{len(ids)}I", *ids):
+        value = (value ^ byte) * 0x01000193 % 2**32
+    return struct.pack("<I", value)
+
+
+# To decode, `tokenizers` takes a whole run of byte tokens for broken when one of its bytes is; ours
+# streams, and replaces the bytes that are no characters.
+def decodes_alike(tokenizer, ids):
+    run = b""
+    for token in [tokenizer.id_to_token(i) for i in ids] + [""]:
+        if len(token) == 6 and token.startswith("<0x"):
+            run += bytes([int(token[3:5], 16)])
+            continue
+        try:
+            run.decode()
+        except UnicodeDecodeError:
+            return False
+        run = b""
+    return True
+
+
 def expect(tokenizer, texts):
     rng = random.Random(21)
     ids = [tokenizer.encode(text).ids for text in texts]
@@ -224,8 +402,12 @@ def expect(tokenizer, texts):
     # spelt in the byte alphabet. Our decoder gives their text, so they are left out here.
     size = tokenizer.get_vocab_size()
     odd = {i for i, t in tokenizer.get_added_tokens_decoder().items() if not t.content.isascii()}
-    id_lists = [[rng.choice([i for i in range(size) if i not in odd])
-                 for _ in range(rng.randint(1, 30))] for _ in range(100)]
+    id_lists = []
+    while len(id_lists) < 100:
+        ids_of_list = [rng.choice([i for i in range(size) if i not in odd])
+                       for _ in range(rng.randint(1, 30))]
+        if decodes_alike(tokenizer, ids_of_list):
+            id_lists.append(ids_of_list)
     decoded = [None if odd & set(i) else tokenizer.decode(i, skip_special_tokens=True) for i in ids]
     expected = {"ids": ids, "decoded": decoded, "id_lists": id_lists,
                 "id_texts": [tokenizer.decode(i, skip_special_tokens=True) for i in id_lists]}
@@ -245,12 +427,16 @@ def main():
     texts = make_texts()
     assert len(texts) >= 400
     dump(texts, ROOT / "texts.json")
-    for make in (gpt2, llama3, qwen2, mixed):
+    source = random_source()
+    dump(source, ROOT / "random.json")
+    for make in (gpt2, llama3, qwen2, mixed, deepseek, llama2, mistral, gemma, characters):
         document = make()
         tokenizer = Tokenizer.from_str(json.dumps(document))
         folder = ROOT / make.__name__
         dump(document, folder / "tokenizer.json")
         dump(expect(tokenizer, texts), folder / "expected.json")
+        (folder / "random_ids.u32").write_bytes(b"".join(
+            random_hash(tokenizer, random_text(i, source)) for i in range(NUM_RANDOM_TEXTS)))
         print(make.__name__, tokenizer.get_vocab_size(), "tokens")
 
 

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -22,7 +23,7 @@ PreTokenizerStage Split(absl::string_view pattern, SplitBehavior behavior,
 std::vector<std::string> Pieces(PreTokenizerStage first, const std::string& text) {
   std::vector<PreTokenizerStage> stages;
   stages.push_back(std::move(first));
-  const auto pieces = PreTokenizer(std::move(stages)).Split(text);
+  const auto pieces = PreTokenizer(std::move(stages)).Split(text, TextPlace::kStart);
   EXPECT_TRUE(pieces.ok()) << pieces.status();
   std::vector<std::string> texts;
   for (const TextRange& range : pieces->ranges) {
@@ -68,17 +69,31 @@ TEST(PreTokenizerTest, InvertedSplitsTreatTheGapsAsMatches) {
 }
 
 TEST(PreTokenizerTest, SpaceIsPutBeforePiecesThatHaveNone) {
-  EXPECT_THAT(Pieces(SpacePrefixStage{}, "a"), ElementsAre(" a"));
-  EXPECT_THAT(Pieces(SpacePrefixStage{}, " a"), ElementsAre(" a"));
-  EXPECT_THAT(Pieces(SpacePrefixStage{}, ""), ElementsAre());
+  EXPECT_THAT(Pieces(SpaceStage{}, "a"), ElementsAre(" a"));
+  EXPECT_THAT(Pieces(SpaceStage{}, " a"), ElementsAre(" a"));
+  EXPECT_THAT(Pieces(SpaceStage{}, ""), ElementsAre());
+}
+
+TEST(PreTokenizerTest, SpacesAreSpeltAndPutBeforeTheFirstOrEveryPiece) {
+  for (const auto& [prefix, place, expected] :
+       {std::make_tuple(SpacePrefix::kAlways, TextPlace::kInside, "_a_b"),
+        std::make_tuple(SpacePrefix::kFirst, TextPlace::kStart, "_a_b"),
+        std::make_tuple(SpacePrefix::kFirst, TextPlace::kInside, "a_b"),
+        std::make_tuple(SpacePrefix::kNever, TextPlace::kStart, "a_b")}) {
+    std::vector<PreTokenizerStage> stages;
+    stages.emplace_back(SpaceStage{"_", prefix});
+    const auto pieces = PreTokenizer(std::move(stages)).Split("a b", place);
+    ASSERT_TRUE(pieces.ok()) << pieces.status();
+    EXPECT_EQ(pieces->text, expected);
+  }
 }
 
 TEST(PreTokenizerTest, LaterStagesCutThePiecesOfEarlierOnes) {
   std::vector<PreTokenizerStage> stages;
   stages.push_back(Split("-", SplitBehavior::kRemoved));
-  stages.emplace_back(SpacePrefixStage{});
+  stages.emplace_back(SpaceStage{});
   stages.push_back(Split(PreTokenizer::ByteLevelPattern(), SplitBehavior::kIsolated));
-  const auto pieces = PreTokenizer(std::move(stages)).Split("ab1-  c");
+  const auto pieces = PreTokenizer(std::move(stages)).Split("ab1-  c", TextPlace::kStart);
   ASSERT_TRUE(pieces.ok()) << pieces.status();
   EXPECT_EQ(pieces->text, " ab1  c");
   EXPECT_THAT(pieces->ranges,

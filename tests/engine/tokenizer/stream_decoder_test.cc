@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "engine/text/utf8.h"
 #include "engine/tokenizer/tokenizer.h"
-#include "engine/tokenizer/utf8.h"
 #include "tests/engine/tokenizer/parity_folder.h"
 
 namespace reprise::engine {

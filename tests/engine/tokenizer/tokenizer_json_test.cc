@@ -61,8 +61,6 @@ const BadFile kBadFiles[] = {
      "model", "unknown"},
     {"TypeIsNumber", [](json* d) { (*d)["model"]["type"] = 5; }, "model.type",
      "expected a string, found number"},
-    {"ByteFallback", [](json* d) { (*d)["model"]["byte_fallback"] = true; }, "model",
-     "byte_fallback"},
     {"Dropout", [](json* d) { (*d)["model"]["dropout"] = 0.1; }, "model.dropout", "random"},
     {"WordSuffix", [](json* d) { (*d)["model"]["end_of_word_suffix"] = "</w>"; }, "model",
      "end_of_word_suffix \"</w>\""},
@@ -120,15 +118,14 @@ const BadFile kBadFiles[] = {
        (*d)["normalizer"] = Sequence("normalizers", {{{"type", "NFKC"}}});
      },
      "normalizer.normalizers[0]", "NFKC"},
-    {"NoPreTokenizer", [](json* d) { d->erase("pre_tokenizer"); }, "",
-     "\"pre_tokenizer\" is missing"},
-    {"Metaspace",
+    {"WhitespacePreTokenizer",
      [](json* d) {
-       (*d)["pre_tokenizer"] = {{"type", "Metaspace"}};
+       (*d)["pre_tokenizer"] = {{"type", "Whitespace"}};
      },
-     "pre_tokenizer", "Metaspace is not supported"},
-    {"NoByteLevel", [](json* d) { (*d)["pre_tokenizer"]["pretokenizers"].erase(1); },
-     "pre_tokenizer", "no ByteLevel"},
+     "pre_tokenizer", "Whitespace is not supported"},
+    // Characters then, and what reads the bytes back does not fit.
+    {"NoByteLevel", [](json* d) { (*d)["pre_tokenizer"]["pretokenizers"].erase(1); }, "decoder",
+     "ByteLevel is not supported"},
     {"SplitAfterBytes",
      [](json* d) {
        json& stages = (*d)["pre_tokenizer"]["pretokenizers"];
@@ -173,6 +170,63 @@ const BadFile kBadFiles[] = {
 };
 
 INSTANTIATE_TEST_SUITE_P(Kinds, BadTokenizerJsonTest, testing::ValuesIn(kBadFiles),
+                         [](const auto& info) { return std::string(info.param.name); });
+
+// The same for a tokenizer of characters.
+class BadCharacterTokenizerJsonTest : public testing::TestWithParam<BadFile> {};
+
+TEST_P(BadCharacterTokenizerJsonTest, IsRefusedWithFilePlaceAndCause) {
+  json document = ReadJson(ParityFolder() / "llama2/tokenizer.json");
+  ASSERT_TRUE(ParseTokenizerJson(document.dump(), "sound.json").ok());
+  GetParam().change(&document);
+  const auto tokenizer = ParseTokenizerJson(document.dump(), "bad.json");
+  ASSERT_EQ(tokenizer.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(tokenizer.status().message()),
+              AllOf(testing::StartsWith(std::string("bad.json: ") + GetParam().place),
+                    HasSubstr(GetParam().cause)));
+}
+
+json& DecoderAt(json* document, size_t index) { return (*document)["decoder"]["decoders"][index]; }
+
+const BadFile kBadCharacterFiles[] = {
+    {"MissingByteToken", [](json* d) { (*d)["model"]["vocab"].erase("<0x0A>"); }, "model.vocab",
+     "byte 0x0a, spelt \"<0x0A>\", has no token"},
+    {"UnknownUnk", [](json* d) { (*d)["model"]["unk_token"] = "<what>"; }, "model.unk_token",
+     "\"<what>\" is not in model.vocab"},
+    {"ReplaceByRegex",
+     [](json* d) {
+       (*d)["normalizer"]["normalizers"][1]["pattern"] = {{"Regex", " +"}};
+     },
+     "normalizer.normalizers[1].pattern", "Regex is not supported"},
+    {"ReplaceNothing",
+     [](json* d) { (*d)["normalizer"]["normalizers"][1]["pattern"]["String"] = ""; },
+     "normalizer.normalizers[1].pattern", "empty"},
+    {"UnknownScheme",
+     [](json* d) {
+       (*d)["pre_tokenizer"] = {
+           {"type", "Metaspace"}, {"replacement", "_"}, {"prepend_scheme", "last"}};
+     },
+     "pre_tokenizer", "unknown prepend_scheme \"last\""},
+    {"EmptySpace",
+     [](json* d) {
+       (*d)["pre_tokenizer"] = {{"type", "Metaspace"}, {"replacement", ""}};
+     },
+     "pre_tokenizer", "\"replacement\" is empty"},
+    {"ByteLevelDecoder",
+     [](json* d) {
+       (*d)["decoder"] = {{"type", "ByteLevel"}};
+     },
+     "decoder", "ByteLevel is not supported"},
+    {"DecodersOutOfOrder", [](json* d) { std::swap(DecoderAt(d, 0), DecoderAt(d, 1)); },
+     "decoder.decoders[1]", "Replace cannot stand here"},
+    {"StripOfTokens", [](json* d) { (*d)["decoder"]["decoders"].erase(2); }, "decoder.decoders[2]",
+     "behind Fuse only"},
+    {"StripOfTheEnd", [](json* d) { DecoderAt(d, 3)["stop"] = 1; }, "decoder.decoders[3].stop",
+     "the end of a streamed text is not known"},
+};
+
+INSTANTIATE_TEST_SUITE_P(Kinds, BadCharacterTokenizerJsonTest,
+                         testing::ValuesIn(kBadCharacterFiles),
                          [](const auto& info) { return std::string(info.param.name); });
 
 TEST(TokenizerJsonTest, TruncatedFilesAreRefusedAtAnyLength) {

@@ -1,9 +1,8 @@
-// ByteLevelTokenizer: the Tokenizer of byte-level BPE models. Text goes through five steps: added
-// tokens written in it are cut out, the rest is normalized, cut at the added tokens of normalized
-// text, cut into pieces, and each piece merged into tokens. Immutable, thread-safe.
+// BpeTokenizer: the Tokenizer of BPE models. Text goes through five steps: added tokens written in
+// it are cut out, the rest is normalized, cut at the added tokens of normalized text, cut into
+// pieces, and each piece merged into tokens. Immutable, thread-safe.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -15,8 +14,9 @@
 #include "engine/tokenizer/added_tokens.h"
 #include "engine/tokenizer/bpe_model.h"
 #include "engine/tokenizer/normalizer.h"
-#include "engine/tokenizer/pipeline_json.h"
+#include "engine/tokenizer/post_processor_json.h"
 #include "engine/tokenizer/pre_tokenizer.h"
+#include "engine/tokenizer/text_decoder.h"
 #include "engine/tokenizer/tokenizer.h"
 #include "engine/tokenizer/vocabulary.h"
 
@@ -28,17 +28,18 @@ struct TokenizerParts {
   Normalizer normalizer;
   PreTokenizer pre_tokenizer;
   BpeParts bpe;
+  TextDecoder decoder;
   SurroundingIds surrounding;
   std::string digest;
   std::string chat_template;
 };
 
-class ByteLevelTokenizer : public Tokenizer {
+class BpeTokenizer : public Tokenizer {
  public:
-  explicit ByteLevelTokenizer(TokenizerParts parts);
+  explicit BpeTokenizer(TokenizerParts parts);
 
   absl::StatusOr<std::vector<uint32_t>> Encode(absl::string_view text) const override;
-  absl::StatusOr<std::vector<uint32_t>> EncodePlain(absl::string_view text) const override;
+  absl::StatusOr<std::vector<uint32_t>> EncodeMarked(const MarkedText& text) const override;
   const std::vector<uint32_t>& leading_ids() const override { return surrounding_.leading; }
   std::string TokenBytes(uint32_t id) const override;
   bool IsSpecial(uint32_t id) const override;
@@ -49,17 +50,18 @@ class ByteLevelTokenizer : public Tokenizer {
   const std::string& chat_template() const override { return chat_template_; }
 
  private:
-  absl::Status AppendIds(absl::string_view text, AddedTokenUse use,
-                         std::vector<uint32_t>* ids) const;
-  absl::Status AppendPieces(absl::string_view text, BpeScratch* scratch,
+  absl::Status AppendIds(const MarkedText& text, std::vector<uint32_t>* ids) const;
+  absl::Status AppendPieces(const MarkedText& text, TextPlace place, BpeScratch* scratch,
                             std::vector<uint32_t>* ids) const;
+  // Writes the special tokens among the ids from `begin` on as the characters they are made of.
+  void SpellOutSpecials(size_t begin, std::vector<uint32_t>* ids) const;
 
   Vocabulary vocabulary_;
   AddedTokens added_;
   Normalizer normalizer_;
   PreTokenizer pre_tokenizer_;
-  std::array<uint32_t, 256> byte_ids_;
   BpeModel model_;
+  TextDecoder decoder_;
   SurroundingIds surrounding_;
   std::string digest_;
   std::string chat_template_;
