@@ -97,6 +97,12 @@ class Backend {
 
   // x += y.
   virtual void Add(Activations x, Activations y) = 0;
+
+  // out[i] = x[rows[i]].
+  virtual void GatherRows(Activations x, absl::Span<const int64_t> rows, Activations out) = 0;
+  // x[rows[i]] += scales[i] * y[i]. REQUIRES: no two of `rows` are equal.
+  virtual void AddScaledRows(Activations y, absl::Span<const int64_t> rows,
+                             absl::Span<const float> scales, Activations x) = 0;
 };
 
 // How the CPU backend multiplies by bf16 weights. By f32 and f16 weights it multiplies in f32, with

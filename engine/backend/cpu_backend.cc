@@ -1,5 +1,6 @@
 #include <omp.h>
 
+#include <algorithm>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -130,6 +131,20 @@ class CpuBackend final : public Backend {
     UseThreads();
     CHECK(x.rows == y.rows && x.cols == y.cols);
     AddInPlace(x.data, y.data, x.rows * x.cols);
+  }
+
+  void GatherRows(Activations x, absl::Span<const int64_t> rows, Activations out) override {
+    CHECK(out.rows == static_cast<int64_t>(rows.size()) && out.cols == x.cols);
+    for (int64_t i = 0; i < out.rows; ++i) {
+      CHECK(rows[i] >= 0 && rows[i] < x.rows);
+      std::copy(x.row(rows[i]), x.row(rows[i]) + x.cols, out.row(i));
+    }
+  }
+
+  void AddScaledRows(Activations y, absl::Span<const int64_t> rows, absl::Span<const float> scales,
+                     Activations x) override {
+    UseThreads();
+    AddScaledTo(y, rows, scales, x);
   }
 
  private:

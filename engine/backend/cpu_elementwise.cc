@@ -101,6 +101,18 @@ void AddRange(float* HWY_RESTRICT x, const float* HWY_RESTRICT y, int64_t count)
   for (; i < count; ++i) x[i] += y[i];
 }
 
+void AddScaledRange(const float* HWY_RESTRICT y, float scale, int64_t count,
+                    float* HWY_RESTRICT x) {
+  const F32 d;
+  const int64_t lanes = hn::Lanes(d);
+  const auto factor = hn::Set(d, scale);
+  int64_t i = 0;
+  for (; i + lanes <= count; i += lanes) {
+    hn::StoreU(hn::MulAdd(factor, hn::LoadU(d, y + i), hn::LoadU(d, x + i)), d, x + i);
+  }
+  for (; i < count; ++i) x[i] += scale * y[i];
+}
+
 // Sum of f(x[i]) over a row: lanes first, then across, then the tail.
 template <typename VecFn, typename ScalarFn>
 HWY_INLINE float RowSum(const float* x, int64_t cols, const VecFn& vec_fn,
@@ -200,6 +212,7 @@ HWY_EXPORT(WidenBF16);
 HWY_EXPORT(WidenF16);
 HWY_EXPORT(NarrowBF16);
 HWY_EXPORT(AddRange);
+HWY_EXPORT(AddScaledRange);
 HWY_EXPORT(RmsNormRange);
 HWY_EXPORT(LayerNormRange);
 HWY_EXPORT(RotateHead);
@@ -255,6 +268,18 @@ void NarrowToF16(const float* x, int64_t count, uint16_t* out) {
 void AddInPlace(float* x, const float* y, int64_t count) {
   ParallelRanges(count, 1, kParallelElements, [&](int, int64_t begin, int64_t end) {
     HWY_DYNAMIC_DISPATCH(AddRange)(x + begin, y + begin, end - begin);
+  });
+}
+
+void AddScaledTo(Activations y, absl::Span<const int64_t> rows, absl::Span<const float> scales,
+                 Activations x) {
+  CHECK(y.rows == static_cast<int64_t>(rows.size()) && scales.size() == rows.size());
+  CHECK(x.cols == y.cols);
+  ParallelRanges(y.rows, y.cols, kParallelElements, [&](int, int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      CHECK(rows[i] >= 0 && rows[i] < x.rows);
+      HWY_DYNAMIC_DISPATCH(AddScaledRange)(y.row(i), scales[i], y.cols, x.row(rows[i]));
+    }
   });
 }
 

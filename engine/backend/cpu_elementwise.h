@@ -25,6 +25,11 @@ void NarrowToF16(const float* x, int64_t count, uint16_t* out);
 // x[i] += y[i] for `count` elements, on all threads.
 void AddInPlace(float* x, const float* y, int64_t count);
 
+// x[rows[i]] += scales[i] * y[i]. y: [rows.size(), cols]; x: [.., cols]. REQUIRES: no two of `rows`
+// are equal.
+void AddScaledTo(Activations y, absl::Span<const int64_t> rows, absl::Span<const float> scales,
+                 Activations x);
+
 // out[r] = x[r] / rms(x[r]) * weight. x, out: [rows, cols], may be the same; weight: [cols].
 void RmsNormRows(Activations x, const float* weight, float epsilon, Activations out);
 

@@ -30,6 +30,11 @@ ActivationBuffers::ActivationBuffers(const ModelConfig& config) {
   k.cols = v.cols = key;
   mlp_wide.cols = config.intermediate_size * (config.gated_mlp ? 2 : 1);
   activated.cols = config.intermediate_size;
+  if (config.experts.count == 0) return;
+  router.cols = config.experts.count;
+  expert_hidden.cols = config.hidden_size;
+  expert_wide.cols = 2 * config.experts.intermediate_size;
+  expert_activated.cols = config.experts.intermediate_size;
 }
 
 absl::Status ActivationBuffers::Resize(int64_t rows) {
@@ -37,7 +42,7 @@ absl::Status ActivationBuffers::Resize(int64_t rows) {
     // Freed first: the old contents are not needed, and both together may not fit.
     memory_.reset();
     capacity_rows_ = 0;
-    Activations* const all[] = {&x, &hidden, &qkv, &q, &k, &v, &attended, &mlp_wide, &activated};
+    const auto all = All();
     int64_t floats = 0;
     for (const Activations* buffer : all) floats += RoundUp(rows * buffer->cols, kAlignFloats);
     memory_.reset(static_cast<float*>(
@@ -64,10 +69,24 @@ void ActivationBuffers::KeepRows(absl::Span<const int64_t> kept) {
   SetRows(static_cast<int64_t>(kept.size()));
 }
 
+std::array<Activations*, ActivationBuffers::kNumBuffers> ActivationBuffers::All() {
+  return {&x,
+          &hidden,
+          &qkv,
+          &q,
+          &k,
+          &v,
+          &attended,
+          &mlp_wide,
+          &activated,
+          &router,
+          &expert_hidden,
+          &expert_wide,
+          &expert_activated};
+}
+
 void ActivationBuffers::SetRows(int64_t rows) {
-  for (Activations* buffer : {&x, &hidden, &qkv, &q, &k, &v, &attended, &mlp_wide, &activated}) {
-    buffer->rows = rows;
-  }
+  for (Activations* buffer : All()) buffer->rows = rows;
 }
 
 }  // namespace reprise::engine

@@ -2,6 +2,7 @@
 // allocation that grows to the largest batch and is then reused. Thread-compatible.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
@@ -31,8 +32,15 @@ class ActivationBuffers {
   Activations attended;   // [rows, query]
   Activations mlp_wide;   // [rows, intermediate, or gate | up]
   Activations activated;  // [rows, intermediate]
+  // Of a model with experts, else without columns. The last three hold the rows of one expert.
+  Activations router;            // [rows, experts]: logits
+  Activations expert_hidden;     // [rows, hidden]: its inputs, then its outputs
+  Activations expert_wide;       // [rows, gate | up]
+  Activations expert_activated;  // [rows, intermediate of an expert]
 
  private:
+  static constexpr int kNumBuffers = 13;
+  std::array<Activations*, kNumBuffers> All();
   void SetRows(int64_t rows);
 
   struct Free {

@@ -27,6 +27,8 @@ void SplitQkv(const ActivationBuffers& buffers) {
   }
 }
 
+Activations FirstRows(Activations buffer, int64_t rows) { return {buffer.data, rows, buffer.cols}; }
+
 TensorView VectorView(const std::vector<float>& values) {
   return {values.data(), ElementType::kF32, 1, static_cast<int64_t>(values.size())};
 }
@@ -173,13 +175,34 @@ void DecoderModel::Attend(const DecoderLayer& layer, int32_t index,
   backend_->Add(b.x, b.hidden);
 }
 
-void DecoderModel::Mlp(const DecoderLayer& layer) {
+void DecoderModel::RunMlp(const DecoderLayer& layer) {
   ActivationBuffers& b = buffers_;
   Normalize(layer.mlp_norm, b.x, b.hidden);
-  Project(layer.mlp_input, b.hidden, b.mlp_wide);
+  if (!layer.experts.empty()) return RunExperts(layer);
+  Project(layer.mlp.input, b.hidden, b.mlp_wide);
   backend_->Activate(config_.activation, b.mlp_wide, b.activated);
-  Project(layer.mlp_output, b.activated, b.hidden);
+  Project(layer.mlp.output, b.activated, b.hidden);
   backend_->Add(b.x, b.hidden);
+}
+
+void DecoderModel::RunExperts(const DecoderLayer& layer) {
+  ActivationBuffers& b = buffers_;
+  Project(layer.router, b.hidden, b.router);
+  RouteRows(b.router, config_.experts, &routed_);
+  // In the order of the experts, which fixes the order of the sum in each row.
+  for (size_t e = 0; e < routed_.size(); ++e) {
+    const RoutedRows& routed = routed_[e];
+    if (routed.rows.empty()) continue;
+    const auto rows = static_cast<int64_t>(routed.rows.size());
+    const Activations hidden = FirstRows(b.expert_hidden, rows);
+    const Activations wide = FirstRows(b.expert_wide, rows);
+    const Activations activated = FirstRows(b.expert_activated, rows);
+    backend_->GatherRows(b.hidden, routed.rows, hidden);
+    Project(layer.experts[e].input, hidden, wide);
+    backend_->Activate(config_.activation, wide, activated);
+    Project(layer.experts[e].output, activated, hidden);
+    backend_->AddScaledRows(hidden, routed.rows, routed.weights, b.x);
+  }
 }
 
 absl::Status DecoderModel::Forward(absl::Span<const SequenceChunk> chunks,
@@ -196,7 +219,7 @@ absl::Status DecoderModel::Forward(absl::Span<const SequenceChunk> chunks,
   for (size_t i = 0; i < weights_.layers.size(); ++i) {
     Attend(weights_.layers[i], static_cast<int32_t>(i), layout, &batch);
     if (buffers_.x.rows == 0) return absl::OkStatus();
-    Mlp(weights_.layers[i]);
+    RunMlp(weights_.layers[i]);
   }
   Normalize(weights_.final_norm, buffers_.x, buffers_.hidden);
   Project(weights_.lm_head, buffers_.hidden,

@@ -3,7 +3,8 @@
 //
 //     x = token embedding (+ position embedding)
 //     per layer:  x += output(attention(rope(head norm(qkv(norm(x))))))    KV goes into the blocks
-//                 x += mlp_output(activation(mlp_input(norm(x))))
+//                 x += mlp_output(activation(mlp_input(norm(x)))), or those of some experts, each
+//                      for the rows that the router sends it
 //     logits = head(norm(x))
 //
 // In the last layer only the rows whose logits are wanted go on after their KV is written.
@@ -19,6 +20,7 @@
 #include "engine/backend/rope_table.h"
 #include "engine/model/activation_buffers.h"
 #include "engine/model/decoder_weights.h"
+#include "engine/model/expert_routing.h"
 #include "engine/model/model.h"
 
 namespace reprise::engine {
@@ -45,7 +47,8 @@ class DecoderModel final : public Model {
   // Both work on the rows of x and leave their result there.
   void Attend(const DecoderLayer& layer, int32_t index, const cachestore::KvLayout& layout,
               Batch* batch);
-  void Mlp(const DecoderLayer& layer);
+  void RunMlp(const DecoderLayer& layer);
+  void RunExperts(const DecoderLayer& layer);
   void Normalize(const Norm& norm, Activations x, Activations out);
   // Each head of x by itself, in place; nothing where the layer has no such norm.
   void NormalizeHeads(const Norm& norm, Activations x);
@@ -57,6 +60,7 @@ class DecoderModel final : public Model {
   Backend* const backend_;
   RopeTable rope_;  // of the positions seen; none for learned ones
   ActivationBuffers buffers_;
+  std::vector<RoutedRows> routed_;  // of the layer at work, by expert
 };
 
 }  // namespace reprise::engine

@@ -20,10 +20,13 @@ class Loader {
 
  private:
   absl::StatusOr<Norm> TakeNorm(const std::string& name, int64_t size);
-  absl::StatusOr<Linear> TakeLinear(const LinearShape& shape) {
-    return reader_.TakeLinear(shape, names_.order);
-  }
-  absl::StatusOr<DecoderLayer> TakeLayer(const std::string& prefix);
+  // `parts` of `prefix`, one after another; from `inputs` to `outputs` each.
+  absl::StatusOr<Linear> TakeParts(const std::string& prefix, const std::vector<std::string>& parts,
+                                   std::vector<int64_t> outputs, int64_t inputs, bool has_bias);
+  absl::StatusOr<DecoderLayer> TakeLayer(const std::string& prefix, const LayerConfig& layer);
+  absl::Status TakeAttention(const std::string& prefix, DecoderLayer* layer);
+  absl::StatusOr<Mlp> TakeMlp(const std::string& prefix);
+  absl::Status TakeExperts(const std::string& prefix, DecoderLayer* layer);
   absl::StatusOr<Linear> TakeHead(const std::string& embedding_name, const OwnedMatrix& embedding);
   // Every tensor of the checkpoint was taken or is known to be of no use.
   absl::Status CheckAllUsed() const;
@@ -43,40 +46,76 @@ absl::StatusOr<Norm> Loader::TakeNorm(const std::string& name, int64_t size) {
   return norm;
 }
 
-absl::StatusOr<DecoderLayer> Loader::TakeLayer(const std::string& prefix) {
-  const auto with_prefix = [&](const std::vector<std::string>& names) {
-    std::vector<std::string> full;
-    for (const std::string& name : names) full.push_back(absl::StrCat(prefix, name));
-    return full;
-  };
+absl::StatusOr<Linear> Loader::TakeParts(const std::string& prefix,
+                                         const std::vector<std::string>& parts,
+                                         std::vector<int64_t> outputs, int64_t inputs,
+                                         bool has_bias) {
+  LinearShape shape = {{}, std::move(outputs), inputs, has_bias};
+  for (const std::string& part : parts) shape.parts.push_back(absl::StrCat(prefix, part));
+  return reader_.TakeLinear(shape, names_.order);
+}
+
+absl::Status Loader::TakeAttention(const std::string& prefix, DecoderLayer* layer) {
   const int64_t hidden = config_.hidden_size;
   const int64_t query = config_.num_heads * config_.head_dim;
   const int64_t key = config_.num_kv_heads * config_.head_dim;
-  const int64_t inner = config_.intermediate_size;
   // A checkpoint may hold the parts as one tensor already.
-  const std::vector<int64_t> qkv = names_.qkv.size() == 1 ? std::vector<int64_t>{query + 2 * key}
-                                                          : std::vector<int64_t>{query, key, key};
-  const std::vector<int64_t> mlp(names_.mlp_input.size(), inner);
-  DecoderLayer layer;
-  ASSIGN_OR_RETURN(layer.attention_norm,
+  std::vector<int64_t> qkv = {query, key, key};
+  if (names_.qkv.size() == 1) qkv = {query + 2 * key};
+  ASSIGN_OR_RETURN(layer->attention_norm,
                    TakeNorm(absl::StrCat(prefix, names_.attention_norm), hidden));
-  ASSIGN_OR_RETURN(layer.qkv, TakeLinear({with_prefix(names_.qkv), qkv, hidden, config_.qkv_bias}));
+  ASSIGN_OR_RETURN(layer->qkv,
+                   TakeParts(prefix, names_.qkv, std::move(qkv), hidden, config_.qkv_bias));
   if (!names_.query_norm.empty()) {
-    ASSIGN_OR_RETURN(layer.query_norm,
+    ASSIGN_OR_RETURN(layer->query_norm,
                      TakeNorm(absl::StrCat(prefix, names_.query_norm), config_.head_dim));
-    ASSIGN_OR_RETURN(layer.key_norm,
+    ASSIGN_OR_RETURN(layer->key_norm,
                      TakeNorm(absl::StrCat(prefix, names_.key_norm), config_.head_dim));
   }
-  ASSIGN_OR_RETURN(layer.attention_output, TakeLinear({with_prefix({names_.attention_output}),
-                                                       {hidden},
-                                                       query,
-                                                       config_.attention_output_bias}));
-  ASSIGN_OR_RETURN(layer.mlp_norm, TakeNorm(absl::StrCat(prefix, names_.mlp_norm), hidden));
-  ASSIGN_OR_RETURN(layer.mlp_input,
-                   TakeLinear({with_prefix(names_.mlp_input), mlp, hidden, config_.mlp_bias}));
-  ASSIGN_OR_RETURN(
-      layer.mlp_output,
-      TakeLinear({with_prefix({names_.mlp_output}), {hidden}, inner, config_.mlp_bias}));
+  ASSIGN_OR_RETURN(layer->attention_output, TakeParts(prefix, {names_.attention_output}, {hidden},
+                                                      query, config_.attention_output_bias));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Mlp> Loader::TakeMlp(const std::string& prefix) {
+  const int64_t hidden = config_.hidden_size;
+  const int64_t inner = config_.intermediate_size;
+  const std::vector<int64_t> outputs(names_.mlp_input.size(), inner);
+  Mlp mlp;
+  ASSIGN_OR_RETURN(mlp.input,
+                   TakeParts(prefix, names_.mlp_input, outputs, hidden, config_.mlp_bias));
+  ASSIGN_OR_RETURN(mlp.output,
+                   TakeParts(prefix, {names_.mlp_output}, {hidden}, inner, config_.mlp_bias));
+  return mlp;
+}
+
+absl::Status Loader::TakeExperts(const std::string& prefix, DecoderLayer* layer) {
+  const int64_t hidden = config_.hidden_size;
+  const int64_t inner = config_.experts.intermediate_size;
+  const std::vector<int64_t> outputs(names_.expert_input.size(), inner);
+  ASSIGN_OR_RETURN(layer->router,
+                   TakeParts(prefix, {names_.router}, {config_.experts.count}, hidden, false));
+  for (int64_t i = 0; i < config_.experts.count; ++i) {
+    const std::string expert = absl::StrCat(prefix, names_.experts, i, ".");
+    Mlp mlp;
+    ASSIGN_OR_RETURN(mlp.input, TakeParts(expert, names_.expert_input, outputs, hidden, false));
+    ASSIGN_OR_RETURN(mlp.output, TakeParts(expert, {names_.expert_output}, {hidden}, inner, false));
+    layer->experts.push_back(std::move(mlp));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<DecoderLayer> Loader::TakeLayer(const std::string& prefix,
+                                               const LayerConfig& config) {
+  DecoderLayer layer;
+  RETURN_IF_ERROR(TakeAttention(prefix, &layer));
+  ASSIGN_OR_RETURN(layer.mlp_norm,
+                   TakeNorm(absl::StrCat(prefix, names_.mlp_norm), config_.hidden_size));
+  if (config.has_experts) {
+    RETURN_IF_ERROR(TakeExperts(prefix, &layer));
+  } else {
+    ASSIGN_OR_RETURN(layer.mlp, TakeMlp(prefix));
+  }
   return layer;
 }
 
@@ -116,7 +155,8 @@ absl::StatusOr<DecoderWeights> Loader::Load() {
                                        config_.max_positions, config_.hidden_size));
   }
   for (int64_t i = 0; i < config_.num_layers; ++i) {
-    ASSIGN_OR_RETURN(DecoderLayer layer, TakeLayer(absl::StrCat(prefix, names_.layers, i, ".")));
+    ASSIGN_OR_RETURN(DecoderLayer layer,
+                     TakeLayer(absl::StrCat(prefix, names_.layers, i, "."), config_.layers[i]));
     weights.layers.push_back(std::move(layer));
   }
   ASSIGN_OR_RETURN(weights.final_norm,
@@ -131,10 +171,17 @@ absl::StatusOr<DecoderWeights> Loader::Load() {
 
 std::vector<absl::string_view> DecoderWeights::LayerArithmetic() const {
   std::vector<absl::string_view> names;
+  const auto add = [&names](const Linear& linear) {
+    if (linear.weight != nullptr) names.push_back(linear.weight->arithmetic());
+  };
   for (const DecoderLayer& layer : layers) {
-    for (const Linear* linear :
-         {&layer.qkv, &layer.attention_output, &layer.mlp_input, &layer.mlp_output}) {
-      names.push_back(linear->weight->arithmetic());
+    for (const Linear* linear : {&layer.qkv, &layer.attention_output, &layer.mlp.input,
+                                 &layer.mlp.output, &layer.router}) {
+      add(*linear);
+    }
+    for (const Mlp& expert : layer.experts) {
+      add(expert.input);
+      add(expert.output);
     }
   }
   return names;

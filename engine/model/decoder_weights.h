@@ -19,6 +19,11 @@ struct Norm {
   std::vector<float> bias;    // [size]; empty for RMS norm
 };
 
+struct Mlp {
+  Linear input;  // hidden -> gate | up, or hidden -> intermediate
+  Linear output;
+};
+
 struct DecoderLayer {
   Norm attention_norm;
   Linear qkv;       // hidden -> query | key | value
@@ -26,8 +31,9 @@ struct DecoderLayer {
   Norm key_norm;    // likewise
   Linear attention_output;
   Norm mlp_norm;
-  Linear mlp_input;  // hidden -> gate | up, or hidden -> intermediate
-  Linear mlp_output;
+  Mlp mlp;                   // of a layer without experts
+  Linear router;             // hidden -> experts; of a layer with experts
+  std::vector<Mlp> experts;  // likewise
 };
 
 struct DecoderWeights {

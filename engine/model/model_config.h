@@ -17,13 +17,28 @@ namespace reprise::engine {
 enum class NormKind { kRms, kLayer };
 enum class PositionKind { kRope, kLearned };
 
+// What differs from layer to layer.
+struct LayerConfig {
+  bool has_experts = false;  // in place of one MLP
+};
+
+// The experts of a layer: gated MLPs, of which each token goes through the `per_token` that the
+// router's softmax welcomes most. Their outputs are summed, weighted by it.
+struct ExpertConfig {
+  int64_t count = 0;
+  int64_t per_token = 0;
+  int64_t intermediate_size = 0;
+  bool renormalize = false;  // the weights of a token's experts are scaled to sum to 1
+};
+
 struct ModelConfig {
   std::string architecture;  // architectures[0], e.g. "LlamaForCausalLM"
-  std::string family;        // "gpt2", "llama", "mistral", "qwen2"
+  std::string family;        // "gpt2", "llama", ...: a file of families/
   int64_t vocab_size = 0;
   int64_t hidden_size = 0;
   int64_t intermediate_size = 0;
   int64_t num_layers = 0;
+  std::vector<LayerConfig> layers;  // [num_layers]
   int64_t num_heads = 0;
   int64_t num_kv_heads = 0;
   int64_t head_dim = 0;
@@ -35,6 +50,7 @@ struct ModelConfig {
   float attention_scale = 0;  // scores are q . k x this
   Activation activation = Activation::kSiluMul;
   bool gated_mlp = true;
+  ExpertConfig experts;  // of layers that have them
   bool qkv_bias = false;
   bool attention_output_bias = false;
   bool mlp_bias = false;

@@ -28,6 +28,11 @@ struct WeightNames {
   std::string mlp_norm;
   std::vector<std::string> mlp_input;
   std::string mlp_output;
+  // Within a layer with experts; an expert's names start with `experts`, its number and a dot.
+  std::string router;
+  std::string experts;
+  std::vector<std::string> expert_input;
+  std::string expert_output;
   // Constants that some checkpoints carry and nobody reads; full names end with these.
   std::vector<std::string> ignored;
 };

@@ -5,6 +5,13 @@
 
 namespace reprise::engine {
 
+absl::Status ReadExperts(const JsonObject& config, const char* count_field,
+                         const char* per_token_field, ExpertConfig* out) {
+  ASSIGN_OR_RETURN(out->count, config.Int(count_field, kExpertRange));
+  ASSIGN_OR_RETURN(out->per_token, config.Int(per_token_field, {1, out->count}));
+  return absl::OkStatus();
+}
+
 absl::StatusOr<Activation> ReadActivation(const JsonObject& config, const char* field,
                                           const std::string& fallback, bool gated) {
   ASSIGN_OR_RETURN(const std::string name, config.StringOr(field, fallback));

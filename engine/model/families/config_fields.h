@@ -5,9 +5,11 @@
 #include <cstdint>
 #include <string>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "engine/backend/backend.h"
 #include "engine/model/json_object.h"
+#include "engine/model/model_config.h"
 
 namespace reprise::engine {
 
@@ -16,6 +18,12 @@ inline constexpr JsonObject::Range kWidthRange = {1, 1 << 20};
 inline constexpr JsonObject::Range kLayerRange = {1, 4096};
 inline constexpr JsonObject::Range kHeadRange = {1, 1 << 14};
 inline constexpr JsonObject::Range kPositionRange = {1, 1 << 21};
+
+inline constexpr JsonObject::Range kExpertRange = {1, 4096};
+
+// Fills count and per_token from the fields of these names.
+absl::Status ReadExperts(const JsonObject& config, const char* count_field,
+                         const char* per_token_field, ExpertConfig* out);
 
 // The activation that `field` names; the one of `fallback` when it is missing.
 absl::StatusOr<Activation> ReadActivation(const JsonObject& config, const char* field,

@@ -3,11 +3,11 @@
 namespace reprise::engine {
 
 absl::Span<const Family> Families() {
-  static constexpr Family kFamilies[] = {{"GPT2LMHeadModel", ReadGpt2},
-                                         {"LlamaForCausalLM", ReadLlama},
-                                         {"MistralForCausalLM", ReadMistral},
-                                         {"Qwen2ForCausalLM", ReadQwen2},
-                                         {"Qwen3ForCausalLM", ReadQwen3}};
+  static constexpr Family kFamilies[] = {
+      {"GPT2LMHeadModel", ReadGpt2},        {"LlamaForCausalLM", ReadLlama},
+      {"MistralForCausalLM", ReadMistral},  {"MixtralForCausalLM", ReadMixtral},
+      {"Qwen2ForCausalLM", ReadQwen2},      {"Qwen3ForCausalLM", ReadQwen3},
+      {"Qwen3MoeForCausalLM", ReadQwen3Moe}};
   return kFamilies;
 }
 

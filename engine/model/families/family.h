@@ -23,7 +23,9 @@ absl::Span<const Family> Families();
 absl::Status ReadGpt2(const JsonObject& config, ModelConfig* out);
 absl::Status ReadLlama(const JsonObject& config, ModelConfig* out);
 absl::Status ReadMistral(const JsonObject& config, ModelConfig* out);
+absl::Status ReadMixtral(const JsonObject& config, ModelConfig* out);
 absl::Status ReadQwen2(const JsonObject& config, ModelConfig* out);
 absl::Status ReadQwen3(const JsonObject& config, ModelConfig* out);
+absl::Status ReadQwen3Moe(const JsonObject& config, ModelConfig* out);
 
 }  // namespace reprise::engine

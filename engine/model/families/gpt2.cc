@@ -34,6 +34,7 @@ absl::Status ReadGpt2(const JsonObject& config, ModelConfig* out) {
   out->names = Gpt2Names();
   ASSIGN_OR_RETURN(out->hidden_size, config.Int("n_embd", kWidthRange));
   ASSIGN_OR_RETURN(out->num_layers, config.Int("n_layer", kLayerRange));
+  out->layers.resize(out->num_layers);
   ASSIGN_OR_RETURN(out->num_heads, config.Int("n_head", kHeadRange));
   ASSIGN_OR_RETURN(out->max_positions, config.Int("n_positions", kPositionRange));
   ASSIGN_OR_RETURN(out->intermediate_size,

@@ -46,6 +46,7 @@ absl::Status ReadLlamaLike(const JsonObject& config, ModelConfig* out) {
   ASSIGN_OR_RETURN(out->hidden_size, config.Int("hidden_size", kWidthRange));
   ASSIGN_OR_RETURN(out->intermediate_size, config.Int("intermediate_size", kWidthRange));
   ASSIGN_OR_RETURN(out->num_layers, config.Int("num_hidden_layers", kLayerRange));
+  out->layers.resize(out->num_layers);
   ASSIGN_OR_RETURN(out->num_heads, config.Int("num_attention_heads", kHeadRange));
   ASSIGN_OR_RETURN(out->max_positions, config.Int("max_position_embeddings", kPositionRange));
   ASSIGN_OR_RETURN(out->num_kv_heads,

@@ -109,7 +109,7 @@ absl::StatusOr<RopeScheme> ReadRopeScheme(const JsonObject& config, const JsonOb
 absl::Status ReadRope(const JsonObject& config, ModelConfig* out) {
   out->position = PositionKind::kRope;
   RETURN_IF_ERROR(RefusePartialRotation(config));
-  ASSIGN_OR_RETURN(const double theta, config.PositiveOr("rope_theta", 10000));
+  ASSIGN_OR_RETURN(const double theta, config.PositiveOr("rope_theta", out->rope.theta));
   ASSIGN_OR_RETURN(const JsonObject rope, FindRopeObject(config));
   ASSIGN_OR_RETURN(out->rope, ReadRopeScheme(config, rope, theta));
   if (out->head_dim % 2 != 0) {

@@ -15,9 +15,9 @@ namespace reprise::engine {
 absl::StatusOr<RopeScheme> ReadRopeScheme(const JsonObject& config, const JsonObject& rope,
                                           double theta);
 
-// Fills position and rope, the same for all layers. Newer configs keep theta and scaling in
-// rope_parameters, older ones in rope_theta and rope_scaling. REQUIRES: out->head_dim is set;
-// RefuseMovingPositions(config) is OK.
+// Fills position and rope, the same for all layers; out->rope.theta stands when there is none.
+// Newer configs keep theta and scaling in rope_parameters, older ones in rope_theta and
+// rope_scaling. REQUIRES: out->head_dim is set; RefuseMovingPositions(config) is OK.
 absl::Status ReadRope(const JsonObject& config, ModelConfig* out);
 
 }  // namespace reprise::engine

@@ -124,6 +124,29 @@ TEST_P(CpuElementwiseTest, AddsPositionsAndRows) {
   }
 }
 
+TEST_P(CpuElementwiseTest, GathersRowsAndAddsThemScaled) {
+  for (const int64_t width : kWidths) {
+    const std::vector<int64_t> rows = {0, 2, 3};
+    const std::vector<float> scales = {0.25f, -3.1f, 1.7f};
+    std::vector<float> x = RandomFloats(5 * width, 1);
+    const std::vector<float> before = x;
+    std::vector<float> gathered(3 * width);
+    backend_->GatherRows(Rows(x, 5), rows, Rows(gathered, 3));
+    std::vector<float> y = RandomFloats(3 * width, 2);
+    for (int64_t i = 0; i < 3; ++i) {
+      EXPECT_EQ(std::memcmp(&gathered[i * width], &x[rows[i] * width], width * sizeof(float)), 0);
+    }
+    backend_->AddScaledRows(Rows(y, 3), rows, scales, Rows(x, 5));
+    std::vector<double> expected(before.begin(), before.end());
+    for (int64_t i = 0; i < 3; ++i) {
+      for (int64_t c = 0; c < width; ++c) {
+        expected[rows[i] * width + c] += static_cast<double>(scales[i]) * y[i * width + c];
+      }
+    }
+    for (size_t i = 0; i < x.size(); ++i) EXPECT_NEAR(x[i], expected[i], 5e-7) << width;
+  }
+}
+
 TEST_P(CpuElementwiseTest, NormsAgreeWithDoublePrecision) {
   constexpr float kEpsilon = 1e-5f;
   for (const int64_t width : kWidths) {

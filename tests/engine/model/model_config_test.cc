@@ -6,6 +6,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/engine/model/config_json.h"
 #include "tests/engine/model/model_folder.h"
 #include "tests/engine/model/parity_fixture.h"
 
@@ -16,40 +17,6 @@ using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-
-nlohmann::json Llama() {
-  return nlohmann::json::parse(R"({
-    "architectures": ["LlamaForCausalLM"], "vocab_size": 300, "hidden_size": 64,
-    "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4,
-    "num_key_value_heads": 2, "max_position_embeddings": 512, "rms_norm_eps": 1e-5,
-    "rope_theta": 500000.0, "tie_word_embeddings": true, "hidden_act": "silu",
-    "eos_token_id": 7})");
-}
-
-nlohmann::json Gpt2() {
-  return nlohmann::json::parse(R"({
-    "architectures": ["GPT2LMHeadModel"], "vocab_size": 300, "n_embd": 64, "n_layer": 2,
-    "n_head": 4, "n_positions": 128})");
-}
-
-nlohmann::json As(const char* architecture) {
-  nlohmann::json config = Llama();
-  config["architectures"] = {architecture};
-  return config;
-}
-
-absl::StatusOr<ModelConfig> ReadConfig(const nlohmann::json& config) {
-  const ModelFolder folder;
-  folder.Write("config.json", config.dump());
-  return ReadModelConfig(folder.path());
-}
-
-std::string ErrorOf(const nlohmann::json& config) {
-  const absl::Status status = ReadConfig(config).status();
-  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
-  EXPECT_THAT(std::string(status.message()), HasSubstr("config.json"));
-  return std::string(status.message());
-}
 
 TEST(ModelConfigTest, ReadsLlama) {
   const auto config = ReadConfig(Llama());
@@ -92,22 +59,6 @@ TEST(ModelConfigTest, FillsInWhatLlamaConfigsLeaveOut) {
   EXPECT_THAT(config->eos_token_ids, IsEmpty());
 }
 
-TEST(ModelConfigTest, ReadsGpt2) {
-  const auto config = ReadConfig(Gpt2());
-  ASSERT_TRUE(config.ok()) << config.status();
-  EXPECT_EQ(config->family, "gpt2");
-  EXPECT_EQ(config->intermediate_size, 256);
-  EXPECT_EQ(config->num_kv_heads, 4);
-  EXPECT_EQ(config->head_dim, 16);
-  EXPECT_EQ(config->max_positions, 128);
-  EXPECT_EQ(config->norm, NormKind::kLayer);
-  EXPECT_EQ(config->position, PositionKind::kLearned);
-  EXPECT_EQ(config->activation, Activation::kGeluTanh);
-  EXPECT_FALSE(config->gated_mlp);
-  EXPECT_TRUE(config->qkv_bias && config->attention_output_bias && config->mlp_bias);
-  EXPECT_TRUE(config->tied_embeddings);
-}
-
 TEST(ModelConfigTest, ReadsBiasesAndHeadDim) {
   nlohmann::json json = Llama();
   json["attention_bias"] = true;
@@ -118,39 +69,6 @@ TEST(ModelConfigTest, ReadsBiasesAndHeadDim) {
   EXPECT_TRUE(config->qkv_bias && config->attention_output_bias && config->mlp_bias);
   EXPECT_EQ(config->head_dim, 32);
   EXPECT_FLOAT_EQ(config->attention_scale, 1 / std::sqrt(32.0f));
-}
-
-TEST(ModelConfigTest, Qwen2HasBiasesOnQueryKeyAndValueOnly) {
-  const auto config = ReadConfig(As("Qwen2ForCausalLM"));
-  ASSERT_TRUE(config.ok()) << config.status();
-  EXPECT_EQ(config->family, "qwen2");
-  EXPECT_TRUE(config->qkv_bias);
-  EXPECT_FALSE(config->attention_output_bias || config->mlp_bias);
-}
-
-TEST(ModelConfigTest, Qwen3HasNormsOfHeadsAndNamesItsHeadDim) {
-  nlohmann::json json = As("Qwen3ForCausalLM");
-  EXPECT_THAT(ErrorOf(json), AllOf(HasSubstr("head_dim"), HasSubstr("is missing")));
-  json["head_dim"] = 32;
-  auto config = ReadConfig(json);
-  ASSERT_TRUE(config.ok()) << config.status();
-  EXPECT_EQ(config->family, "qwen3");
-  EXPECT_EQ(config->head_dim, 32);
-  EXPECT_FALSE(config->qkv_bias || config->attention_output_bias || config->mlp_bias);
-  EXPECT_EQ(config->names.query_norm, "self_attn.q_norm");
-  EXPECT_EQ(config->names.key_norm, "self_attn.k_norm");
-  json["attention_bias"] = true;
-  config = ReadConfig(json);
-  EXPECT_TRUE(config->qkv_bias && config->attention_output_bias);
-}
-
-TEST(ModelConfigTest, ReadsThetaFromRopeParameters) {
-  nlohmann::json json = Llama();
-  json.erase("rope_theta");
-  json["rope_parameters"] = {{"rope_type", "default"}, {"rope_theta", 1e6}};
-  const auto config = ReadConfig(json);
-  ASSERT_TRUE(config.ok()) << config.status();
-  EXPECT_EQ(config->rope.theta, 1e6);
 }
 
 TEST(ModelConfigTest, EveryRequiredFieldIsNamedWhenMissingOrImpossible) {
@@ -209,106 +127,6 @@ TEST(ModelConfigTest, UnsupportedSettingsAreRefusedByName) {
               HasSubstr("differ by layer"));
 }
 
-nlohmann::json WithRope(const char* field, nlohmann::json rope) {
-  nlohmann::json json = Llama();
-  json[field] = std::move(rope);
-  return json;
-}
-
-const nlohmann::json kLlama3Rope = {{"rope_type", "llama3"},
-                                    {"factor", 8.0},
-                                    {"low_freq_factor", 1.0},
-                                    {"high_freq_factor", 4.0},
-                                    {"original_max_position_embeddings", 8192}};
-const nlohmann::json kYarnRope = {
-    {"type", "yarn"}, {"factor", 4.0}, {"original_max_position_embeddings", 32768}};
-
-TEST(ModelConfigTest, ReadsRopeScaling) {
-  for (const char* field : {"rope_scaling", "rope_parameters"}) {
-    auto config = ReadConfig(WithRope(field, {{"type", "linear"}, {"factor", 2}}));
-    ASSERT_TRUE(config.ok()) << config.status();
-    EXPECT_EQ(config->rope, (RopeScheme{500000, LinearRope{2}}));
-    config = ReadConfig(WithRope(field, kLlama3Rope));
-    ASSERT_TRUE(config.ok()) << config.status();
-    EXPECT_EQ(config->rope, (RopeScheme{500000, Llama3Rope{8, 1, 4, 8192}}));
-    config = ReadConfig(WithRope(field, kYarnRope));
-    ASSERT_TRUE(config.ok()) << config.status();
-    EXPECT_EQ(config->rope,
-              (RopeScheme{500000, YarnRope{4, 32, 1, 32768, true, 0.1 * std::log(4.0) + 1}}));
-  }
-  nlohmann::json rope = kYarnRope;
-  rope.update({{"beta_fast", 16}, {"beta_slow", 2}, {"truncate", false}, {"mscale", 0.5}});
-  rope["mscale_all_dim"] = 1;
-  const double ratio = (0.05 * std::log(4.0) + 1) / (0.1 * std::log(4.0) + 1);
-  EXPECT_EQ(ReadConfig(WithRope("rope_scaling", rope))->rope.scaling,
-            (decltype(RopeScheme::scaling)(YarnRope{4, 16, 2, 32768, false, ratio})));
-  rope["attention_factor"] = 1.5;
-  EXPECT_EQ(ReadConfig(WithRope("rope_scaling", rope))->rope.attention_factor(), 1.5);
-}
-
-TEST(ModelConfigTest, TheOriginalContextBesideTheScalingCountsMore) {
-  nlohmann::json json = WithRope("rope_scaling", kLlama3Rope);
-  json["original_max_position_embeddings"] = 4096;
-  EXPECT_EQ(ReadConfig(json)->rope, (RopeScheme{500000, Llama3Rope{8, 1, 4, 4096}}));
-}
-
-TEST(ModelConfigTest, RopeScalingWithoutItsNumbersIsRefused) {
-  for (const nlohmann::json& complete : {kLlama3Rope, kYarnRope}) {
-    for (const auto& [name, value] : complete.items()) {
-      if (value.is_string()) continue;
-      nlohmann::json rope = complete;
-      rope.erase(name);
-      EXPECT_THAT(ErrorOf(WithRope("rope_scaling", rope)),
-                  AllOf(HasSubstr("rope_scaling"), HasSubstr(name), HasSubstr("is missing")));
-      rope[name] = -1;
-      EXPECT_THAT(ErrorOf(WithRope("rope_scaling", rope)),
-                  AllOf(HasSubstr(name), HasSubstr("above 0")));
-    }
-  }
-  nlohmann::json rope = kLlama3Rope;
-  rope["high_freq_factor"] = 1;
-  EXPECT_THAT(ErrorOf(WithRope("rope_scaling", rope)),
-              AllOf(HasSubstr("high_freq_factor"), HasSubstr("not above")));
-  rope = kYarnRope;
-  rope["beta_fast"] = 0.5;
-  EXPECT_THAT(ErrorOf(WithRope("rope_scaling", rope)), HasSubstr("less than beta_slow"));
-  rope = kYarnRope;
-  rope["rope_theta"] = 1;
-  EXPECT_THAT(ErrorOf(WithRope("rope_scaling", rope)), HasSubstr("rope_theta"));
-}
-
-TEST(ModelConfigTest, UnknownOrContradictingRopeScalingIsRefusedByName) {
-  for (const char* key : {"type", "rope_type"}) {
-    EXPECT_THAT(ErrorOf(WithRope("rope_scaling", {{key, "spiral"}})),
-                AllOf(HasSubstr("rope_scaling"), HasSubstr(key), HasSubstr("\"spiral\""),
-                      HasSubstr("default, linear, llama3, yarn")));
-    EXPECT_TRUE(ReadConfig(WithRope("rope_scaling", {{key, "default"}})).ok());
-  }
-  EXPECT_TRUE(ReadConfig(WithRope("rope_scaling", nullptr)).ok());
-  nlohmann::json json = WithRope("rope_scaling", kYarnRope);
-  json["rope_parameters"] = kYarnRope;
-  EXPECT_TRUE(ReadConfig(json).ok());
-  json["rope_parameters"] = {{"rope_type", "default"}};
-  EXPECT_THAT(ErrorOf(json), AllOf(HasSubstr("rope_scaling"), HasSubstr("rope_parameters")));
-}
-
-TEST(ModelConfigTest, PositionSchemesThatRewriteOldPositionsAreRefusedWithTheReason) {
-  for (const char* type : {"rerope", "leaky_rerope", "self_extend", "dynamic", "longrope"}) {
-    nlohmann::json json = Llama();
-    json["rope_scaling"] = {{"type", type}, {"factor", 2.0}};
-    EXPECT_THAT(ErrorOf(json),
-                AllOf(HasSubstr(type), HasSubstr("cached KV of a prefix is not valid")));
-  }
-  for (const char* field : {"rerope", "rerope_window", "leaky_rerope", "self_extend_group_size"}) {
-    nlohmann::json json = Llama();
-    json[field] = 512;
-    EXPECT_THAT(ErrorOf(json),
-                AllOf(HasSubstr(field), HasSubstr("cached KV of a prefix is not valid")));
-    json[field] = false;
-    EXPECT_TRUE(ReadConfig(json).ok()) << field;
-  }
-}
-
 TEST(ModelConfigTest, EncodersAreRefusedWithTheReason) {
   for (const char* architecture :
        {"BertModel", "BertForMaskedLM", "RobertaForSequenceClassification", "XLMRobertaModel",
@@ -336,39 +154,13 @@ TEST(ModelConfigTest, UnknownArchitectureListsTheSupportedOnes) {
   EXPECT_THAT(ErrorOf(As("FalconForCausalLM")),
               AllOf(HasSubstr("FalconForCausalLM"), HasSubstr(SupportedArchitectures())));
   EXPECT_EQ(SupportedArchitectures(),
-            "GPT2LMHeadModel, LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM, "
-            "Qwen3ForCausalLM");
+            "GPT2LMHeadModel, LlamaForCausalLM, MistralForCausalLM, MixtralForCausalLM, "
+            "Qwen2ForCausalLM, Qwen3ForCausalLM, Qwen3MoeForCausalLM");
   nlohmann::json json = Llama();
   json.erase("architectures");
   EXPECT_THAT(ErrorOf(json), AllOf(HasSubstr("architectures"), HasSubstr("missing")));
   json["architectures"] = nlohmann::json::array();
   EXPECT_THAT(ErrorOf(json), HasSubstr("list of one name"));
-}
-
-TEST(ModelConfigTest, MistralNeedsAWindowOverAllPositionsOrNone) {
-  nlohmann::json json = As("MistralForCausalLM");
-  EXPECT_THAT(ErrorOf(json), AllOf(HasSubstr("sliding_window"), HasSubstr("missing")));
-  json["sliding_window"] = 511;
-  EXPECT_THAT(ErrorOf(json),
-              AllOf(HasSubstr("sliding_window"), HasSubstr("511"), HasSubstr("512")));
-  json["sliding_window"] = 512;
-  EXPECT_TRUE(ReadConfig(json).ok());
-  json["sliding_window"] = nullptr;
-  EXPECT_TRUE(ReadConfig(json).ok());
-  json.erase("num_key_value_heads");
-  EXPECT_THAT(ErrorOf(json), AllOf(HasSubstr("num_key_value_heads"), HasSubstr("missing")));
-}
-
-TEST(ModelConfigTest, Qwen2SlidingWindowIsRefused) {
-  nlohmann::json json = As("Qwen2ForCausalLM");
-  json["sliding_window"] = 4096;  // written by default, and off
-  json["use_sliding_window"] = false;
-  EXPECT_TRUE(ReadConfig(json).ok());
-  json["use_sliding_window"] = true;
-  EXPECT_THAT(ErrorOf(json), HasSubstr("use_sliding_window"));
-  json["use_sliding_window"] = false;
-  json["layer_types"] = {"full_attention", "sliding_attention"};
-  EXPECT_THAT(ErrorOf(json), AllOf(HasSubstr("layer_types"), HasSubstr("sliding_attention")));
 }
 
 TEST(ModelConfigTest, GenerationConfigDecidesTheEndTokens) {

@@ -1,0 +1,164 @@
+// What is particular to one family's config.json.
+
+#include <string>
+#include <vector>
+
+#include "engine/model/model_config.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/engine/model/config_json.h"
+
+namespace reprise::engine {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+TEST(ModelFamiliesTest, ReadsGpt2) {
+  const auto config = ReadConfig(Gpt2());
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->family, "gpt2");
+  EXPECT_EQ(config->intermediate_size, 256);
+  EXPECT_EQ(config->num_kv_heads, 4);
+  EXPECT_EQ(config->head_dim, 16);
+  EXPECT_EQ(config->max_positions, 128);
+  EXPECT_EQ(config->norm, NormKind::kLayer);
+  EXPECT_EQ(config->position, PositionKind::kLearned);
+  EXPECT_EQ(config->activation, Activation::kGeluTanh);
+  EXPECT_FALSE(config->gated_mlp);
+  EXPECT_TRUE(config->qkv_bias && config->attention_output_bias && config->mlp_bias);
+  EXPECT_TRUE(config->tied_embeddings);
+}
+
+TEST(ModelFamiliesTest, Qwen2HasBiasesOnQueryKeyAndValueOnly) {
+  const auto config = ReadConfig(As("Qwen2ForCausalLM"));
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->family, "qwen2");
+  EXPECT_TRUE(config->qkv_bias);
+  EXPECT_FALSE(config->attention_output_bias || config->mlp_bias);
+}
+
+TEST(ModelFamiliesTest, Qwen3HasNormsOfHeadsAndNamesItsHeadDim) {
+  nlohmann::json json = As("Qwen3ForCausalLM");
+  EXPECT_THAT(ErrorOf(json), AllOf(HasSubstr("head_dim"), HasSubstr("is missing")));
+  json["head_dim"] = 32;
+  auto config = ReadConfig(json);
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->family, "qwen3");
+  EXPECT_EQ(config->head_dim, 32);
+  EXPECT_FALSE(config->qkv_bias || config->attention_output_bias || config->mlp_bias);
+  EXPECT_EQ(config->names.query_norm, "self_attn.q_norm");
+  EXPECT_EQ(config->names.key_norm, "self_attn.k_norm");
+  json["attention_bias"] = true;
+  config = ReadConfig(json);
+  EXPECT_TRUE(config->qkv_bias && config->attention_output_bias);
+}
+
+nlohmann::json Qwen3Moe() {
+  nlohmann::json json = As("Qwen3MoeForCausalLM");
+  json.update({{"head_dim", 16},
+               {"num_hidden_layers", 6},
+               {"num_experts", 8},
+               {"num_experts_per_tok", 2},
+               {"moe_intermediate_size", 96},
+               {"norm_topk_prob", true}});
+  return json;
+}
+
+std::vector<bool> LayersWithExperts(const nlohmann::json& json) {
+  const auto config = ReadConfig(json);
+  EXPECT_TRUE(config.ok()) << config.status();
+  std::vector<bool> layers;
+  for (const LayerConfig& layer : config->layers) layers.push_back(layer.has_experts);
+  return layers;
+}
+
+TEST(ModelFamiliesTest, ReadsQwen3Moe) {
+  nlohmann::json json = Qwen3Moe();
+  auto config = ReadConfig(json);
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->family, "qwen3moe");
+  EXPECT_EQ(config->names.query_norm, "self_attn.q_norm");
+  EXPECT_EQ(config->intermediate_size, 128);
+  EXPECT_EQ(config->experts.count, 8);
+  EXPECT_EQ(config->experts.per_token, 2);
+  EXPECT_EQ(config->experts.intermediate_size, 96);
+  EXPECT_TRUE(config->experts.renormalize);
+  json.erase("norm_topk_prob");
+  json["num_local_experts"] = json["num_experts"];
+  json.erase("num_experts");
+  config = ReadConfig(json);
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_FALSE(config->experts.renormalize);
+  EXPECT_EQ(config->experts.count, 8);
+}
+
+TEST(ModelFamiliesTest, QwenLayersHaveExpertsOrOneMlp) {
+  nlohmann::json json = Qwen3Moe();
+  EXPECT_THAT(LayersWithExperts(json), ElementsAre(true, true, true, true, true, true));
+  json["decoder_sparse_step"] = 2;
+  EXPECT_THAT(LayersWithExperts(json), ElementsAre(false, true, false, true, false, true));
+  json["mlp_only_layers"] = {0, 3};
+  EXPECT_THAT(LayersWithExperts(json), ElementsAre(false, true, false, false, false, true));
+  json["mlp_only_layers"] = {6};
+  EXPECT_THAT(ErrorOf(json), AllOf(HasSubstr("mlp_only_layers"), HasSubstr("has 6")));
+  json["mlp_only_layers"] = 3;
+  EXPECT_THAT(ErrorOf(json), AllOf(HasSubstr("mlp_only_layers"), HasSubstr("a list")));
+}
+
+TEST(ModelFamiliesTest, ReadsMixtral) {
+  nlohmann::json json = As("MixtralForCausalLM");
+  json.update({{"num_local_experts", 8}, {"num_experts_per_tok", 2}, {"sliding_window", nullptr}});
+  json.erase("rope_theta");
+  const auto config = ReadConfig(json);
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->family, "mixtral");
+  EXPECT_EQ(config->rope.theta, 1e6);
+  EXPECT_EQ(config->experts.intermediate_size, 128);
+  EXPECT_TRUE(config->experts.renormalize);
+  EXPECT_THAT(LayersWithExperts(json), ElementsAre(true, true));
+}
+
+TEST(ModelFamiliesTest, ExpertsWithoutTheirNumbersAreRefused) {
+  for (const char* field : {"num_experts", "num_experts_per_tok", "moe_intermediate_size"}) {
+    nlohmann::json json = Qwen3Moe();
+    json.erase(field);
+    EXPECT_THAT(ErrorOf(json), HasSubstr("is missing")) << field;
+  }
+  nlohmann::json json = Qwen3Moe();
+  json["num_experts_per_tok"] = 9;
+  EXPECT_THAT(ErrorOf(json), AllOf(HasSubstr("num_experts_per_tok"), HasSubstr("from 1 to 8")));
+  json = As("MixtralForCausalLM");
+  json["sliding_window"] = nullptr;
+  EXPECT_THAT(ErrorOf(json), HasSubstr("num_local_experts"));
+}
+
+TEST(ModelFamiliesTest, MistralNeedsAWindowOverAllPositionsOrNone) {
+  nlohmann::json json = As("MistralForCausalLM");
+  EXPECT_THAT(ErrorOf(json), AllOf(HasSubstr("sliding_window"), HasSubstr("missing")));
+  json["sliding_window"] = 511;
+  EXPECT_THAT(ErrorOf(json),
+              AllOf(HasSubstr("sliding_window"), HasSubstr("511"), HasSubstr("512")));
+  json["sliding_window"] = 512;
+  EXPECT_TRUE(ReadConfig(json).ok());
+  json["sliding_window"] = nullptr;
+  EXPECT_TRUE(ReadConfig(json).ok());
+  json.erase("num_key_value_heads");
+  EXPECT_THAT(ErrorOf(json), AllOf(HasSubstr("num_key_value_heads"), HasSubstr("missing")));
+}
+
+TEST(ModelFamiliesTest, Qwen2SlidingWindowIsRefused) {
+  nlohmann::json json = As("Qwen2ForCausalLM");
+  json["sliding_window"] = 4096;  // written by default, and off
+  json["use_sliding_window"] = false;
+  EXPECT_TRUE(ReadConfig(json).ok());
+  json["use_sliding_window"] = true;
+  EXPECT_THAT(ErrorOf(json), HasSubstr("use_sliding_window"));
+  json["use_sliding_window"] = false;
+  json["layer_types"] = {"full_attention", "sliding_attention"};
+  EXPECT_THAT(ErrorOf(json), AllOf(HasSubstr("layer_types"), HasSubstr("sliding_attention")));
+}
+
+}  // namespace
+}  // namespace reprise::engine
