@@ -68,6 +68,7 @@ absl::StatusOr<NamespaceIdentity> FromProto(const v1::NamespaceIdentity& message
   identity.layout.dtype = static_cast<DType>(message.layout().dtype());
   identity.first_layer = message.first_layer();
   identity.kv_scales = message.kv_scales();
+  identity.layout.scales = cachestore::KvScalesFromName(identity.kv_scales);
   identity.position_scheme = message.position_scheme();
   identity.tensor_parallel_rank = message.tensor_parallel_rank();
   identity.tensor_parallel_size = message.tensor_parallel_size();

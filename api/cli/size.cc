@@ -25,9 +25,6 @@ struct SizeFlags {
   bool all_dtypes = false;
 };
 
-constexpr DType kDTypes[] = {DType::kF32,    DType::kF16,  DType::kBF16,
-                             DType::kF8E4M3, DType::kInt8, DType::kInt4};
-
 absl::Status PrintByVariant(const engine::KvGeometry& geometry, const SizeFlags& flags,
                             const std::vector<DType>& dtypes) {
   Table table({"heads", "kv heads", "dtype", "bytes per token", "bytes", "size", "model"});
@@ -51,7 +48,7 @@ absl::Status PrintByVariant(const engine::KvGeometry& geometry, const SizeFlags&
 
 absl::Status RunSize(const SizeFlags& flags) {
   ASSIGN_OR_RETURN(const engine::KvGeometry geometry, engine::FindKvGeometry(flags.model));
-  std::vector<DType> dtypes(std::begin(kDTypes), std::end(kDTypes));
+  std::vector<DType> dtypes(std::begin(cachestore::kAllDTypes), std::end(cachestore::kAllDTypes));
   if (!flags.all_dtypes) {
     ASSIGN_OR_RETURN(const DType dtype, cachestore::DTypeFromName(flags.dtype));
     dtypes = {dtype};
@@ -65,7 +62,7 @@ absl::Status RunSize(const SizeFlags& flags) {
 
 std::vector<std::string> DTypeNames() {
   std::vector<std::string> names;
-  for (const DType dtype : kDTypes) names.emplace_back(cachestore::DTypeName(dtype));
+  for (const DType dtype : cachestore::kAllDTypes) names.emplace_back(cachestore::DTypeName(dtype));
   return names;
 }
 

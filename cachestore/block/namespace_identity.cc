@@ -213,6 +213,12 @@ absl::Status NamespaceIdentity::Validate() const {
     return Invalid("kv_scales", absl::StrCat("is \"none\"; ", DTypeName(layout.dtype),
                                              " needs to say how it is scaled"));
   }
+  // The name decides where the scales are, so that equal encodings have blocks of equal size.
+  if (KvScalesFromName(kv_scales) != layout.scales) {
+    return Invalid("kv_scales",
+                   absl::StrCat("is \"", kv_scales.substr(0, 64), "\"; the layout's scales are \"",
+                                KvScalesName(layout.scales), "\""));
+  }
   RETURN_IF_ERROR(CheckString("position_scheme", position_scheme));
   RETURN_IF_ERROR(CheckRank("tensor_parallel", tensor_parallel_rank, tensor_parallel_size));
   RETURN_IF_ERROR(CheckRank("pipeline_parallel", pipeline_parallel_rank, pipeline_parallel_size));
@@ -236,6 +242,7 @@ absl::StatusOr<NamespaceIdentity> NamespaceIdentity::Decode(absl::string_view by
   Decoder decoder(bytes);
   VisitFields(identity, decoder);
   RETURN_IF_ERROR(decoder.Finish());
+  identity.layout.scales = KvScalesFromName(identity.kv_scales);
   RETURN_IF_ERROR(identity.Validate());
   return identity;
 }

@@ -23,7 +23,9 @@ struct NamespaceIdentity {
   std::string adapter_digest;    // LoRA adapter; "none" when there is none, never empty
   KvLayout layout;               // all fields required
   int32_t first_layer = 0;       // layers [first_layer, first_layer + layout.num_layers)
-  std::string kv_scales;  // how a lossy dtype is scaled; "none" for fp32, fp16, bf16, plain fp8
+  // How a lossy dtype is scaled; "none" for fp32, fp16, bf16, plain fp8.
+  // KvScalesName(layout.scales) when the scales lie in the block, else any other name.
+  std::string kv_scales;
   std::string position_scheme;  // e.g. "rope theta=10000", "learned"; required
   int32_t tensor_parallel_rank = 0, tensor_parallel_size = 1;
   int32_t pipeline_parallel_rank = 0, pipeline_parallel_size = 1;

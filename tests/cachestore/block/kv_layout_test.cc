@@ -34,6 +34,59 @@ TEST(KvLayoutTest, FourBitElementsTakeHalfAByte) {
   EXPECT_THAT(std::string(layout.Validate().message()), HasSubstr("head_dim is 7"));
 }
 
+TEST(KvLayoutTest, ScalesLieBehindTheElementsOfAPart) {
+  KvLayout layout = Layout();
+  layout.dtype = DType::kInt8;
+  const size_t without = layout.BytesPerBlock();
+  EXPECT_EQ(without, 2u * 3 * 2 * 16 * 8);
+  layout.scales = KvScales::kPerRow;
+  ASSERT_TRUE(layout.Validate().ok());
+  EXPECT_EQ(layout.ScalesOffset(), 2u * 16 * 8);
+  EXPECT_EQ(layout.BytesPerPart(), 2u * 16 * (8 + 2));
+  EXPECT_EQ(layout.PartOffset(0, 1), layout.BytesPerPart());
+  EXPECT_EQ(layout.BytesPerBlock(), without + 2u * 3 * 2 * 16 * 2);
+
+  layout.dtype = DType::kInt4;
+  layout.scales = KvScales::kPer32;
+  for (const auto& [head_dim, scales] : {std::pair{8, 1}, {32, 1}, {34, 2}, {64, 2}, {80, 3}}) {
+    layout.head_dim = head_dim;
+    ASSERT_TRUE(layout.Validate().ok());
+    EXPECT_EQ(layout.ScalesPerRow(), scales);
+    EXPECT_EQ(layout.BytesPerPart(), 2u * 16 * (head_dim / 2 + 2 * scales));
+  }
+}
+
+TEST(KvLayoutTest, ScalesOfAnotherDTypeAreRefused) {
+  KvLayout layout = Layout();
+  layout.scales = KvScales::kPerRow;
+  EXPECT_THAT(std::string(layout.Validate().message()),
+              HasSubstr("scales are \"bf16 per row\"; fp16 is not scaled like that"));
+  layout.dtype = DType::kInt8;
+  layout.scales = KvScales::kPer32;
+  EXPECT_EQ(layout.Validate().code(), absl::StatusCode::kInvalidArgument);
+  layout.scales = static_cast<KvScales>(9);
+  EXPECT_THAT(std::string(layout.Validate().message()), HasSubstr("9"));
+}
+
+TEST(KvLayoutTest, ScalesCountForTheLargestBlock) {
+  KvLayout layout = {.num_layers = 64,
+                     .num_kv_heads = 32,
+                     .head_dim = 256,
+                     .block_tokens = 16,
+                     .dtype = DType::kInt8};
+  ASSERT_EQ(layout.BytesPerBlock(), size_t{16} << 20);
+  EXPECT_TRUE(layout.Validate().ok());
+  layout.scales = KvScales::kPerRow;
+  EXPECT_THAT(std::string(layout.Validate().message()), HasSubstr("with its scales"));
+}
+
+TEST(KvLayoutTest, NamesOfScalesRoundTripAndOthersAreOutside) {
+  for (const KvScales scales : {KvScales::kOutside, KvScales::kPerRow, KvScales::kPer32}) {
+    EXPECT_EQ(KvScalesFromName(KvScalesName(scales)), scales);
+  }
+  EXPECT_EQ(KvScalesFromName("per head"), KvScales::kOutside);
+}
+
 TEST(KvLayoutTest, ValidateNamesTheFieldThatIsNotPositive) {
   const auto message_after = [](int32_t KvLayout::*field, int32_t value) {
     KvLayout layout = Layout();

@@ -53,6 +53,16 @@ std::vector<Change> ValidChanges() {
       [](auto& id) { id.layout.dtype = DType::kF8E4M3, id.kv_scales = "per head"; },
       [](auto& id) { id.layout.dtype = DType::kInt8, id.kv_scales = "per head"; },
       [](auto& id) { id.layout.dtype = DType::kInt4, id.kv_scales = "per head"; },
+      [](auto& id) {
+        id.layout.dtype = DType::kInt8;
+        id.layout.scales = KvScales::kPerRow;
+        id.kv_scales = "bf16 per row";
+      },
+      [](auto& id) {
+        id.layout.dtype = DType::kInt4;
+        id.layout.scales = KvScales::kPer32;
+        id.kv_scales = "bf16 per 32";
+      },
   };
 }
 
@@ -117,6 +127,14 @@ TEST(NamespaceIdentityTest, ValidateNamesTheMissingOrImpossibleField) {
       {[](auto& id) { id.kv_scales = "per head"; }, "for fp32 it must be \"none\""},
       {[](auto& id) { id.layout.dtype = DType::kInt8; }, "int8 needs to say how it is scaled"},
       {[](auto& id) { id.layout.dtype = DType::kInt4; }, "int4 needs to say how it is scaled"},
+      {[](auto& id) { id.layout.dtype = DType::kInt8, id.kv_scales = "bf16 per row"; },
+       "the layout's scales are \"none\""},
+      {[](auto& id) {
+         id.layout.dtype = DType::kInt8;
+         id.layout.scales = KvScales::kPerRow;
+         id.kv_scales = "per head";
+       },
+       "is \"per head\"; the layout's scales are \"bf16 per row\""},
       {[](auto& id) { id.position_scheme.clear(); }, "position_scheme is missing"},
       {[](auto& id) { id.tenant.clear(); }, "tenant is missing"},
       {[](auto& id) { id.salt.assign(5000, 's'); }, "salt has 5000 bytes"},
