@@ -150,6 +150,7 @@ absl::StatusOr<engine::GenerateRequest> FromProto(const engine::Engine& engine,
   }
   parsed.cache =
       request.cache_use() == v1::CACHE_USE_OFF ? engine::CacheMode::kOff : engine::CacheMode::kUse;
+  parsed.exact_kv = request.exact_kv();
   parsed.tenant = request.tenant().empty() ? kDefaultTenant : request.tenant();
   parsed.salt = request.salt();
   parsed.hints = HintsOf(request.hints());

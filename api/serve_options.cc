@@ -1,6 +1,10 @@
 #include "api/serve_options.h"
 
+#include <string>
+#include <vector>
+
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "cachestore/base/status_macros.h"
 
 namespace reprise::api {
@@ -43,6 +47,17 @@ void AddServeFlags(FlagSet& flags, ServeOptions* options) {
   flags.Need("disk-bytes", "disk-dir");
   flags.Add("block-tokens", &options->engine.block_tokens, "N",
             "tokens per KV block of the served model: a power of two from 8 to 256");
+  std::vector<std::string> dtypes;
+  for (const cachestore::DType dtype : cachestore::kAllDTypes) {
+    dtypes.emplace_back(cachestore::DTypeName(dtype));
+  }
+  flags.AddChoice(
+      "kv-dtype", dtypes, std::string(cachestore::DTypeName(options->engine.kv_dtype)),
+      [options](const std::string& name) {
+        options->engine.kv_dtype = *cachestore::DTypeFromName(name);
+      },
+      absl::StrCat("what keys and values are kept as: ", absl::StrJoin(dtypes, ", "),
+                   "; all but fp32 are rounded, and requests that demand exact KV are refused"));
   flags.Add("step-tokens", &options->engine.step_tokens, "N",
             "most tokens computed in one step; longer prompts are cut into chunks");
   flags.Add("max-running", &options->engine.max_running, "N", "requests computed at once");
@@ -50,7 +65,7 @@ void AddServeFlags(FlagSet& flags, ServeOptions* options) {
   flags.Add("threads", &options->engine.num_threads, "N", "compute threads; 0: one per core");
   // Without a model they would change nothing, and whoever gave them expects that they do.
   for (const char* of_engine :
-       {"block-tokens", "step-tokens", "max-running", "max-waiting", "threads"}) {
+       {"block-tokens", "kv-dtype", "step-tokens", "max-running", "max-waiting", "threads"}) {
     flags.Need(of_engine, "model");
   }
 }

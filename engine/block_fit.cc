@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "cachestore/pool/slot_pool.h"
+#include "engine/backend/kv_format.h"
 #include "engine/engine_options.h"
 
 namespace reprise::engine {
@@ -21,12 +22,18 @@ std::string Obstacle(const cachestore::KvLayout& layout, int64_t ram_bytes) {
 
 }  // namespace
 
-absl::Status CheckBlockFits(const ModelConfig& config, int32_t block_tokens, int64_t ram_bytes) {
-  const std::string obstacle = Obstacle(KvLayoutOf(config, block_tokens), ram_bytes);
+absl::Status CheckBlockFits(const ModelConfig& config, int32_t block_tokens,
+                            cachestore::DType dtype, int64_t ram_bytes) {
+  if (cachestore::DTypeBits(dtype) < 8 && config.head_dim % 2 != 0) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "KV cannot be kept as ", cachestore::DTypeName(dtype), ": this model's head_dim is ",
+        config.head_dim, ", and two elements share a byte; choose a kv_dtype of 8 bits or more"));
+  }
+  const auto layout = [&](int32_t tokens) { return WithDType(KvLayoutOf(config, tokens), dtype); };
+  const std::string obstacle = Obstacle(layout(block_tokens), ram_bytes);
   if (obstacle.empty()) return absl::OkStatus();
   int32_t fitting = block_tokens / 2;
-  while (fitting >= kLeastBlockTokens &&
-         !Obstacle(KvLayoutOf(config, fitting), ram_bytes).empty()) {
+  while (fitting >= kLeastBlockTokens && !Obstacle(layout(fitting), ram_bytes).empty()) {
     fitting /= 2;
   }
   return absl::InvalidArgumentError(absl::StrCat(

@@ -4,12 +4,15 @@
 #include <cstdint>
 
 #include "absl/status/status.h"
+#include "cachestore/block/kv_layout.h"
 #include "engine/model/model_config.h"
 
 namespace reprise::engine {
 
-// kInvalidArgument when a block of `block_tokens` tokens is larger than blocks can be, or than a
-// RAM tier of `ram_bytes`; names both sizes and the largest block_tokens that would fit.
-absl::Status CheckBlockFits(const ModelConfig& config, int32_t block_tokens, int64_t ram_bytes);
+// kInvalidArgument when a block of `block_tokens` tokens in `dtype` is larger than blocks can be,
+// or than a RAM tier of `ram_bytes`; names both sizes and the largest block_tokens that would fit.
+// Also when the model's head_dim is odd and the dtype packs two elements into a byte.
+absl::Status CheckBlockFits(const ModelConfig& config, int32_t block_tokens,
+                            cachestore::DType dtype, int64_t ram_bytes);
 
 }  // namespace reprise::engine

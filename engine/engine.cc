@@ -8,6 +8,7 @@
 #include "absl/synchronization/mutex.h"
 #include "cachestore/base/status_macros.h"
 #include "engine/backend/backend.h"
+#include "engine/backend/kv_format.h"
 #include "engine/block_fit.h"
 #include "engine/engine_loop.h"
 #include "engine/engine_request.h"
@@ -31,14 +32,17 @@ class Engine::Impl {
   };
 
   Impl(const EngineOptions& options, Loaded loaded, TieredStore* store)
-      : block_tokens_(options.block_tokens), loaded_(std::move(loaded)), store_(store) {}
+      : loaded_(std::move(loaded)),
+        layout_(WithDType(loaded_.model->layout(options.block_tokens), options.kv_dtype)),
+        store_(store) {}
 
   // Finds out what the store has room for and starts the engine thread. Called once, first.
   absl::Status Start(const EngineOptions& options) {
     ASSIGN_OR_RETURN(const NamespaceHandle ns, NamespaceOf("default", ""));
     loop_ = std::make_unique<EngineLoop>(
         EngineParts{loaded_.model.get(), loaded_.tokenizer.get(), store_}, ns.layout,
-        BlockBudget(store_->ram_capacity_blocks(ns), block_tokens_, model_config().max_positions),
+        BlockBudget(store_->ram_capacity_blocks(ns), layout_.block_tokens,
+                    model_config().max_positions),
         SchedulerOptions{.step_tokens = options.step_tokens, .max_running = options.max_running},
         options.max_waiting);
     return absl::OkStatus();
@@ -63,8 +67,8 @@ class Engine::Impl {
     identity.model_digest = loaded_.model->digest();
     identity.tokenizer_digest = loaded_.tokenizer->digest();
     identity.adapter_digest = "none";
-    identity.layout = loaded_.model->layout(block_tokens_);
-    identity.kv_scales = "none";
+    identity.layout = layout_;
+    identity.kv_scales = std::string(cachestore::KvScalesName(layout_.scales));
     identity.position_scheme = loaded_.model->position_scheme();
     identity.tenant = tenant;
     identity.salt = salt;
@@ -72,12 +76,13 @@ class Engine::Impl {
   }
 
   EngineLoop& loop() { return *loop_; }
+  cachestore::DType kv_dtype() const { return layout_.dtype; }
   const Tokenizer& tokenizer() const { return *loaded_.tokenizer; }
   const ModelConfig& model_config() const { return loaded_.model->config(); }
 
  private:
-  const int32_t block_tokens_;
   const Loaded loaded_;
+  const KvLayout layout_;
   TieredStore* const store_;
 
   absl::Mutex namespaces_mu_;
@@ -93,7 +98,8 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Open(const EngineOptions& option
   RETURN_IF_ERROR(options.Validate());
   // What can be wrong without the weights comes first: loading and hashing them takes its time.
   ASSIGN_OR_RETURN(const ModelConfig config, ReadModelConfig(options.model_folder));
-  RETURN_IF_ERROR(CheckBlockFits(config, options.block_tokens, store->stats().ram_capacity_bytes));
+  RETURN_IF_ERROR(CheckBlockFits(config, options.block_tokens, options.kv_dtype,
+                                 store->stats().ram_capacity_bytes));
   Impl::Loaded loaded;
   ASSIGN_OR_RETURN(loaded.tokenizer, LoadTokenizer(options.model_folder));
   loaded.backend = NewCpuBackend(options.num_threads);
@@ -108,6 +114,12 @@ Engine::~Engine() = default;
 
 absl::StatusOr<RequestId> Engine::Submit(GenerateRequest request, std::shared_ptr<TokenSink> sink) {
   RETURN_IF_ERROR(ValidateRequest(request, model_config()));
+  if (request.exact_kv && !IsExact(impl_->kv_dtype())) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("the request demands exact KV, but this engine keeps it rounded to ",
+                     cachestore::DTypeName(impl_->kv_dtype()),
+                     "; serve the model with kv_dtype fp32, or leave exact_kv out of the request"));
+  }
   // Without the cache only the shape of blocks matters: no namespace is opened for it.
   const bool uses_cache = request.cache == CacheMode::kUse;
   ASSIGN_OR_RETURN(const NamespaceHandle ns, uses_cache ? NamespaceOf(request.tenant, request.salt)

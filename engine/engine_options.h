@@ -5,6 +5,7 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "cachestore/block/kv_layout.h"
 
 namespace reprise::engine {
 
@@ -15,6 +16,10 @@ inline constexpr int32_t kMostBlockTokens = 256;
 struct EngineOptions {
   std::string model_folder;   // Hugging Face folder
   int32_t block_tokens = 16;  // tokens per KV block; a power of two from 8 to 256
+  // What keys and values are kept as. All but f32 are rounded. f32 unless told otherwise, for
+  // models with smaller weights as well: they are computed in f32, so nothing else reads back as
+  // computed.
+  cachestore::DType kv_dtype = cachestore::DType::kF32;
   int32_t step_tokens = 512;  // most tokens computed in one step (prefill is cut into chunks)
   int32_t max_running = 64;   // sequences computed at once
   int32_t max_waiting = 256;  // sequences queued; more are refused

@@ -110,6 +110,12 @@ class FlagSet::Impl {
         ->option_text("SIZE");
   }
 
+  void AddChoice(const std::string& name, const std::string& usual,
+                 std::function<void(const std::string&)> take, const std::string& help) {
+    app_->add_option_function<std::string>("--" + name, std::move(take), HelpText(help, usual))
+        ->option_text("NAME");
+  }
+
   void AddSwitch(const std::string& name, bool* value, const std::string& help) {
     app_->add_flag("--" + name, *value, Wrap(help));
   }
@@ -295,6 +301,13 @@ void FlagSet::Add(const std::string& name, std::vector<int64_t>* values,
 }
 void FlagSet::AddBytes(const std::string& name, int64_t* value, const std::string& help) {
   impl_->AddBytes(name, value, help);
+}
+void FlagSet::AddChoice(const std::string& name, const std::vector<std::string>& values,
+                        const std::string& usual,
+                        std::function<void(const std::string& value)> take,
+                        const std::string& help) {
+  impl_->AddChoice(name, usual, std::move(take), help);
+  Choose(name, values);
 }
 void FlagSet::AddSwitch(const std::string& name, bool* value, const std::string& help) {
   impl_->AddSwitch(name, value, help);

@@ -47,6 +47,11 @@ class FlagSet {
            const std::string& help);
   // Flag --`name` with a size in bytes (see byte_size.h).
   void AddBytes(const std::string& name, int64_t* value, const std::string& help);
+  // Flag --`name` with one of `values`, which `take` is called with; `usual` is the one that holds
+  // without the flag.
+  void AddChoice(const std::string& name, const std::vector<std::string>& values,
+                 const std::string& usual, std::function<void(const std::string& value)> take,
+                 const std::string& help);
   // Flag --`name` without a value, which sets `value`.
   void AddSwitch(const std::string& name, bool* value, const std::string& help);
 

@@ -47,6 +47,7 @@ absl::StatusOr<v1::GenerateRequest> GenerateFlags::ToRequest() const {
   request.mutable_stop()->mutable_token_ids()->Assign(stop_token_ids.begin(), stop_token_ids.end());
   for (const std::string& text : stop_strings) request.mutable_stop()->add_strings(text);
   request.set_cache_use(no_cache ? v1::CACHE_USE_OFF : v1::CACHE_USE_DEFAULT);
+  request.set_exact_kv(exact_kv);
   request.set_tenant(tenant);
   request.set_salt(salt);
   return request;
@@ -79,6 +80,8 @@ void AddGenerateFlags(FlagSet& flags, GenerateFlags* values) {
   flags.Add("stop", &values->stop_strings, "TEXT",
             "end before this text; may be given several times");
   flags.AddSwitch("no-cache", &values->no_cache, "neither use nor store KV blocks");
+  flags.AddSwitch("exact-kv", &values->exact_kv,
+                  "refuse to be answered by a server that keeps KV rounded (serve --kv-dtype)");
   flags.Add("tenant", &values->tenant, "NAME", "blocks are shared only within a tenant");
   flags.Add("salt", &values->salt, "TEXT", "blocks are shared only under an equal salt");
   flags.Add("timeout", &values->timeout_seconds, "SECONDS", "how long one answer may take");

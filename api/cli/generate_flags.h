@@ -32,6 +32,7 @@ struct GenerateFlags {
   std::vector<uint32_t> stop_token_ids;
   std::vector<std::string> stop_strings;
   bool no_cache = false;
+  bool exact_kv = false;
   std::string tenant = "default";
   std::string salt;
   double timeout_seconds = 600;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "cachestore/base/check.h"
+#include "engine/backend/kv_format.h"
 
 namespace reprise::engine {
 namespace {
@@ -36,7 +37,7 @@ void AppendTasks(Activations q, const SequenceRows& sequence, const cachestore::
       tasks->push_back({q.row(sequence.first_row + row) + place,
                         out.row(sequence.first_row + row) + place, q.cols,
                         std::min(task_rows, sequence.num_rows - row), sequence.start + row, group,
-                        head_dim, scale, KvElementType(layout),
+                        head_dim, scale, layout.dtype,
                         KvRows(sequence.blocks, layout, layer, KvPart::kKeys, head),
                         KvRows(sequence.blocks, layout, layer, KvPart::kValues, head)});
     }
@@ -51,6 +52,7 @@ AttentionPlan PlanAttention(Activations q, absl::Span<const SequenceRows> sequen
   const int64_t group = q.cols / (layout.head_dim * layout.num_kv_heads);
   CHECK(group > 0 && q.cols == group * layout.num_kv_heads * layout.head_dim);
   CHECK(out.rows == q.rows && out.cols == q.cols);
+  CHECK(layout == WithDType(layout, layout.dtype));
   const int64_t task_rows = RowsPerTask(sequences, layout.num_kv_heads, group, num_threads);
   AttentionPlan plan;
   plan.pairs = task_rows * group;

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "engine/backend/cpu_elementwise.h"
+#include "engine/backend/kv_codec.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "engine/backend/attention_range.cc"
@@ -18,19 +18,20 @@ namespace reprise::engine {
 namespace HWY_NAMESPACE {
 
 // Points rows[t] at the f32 elements of position begin + t, and the rest of the tile at zeros.
-// Copies them to buffers.rows first when they are not f32 or do not end with a whole vector.
+// They are decoded into buffers.rows, unless they are f32 and end with a whole vector.
 void GatherRows(const AttentionTask& task, const KvRows& source, int64_t begin, int64_t count,
                 const AttentionBuffers& buffers, const float** rows) {
-  source.Locate(begin, count, rows);
-  std::fill(rows + count, rows + kAttentionTile, buffers.zeros);
-  if (task.kv_type == ElementType::kF32 && task.head_dim % kLanes == 0) return;
-  const int64_t padded = PaddedHeadDim(task.head_dim);
-  for (int64_t t = 0; t < count; ++t) {
-    float* copy = buffers.rows + t * padded;
-    Widen(rows[t], task.kv_type, task.head_dim, copy);
-    std::fill(copy + task.head_dim, copy + padded, 0.0f);
-    rows[t] = copy;
+  const std::byte* encoded[kAttentionTile] = {};
+  const std::byte* scales[kAttentionTile] = {};
+  source.Locate(begin, count, encoded, scales);
+  if (task.kv_dtype == cachestore::DType::kF32 && task.head_dim % kLanes == 0) {
+    for (int64_t t = 0; t < count; ++t) rows[t] = reinterpret_cast<const float*>(encoded[t]);
+  } else {
+    const int64_t padded = PaddedHeadDim(task.head_dim);
+    DecodeKvRows(task.kv_dtype, encoded, scales, count, task.head_dim, padded, buffers.rows);
+    for (int64_t t = 0; t < count; ++t) rows[t] = buffers.rows + t * padded;
   }
+  std::fill(rows + count, rows + kAttentionTile, buffers.zeros);
 }
 
 // q x scale, one padded row a pair; and the row of zeros.

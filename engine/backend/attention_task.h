@@ -4,8 +4,8 @@
 
 #include <cstdint>
 
+#include "cachestore/block/kv_layout.h"
 #include "engine/backend/kv_rows.h"
-#include "engine/backend/tensor.h"
 
 namespace reprise::engine {
 
@@ -25,7 +25,7 @@ struct AttentionTask {
   int64_t group = 0;
   int64_t head_dim = 0;
   float scale = 0;
-  ElementType kv_type = ElementType::kF32;
+  cachestore::DType kv_dtype = cachestore::DType::kF32;
   KvRows keys;
   KvRows values;
 
@@ -61,7 +61,7 @@ struct AttentionBuffers {
   AttentionState range;      // of the range at work
   float* queries = nullptr;  // [pairs, padded]: q x scale, zero-padded
   float* keys = nullptr;     // [padded, tile]: transposed keys
-  float* rows = nullptr;     // [tile, padded]: keys or values widened or padded
+  float* rows = nullptr;     // [tile, padded]: keys or values decoded or padded
   float* zeros = nullptr;    // [padded]
   float* scores = nullptr;   // [6, tile]
 

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "cachestore/base/status_macros.h"
+#include "engine/backend/kv_format.h"
 #include "engine/model/json_object.h"
 #include "engine/model/model_digest.h"
 
@@ -105,15 +106,16 @@ absl::Status DecoderModel::CheckChunk(const SequenceChunk& chunk,
 
 absl::Status DecoderModel::Check(absl::Span<const SequenceChunk> chunks,
                                  const cachestore::KvLayout& layout, size_t num_logits) const {
-  cachestore::KvLayout expected = this->layout(layout.block_tokens);
-  expected.dtype = layout.dtype;
+  const cachestore::KvLayout expected = WithDType(this->layout(layout.block_tokens), layout.dtype);
   if (layout.block_tokens <= 0 || layout != expected) {
     return absl::InvalidArgumentError(absl::StrFormat(
-        "blocks of %d layers, %d kv heads, head dim %d, %d tokens are not of this model, which has "
-        "%d layers, %d kv heads, head dim %d",
+        "blocks of %d layers, %d kv heads, head dim %d, %d tokens, scales \"%s\" are not of this "
+        "model, which has %d layers, %d kv heads, head dim %d, scales \"%s\"",
         layout.num_layers, layout.num_kv_heads, layout.head_dim, layout.block_tokens,
-        expected.num_layers, expected.num_kv_heads, expected.head_dim));
+        cachestore::KvScalesName(layout.scales), expected.num_layers, expected.num_kv_heads,
+        expected.head_dim, cachestore::KvScalesName(expected.scales)));
   }
+  RETURN_IF_ERROR(layout.Validate());
   size_t wanted = 0;
   for (const SequenceChunk& chunk : chunks) {
     RETURN_IF_ERROR(CheckChunk(chunk, layout));

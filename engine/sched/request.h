@@ -54,6 +54,7 @@ struct GenerateRequest {
   SamplingParams sampling;
   StopConditions stop;
   CacheMode cache = CacheMode::kUse;
+  bool exact_kv = false;  // refused by an engine that keeps KV rounded (EngineOptions::kv_dtype)
   std::string tenant = "default";
   std::string salt;  // requests share blocks only under equal tenant and salt
   CacheHints hints;

@@ -68,6 +68,8 @@ TEST_F(ServeOptionsTest, EveryFlagReachesItsOption) {
                  "8GB",
                  "--block-tokens",
                  "32",
+                 "--kv-dtype",
+                 "int8",
                  "--step-tokens",
                  "64",
                  "--max-running",
@@ -87,6 +89,7 @@ TEST_F(ServeOptionsTest, EveryFlagReachesItsOption) {
   EXPECT_EQ(options_.store.disk.directory, "d");
   EXPECT_EQ(options_.store.disk.capacity_bytes, int64_t{8000000000});
   EXPECT_EQ(options_.engine.block_tokens, 32);
+  EXPECT_EQ(options_.engine.kv_dtype, cachestore::DType::kInt8);
   EXPECT_EQ(options_.engine.step_tokens, 64);
   EXPECT_EQ(options_.engine.max_running, 3);
   EXPECT_EQ(options_.engine.max_waiting, 4);
@@ -99,7 +102,8 @@ TEST_F(ServeOptionsTest, ConfigFileTakesEverythingThatFlagsTake) {
   const std::string path = WriteConfig(
       "# a comment\n"
       "model = \"m\"\nlisten = \"unix:/s\"\nram-bytes = \"512MiB\"\ndisk-dir = 'd'\n"
-      "disk-bytes = 8000000000\nblock-tokens = 32\nstep-tokens = 64\nmax-running = 3\n"
+      "disk-bytes = 8000000000\nblock-tokens = 32\nkv-dtype = int8\nstep-tokens = 64\nmax-running "
+      "= 3\n"
       "max-waiting = 4\nthreads = 2\nshutdown-grace = 2.5\nallow-insecure-remote = true\n");
   EXPECT_EQ(Run({"--config", path}), 0) << err_.str();
   EXPECT_EQ(options_.engine.model_folder, "m");
@@ -108,12 +112,20 @@ TEST_F(ServeOptionsTest, ConfigFileTakesEverythingThatFlagsTake) {
   EXPECT_EQ(options_.store.disk.directory, "d");
   EXPECT_EQ(options_.store.disk.capacity_bytes, int64_t{8000000000});
   EXPECT_EQ(options_.engine.block_tokens, 32);
+  EXPECT_EQ(options_.engine.kv_dtype, cachestore::DType::kInt8);
   EXPECT_EQ(options_.engine.step_tokens, 64);
   EXPECT_EQ(options_.engine.max_running, 3);
   EXPECT_EQ(options_.engine.max_waiting, 4);
   EXPECT_EQ(options_.engine.num_threads, 2);
   EXPECT_EQ(options_.shutdown_grace_seconds, 2.5);
   EXPECT_TRUE(options_.allow_insecure_remote);
+}
+
+TEST_F(ServeOptionsTest, AnUnknownKvDTypeIsRefusedWithTheKnownOnes) {
+  EXPECT_EQ(Run({"--model", "m"}), 0);
+  EXPECT_EQ(options_.engine.kv_dtype, cachestore::DType::kF32);
+  EXPECT_EQ(Run({"--model", "m", "--kv-dtype", "fp64"}), 2);
+  EXPECT_THAT(err_.str(), HasSubstr("\"fp64\" is not one of fp32, fp16, bf16, fp8, int8, int4"));
 }
 
 TEST_F(ServeOptionsTest, FlagsOnTheCommandLineWinOverTheConfigFile) {

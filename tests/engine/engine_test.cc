@@ -6,7 +6,9 @@
 #include <fstream>
 #include <memory>
 #include <string>
+#include <utility>
 
+#include "tests/fakes/collecting_sink.h"
 #include "tests/reuse/tiny_model_folder.h"
 
 namespace reprise::engine {
@@ -55,6 +57,76 @@ TEST_F(EngineOpenTest, WhatIsWrongBesidesTheWeightsIsFoundBeforeTheyAreRead) {
   EXPECT_THAT(std::string(OpenError(16, 1 << 20).message()), HasSubstr("tokenizer.json"));
   Spoil("config.json");
   EXPECT_THAT(std::string(OpenError(16, 1 << 20).message()), HasSubstr("config.json"));
+}
+
+class EngineKvDTypeTest : public testing::Test {
+ protected:
+  EngineKvDTypeTest() : folder_("llama_gqa_tied") {
+    cachestore::StoreOptions options;
+    options.ram.capacity_bytes = 8 << 20;
+    store_ = *cachestore::TieredStore::Open(options);
+  }
+
+  std::unique_ptr<Engine> Open(cachestore::DType dtype) {
+    EngineOptions options;
+    options.model_folder = folder_.path();
+    options.kv_dtype = dtype;
+    options.num_threads = 1;
+    auto engine = Engine::Open(options, store_.get());
+    EXPECT_TRUE(engine.ok()) << engine.status();
+    return *std::move(engine);
+  }
+
+  // Runs the prompt; returns how many of its tokens came from the cache.
+  static int64_t CachedTokens(Engine* engine) {
+    GenerateRequest request;
+    request.prompt.assign(40, 7);
+    request.stop.max_new_tokens = 1;
+    const auto sink = std::make_shared<CollectingSink>();
+    EXPECT_TRUE(engine->Submit(request, sink).ok());
+    EXPECT_TRUE(sink->Wait() && sink->result().has_value()) << sink->status();
+    return sink->result()->cached_ram_tokens;
+  }
+
+  const TinyModelFolder folder_;
+  std::unique_ptr<cachestore::TieredStore> store_;
+};
+
+TEST_F(EngineKvDTypeTest, AnExactRequestIsRefusedWhereKvIsRounded) {
+  for (const cachestore::DType dtype : cachestore::kAllDTypes) {
+    const std::unique_ptr<Engine> engine = Open(dtype);
+    GenerateRequest request;
+    request.prompt = {1, 2, 3};
+    request.stop.max_new_tokens = 1;
+    request.exact_kv = true;
+    const auto sink = std::make_shared<CollectingSink>();
+    const absl::Status status = engine->Submit(request, sink).status();
+    if (dtype == cachestore::DType::kF32) {
+      EXPECT_TRUE(status.ok()) << status;
+      EXPECT_TRUE(sink->Wait());
+      continue;
+    }
+    EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+    EXPECT_THAT(std::string(status.message()),
+                HasSubstr(absl::StrCat("rounded to ", cachestore::DTypeName(dtype))));
+    request.exact_kv = false;
+    EXPECT_TRUE(engine->Submit(request, sink).ok());
+    EXPECT_TRUE(sink->Wait());
+  }
+}
+
+TEST_F(EngineKvDTypeTest, FormatsOfOneModelShareNoBlocks) {
+  // All in one store, each first with nothing cached and then from its own blocks.
+  for (const cachestore::DType dtype : cachestore::kAllDTypes) {
+    SCOPED_TRACE(cachestore::DTypeName(dtype));
+    const std::unique_ptr<Engine> engine = Open(dtype);
+    EXPECT_EQ(CachedTokens(engine.get()), 0);
+    EXPECT_EQ(CachedTokens(engine.get()), 32);
+    EXPECT_EQ(engine->IdentityOf("default", "").layout.dtype, dtype);
+  }
+  const auto identity = Open(cachestore::DType::kInt8)->IdentityOf("default", "");
+  EXPECT_EQ(identity.kv_scales, "bf16 per row");
+  EXPECT_EQ(Open(cachestore::DType::kInt4)->IdentityOf("default", "").kv_scales, "bf16 per 32");
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 
 #include "cachestore/store/tiered_store.h"
 #include "engine/backend/backend.h"
+#include "engine/backend/kv_format.h"
 #include "engine/engine_loop.h"
 #include "engine/model/model.h"
 #include "gtest/gtest.h"
@@ -26,13 +27,13 @@ class CorruptingModel : public Model {
  public:
   enum class Mode { kHonest, kCorruptFirstBlock };
 
-  CorruptingModel(std::unique_ptr<Model> model, Mode mode)
-      : model_(std::move(model)), mode_(mode) {}
+  CorruptingModel(std::unique_ptr<Model> model, cachestore::DType kv_dtype, Mode mode)
+      : model_(std::move(model)), kv_dtype_(kv_dtype), mode_(mode) {}
 
   const ModelConfig& config() const override { return model_->config(); }
   const std::string& digest() const override { return model_->digest(); }
   cachestore::KvLayout layout(int32_t block_tokens) const override {
-    return model_->layout(block_tokens);
+    return WithDType(model_->layout(block_tokens), kv_dtype_);
   }
   std::string position_scheme() const override { return model_->position_scheme(); }
 
@@ -42,18 +43,24 @@ class CorruptingModel : public Model {
     if (mode_ == Mode::kHonest) return status;
     for (const SequenceChunk& chunk : chunks) {
       if (chunk.start != 0) continue;
-      float* block = reinterpret_cast<float*>(chunk.blocks[0]);
-      std::reverse(block, block + layout.BytesPerBlock() / sizeof(float));
+      // Keys for values, and the last layer's for the first's: numbers that KV could have.
+      const size_t part = layout.BytesPerPart();
+      std::byte* const block = chunk.blocks[0];
+      const size_t parts = layout.BytesPerBlock() / part;
+      for (size_t i = 0; i < parts / 2; ++i) {
+        std::swap_ranges(block + i * part, block + (i + 1) * part, block + (parts - 1 - i) * part);
+      }
     }
     return status;
   }
 
  private:
   const std::unique_ptr<Model> model_;
+  const cachestore::DType kv_dtype_;
   const Mode mode_;
 };
 
-class CorruptedReuseTest : public testing::Test {
+class CorruptedReuseTest : public testing::TestWithParam<cachestore::DType> {
  protected:
   // Of 10 prompts that are run, asked again from the cache, and asked without the cache: how many
   // answers from the cache differ from those without.
@@ -62,7 +69,7 @@ class CorruptedReuseTest : public testing::Test {
     const std::unique_ptr<Backend> backend = NewCpuBackend(1);
     auto loaded = LoadModel(folder.path(), backend.get());
     EXPECT_TRUE(loaded.ok()) << loaded.status();
-    CorruptingModel model(*std::move(loaded), mode);
+    CorruptingModel model(*std::move(loaded), GetParam(), mode);
     cachestore::StoreOptions options;
     options.ram.capacity_bytes = 16 << 20;
     auto store = *cachestore::TieredStore::Open(options);
@@ -71,7 +78,7 @@ class CorruptedReuseTest : public testing::Test {
     identity.tokenizer_digest = "none";
     identity.adapter_digest = "none";
     identity.layout = model.layout(kBlockTokens);
-    identity.kv_scales = "none";
+    identity.kv_scales = std::string(cachestore::KvScalesName(identity.layout.scales));
     identity.position_scheme = model.position_scheme();
     const cachestore::NamespaceHandle ns = *store->OpenNamespace(identity);
     const PieceTokenizer tokenizer;
@@ -109,13 +116,18 @@ class CorruptedReuseTest : public testing::Test {
   }
 };
 
-TEST_F(CorruptedReuseTest, AWrongBlockChangesTheOutput) {
+TEST_P(CorruptedReuseTest, AWrongBlockChangesTheOutput) {
   EXPECT_GT(DifferentAnswers(CorruptingModel::Mode::kCorruptFirstBlock), 0);
 }
 
-TEST_F(CorruptedReuseTest, TheSameRunWithRightBlocksDoesNot) {
+TEST_P(CorruptedReuseTest, TheSameRunWithRightBlocksDoesNot) {
   EXPECT_EQ(DifferentAnswers(CorruptingModel::Mode::kHonest), 0);
 }
+
+INSTANTIATE_TEST_SUITE_P(Formats, CorruptedReuseTest, testing::ValuesIn(cachestore::kAllDTypes),
+                         [](const testing::TestParamInfo<cachestore::DType>& info) {
+                           return std::string(cachestore::DTypeName(info.param));
+                         });
 
 }  // namespace
 }  // namespace reprise::engine

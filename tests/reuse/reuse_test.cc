@@ -12,6 +12,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "cachestore/store/tiered_store.h"
+#include "engine/backend/kv_format.h"
 #include "engine/engine.h"
 #include "gtest/gtest.h"
 #include "tests/engine/model/parity_fixture.h"
@@ -33,6 +34,7 @@ constexpr size_t kMaxAnswer = 12;
 struct Case {
   std::string fixture;
   int32_t block_tokens;
+  cachestore::DType kv_dtype = cachestore::DType::kF32;
 };
 
 // A request as it was run with the cache, and the same one without.
@@ -62,6 +64,7 @@ class ReuseTest : public testing::TestWithParam<Case> {
     EngineOptions options;
     options.model_folder = model_.path();
     options.block_tokens = GetParam().block_tokens;
+    options.kv_dtype = GetParam().kv_dtype;
     options.step_tokens = 8 + random_() % 60;  // other split points in every life
     options.max_running = 6;
     options.num_threads = 1;
@@ -74,8 +77,9 @@ class ReuseTest : public testing::TestWithParam<Case> {
   int64_t BlockBytes() const {
     const auto config = ReadModelConfig(model_.path());
     EXPECT_TRUE(config.ok()) << config.status();
-    const int64_t bytes = 2 * config->num_layers * config->num_kv_heads * config->head_dim * 4 *
-                          GetParam().block_tokens;
+    const auto bytes = static_cast<int64_t>(
+        WithDType(KvLayoutOf(*config, GetParam().block_tokens), GetParam().kv_dtype)
+            .BytesPerBlock());
     return (bytes + 4095) / 4096 * 4096;
   }
 
@@ -218,18 +222,24 @@ TEST_P(ReuseTest, OutputWithTheCacheEqualsOutputWithout) {
   EXPECT_GT(answers_.size(), texts_.size() / 3);
 }
 
-// Every fixture, with blocks of 8, 16 and 32 tokens in turn.
+// Every fixture, with blocks of 8, 16 and 32 tokens in turn; then one for each format that rounds.
 std::vector<Case> Cases() {
   std::vector<Case> cases;
   for (const std::string& fixture : ParityFixtureNames()) {
     cases.push_back({fixture, 8 << (cases.size() % 3)});
   }
+  cases.push_back({"gpt2_mha_tied", 16, cachestore::DType::kF16});
+  cases.push_back({"llama_gqa_tied", 16, cachestore::DType::kBF16});
+  cases.push_back({"mistral_gqa", 16, cachestore::DType::kF8E4M3});
+  cases.push_back({"qwen2_gqa_tied", 32, cachestore::DType::kInt8});
+  cases.push_back({"llama_mha_untied", 32, cachestore::DType::kInt4});
   return cases;
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, ReuseTest, testing::ValuesIn(Cases()),
                          [](const testing::TestParamInfo<Case>& info) {
-                           return absl::StrCat(info.param.fixture, "_", info.param.block_tokens);
+                           return absl::StrCat(info.param.fixture, "_", info.param.block_tokens,
+                                               "_", cachestore::DTypeName(info.param.kv_dtype));
                          });
 
 }  // namespace

@@ -111,6 +111,9 @@ TEST_F(DecoderModelTest, InputOutsideOfTheModelIsRefusedAndWritesNothing) {
   other = layout;
   other.block_tokens = 0;
   EXPECT_THAT(ForwardError(model.get(), {tokens_, 0, blocks, true}, other), HasSubstr("0 tokens"));
+  other = layout;
+  other.dtype = cachestore::DType::kInt8;  // without scales
+  EXPECT_THAT(ForwardError(model.get(), {tokens_, 0, blocks, true}, other), HasSubstr("scales"));
   std::vector<float> room(10);
   EXPECT_THAT(
       std::string(
