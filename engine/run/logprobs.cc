@@ -1,27 +1,24 @@
 #include "engine/run/logprobs.h"
 
-#include <algorithm>
 #include <cmath>
 #include <vector>
 
+#include "engine/backend/cpu_logits.h"
 #include "engine/run/top_logits.h"
 
 namespace reprise::engine {
 namespace {
 
-// A softmax. In double: a large vocabulary has many small terms.
 struct Softmax {
   explicit Softmax(absl::Span<const float> logits)
-      : best(*std::max_element(logits.begin(), logits.end())) {
-    double sum = 0;
-    for (const float logit : logits) sum += std::exp(logit - best);
-    log_sum = std::log(sum);
+      : best(FindLargestLogit(logits).value), log_sum(std::log(SumOfExp(logits, best))) {}
+  // `best` apart, and in double: the sum of both would lose log_sum where logits are huge.
+  float LogprobOf(float logit) const {
+    return static_cast<float>(static_cast<double>(logit) - best - log_sum);
   }
-  // `best` apart: the sum of both would lose log_sum where logits are huge.
-  float LogprobOf(float logit) const { return static_cast<float>(logit - best - log_sum); }
 
-  double best;
-  double log_sum;  // of exp(logit - best)
+  const float best;
+  const double log_sum;  // of exp(logit - best)
 };
 
 }  // namespace

@@ -6,12 +6,16 @@
 
 #include "absl/strings/str_cat.h"
 #include "cachestore/base/check.h"
+#include "cachestore/base/status_macros.h"
+#include "engine/backend/cpu_logits.h"
 
 namespace reprise::engine {
 namespace {
 
-// Logits further below the best one, in units of the temperature, are never drawn: 64 ln 2.
-constexpr double kNegligible = -44.361419555836499802;
+// Weights that are summed at once before a draw looks at each.
+constexpr size_t kRun = 1024;
+// How closely the search for top-p's least weight ends: what it takes too much is sorted out.
+constexpr double kLeastPrecision = 1.2;
 
 // SplitMix64's output function: every bit of the result depends on every bit of `x`.
 uint64_t Mix(uint64_t x) {
@@ -30,16 +34,11 @@ double Uniform(uint64_t seed, int64_t position) {
   return static_cast<double>(Mix(state) >> 11) * 0x1.0p-53;
 }
 
-// The largest logit, or why there is none. In one loop without branches: a vocabulary is large.
+// The largest logit, or why there is none.
 absl::StatusOr<float> Largest(absl::Span<const float> logits) {
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
-  float largest = -kInfinity;
-  bool usable = true;
-  for (const float logit : logits) {
-    largest = logit > largest ? logit : largest;
-    usable &= logit < kInfinity;  // false for NaN, too
-  }
-  if (usable && largest > -kInfinity) return largest;
+  const LargestLogit largest = FindLargestLogit(logits);
+  if (largest.usable) return largest.value;
   for (size_t i = 0; i < logits.size(); ++i) {
     if (logits[i] < kInfinity) continue;
     return absl::InternalError(
@@ -54,16 +53,38 @@ bool TokenDraw::RanksBefore(const Candidate& a, const Candidate& b) {
   return a.logit != b.logit ? a.logit > b.logit : a.token < b.token;
 }
 
-void TokenDraw::TakeTopK(absl::Span<const float> logits, int32_t top_k) {
+double TokenDraw::TakeTopK(absl::Span<const float> logits, int32_t top_k, double temperature) {
   TakeTopLogits(logits, top_k, &ranked_);
+  const double best = ranked_.front().logit;
   candidates_.clear();
-  for (const RankedLogit& ranked : ranked_) candidates_.push_back({ranked.logit, ranked.token, 0});
+  double total = 0;
+  for (const RankedLogit& ranked : ranked_) {
+    const double weight = std::exp((ranked.logit - best) / temperature);
+    candidates_.push_back({ranked.logit, ranked.token, weight});
+    total += weight;
+  }
+  return total;
 }
 
-void TokenDraw::TakeAll(absl::Span<const float> logits, double least) {
+float TokenDraw::LeastForTopP(double top_p, double total) const {
+  // All that are lighter than this hold less than what top-p leaves out.
+  double least = 0.5 * (1 - top_p) * total / static_cast<double>(weights_.size());
+  double too_much = 1;  // or just enough
+  while (too_much > kLeastPrecision * least) {
+    const double middle = std::sqrt(least * too_much);
+    const bool enough = SumFrom(weights_, static_cast<float>(middle)) >= top_p * total;
+    (enough ? least : too_much) = middle;
+  }
+  return static_cast<float>(least);
+}
+
+void TokenDraw::TakeFrom(absl::Span<const float> logits, float least) {
+  tokens_.resize(weights_.size());
+  const size_t count = IndicesFrom(weights_, least, absl::MakeSpan(tokens_));
   candidates_.clear();
-  for (size_t i = 0; i < logits.size(); ++i) {
-    if (logits[i] >= least) candidates_.push_back({logits[i], static_cast<uint32_t>(i), 0});
+  for (size_t i = 0; i < count; ++i) {
+    const uint32_t token = tokens_[i];
+    candidates_.push_back({logits[token], token, weights_[token]});
   }
 }
 
@@ -93,30 +114,26 @@ TokenDraw::Prefix TokenDraw::SelectBest(size_t count, double wanted) {
   return {begin, weight};
 }
 
-uint32_t TokenDraw::DrawFromAll(double uniform, double min_p) {
-  if (min_p > 0) std::erase_if(candidates_, [&](const Candidate& c) { return c.weight < min_p; });
-  double left = 0;
-  for (const Candidate& c : candidates_) left += c.weight;
-  left *= uniform;
-  uint32_t last_possible = candidates_.front().token;
-  for (const Candidate& c : candidates_) {
-    if (c.weight == 0) continue;
-    last_possible = c.token;
-    left -= c.weight;
-    if (left < 0) break;
+uint32_t TokenDraw::DrawFromRow(double uniform, double total) const {
+  const absl::Span<const float> row = weights_;
+  double left = uniform * total;
+  size_t begin = 0;
+  for (; begin + kRun < row.size(); begin += kRun) {
+    const double weight = SumFrom(row.subspan(begin, kRun), 0);
+    if (left < weight) break;
+    left -= weight;
   }
-  return last_possible;  // by rounding the loop may end with `left` at zero
+  size_t last_possible = FirstAbove(row, 0, 0);
+  for (size_t i = begin; i < row.size() && left >= 0; ++i) {
+    if (row[i] == 0) continue;
+    last_possible = i;
+    left -= row[i];
+  }
+  return static_cast<uint32_t>(last_possible);  // by rounding, `left` may still be positive
 }
 
-uint32_t TokenDraw::DrawFromBest(double uniform, double top_p, double min_p) {
-  double total = 0;
-  for (const Candidate& c : candidates_) total += c.weight;
-  // Those so light that all of them together are not needed: most of a vocabulary, as a rule. What
-  // min-p drops may go now: both filters keep the best, and it has been counted.
-  const double light = 0.5 * (1 - top_p) * total / static_cast<double>(candidates_.size());
-  std::erase_if(candidates_,
-                [&](const Candidate& c) { return c.weight <= light || c.weight < min_p; });
-  const Prefix kept = SelectBest(candidates_.size(), top_p * total);
+uint32_t TokenDraw::DrawFromBest(double uniform, double wanted) {
+  const Prefix kept = SelectBest(candidates_.size(), wanted);
   // The first at which the sum of weights is above uniform x kept.weight.
   const double passed = uniform * kept.weight;
   const Prefix drawn =
@@ -127,27 +144,29 @@ uint32_t TokenDraw::DrawFromBest(double uniform, double top_p, double min_p) {
 absl::StatusOr<uint32_t> TokenDraw::Draw(const SamplingParams& params, int64_t position,
                                          absl::Span<const float> logits) {
   CHECK(!logits.empty());
-  const absl::StatusOr<float> largest = Largest(logits);
-  if (!largest.ok()) return largest.status();
+  ASSIGN_OR_RETURN(const float largest, Largest(logits));
   if (params.temperature == 0) {
-    return static_cast<uint32_t>(std::find(logits.begin(), logits.end(), *largest) -
-                                 logits.begin());
-  }
-  // In double, so that neither a large vocabulary nor a tiny temperature loses the small weights.
-  const double best = *largest;
-  const double temperature = params.temperature;
-  const bool limited = params.top_k > 0 && static_cast<size_t>(params.top_k) < logits.size();
-  if (limited) {
-    TakeTopK(logits, params.top_k);
-  } else {
-    TakeAll(logits, best + kNegligible * temperature);
-  }
-  for (Candidate& c : candidates_) {
-    c.weight = std::exp((static_cast<double>(c.logit) - best) / temperature);
+    const float below = std::nextafter(largest, -std::numeric_limits<float>::infinity());
+    return static_cast<uint32_t>(FirstAbove(logits, 0, below));
   }
   const double uniform = Uniform(params.seed, position);
-  return params.top_p < 1 ? DrawFromBest(uniform, params.top_p, params.min_p)
-                          : DrawFromAll(uniform, params.min_p);
+  double total = 0;
+  if (params.top_k > 0 && static_cast<size_t>(params.top_k) < logits.size()) {
+    total = TakeTopK(logits, params.top_k, params.temperature);
+  } else {
+    // Finite, so that the largest logit's weight is 1 at any temperature.
+    const float inverse_temperature =
+        std::min(1 / params.temperature, std::numeric_limits<float>::max());
+    weights_.resize(logits.size());
+    total = ExpWeights(logits, largest, inverse_temperature, absl::MakeSpan(weights_));
+    if (params.top_p == 1 && params.min_p == 0) return DrawFromRow(uniform, total);
+    const float least = params.top_p < 1 ? LeastForTopP(params.top_p, total) : params.min_p;
+    TakeFrom(logits, std::max(least, params.min_p));
+  }
+  // Top-p and min-p both keep the best: what min-p drops may go first, as `total` has counted it.
+  std::erase_if(candidates_, [&](const Candidate& c) { return c.weight < params.min_p; });
+  const double everything = std::numeric_limits<double>::infinity();
+  return DrawFromBest(uniform, params.top_p < 1 ? params.top_p * total : everything);
 }
 
 }  // namespace reprise::engine

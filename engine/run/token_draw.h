@@ -4,9 +4,8 @@
 // min-p is measured by the likeliest token and takes from what top-p left. The random number of a
 // draw is a function of (seed, position) alone.
 //
-// Floor: one pass over the logits for the largest, one exp for each that can be drawn. A weight
-// below 2^-64 of the best one's is taken for zero: all of them together are less than the step of
-// the random number.
+// Floor: reading the logits once. A plain draw reads them twice and their weights, which are f32,
+// one and a half times; top-p reads the weights some ten times more, to find the few that matter.
 #pragma once
 
 #include <cstdint>
@@ -43,19 +42,23 @@ class TokenDraw {
   };
 
   static bool RanksBefore(const Candidate& a, const Candidate& b);
-  // Fills candidates_ with the top_k best logits, best first.
-  void TakeTopK(absl::Span<const float> logits, int32_t top_k);
-  // Fills candidates_ with the logits from `least` on, by token.
-  void TakeAll(absl::Span<const float> logits, double least);
+  // Fills candidates_ with the top_k best logits, best first. Returns their weight together.
+  double TakeTopK(absl::Span<const float> logits, int32_t top_k, double temperature);
+  // A weight, close to the least of those that hold the share `top_p` of `total`, that of weights_,
+  // and not above it.
+  float LeastForTopP(double top_p, double total) const;
+  // Fills candidates_ with those of weights_ that are at least `least`, by token.
+  void TakeFrom(absl::Span<const float> logits, float least);
   // Moves to the front, of the first `count` candidates, the fewest best whose weight reaches
   // `wanted`: at least one, at most all. The last of them ranks last; the others are in any order.
   Prefix SelectBest(size_t count, double wanted);
-  // The candidate at `uniform` in [0, 1) of the weight: of all of them as they lie, or of the
-  // fewest best that have the share `top_p` of it, in rank order; without those of less than
-  // `min_p`. Drops candidates.
-  uint32_t DrawFromAll(double uniform, double min_p);
-  uint32_t DrawFromBest(double uniform, double top_p, double min_p);
+  // The token at `uniform` in [0, 1) of the weight: of `total`, that of weights_, by token; or of
+  // the fewest best candidates whose weight reaches `wanted`, or all, by rank.
+  uint32_t DrawFromRow(double uniform, double total) const;
+  uint32_t DrawFromBest(double uniform, double wanted);
 
+  std::vector<float> weights_;    // [vocab_size]
+  std::vector<uint32_t> tokens_;  // of candidates
   std::vector<Candidate> candidates_;
   std::vector<RankedLogit> ranked_;
 };

@@ -14,7 +14,7 @@ struct RankedLogit {
 };
 
 // Fills `best` with the `count` best of `logits`, or all of them, best first; of equals the lowest
-// token comes first. REQUIRES: count > 0; no logit is NaN.
+// token comes first. REQUIRES: count > 0; there are logits, and none is NaN.
 void TakeTopLogits(absl::Span<const float> logits, int32_t count, std::vector<RankedLogit>* best);
 
 }  // namespace reprise::engine
