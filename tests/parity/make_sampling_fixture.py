@@ -35,6 +35,9 @@ def random_parameters(rng, tokens):
         parameters["top_p"] = rng.choice([0.5, 0.7, 0.9, 0.97])
     if rng.random() < 0.6:
         parameters["min_p"] = rng.choice([0.02, 0.1, 0.3])
+    if rng.random() < 0.3:
+        # Many tokens count, and both filters cut: here it matters which of them is first.
+        parameters.update(temperature=2.0, top_p=0.8, min_p=0.3)
     if rng.random() < 0.7:
         parameters["repetition_penalty"] = rng.choice([0.7, 1.2, 1.8])
     if rng.random() < 0.7:
