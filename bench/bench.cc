@@ -12,6 +12,7 @@
 #include "bench/decode_bench.h"
 #include "bench/disk_bench.h"
 #include "bench/report.h"
+#include "bench/sampling_bench.h"
 #include "bench/store_bench.h"
 
 namespace reprise::bench {
@@ -154,6 +155,23 @@ void AddDisk(api::FlagSet& bench) {
   });
 }
 
+void AddSampling(api::FlagSet& bench) {
+  struct Flags {
+    bool quick = false;
+    std::string json_path;
+  };
+  api::FlagSet& command = bench.AddCommand(
+      "sampling", "what a token costs after its logits are there, by ways of sampling");
+  const auto flags = std::make_shared<Flags>();
+  command.AddSwitch("quick", &flags->quick, "seconds; shows only that the suite works");
+  AddJsonFlag(command, &flags->json_path);
+  command.SetExamples("Takes seconds.\n\nExamples:\n  reprise bench sampling\n");
+  command.SetAction([flags] {
+    const Extent extent = flags->quick ? Extent::kQuick : Extent::kFull;
+    return Report("bench sampling", flags->json_path, [&] { return RunSamplingBench(extent); });
+  });
+}
+
 }  // namespace
 
 void AddBenchCommand(api::FlagSet& program) {
@@ -165,9 +183,11 @@ void AddBenchCommand(api::FlagSet& program) {
   AddChat(bench);
   AddStore(bench);
   AddDisk(bench);
+  AddSampling(bench);
   bench.SetExamples(
       "Examples:\n  reprise bench decode --help\n  reprise bench chat --help\n"
-      "  reprise bench store --help\n  reprise bench disk --help\n");
+      "  reprise bench store --help\n  reprise bench disk --help\n"
+      "  reprise bench sampling --help\n");
 }
 
 }  // namespace reprise::bench

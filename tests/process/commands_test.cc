@@ -307,7 +307,8 @@ TEST(StandaloneCommandsTest, EveryCommandHasHelpWithExamplesIn100Columns) {
                                                           {"bench", "chat"},
                                                           {"bench", "decode"},
                                                           {"bench", "store"},
-                                                          {"bench", "disk"}};
+                                                          {"bench", "disk"},
+                                                          {"bench", "sampling"}};
   for (std::vector<std::string> command : commands) {
     command.push_back("--help");
     const CommandResult help = RunCommand(command);
