@@ -63,6 +63,8 @@ constexpr Field<EngineStats> kEngineFields[] = {
     {"cached_tokens", &EngineStats::cached_tokens},
     {"prefilled_tokens", &EngineStats::prefilled_tokens},
     {"decoded_tokens", &EngineStats::decoded_tokens},
+    {"preemptions", &EngineStats::preemptions},
+    {"recomputed_tokens", &EngineStats::recomputed_tokens},
     {"waiting_requests", &EngineStats::waiting_requests},
     {"running_requests", &EngineStats::running_requests},
 };

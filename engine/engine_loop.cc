@@ -126,6 +126,8 @@ void EngineLoop::PublishStats() {
                        .cached_tokens = counters.cached_tokens,
                        .prefilled_tokens = counters.prefilled_tokens,
                        .decoded_tokens = counters.sampled_tokens,
+                       .preemptions = counters.preemptions,
+                       .recomputed_tokens = counters.recomputed_tokens,
                        .running_requests = scheduler_.num_admitted()};
 }
 

@@ -1,8 +1,9 @@
 // BlockBudget: how many RAM blocks the engine's sequences may need, one by one and together.
 //
-// The scheduler admits a sequence only while the worst cases of all admitted sequences fit into
-// usable_blocks(). So every admitted sequence can reach its end without another one giving up
-// blocks first: running sequences cannot lock each other out. Immutable, thread-safe.
+// A request is taken only if its worst case fits into usable_blocks() alone, and the scheduler
+// keeps what the sequences hold together below that. So one of them can always reach its end,
+// whatever the others gave up for it: running sequences cannot lock each other out. Immutable,
+// thread-safe.
 #pragma once
 
 #include <cstdint>

@@ -12,88 +12,129 @@ using cachestore::TieredStore;
 
 Scheduler::Scheduler(const SchedulerOptions& options, const BlockBudget& budget, TieredStore* store,
                      std::function<void()> on_loaded)
-    : options_(options), budget_(budget), store_(store), on_loaded_(std::move(on_loaded)) {
+    : options_(options), budget_(budget), on_loaded_(std::move(on_loaded)), account_(store) {
   CHECK(options_.max_running > 0 && options_.step_tokens >= options_.max_running);
 }
 
 void Scheduler::Submit(std::unique_ptr<Sequence> sequence) {
   CHECK(budget_.WorstCaseBlocks(sequence->request()) <= budget_.usable_blocks());
-  waiting_.push_back(std::move(sequence));
+  waiting_.Push(std::move(sequence));
 }
 
 void Scheduler::Cancel(SequenceId id, absl::Time now) {
-  const auto is_it = [id](const std::unique_ptr<Sequence>& s) { return s->id() == id; };
-  if (auto it = std::find_if(waiting_.begin(), waiting_.end(), is_it); it != waiting_.end()) {
-    std::unique_ptr<Sequence> sequence = std::move(*it);
-    waiting_.erase(it);
-    End(std::move(sequence), absl::OkStatus(), FinishReason::kCancelled, now);
+  if (std::unique_ptr<Sequence> waiting = waiting_.Remove(id); waiting != nullptr) {
+    End(std::move(waiting), absl::OkStatus(), FinishReason::kCancelled, now);
     return;
   }
-  if (auto it = std::find_if(admitted_.begin(), admitted_.end(), is_it); it != admitted_.end()) {
-    End(RemoveAdmitted(it - admitted_.begin()), absl::OkStatus(), FinishReason::kCancelled, now);
-  }
+  const auto it = std::find_if(admitted_.begin(), admitted_.end(),
+                               [id](const auto& sequence) { return sequence->id() == id; });
+  if (it == admitted_.end()) return;
+  End(RemoveAdmitted(it - admitted_.begin()), absl::OkStatus(), FinishReason::kCancelled, now);
 }
 
 void Scheduler::EndAll(const absl::Status& status, absl::Time now) {
   while (!admitted_.empty()) End(RemoveAdmitted(0), status, FinishReason::kCancelled, now);
-  while (!waiting_.empty()) {
-    std::unique_ptr<Sequence> sequence = std::move(waiting_.front());
-    waiting_.pop_front();
-    End(std::move(sequence), status, FinishReason::kCancelled, now);
-  }
+  while (waiting_.size() > 0) End(waiting_.PopFront(), status, FinishReason::kCancelled, now);
 }
 
 StepPlan Scheduler::Plan(absl::Time now) {
+  for (const auto& sequence : admitted_) {
+    if (sequence->state() == SequenceState::kLoading) TakeOverLoad(*sequence, now);
+  }
   AdmitWaiting(now);
-  TakeOverLoads(now);
+  int64_t spare_blocks = PreemptUntilAllFit();
   StepPlan plan;
   int64_t left = options_.step_tokens;
   for (const auto& sequence : admitted_) {
     if (sequence->state() != SequenceState::kRunning || sequence->remaining() > 1) continue;
-    left -= PlanChunk(sequence.get(), 1, &plan);
+    left -= PlanChunk(sequence.get(), 1, &spare_blocks, &plan);
   }
   for (const auto& sequence : admitted_) {
     if (sequence->state() != SequenceState::kRunning || sequence->remaining() == 1) continue;
     if (left == 0) break;
-    left -= PlanChunk(sequence.get(), left, &plan);
+    left -= PlanChunk(sequence.get(), left, &spare_blocks, &plan);
   }
+  starved_ = plan.starved_sequences > 0;
   CheckStall(plan, now);
   return plan;
 }
 
 bool Scheduler::CanAdmit() const {
-  return !waiting_.empty() && num_admitted() < options_.max_running &&
-         reserved_blocks_ + budget_.WorstCaseBlocks(waiting_.front()->request()) <=
-             budget_.usable_blocks();
+  Sequence* const next = waiting_.front();
+  if (next == nullptr || num_admitted() >= options_.max_running) return false;
+  if (admitted_.empty()) return true;
+  if (starved_) return false;
+  // What everybody holds and needs now, and one block each to grow: else it would soon be
+  // preempted.
+  int64_t blocks = account_.held_blocks() + num_admitted() + 1;
+  for (const auto& sequence : admitted_) {
+    blocks += std::max<int64_t>(sequence->NeededBlocks() - sequence->num_blocks(), 0);
+  }
+  const int64_t room = budget_.usable_blocks() - blocks;
+  return next->NeededBlocks() <= room ||
+         next->NeededBlocks() - account_.CountHeld(next->FullBlockKeys()) <= room;
 }
 
 void Scheduler::AdmitWaiting(absl::Time now) {
   while (CanAdmit()) {
-    reserved_blocks_ += budget_.WorstCaseBlocks(waiting_.front()->request());
-    admitted_.push_back(std::move(waiting_.front()));
-    waiting_.pop_front();
-    Sequence* sequence = admitted_.back().get();
-    sequence->Admit(store_, on_loaded_, now);
-    ++counters_.admitted_sequences;
-    counters_.prompt_tokens += sequence->prompt_tokens();
-  }
-}
-
-void Scheduler::TakeOverLoads(absl::Time now) {
-  for (const auto& sequence : admitted_) {
-    if (sequence->state() != SequenceState::kLoading) continue;
-    if (sequence->TryFinishLoading(now)) {
-      counters_.cached_tokens += sequence->cached_tokens();
-    } else if (now >= sequence->admitted() + options_.load_timeout) {
-      sequence->AbandonLoading(now);
-      ++counters_.abandoned_loads;
+    std::unique_ptr<Sequence> sequence = waiting_.PopFront();
+    if (!sequence->was_admitted()) {
+      ++counters_.admitted_sequences;
+      counters_.prompt_tokens += sequence->prompt_tokens();
     }
+    sequence->Admit(account_, on_loaded_, now);
+    // What is in RAM is there at once, and counts for those that come next.
+    if (sequence->state() == SequenceState::kLoading) TakeOverLoad(*sequence, now);
+    const auto ranks_before = [](const auto& a, const auto& b) { return a->RanksBefore(*b); };
+    const auto place = std::upper_bound(admitted_.begin(), admitted_.end(), sequence, ranks_before);
+    admitted_.insert(place, std::move(sequence));
   }
 }
 
-int64_t Scheduler::PlanChunk(Sequence* sequence, int64_t budget_tokens, StepPlan* plan) {
-  const int64_t wanted = std::min(sequence->remaining(), budget_tokens);
-  const int64_t n = sequence->Reserve(store_, wanted);
+void Scheduler::TakeOverLoad(Sequence& sequence, absl::Time now) {
+  const int64_t cached_before = sequence.cached_tokens();
+  if (sequence.TryFinishLoading(account_, now)) {
+    counters_.cached_tokens += sequence.cached_tokens() - cached_before;
+  } else if (now >= sequence.admitted() + options_.load_timeout) {
+    sequence.AbandonLoading(now);
+    ++counters_.abandoned_loads;
+  }
+}
+
+int64_t Scheduler::PreemptUntilAllFit() {
+  for (;;) {
+    int64_t spare = budget_.usable_blocks() - account_.held_blocks();
+    for (const auto& sequence : admitted_) {
+      if (sequence->state() == SequenceState::kRunning && sequence->LacksBlock()) --spare;
+    }
+    if (spare >= 0 || !PreemptLast()) return std::max<int64_t>(spare, 0);
+  }
+}
+
+bool Scheduler::PreemptLast() {
+  int64_t num_running = 0;
+  size_t last = 0;
+  for (size_t i = 0; i < admitted_.size(); ++i) {
+    if (admitted_[i]->state() != SequenceState::kRunning) continue;
+    ++num_running;
+    last = i;
+  }
+  if (num_running < 2) return false;
+  std::unique_ptr<Sequence> sequence = RemoveAdmitted(last);
+  sequence->Preempt(account_);
+  waiting_.Push(std::move(sequence));
+  ++counters_.preemptions;
+  return true;
+}
+
+int64_t Scheduler::PlanChunk(Sequence* sequence, int64_t budget_tokens, int64_t* spare_blocks,
+                             StepPlan* plan) {
+  const int64_t blocks_before = sequence->num_blocks();
+  const int64_t lacking = sequence->LacksBlock() ? 1 : 0;
+  const int64_t wanted = std::min({sequence->remaining(), budget_tokens,
+                                   sequence->RoomWith(blocks_before + lacking + *spare_blocks)});
+  const int64_t n = sequence->Reserve(account_, wanted);
+  *spare_blocks -= std::max<int64_t>(sequence->num_blocks() - blocks_before - lacking, 0);
   if (n == 0) {
     ++plan->starved_sequences;
     return 0;
@@ -109,45 +150,51 @@ void Scheduler::CheckStall(const StepPlan& plan, absl::Time now) {
   }
   ++counters_.starved_plans;
   stalled_since_ = std::min(stalled_since_, now);
-  if (now - stalled_since_ < options_.stall_timeout) return;
-  // The youngest has the least to lose, and its slots let the others go on.
-  for (size_t i = admitted_.size(); i-- > 0;) {
-    if (admitted_[i]->state() != SequenceState::kRunning) continue;
-    End(RemoveAdmitted(i),
-        absl::ResourceExhaustedError(
-            absl::StrCat("no RAM slot came free for ", absl::FormatDuration(now - stalled_since_),
-                         ": blocks are pinned outside of the ", budget_.usable_blocks(),
-                         " that sequences may use")),
-        FinishReason::kCancelled, now);
-    break;
+  const absl::Duration stalled = now - stalled_since_;
+  if (stalled < options_.stall_preemption) return;
+  if (PreemptLast()) {  // its slots let the others go on
+    stalled_since_ = now;
+    return;
   }
+  if (stalled < options_.stall_timeout) return;
+  const auto running = std::find_if(admitted_.begin(), admitted_.end(), [](const auto& sequence) {
+    return sequence->state() == SequenceState::kRunning;
+  });
+  End(RemoveAdmitted(running - admitted_.begin()),
+      absl::ResourceExhaustedError(
+          absl::StrCat("no RAM slot came free for ", absl::FormatDuration(stalled),
+                       ": blocks are pinned outside of the ", budget_.usable_blocks(),
+                       " that sequences may use")),
+      FinishReason::kCancelled, now);
   stalled_since_ = now;
 }
 
 void Scheduler::Commit(const StepPlan& plan, absl::Span<const ChunkOutcome> outcomes,
                        absl::Time now) {
   CHECK(plan.chunks.size() == outcomes.size());
-  for (size_t i = 0; i < outcomes.size(); ++i) {
-    const PlannedChunk& chunk = plan.chunks[i];
-    const ChunkOutcome& outcome = outcomes[i];
-    Sequence* sequence = chunk.sequence;
-    if (outcome.status.ok()) {
-      CHECK(outcome.token.has_value() == chunk.samples);
-      counters_.prefilled_tokens += std::clamp<int64_t>(
-          sequence->prompt_tokens() - sequence->computed(), 0, chunk.num_tokens);
-      sequence->Advance(store_, chunk.num_tokens);
-      if (chunk.samples) {
-        sequence->Append(*outcome.token, now);
-        ++counters_.sampled_tokens;
-      }
-      if (!outcome.finish.has_value()) continue;
+  for (size_t i = 0; i < outcomes.size(); ++i) Finish(plan.chunks[i], outcomes[i], now);
+}
+
+void Scheduler::Finish(const PlannedChunk& chunk, const ChunkOutcome& outcome, absl::Time now) {
+  Sequence* const sequence = chunk.sequence;
+  if (outcome.status.ok()) {
+    CHECK(outcome.token.has_value() == chunk.samples);
+    const int64_t prompt_left = sequence->prompt_tokens() - sequence->computed();
+    const int64_t again = chunk.num_tokens - sequence->Advance(account_, chunk.num_tokens);
+    counters_.recomputed_tokens += again;
+    counters_.prefilled_tokens +=
+        std::max<int64_t>(std::clamp<int64_t>(prompt_left, 0, chunk.num_tokens) - again, 0);
+    if (chunk.samples) {
+      sequence->Append(*outcome.token, now);
+      ++counters_.sampled_tokens;
     }
-    const auto it = std::find_if(admitted_.begin(), admitted_.end(),
-                                 [sequence](const auto& s) { return s.get() == sequence; });
-    CHECK(it != admitted_.end());
-    End(RemoveAdmitted(it - admitted_.begin()), outcome.status,
-        outcome.finish.value_or(FinishReason::kCancelled), now);
+    if (!outcome.finish.has_value()) return;
   }
+  const auto it = std::find_if(admitted_.begin(), admitted_.end(),
+                               [sequence](const auto& s) { return s.get() == sequence; });
+  CHECK(it != admitted_.end());
+  End(RemoveAdmitted(it - admitted_.begin()), outcome.status,
+      outcome.finish.value_or(FinishReason::kCancelled), now);
 }
 
 std::vector<EndedSequence> Scheduler::TakeEnded() { return std::exchange(ended_, {}); }
@@ -156,7 +203,7 @@ void Scheduler::AwaitRoom(absl::Time deadline) {
   for (const auto& sequence : admitted_) {
     if (sequence->state() != SequenceState::kRunning) continue;
     // All namespaces of an engine have blocks of one size, so room for one is room for all.
-    store_->AwaitRoom(sequence->ns(), deadline);
+    account_.store()->AwaitRoom(sequence->ns(), deadline);
     return;
   }
 }
@@ -173,14 +220,13 @@ absl::Time Scheduler::NextPlanTime() const {
 
 void Scheduler::End(std::unique_ptr<Sequence> sequence, absl::Status status, FinishReason reason,
                     absl::Time now) {
-  sequence->ReleaseBlocks();
+  sequence->ReleaseBlocks(account_);
   ended_.push_back({std::move(sequence), std::move(status), reason, now});
 }
 
 std::unique_ptr<Sequence> Scheduler::RemoveAdmitted(size_t index) {
   std::unique_ptr<Sequence> sequence = std::move(admitted_[index]);
   admitted_.erase(admitted_.begin() + index);
-  reserved_blocks_ -= budget_.WorstCaseBlocks(sequence->request());
   return sequence;
 }
 

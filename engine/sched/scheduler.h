@@ -5,18 +5,20 @@
 //     scheduler.Commit(plan, outcomes, now);        // seal, append, end
 //
 // Continuous batching: every sequence that only lacks its newest token gets one token (decode);
-// what is left of step_tokens goes to the prefill of the others in the order of their admission,
-// cut into chunks. Requests are admitted first in, first out.
+// what is left of step_tokens goes to the prefill of the others in the order of their rank, cut
+// into chunks. A sequence is admitted when the blocks that everybody needs now fit, with one more
+// for each to grow. When the admitted ones have outgrown the BlockBudget, the one that ranks last
+// is preempted: it gives its blocks back and waits. Its sealed blocks stay in the store.
 //
 // Invariants:
-//  (1) At most max_running sequences are admitted, and their worst cases fit into the BlockBudget.
-//  (2) A sequence given to Submit() comes back exactly once from TakeEnded().
+//  (1) At most max_running sequences are admitted. The older one ranks before.
+//  (2) The running sequence that ranks first is never preempted, and fits alone: it reaches its
+//  end. (3) A sequence given to Submit() comes back exactly once from TakeEnded().
 //
 // Knows the store, but no model and no tokenizer. Engine-thread only.
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -26,9 +28,11 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "cachestore/store/tiered_store.h"
+#include "engine/sched/block_account.h"
 #include "engine/sched/block_budget.h"
 #include "engine/sched/request.h"
 #include "engine/sched/sequence.h"
+#include "engine/sched/waiting_queue.h"
 
 namespace reprise::engine {
 
@@ -38,7 +42,10 @@ struct SchedulerOptions {
   int32_t max_running = 64;  // most sequences admitted at once
   // A cached prefix that is not resident by then is computed instead.
   absl::Duration load_timeout = absl::Seconds(10);
-  // When no sequence could get a slot for so long, the youngest one is ended with an error.
+  // When no sequence could get a slot for so long although they fit the budget, because others pin
+  // blocks or the disk does not take any, the one that ranks last is preempted; when it is the only
+  // one, it is ended with an error.
+  absl::Duration stall_preemption = absl::Milliseconds(200);
   absl::Duration stall_timeout = absl::Seconds(30);
 };
 
@@ -77,6 +84,8 @@ struct SchedulerCounters {
   int64_t cached_tokens = 0;     // of those, taken from the store
   int64_t prefilled_tokens = 0;  // of those, computed
   int64_t sampled_tokens = 0;
+  int64_t preemptions = 0;
+  int64_t recomputed_tokens = 0;  // computed again after a preemption
   int64_t abandoned_loads = 0;
   int64_t starved_plans = 0;  // plans in which nothing could be computed for want of slots
 };
@@ -111,33 +120,42 @@ class Scheduler {
   // do.
   absl::Time NextPlanTime() const;
 
-  int64_t num_waiting() const { return static_cast<int64_t>(waiting_.size()); }
+  int64_t num_waiting() const { return waiting_.size(); }
   int64_t num_admitted() const { return static_cast<int64_t>(admitted_.size()); }
   const SchedulerCounters& counters() const { return counters_; }
 
  private:
-  // Whether the oldest waiting sequence may be admitted now.
+  // Whether the next waiting sequence may be admitted now.
   bool CanAdmit() const;
   void AdmitWaiting(absl::Time now);
-  void TakeOverLoads(absl::Time now);
-  // Adds to `plan` up to `budget_tokens` tokens of `sequence`; returns how many.
-  int64_t PlanChunk(Sequence* sequence, int64_t budget_tokens, StepPlan* plan);
-  // Ends the youngest running sequence when nothing has moved for stall_timeout.
+  // Takes over a load if it has ended, or gives it up when it has taken too long.
+  void TakeOverLoad(Sequence& sequence, absl::Time now);
+  // Preempts until every running sequence can go on by a token within the budget; returns how many
+  // blocks of the budget are left then.
+  int64_t PreemptUntilAllFit();
+  // Preempts the running sequence that ranks last; false when it is the only one.
+  bool PreemptLast();
+  // Adds to `plan` up to `budget_tokens` tokens of `sequence`, which may take one block that it
+  // lacks and `*spare_blocks` more. Returns how many tokens.
+  int64_t PlanChunk(Sequence* sequence, int64_t budget_tokens, int64_t* spare_blocks,
+                    StepPlan* plan);
+  // Makes room when nothing has moved for a while.
   void CheckStall(const StepPlan& plan, absl::Time now);
+  // Takes over what one chunk gave.
+  void Finish(const PlannedChunk& chunk, const ChunkOutcome& outcome, absl::Time now);
   // Ends a sequence that is in neither list any more.
   void End(std::unique_ptr<Sequence> sequence, absl::Status status, FinishReason reason,
            absl::Time now);
-  // Takes an admitted sequence out; its share of the budget is free again.
   std::unique_ptr<Sequence> RemoveAdmitted(size_t index);
 
   const SchedulerOptions options_;
   const BlockBudget budget_;
-  cachestore::TieredStore* const store_;
   const std::function<void()> on_loaded_;
+  BlockAccount account_;
 
-  std::deque<std::unique_ptr<Sequence>> waiting_;    // oldest first
-  std::vector<std::unique_ptr<Sequence>> admitted_;  // loading or running, oldest first
-  int64_t reserved_blocks_ = 0;                      // worst cases of admitted_
+  WaitingQueue waiting_;
+  std::vector<std::unique_ptr<Sequence>> admitted_;  // loading or running, by rank
+  bool starved_ = false;  // a sequence of the last plan found no slot: nobody else is admitted
   std::vector<EndedSequence> ended_;
   absl::Time stalled_since_ = absl::InfiniteFuture();
   SchedulerCounters counters_;

@@ -12,7 +12,6 @@ using cachestore::BlockKey;
 using cachestore::BlockRef;
 using cachestore::PinnedPrefix;
 using cachestore::PinTicket;
-using cachestore::TieredStore;
 using cachestore::WritableBlock;
 
 // The model's block table is not const because it writes behind the sealed blocks; it only reads
@@ -37,72 +36,104 @@ absl::Span<const uint32_t> Sequence::NextTokens(int64_t n) const {
   return absl::MakeConstSpan(tokens_).subspan(computed_, n);
 }
 
-void Sequence::Admit(TieredStore* store, const std::function<void()>& on_loaded, absl::Time now) {
-  CHECK(state_ == SequenceState::kWaiting);
-  admitted_ = now;
-  // The last prompt token is always computed: its logits give the first new token.
-  const int64_t max_blocks = (prompt_tokens_ - 1) / block_tokens();
-  if (request_.cache == CacheMode::kOff || max_blocks == 0) {
-    state_ = SequenceState::kRunning;
-    loaded_ = now;
-    return;
-  }
-  state_ = SequenceState::kLoading;
-  ticket_ = store->Pin(ns_, request_.prompt, max_blocks, on_loaded);
+absl::Span<const BlockKey> Sequence::FullBlockKeys() {
+  if (request_.cache == CacheMode::kOff) return {};
+  const int64_t tokens =
+      (static_cast<int64_t>(tokens_.size()) - 1) / block_tokens() * block_tokens();
+  const int64_t known = static_cast<int64_t>(keys_.size()) * block_tokens();
+  const std::vector<BlockKey> more = cachestore::ChainKeys(
+      keys_.empty() ? ns_.root : keys_.back(),
+      absl::MakeConstSpan(tokens_).subspan(known, tokens - known), ns_.block_words);
+  keys_.insert(keys_.end(), more.begin(), more.end());
+  return keys_;
 }
 
-bool Sequence::TryFinishLoading(absl::Time now) {
+int64_t Sequence::NeededBlocks() const {
+  return (static_cast<int64_t>(tokens_.size()) + block_tokens() - 1) / block_tokens();
+}
+
+void Sequence::Admit(const BlockAccount& account, const std::function<void()>& on_loaded,
+                     absl::Time now) {
+  CHECK(state_ == SequenceState::kWaiting);
+  admitted_ = now;
+  first_admitted_ = std::min(first_admitted_, now);
+  // The newest token is always computed: its logits give the next one.
+  const int64_t max_blocks = (static_cast<int64_t>(tokens_.size()) - 1) / block_tokens();
+  if (request_.cache == CacheMode::kOff || max_blocks == 0) return StartRunning(now);
+  state_ = SequenceState::kLoading;
+  ticket_ = account.store()->Pin(ns_, tokens_, max_blocks, on_loaded);
+}
+
+bool Sequence::TryFinishLoading(BlockAccount& account, absl::Time now) {
   CHECK(state_ == SequenceState::kLoading);
   if (!ticket_.done()) return false;
   PinnedPrefix prefix = ticket_.Take();
   ticket_ = PinTicket();
-  for (const BlockRef& ref : prefix.blocks) blocks_.push_back(TableEntry(ref));
-  sealed_ = std::move(prefix.blocks);
-  computed_ = static_cast<int64_t>(sealed_.size()) * block_tokens();
-  CHECK(computed_ < prompt_tokens_);
-  cached_ram_tokens_ = prefix.ram_blocks * block_tokens();
-  cached_disk_tokens_ = prefix.disk_blocks * block_tokens();
-  CHECK(cached_tokens() == computed_);
-  state_ = SequenceState::kRunning;
-  loaded_ = now;
+  for (size_t i = 0; i < prefix.blocks.size(); ++i) {
+    BlockRef& ref = prefix.blocks[i];
+    account.Add(ref);
+    blocks_.push_back(TableEntry(ref));
+    sealed_.push_back(std::move(ref));
+    computed_ += block_tokens();
+    // Tokens that have been here before are no hit: they only come back.
+    const int64_t prompt_end = std::min(computed_, prompt_tokens_);
+    int64_t& cached = prefix.from_disk[i] ? cached_disk_tokens_ : cached_ram_tokens_;
+    cached += std::max<int64_t>(prompt_end - reached_, 0);
+    reached_ = std::max(reached_, computed_);
+  }
+  CHECK(remaining() > 0);
+  StartRunning(now);
   return true;
 }
 
 void Sequence::AbandonLoading(absl::Time now) {
   CHECK(state_ == SequenceState::kLoading);
   ticket_ = PinTicket();
-  state_ = SequenceState::kRunning;
-  loaded_ = now;
+  StartRunning(now);
 }
 
-int64_t Sequence::Reserve(TieredStore* store, int64_t n) {
+void Sequence::StartRunning(absl::Time now) {
+  state_ = SequenceState::kRunning;
+  first_running_ = std::min(first_running_, now);
+}
+
+void Sequence::Preempt(BlockAccount& account) {
+  CHECK(state_ != SequenceState::kWaiting);
+  ReleaseBlocks(account);
+  computed_ = 0;
+  state_ = SequenceState::kWaiting;
+}
+
+int64_t Sequence::Reserve(BlockAccount& account, int64_t n) {
   CHECK(state_ == SequenceState::kRunning);
-  while (static_cast<int64_t>(blocks_.size()) * block_tokens() < computed_ + n) {
-    absl::StatusOr<WritableBlock> block = store->Allocate(ns_);
+  while (num_blocks() * block_tokens() < computed_ + n) {
+    absl::StatusOr<WritableBlock> block = account.Allocate(ns_);
     if (!block.ok()) break;
     blocks_.push_back(block->bytes().data());
     writable_.push_back(*std::move(block));
   }
-  const int64_t room = static_cast<int64_t>(blocks_.size()) * block_tokens() - computed_;
-  return std::min(n, room);
+  return std::min(n, num_blocks() * block_tokens() - computed_);
 }
 
-void Sequence::Advance(TieredStore* store, int64_t n) {
+int64_t Sequence::Advance(BlockAccount& account, int64_t n) {
   CHECK(n <= remaining());
   computed_ += n;
-  CHECK(computed_ <= static_cast<int64_t>(blocks_.size()) * block_tokens());
-  if (request_.cache == CacheMode::kUse) SealFullBlocks(store);
+  CHECK(computed_ <= num_blocks() * block_tokens());
+  if (request_.cache == CacheMode::kUse) SealFullBlocks(account);
+  const int64_t first_time = std::clamp<int64_t>(computed_ - reached_, 0, n);
+  reached_ = std::max(reached_, computed_);
+  return first_time;
 }
 
-void Sequence::SealFullBlocks(TieredStore* store) {
+void Sequence::SealFullBlocks(BlockAccount& account) {
   while ((static_cast<int64_t>(sealed_.size()) + 1) * block_tokens() <= computed_) {
     const size_t index = sealed_.size();
     const BlockKey parent = sealed_.empty() ? ns_.root : sealed_.back().key();
     WritableBlock block = std::move(writable_.front());
     writable_.pop_front();
     sealed_.push_back(
-        store->Seal(ns_, std::move(block), parent,
-                    absl::MakeConstSpan(tokens_).subspan(index * block_tokens(), block_tokens())));
+        account.Seal(ns_, std::move(block), parent,
+                     absl::MakeConstSpan(tokens_).subspan(index * block_tokens(), block_tokens())));
     // Seal may have given an identical block that was there before; ours is gone then.
     blocks_[index] = TableEntry(sealed_.back());
   }
@@ -114,11 +145,11 @@ void Sequence::Append(uint32_t token, absl::Time now) {
   tokens_.push_back(token);
 }
 
-void Sequence::ReleaseBlocks() {
+void Sequence::ReleaseBlocks(BlockAccount& account) {
   blocks_.clear();
   ticket_ = PinTicket();
-  while (!writable_.empty()) writable_.pop_back();
-  while (!sealed_.empty()) sealed_.pop_back();
+  for (; !writable_.empty(); writable_.pop_back()) account.GiveBack(std::move(writable_.back()));
+  for (; !sealed_.empty(); sealed_.pop_back()) account.GiveBack(std::move(sealed_.back()));
 }
 
 GenerateResult Sequence::ResultAt(FinishReason reason, absl::Time now) const {
@@ -129,8 +160,8 @@ GenerateResult Sequence::ResultAt(FinishReason reason, absl::Time now) const {
   result.cached_disk_tokens = cached_disk_tokens_;
   result.new_tokens = new_tokens();
   // A request that ended early never reached the later moments; they count as `now`.
-  result.queue_time = std::min(admitted_, now) - submitted_;
-  result.load_time = std::min(loaded_, now) - std::min(admitted_, now);
+  result.queue_time = std::min(first_admitted_, now) - submitted_;
+  result.load_time = std::min(first_running_, now) - std::min(first_admitted_, now);
   result.ttft = std::min(first_token_, now) - submitted_;
   result.total = now - submitted_;
   return result;

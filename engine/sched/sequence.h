@@ -9,7 +9,11 @@
 //  (2) Sealed blocks lead, writable blocks follow; positions not yet computed are in writable ones.
 //  (3) With CacheMode::kOff nothing is sealed and nothing comes from the store.
 //
-// Owns its pins and slots; they go with it. Engine-thread only.
+// A preempted sequence keeps its tokens and gives its blocks back. Admitted again, it pins what is
+// still in the store and computes the rest once more; its next token is the one that it would have
+// been, because a token's KV depends on the tokens before it alone.
+//
+// Owns its pins and slots, which are counted in a BlockAccount. Engine-thread only.
 #pragma once
 
 #include <cstddef>
@@ -24,13 +28,15 @@
 #include "cachestore/store/block_ref.h"
 #include "cachestore/store/pin_ticket.h"
 #include "cachestore/store/tiered_store.h"
+#include "engine/sched/block_account.h"
 #include "engine/sched/request.h"
 
 namespace reprise::engine {
 
 using SequenceId = uint64_t;
 
-// waiting: queued. loading: its cached prefix is being made resident. running: takes part in steps.
+// waiting: queued, holds no blocks. loading: its cached prefix is being made resident. running:
+// takes part in steps.
 enum class SequenceState { kWaiting, kLoading, kRunning };
 
 class Sequence {
@@ -58,33 +64,52 @@ class Sequence {
   // The block table, for the model. Valid until the next non-const call.
   absl::Span<std::byte* const> blocks() const { return blocks_; }
 
+  // Keys of the full blocks of its tokens, the last token left out; none with CacheMode::kOff.
+  // Valid until Append().
+  absl::Span<const cachestore::BlockKey> FullBlockKeys();
+  int64_t num_blocks() const { return static_cast<int64_t>(blocks_.size()); }
+  // Blocks that its tokens need.
+  int64_t NeededBlocks() const;
+  // Tokens that can be computed with so many blocks.
+  int64_t RoomWith(int64_t blocks) const { return blocks * block_tokens() - computed_; }
+  // Whether the next token to compute has no block yet.
+  bool LacksBlock() const { return RoomWith(num_blocks()) == 0; }
+
   // waiting -> loading or, when the request may not or cannot use the cache, running.
   // `on_loaded` as TieredStore::Pin's on_done.
-  void Admit(cachestore::TieredStore* store, const std::function<void()>& on_loaded,
-             absl::Time now);
+  void Admit(const BlockAccount& account, const std::function<void()>& on_loaded, absl::Time now);
   // loading -> running when every load has ended. False: still loading.
-  bool TryFinishLoading(absl::Time now);
+  bool TryFinishLoading(BlockAccount& account, absl::Time now);
   // loading -> running without the prefix: all of the prompt is computed.
   void AbandonLoading(absl::Time now);
+  // loading or running -> waiting, without blocks.
+  void Preempt(BlockAccount& account);
+  // When it was last admitted.
   absl::Time admitted() const { return admitted_; }
+  // Whether it has been admitted before: it was preempted if it waits.
+  bool was_admitted() const { return first_admitted_ < absl::InfiniteFuture(); }
+  // The order in which admitted sequences get what there is: the older one first.
+  bool RanksBefore(const Sequence& other) const { return id_ < other.id_; }
 
   // Takes slots until positions [0, computed() + n) have blocks; returns how many of the n have.
   // Fewer than n: the store had no room. Never blocks.
-  int64_t Reserve(cachestore::TieredStore* store, int64_t n);
+  int64_t Reserve(BlockAccount& account, int64_t n);
   // The KV of the next `n` tokens is in blocks(). Seals the blocks that became full, in order.
+  // Returns how many of the n had their KV for the first time; the others were preempted since.
   // REQUIRES: Reserve() gave n.
-  void Advance(cachestore::TieredStore* store, int64_t n);
+  int64_t Advance(BlockAccount& account, int64_t n);
   // Adds a sampled token. REQUIRES: remaining() == 0.
   void Append(uint32_t token, absl::Time now);
   // Gives back all pins and slots, last block first, so that the store sees parents used last.
-  void ReleaseBlocks();
+  void ReleaseBlocks(BlockAccount& account);
 
   // The result as of `now`.
   GenerateResult ResultAt(FinishReason reason, absl::Time now) const;
 
  private:
   int64_t block_tokens() const { return ns_.layout.block_tokens; }
-  void SealFullBlocks(cachestore::TieredStore* store);
+  void SealFullBlocks(BlockAccount& account);
+  void StartRunning(absl::Time now);
 
   // Constant after construction.
   const SequenceId id_;
@@ -95,7 +120,9 @@ class Sequence {
 
   SequenceState state_ = SequenceState::kWaiting;
   std::vector<uint32_t> tokens_;  // prompt and new tokens
+  std::vector<cachestore::BlockKey> keys_;
   int64_t computed_ = 0;
+  int64_t reached_ = 0;  // the most computed_ has been
   int64_t cached_ram_tokens_ = 0;
   int64_t cached_disk_tokens_ = 0;
 
@@ -105,7 +132,8 @@ class Sequence {
   std::vector<std::byte*> blocks_;                  // of both
 
   absl::Time admitted_ = absl::InfiniteFuture();
-  absl::Time loaded_ = absl::InfiniteFuture();
+  absl::Time first_admitted_ = absl::InfiniteFuture();
+  absl::Time first_running_ = absl::InfiniteFuture();
   absl::Time first_token_ = absl::InfiniteFuture();
 };
 

@@ -1,0 +1,51 @@
+#include "engine/sched/block_account.h"
+
+#include <utility>
+
+#include "cachestore/base/check.h"
+
+namespace reprise::engine {
+
+using cachestore::BlockKey;
+using cachestore::BlockRef;
+using cachestore::NamespaceHandle;
+using cachestore::TokenId;
+using cachestore::WritableBlock;
+
+absl::StatusOr<WritableBlock> BlockAccount::Allocate(const NamespaceHandle& ns) {
+  absl::StatusOr<WritableBlock> block = store_->Allocate(ns);
+  if (block.ok()) ++writable_blocks_;
+  return block;
+}
+
+BlockRef BlockAccount::Seal(const NamespaceHandle& ns, WritableBlock block, const BlockKey& parent,
+                            absl::Span<const TokenId> tokens) {
+  --writable_blocks_;
+  BlockRef ref = store_->Seal(ns, std::move(block), parent, tokens);
+  Add(ref);
+  return ref;
+}
+
+void BlockAccount::Add(const BlockRef& block) { ++pins_[block.key()]; }
+
+void BlockAccount::GiveBack(BlockRef block) {
+  const auto it = pins_.find(block.key());
+  CHECK(it != pins_.end());
+  if (--it->second == 0) pins_.erase(it);
+}
+
+void BlockAccount::GiveBack(WritableBlock block) {
+  CHECK(block);
+  --writable_blocks_;
+}
+
+int64_t BlockAccount::CountHeld(absl::Span<const BlockKey> keys) const {
+  int64_t held = 0;
+  for (const BlockKey& key : keys) {
+    if (!pins_.contains(key)) break;
+    ++held;
+  }
+  return held;
+}
+
+}  // namespace reprise::engine
