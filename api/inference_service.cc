@@ -1,10 +1,12 @@
 #include "api/inference_service.h"
 
+#include <chrono>
 #include <cstdint>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "api/generate_stream.h"
 #include "api/identity_codec.h"
 #include "api/request_codec.h"
@@ -51,6 +53,9 @@ grpc::ServerWriteReactor<v1::GenerateResponse>* InferenceService::Generate(
   if (engine_ == nullptr) return new RefusedStream(NoModel());
   absl::StatusOr<engine::GenerateRequest> parsed = FromProto(*engine_, *request);
   if (!parsed.ok()) return new RefusedStream(parsed.status());
+  if (context->deadline() < std::chrono::system_clock::time_point::max()) {
+    parsed->deadline = absl::FromChrono(context->deadline());
+  }
   const int32_t block_tokens =
       engine_->IdentityOf(parsed->tenant, parsed->salt).layout.block_tokens;
   return GenerateStream::Start(engine_, context, *std::move(parsed), block_tokens);

@@ -153,6 +153,7 @@ absl::StatusOr<engine::GenerateRequest> FromProto(const engine::Engine& engine,
   parsed.exact_kv = request.exact_kv();
   parsed.tenant = request.tenant().empty() ? kDefaultTenant : request.tenant();
   parsed.salt = request.salt();
+  parsed.priority = request.priority();
   parsed.hints = HintsOf(request.hints());
   return parsed;
 }

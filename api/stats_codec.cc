@@ -65,6 +65,7 @@ constexpr Field<EngineStats> kEngineFields[] = {
     {"decoded_tokens", &EngineStats::decoded_tokens},
     {"preemptions", &EngineStats::preemptions},
     {"recomputed_tokens", &EngineStats::recomputed_tokens},
+    {"missed_deadlines", &EngineStats::missed_deadlines},
     {"waiting_requests", &EngineStats::waiting_requests},
     {"running_requests", &EngineStats::running_requests},
 };

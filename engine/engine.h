@@ -28,6 +28,7 @@ struct EngineStats {
   int64_t decoded_tokens = 0;
   int64_t preemptions = 0;        // a sequence gave its blocks back for others
   int64_t recomputed_tokens = 0;  // computed again after that
+  int64_t missed_deadlines = 0;   // requests that ended by theirs
   int64_t waiting_requests = 0;  // gauge
   int64_t running_requests = 0;  // gauge
 };
@@ -43,8 +44,8 @@ class Engine {
   ~Engine();
 
   // Queues a request. `sink` receives its output and is released after the last call.
-  // kInvalidArgument: empty prompt, prompt longer than the context (both lengths named), token id
-  // or sampling parameter out of range; kResourceExhausted: the queue is full;
+  // kInvalidArgument: empty prompt, prompt longer than the context (both lengths named), token id,
+  // priority or sampling parameter out of range; kResourceExhausted: the queue is full;
   // kFailedPrecondition: the request may need more KV blocks than the RAM tier has, or demands
   // exact KV of an engine that rounds it.
   absl::StatusOr<RequestId> Submit(GenerateRequest request, std::shared_ptr<TokenSink> sink);

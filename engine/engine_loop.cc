@@ -128,6 +128,7 @@ void EngineLoop::PublishStats() {
                        .decoded_tokens = counters.sampled_tokens,
                        .preemptions = counters.preemptions,
                        .recomputed_tokens = counters.recomputed_tokens,
+                       .missed_deadlines = counters.missed_deadlines,
                        .running_requests = scheduler_.num_admitted()};
 }
 

@@ -51,6 +51,11 @@ absl::Status ValidateRequest(const GenerateRequest& request, const ModelConfig& 
   }
   absl::Status sampling = ValidateSampling(request.sampling, model.vocab_size);
   if (!sampling.ok()) return sampling;
+  if (request.priority < -kMaxPriority || request.priority > kMaxPriority) {
+    return absl::InvalidArgumentError(absl::StrCat("priority is ", request.priority,
+                                                   "; it must be from ", -kMaxPriority, " to ",
+                                                   kMaxPriority));
+  }
   return ValidateStop(request.stop);
 }
 

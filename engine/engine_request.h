@@ -8,7 +8,7 @@
 namespace reprise::engine {
 
 // kInvalidArgument names what is out of range: empty prompt, prompt longer than the model's context
-// (both lengths), token id outside of the vocabulary, sampling parameter, stop condition.
+// (both lengths), token id outside of the vocabulary, priority, sampling parameter, stop condition.
 absl::Status ValidateRequest(const GenerateRequest& request, const ModelConfig& model);
 
 }  // namespace reprise::engine

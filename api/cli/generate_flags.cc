@@ -50,6 +50,7 @@ absl::StatusOr<v1::GenerateRequest> GenerateFlags::ToRequest() const {
   request.set_exact_kv(exact_kv);
   request.set_tenant(tenant);
   request.set_salt(salt);
+  request.set_priority(priority);
   return request;
 }
 
@@ -84,6 +85,8 @@ void AddGenerateFlags(FlagSet& flags, GenerateFlags* values) {
                   "refuse to be answered by a server that keeps KV rounded (serve --kv-dtype)");
   flags.Add("tenant", &values->tenant, "NAME", "blocks are shared only within a tenant");
   flags.Add("salt", &values->salt, "TEXT", "blocks are shared only under an equal salt");
+  flags.Add("priority", &values->priority, "N",
+            "-100 to 100; the higher one goes first and may make lower ones wait");
   flags.Add("timeout", &values->timeout_seconds, "SECONDS", "how long one answer may take");
   flags.AtLeast("max-new-tokens", 1);
   flags.AtLeast("temperature", 0);

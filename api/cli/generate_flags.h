@@ -35,6 +35,7 @@ struct GenerateFlags {
   bool exact_kv = false;
   std::string tenant = "default";
   std::string salt;
+  int32_t priority = 0;
   double timeout_seconds = 600;
 
   absl::Duration timeout() const { return absl::Seconds(timeout_seconds); }

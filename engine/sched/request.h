@@ -49,6 +49,8 @@ struct CacheHints {
   int32_t waiting_requests = 0;  // requests queued at the caller that share this prefix
 };
 
+inline constexpr int32_t kMaxPriority = 100;
+
 struct GenerateRequest {
   std::vector<uint32_t> prompt;  // at least one token
   SamplingParams sampling;
@@ -57,6 +59,10 @@ struct GenerateRequest {
   bool exact_kv = false;  // refused by an engine that keeps KV rounded (EngineOptions::kv_dtype)
   std::string tenant = "default";
   std::string salt;  // requests share blocks only under equal tenant and salt
+  // The higher one goes first, and may preempt lower ones. From -kMaxPriority to kMaxPriority.
+  int32_t priority = 0;
+  // A request that has not ended by then ends with kDeadlineExceeded.
+  absl::Time deadline = absl::InfiniteFuture();
   CacheHints hints;
 };
 

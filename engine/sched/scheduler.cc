@@ -18,18 +18,15 @@ Scheduler::Scheduler(const SchedulerOptions& options, const BlockBudget& budget,
 
 void Scheduler::Submit(std::unique_ptr<Sequence> sequence) {
   CHECK(budget_.WorstCaseBlocks(sequence->request()) <= budget_.usable_blocks());
+  const absl::Time deadline = sequence->request().deadline;
+  if (deadline < absl::InfiniteFuture()) deadlines_.emplace(deadline, sequence->id());
   waiting_.Push(std::move(sequence));
 }
 
 void Scheduler::Cancel(SequenceId id, absl::Time now) {
-  if (std::unique_ptr<Sequence> waiting = waiting_.Remove(id); waiting != nullptr) {
-    End(std::move(waiting), absl::OkStatus(), FinishReason::kCancelled, now);
-    return;
-  }
-  const auto it = std::find_if(admitted_.begin(), admitted_.end(),
-                               [id](const auto& sequence) { return sequence->id() == id; });
-  if (it == admitted_.end()) return;
-  End(RemoveAdmitted(it - admitted_.begin()), absl::OkStatus(), FinishReason::kCancelled, now);
+  std::unique_ptr<Sequence> sequence = TakeOut(id);
+  if (sequence == nullptr) return;
+  End(std::move(sequence), absl::OkStatus(), FinishReason::kCancelled, now);
 }
 
 void Scheduler::EndAll(const absl::Status& status, absl::Time now) {
@@ -37,7 +34,20 @@ void Scheduler::EndAll(const absl::Status& status, absl::Time now) {
   while (waiting_.size() > 0) End(waiting_.PopFront(), status, FinishReason::kCancelled, now);
 }
 
+void Scheduler::EndOverdue(absl::Time now) {
+  while (!deadlines_.empty() && deadlines_.begin()->first <= now) {
+    std::unique_ptr<Sequence> sequence = TakeOut(deadlines_.begin()->second);
+    CHECK(sequence != nullptr);
+    const absl::Status status = absl::DeadlineExceededError(absl::StrCat(
+        "the request's deadline has passed after ", sequence->new_tokens(), " new tokens; it was ",
+        sequence->state() == SequenceState::kWaiting ? "waiting" : "running"));
+    ++counters_.missed_deadlines;
+    End(std::move(sequence), status, FinishReason::kCancelled, now);
+  }
+}
+
 StepPlan Scheduler::Plan(absl::Time now) {
+  EndOverdue(now);
   for (const auto& sequence : admitted_) {
     if (sequence->state() == SequenceState::kLoading) TakeOverLoad(*sequence, now);
   }
@@ -59,9 +69,8 @@ StepPlan Scheduler::Plan(absl::Time now) {
   return plan;
 }
 
-bool Scheduler::CanAdmit() const {
-  Sequence* const next = waiting_.front();
-  if (next == nullptr || num_admitted() >= options_.max_running) return false;
+bool Scheduler::HasRoomForNext() const {
+  if (num_admitted() >= options_.max_running) return false;
   if (admitted_.empty()) return true;
   if (starved_) return false;
   // What everybody holds and needs now, and one block each to grow: else it would soon be
@@ -71,12 +80,23 @@ bool Scheduler::CanAdmit() const {
     blocks += std::max<int64_t>(sequence->NeededBlocks() - sequence->num_blocks(), 0);
   }
   const int64_t room = budget_.usable_blocks() - blocks;
+  Sequence* const next = waiting_.front();
   return next->NeededBlocks() <= room ||
          next->NeededBlocks() - account_.CountHeld(next->FullBlockKeys()) <= room;
 }
 
+bool Scheduler::NextOutranksLast() const {
+  return !admitted_.empty() &&
+         admitted_.back()->request().priority < waiting_.front()->request().priority;
+}
+
 void Scheduler::AdmitWaiting(absl::Time now) {
-  while (CanAdmit()) {
+  while (waiting_.size() > 0) {
+    if (!HasRoomForNext()) {
+      if (!NextOutranksLast()) break;
+      Preempt(admitted_.size() - 1);
+      continue;
+    }
     std::unique_ptr<Sequence> sequence = waiting_.PopFront();
     if (!sequence->was_admitted()) {
       ++counters_.admitted_sequences;
@@ -94,7 +114,9 @@ void Scheduler::AdmitWaiting(absl::Time now) {
 void Scheduler::TakeOverLoad(Sequence& sequence, absl::Time now) {
   const int64_t cached_before = sequence.cached_tokens();
   if (sequence.TryFinishLoading(account_, now)) {
-    counters_.cached_tokens += sequence.cached_tokens() - cached_before;
+    const int64_t cached = sequence.cached_tokens() - cached_before;
+    counters_.cached_tokens += cached;
+    waiting_.Charge(sequence, -cached);
   } else if (now >= sequence.admitted() + options_.load_timeout) {
     sequence.AbandonLoading(now);
     ++counters_.abandoned_loads;
@@ -120,11 +142,15 @@ bool Scheduler::PreemptLast() {
     last = i;
   }
   if (num_running < 2) return false;
-  std::unique_ptr<Sequence> sequence = RemoveAdmitted(last);
+  Preempt(last);
+  return true;
+}
+
+void Scheduler::Preempt(size_t index) {
+  std::unique_ptr<Sequence> sequence = RemoveAdmitted(index);
   sequence->Preempt(account_);
   waiting_.Push(std::move(sequence));
   ++counters_.preemptions;
-  return true;
 }
 
 int64_t Scheduler::PlanChunk(Sequence* sequence, int64_t budget_tokens, int64_t* spare_blocks,
@@ -187,6 +213,7 @@ void Scheduler::Finish(const PlannedChunk& chunk, const ChunkOutcome& outcome, a
     if (chunk.samples) {
       sequence->Append(*outcome.token, now);
       ++counters_.sampled_tokens;
+      waiting_.Charge(*sequence, 1);
     }
     if (!outcome.finish.has_value()) return;
   }
@@ -209,8 +236,8 @@ void Scheduler::AwaitRoom(absl::Time deadline) {
 }
 
 absl::Time Scheduler::NextPlanTime() const {
-  if (CanAdmit()) return absl::InfinitePast();
-  absl::Time next = absl::InfiniteFuture();
+  if (waiting_.size() > 0 && (HasRoomForNext() || NextOutranksLast())) return absl::InfinitePast();
+  absl::Time next = deadlines_.empty() ? absl::InfiniteFuture() : deadlines_.begin()->first;
   for (const auto& sequence : admitted_) {
     if (sequence->state() == SequenceState::kRunning) return absl::InfinitePast();
     next = std::min(next, sequence->admitted() + options_.load_timeout);
@@ -221,6 +248,7 @@ absl::Time Scheduler::NextPlanTime() const {
 void Scheduler::End(std::unique_ptr<Sequence> sequence, absl::Status status, FinishReason reason,
                     absl::Time now) {
   sequence->ReleaseBlocks(account_);
+  deadlines_.erase({sequence->request().deadline, sequence->id()});
   ended_.push_back({std::move(sequence), std::move(status), reason, now});
 }
 
@@ -228,6 +256,13 @@ std::unique_ptr<Sequence> Scheduler::RemoveAdmitted(size_t index) {
   std::unique_ptr<Sequence> sequence = std::move(admitted_[index]);
   admitted_.erase(admitted_.begin() + index);
   return sequence;
+}
+
+std::unique_ptr<Sequence> Scheduler::TakeOut(SequenceId id) {
+  if (std::unique_ptr<Sequence> waiting = waiting_.Remove(id); waiting != nullptr) return waiting;
+  const auto it = std::find_if(admitted_.begin(), admitted_.end(),
+                               [id](const auto& sequence) { return sequence->id() == id; });
+  return it == admitted_.end() ? nullptr : RemoveAdmitted(it - admitted_.begin());
 }
 
 }  // namespace reprise::engine

@@ -8,10 +8,12 @@
 // what is left of step_tokens goes to the prefill of the others in the order of their rank, cut
 // into chunks. A sequence is admitted when the blocks that everybody needs now fit, with one more
 // for each to grow. When the admitted ones have outgrown the BlockBudget, the one that ranks last
-// is preempted: it gives its blocks back and waits. Its sealed blocks stay in the store.
+// is preempted: it gives its blocks back and waits. Its sealed blocks stay in the store. Who waits
+// is admitted in the order of the WaitingQueue.
 //
 // Invariants:
-//  (1) At most max_running sequences are admitted. The older one ranks before.
+//  (1) At most max_running sequences are admitted. The higher priority ranks before, then the older
+//      one; none is admitted while one of a higher priority waits.
 //  (2) The running sequence that ranks first is never preempted, and fits alone: it reaches its
 //  end. (3) A sequence given to Submit() comes back exactly once from TakeEnded().
 //
@@ -22,6 +24,8 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -86,6 +90,7 @@ struct SchedulerCounters {
   int64_t sampled_tokens = 0;
   int64_t preemptions = 0;
   int64_t recomputed_tokens = 0;  // computed again after a preemption
+  int64_t missed_deadlines = 0;
   int64_t abandoned_loads = 0;
   int64_t starved_plans = 0;  // plans in which nothing could be computed for want of slots
 };
@@ -104,7 +109,8 @@ class Scheduler {
   // Ends every sequence with `status`. Not between Plan and Commit.
   void EndAll(const absl::Status& status, absl::Time now);
 
-  // Admits, takes over finished loads, and chooses the next step's chunks. Never blocks.
+  // Ends what is overdue, admits, takes over finished loads, and chooses the next step's chunks.
+  // Never blocks.
   StepPlan Plan(absl::Time now);
   // Takes over what the step gave. `outcomes`: one for each chunk of `plan`, in its order.
   void Commit(const StepPlan& plan, absl::Span<const ChunkOutcome> outcomes, absl::Time now);
@@ -116,8 +122,8 @@ class Scheduler {
   void AwaitRoom(absl::Time deadline);
 
   // When Plan() should run again if nothing happens: InfinitePast when a sequence can be admitted
-  // or run, else the moment the oldest load is given up; InfiniteFuture when there is nothing to
-  // do.
+  // or run, else the moment the oldest load is given up or a deadline passes; InfiniteFuture when
+  // there is nothing to do.
   absl::Time NextPlanTime() const;
 
   int64_t num_waiting() const { return waiting_.size(); }
@@ -125,8 +131,11 @@ class Scheduler {
   const SchedulerCounters& counters() const { return counters_; }
 
  private:
-  // Whether the next waiting sequence may be admitted now.
-  bool CanAdmit() const;
+  void EndOverdue(absl::Time now);
+  // Whether there is room for the next waiting sequence, and whether there would be more without
+  // those of lower priority.
+  bool HasRoomForNext() const;
+  bool NextOutranksLast() const;
   void AdmitWaiting(absl::Time now);
   // Takes over a load if it has ended, or gives it up when it has taken too long.
   void TakeOverLoad(Sequence& sequence, absl::Time now);
@@ -135,6 +144,7 @@ class Scheduler {
   int64_t PreemptUntilAllFit();
   // Preempts the running sequence that ranks last; false when it is the only one.
   bool PreemptLast();
+  void Preempt(size_t index);
   // Adds to `plan` up to `budget_tokens` tokens of `sequence`, which may take one block that it
   // lacks and `*spare_blocks` more. Returns how many tokens.
   int64_t PlanChunk(Sequence* sequence, int64_t budget_tokens, int64_t* spare_blocks,
@@ -147,6 +157,8 @@ class Scheduler {
   void End(std::unique_ptr<Sequence> sequence, absl::Status status, FinishReason reason,
            absl::Time now);
   std::unique_ptr<Sequence> RemoveAdmitted(size_t index);
+  // Takes a sequence out of the list it is in; null for an unknown one.
+  std::unique_ptr<Sequence> TakeOut(SequenceId id);
 
   const SchedulerOptions options_;
   const BlockBudget budget_;
@@ -156,6 +168,7 @@ class Scheduler {
   WaitingQueue waiting_;
   std::vector<std::unique_ptr<Sequence>> admitted_;  // loading or running, by rank
   bool starved_ = false;  // a sequence of the last plan found no slot: nobody else is admitted
+  std::set<std::pair<absl::Time, SequenceId>> deadlines_;  // of those that have one
   std::vector<EndedSequence> ended_;
   absl::Time stalled_since_ = absl::InfiniteFuture();
   SchedulerCounters counters_;

@@ -88,8 +88,13 @@ class Sequence {
   absl::Time admitted() const { return admitted_; }
   // Whether it has been admitted before: it was preempted if it waits.
   bool was_admitted() const { return first_admitted_ < absl::InfiniteFuture(); }
-  // The order in which admitted sequences get what there is: the older one first.
-  bool RanksBefore(const Sequence& other) const { return id_ < other.id_; }
+  // The order in which admitted sequences get what there is: higher priority, then age.
+  bool RanksBefore(const Sequence& other) const {
+    if (request_.priority != other.request_.priority) {
+      return request_.priority > other.request_.priority;
+    }
+    return id_ < other.id_;
+  }
 
   // Takes slots until positions [0, computed() + n) have blocks; returns how many of the n have.
   // Fewer than n: the store had no room. Never blocks.

@@ -55,6 +55,17 @@ TEST_F(ValidateRequestTest, ATokenOutsideOfTheVocabularyIsNamedWithItsPlace) {
   EXPECT_THAT(Error(), HasSubstr("token 2 is 4294967295"));
 }
 
+TEST_F(ValidateRequestTest, APriorityHasItsLimits) {
+  for (const int32_t allowed : {-100, 100}) {
+    request_.priority = allowed;
+    EXPECT_TRUE(ValidateRequest(request_, model_).ok());
+  }
+  for (const int32_t refused : {-101, 101}) {
+    request_.priority = refused;
+    EXPECT_THAT(Error(), HasSubstr("it must be from -100 to 100"));
+  }
+}
+
 TEST_F(ValidateRequestTest, SamplingAndStopConditionsAreChecked) {
   request_.sampling.top_p = 0;
   EXPECT_THAT(Error(), HasSubstr("top_p is 0"));

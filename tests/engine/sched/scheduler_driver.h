@@ -97,6 +97,9 @@ class SchedulerDriver {
     request.prompt = std::move(prompt);
     request.stop.max_new_tokens = max_new_tokens;
     request.cache = cache;
+    return Submit(std::move(request));
+  }
+  SequenceId Submit(GenerateRequest request) {
     scheduler_.Submit(std::make_unique<Sequence>(next_id_, ns_, std::move(request), absl::Now()));
     return next_id_++;
   }

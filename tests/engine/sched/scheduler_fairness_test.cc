@@ -1,0 +1,113 @@
+// Who goes first: priorities, tenants, deadlines.
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/engine/sched/scheduler_driver.h"
+
+namespace reprise::engine {
+namespace {
+
+using testing::HasSubstr;
+
+constexpr int32_t kBlockTokens = 8;
+
+GenerateRequest RequestOf(uint32_t salt, int32_t max_new_tokens) {
+  GenerateRequest request;
+  request.prompt = PromptOf(16, salt);
+  request.stop.max_new_tokens = max_new_tokens;
+  return request;
+}
+
+TEST(SchedulerFairnessTest, AHigherPriorityTakesThePlaceOfALowerOne) {
+  auto store = OpenStore(64, kBlockTokens);
+  SchedulerDriver driver(store.get(), kBlockTokens, {.max_running = 2});
+  std::vector<SequenceId> ids;
+  for (uint32_t i = 0; i < 2; ++i) ids.push_back(driver.Submit(RequestOf(i, 40)));
+  for (int step = 0; step < 5; ++step) driver.Step(absl::Now());
+  GenerateRequest urgent = RequestOf(2, 3);
+  urgent.priority = 1;
+  ids.push_back(driver.Submit(urgent));
+  driver.Step(absl::Now());
+  EXPECT_EQ(driver.scheduler().counters().preemptions, 1);
+  while (!driver.has_ended(ids[2])) driver.Step(absl::Now());
+  EXPECT_FALSE(driver.has_ended(ids[0]) || driver.has_ended(ids[1]));
+  driver.RunUntilEnded(3);
+  EXPECT_LT(driver.ended(ids[0]).ended, driver.ended(ids[1]).ended);  // the younger gave way
+  EXPECT_EQ(driver.answer(ids[0]), ReferenceAnswer(PromptOf(16, 0), 40, kBlockTokens));
+  EXPECT_EQ(driver.answer(ids[1]), ReferenceAnswer(PromptOf(16, 1), 40, kBlockTokens));
+  EXPECT_EQ(driver.answer(ids[2]), ReferenceAnswer(PromptOf(16, 2), 3, kBlockTokens));
+  ExpectStoreAtRest(*store);
+}
+
+TEST(SchedulerFairnessTest, EqualPrioritiesDoNotPreemptEachOtherForAPlace) {
+  auto store = OpenStore(64, kBlockTokens);
+  SchedulerDriver driver(store.get(), kBlockTokens, {.max_running = 1});
+  driver.Submit(RequestOf(1, 20));
+  driver.Step(absl::Now());
+  driver.Submit(RequestOf(2, 2));
+  driver.RunUntilEnded(2);
+  EXPECT_EQ(driver.scheduler().counters().preemptions, 0);
+}
+
+TEST(SchedulerFairnessTest, AFloodOfOneTenantDelaysAnotherByOneRequest) {
+  auto store = OpenStore(64, kBlockTokens);
+  SchedulerDriver driver(store.get(), kBlockTokens, {.max_running = 1});
+  GenerateRequest flood = RequestOf(1, 4);
+  flood.tenant = "flood";
+  for (int i = 0; i < 30; ++i) driver.Submit(flood);
+  driver.Step(absl::Now());
+  GenerateRequest other = RequestOf(2, 4);
+  other.tenant = "other";
+  const SequenceId id = driver.Submit(other);
+  while (!driver.has_ended(id)) driver.Step(absl::Now());
+  EXPECT_TRUE(driver.has_ended(1));  // ran already
+  EXPECT_FALSE(driver.has_ended(3));
+  driver.RunUntilEnded(31);
+}
+
+TEST(SchedulerFairnessTest, ADeadlineEndsARequestWhereverItIs) {
+  auto store = OpenStore(64, kBlockTokens);
+  SchedulerDriver driver(store.get(), kBlockTokens, {.max_running = 1});
+  const absl::Time start = absl::Now();
+  GenerateRequest hasty = RequestOf(1, 100);
+  hasty.deadline = start + absl::Seconds(10);
+  const SequenceId running = driver.Submit(hasty);
+  hasty.deadline = start + absl::Seconds(5);
+  const SequenceId waiting = driver.Submit(hasty);
+  const SequenceId patient = driver.Submit(RequestOf(2, 3));
+  for (int step = 0; step < 4; ++step) driver.Step(start);
+  EXPECT_FALSE(driver.has_ended(waiting));
+  ASSERT_GT(store->stats().pinned_blocks + store->stats().writing_blocks, 0);
+
+  driver.Step(start + absl::Seconds(5));
+  ASSERT_TRUE(driver.has_ended(waiting));
+  EXPECT_EQ(driver.ended(waiting).status.code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_THAT(driver.ended(waiting).status.message(), HasSubstr("after 0 new tokens"));
+  EXPECT_FALSE(driver.has_ended(running));
+
+  driver.Step(start + absl::Seconds(11));
+  ASSERT_TRUE(driver.has_ended(running));
+  EXPECT_EQ(driver.ended(running).status.code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_THAT(driver.ended(running).status.message(), HasSubstr("after 5 new tokens"));
+  driver.RunUntilEnded(3);
+  EXPECT_TRUE(driver.ended(patient).status.ok());
+  EXPECT_EQ(driver.scheduler().counters().missed_deadlines, 2);
+  ExpectStoreAtRest(*store);
+}
+
+TEST(SchedulerFairnessTest, ThePlanIsDueWhenADeadlinePasses) {
+  auto store = OpenStore(64, kBlockTokens);
+  SchedulerDriver driver(store.get(), kBlockTokens);
+  EXPECT_EQ(driver.scheduler().NextPlanTime(), absl::InfiniteFuture());
+  GenerateRequest request = RequestOf(1, 3);
+  request.deadline = absl::Now() + absl::Hours(1);
+  driver.Submit(request);
+  driver.RunUntilEnded(1);
+  // It ended before: nothing is left to look at.
+  EXPECT_EQ(driver.scheduler().NextPlanTime(), absl::InfiniteFuture());
+  EXPECT_EQ(driver.scheduler().counters().missed_deadlines, 0);
+}
+
+}  // namespace
+}  // namespace reprise::engine
