@@ -63,6 +63,7 @@ constexpr Field<EngineStats> kEngineFields[] = {
     {"cached_tokens", &EngineStats::cached_tokens},
     {"prefilled_tokens", &EngineStats::prefilled_tokens},
     {"decoded_tokens", &EngineStats::decoded_tokens},
+    {"followed_blocks", &EngineStats::followed_blocks},
     {"preemptions", &EngineStats::preemptions},
     {"recomputed_tokens", &EngineStats::recomputed_tokens},
     {"missed_deadlines", &EngineStats::missed_deadlines},

@@ -26,11 +26,12 @@ struct EngineStats {
   int64_t cached_tokens = 0;     // of those, not computed
   int64_t prefilled_tokens = 0;  // computed
   int64_t decoded_tokens = 0;
+  int64_t followed_blocks = 0;    // waited for while another request computed them
   int64_t preemptions = 0;        // a sequence gave its blocks back for others
   int64_t recomputed_tokens = 0;  // computed again after that
   int64_t missed_deadlines = 0;   // requests that ended by theirs
-  int64_t waiting_requests = 0;  // gauge
-  int64_t running_requests = 0;  // gauge
+  int64_t waiting_requests = 0;   // gauge
+  int64_t running_requests = 0;   // gauge
 };
 
 class Engine {

@@ -126,6 +126,7 @@ void EngineLoop::PublishStats() {
                        .cached_tokens = counters.cached_tokens,
                        .prefilled_tokens = counters.prefilled_tokens,
                        .decoded_tokens = counters.sampled_tokens,
+                       .followed_blocks = counters.followed_blocks,
                        .preemptions = counters.preemptions,
                        .recomputed_tokens = counters.recomputed_tokens,
                        .missed_deadlines = counters.missed_deadlines,

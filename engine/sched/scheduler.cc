@@ -8,6 +8,7 @@
 
 namespace reprise::engine {
 
+using cachestore::BlockKey;
 using cachestore::TieredStore;
 
 Scheduler::Scheduler(const SchedulerOptions& options, const BlockBudget& budget, TieredStore* store,
@@ -49,6 +50,10 @@ void Scheduler::EndOverdue(absl::Time now) {
 StepPlan Scheduler::Plan(absl::Time now) {
   EndOverdue(now);
   for (const auto& sequence : admitted_) {
+    if (sequence->state() == SequenceState::kFollowing &&
+        claims_.ClaimantOf(sequence->followed_key()) == nullptr) {
+      sequence->EndFollowing(account_, on_loaded_, now);
+    }
     if (sequence->state() == SequenceState::kLoading) TakeOverLoad(*sequence, now);
   }
   AdmitWaiting(now);
@@ -76,13 +81,13 @@ bool Scheduler::HasRoomForNext() const {
   // What everybody holds and needs now, and one block each to grow: else it would soon be
   // preempted.
   int64_t blocks = account_.held_blocks() + num_admitted() + 1;
-  for (const auto& sequence : admitted_) {
-    blocks += std::max<int64_t>(sequence->NeededBlocks() - sequence->num_blocks(), 0);
-  }
+  for (const auto& sequence : admitted_) blocks += sequence->MissingBlocks();
   const int64_t room = budget_.usable_blocks() - blocks;
   Sequence* const next = waiting_.front();
-  return next->NeededBlocks() <= room ||
-         next->NeededBlocks() - account_.CountHeld(next->FullBlockKeys()) <= room;
+  if (next->NeededBlocks() <= room) return true;
+  const absl::Span<const BlockKey> keys = next->FullBlockKeys();
+  const int64_t held = account_.CountHeld(keys);
+  return next->NeededBlocks() - held - claims_.CountClaimed(keys.subspan(held)) <= room;
 }
 
 bool Scheduler::NextOutranksLast() const {
@@ -104,7 +109,7 @@ void Scheduler::AdmitWaiting(absl::Time now) {
     }
     sequence->Admit(account_, on_loaded_, now);
     // What is in RAM is there at once, and counts for those that come next.
-    if (sequence->state() == SequenceState::kLoading) TakeOverLoad(*sequence, now);
+    TakeOverLoad(*sequence, now);
     const auto ranks_before = [](const auto& a, const auto& b) { return a->RanksBefore(*b); };
     const auto place = std::upper_bound(admitted_.begin(), admitted_.end(), sequence, ranks_before);
     admitted_.insert(place, std::move(sequence));
@@ -113,14 +118,30 @@ void Scheduler::AdmitWaiting(absl::Time now) {
 
 void Scheduler::TakeOverLoad(Sequence& sequence, absl::Time now) {
   const int64_t cached_before = sequence.cached_tokens();
-  if (sequence.TryFinishLoading(account_, now)) {
+  if (sequence.TryFinishLoading(account_)) {
     const int64_t cached = sequence.cached_tokens() - cached_before;
     counters_.cached_tokens += cached;
     waiting_.Charge(sequence, -cached);
-  } else if (now >= sequence.admitted() + options_.load_timeout) {
-    sequence.AbandonLoading(now);
+  } else if (now >= sequence.load_started() + options_.load_timeout) {
+    sequence.AbandonLoading();
     ++counters_.abandoned_loads;
+  } else {
+    return;
   }
+  RunOrFollow(sequence, now);
+}
+
+void Scheduler::RunOrFollow(Sequence& sequence, absl::Time now) {
+  const absl::Span<const BlockKey> keys = sequence.UnsealedBlockKeys();
+  const Sequence* const leader = keys.empty() ? nullptr : claims_.ClaimantOf(keys.front());
+  if (leader != nullptr && leader->RanksBefore(sequence)) {
+    const int64_t num_blocks = claims_.CountClaimed(keys);
+    sequence.Follow(num_blocks, keys[num_blocks - 1]);
+    counters_.followed_blocks += num_blocks;
+    return;
+  }
+  claims_.Claim(sequence, keys);
+  sequence.Run(now);
 }
 
 int64_t Scheduler::PreemptUntilAllFit() {
@@ -206,7 +227,10 @@ void Scheduler::Finish(const PlannedChunk& chunk, const ChunkOutcome& outcome, a
   if (outcome.status.ok()) {
     CHECK(outcome.token.has_value() == chunk.samples);
     const int64_t prompt_left = sequence->prompt_tokens() - sequence->computed();
+    const absl::Span<const BlockKey> unsealed = sequence->UnsealedBlockKeys();
     const int64_t again = chunk.num_tokens - sequence->Advance(account_, chunk.num_tokens);
+    claims_.Release(*sequence,
+                    unsealed.first(unsealed.size() - sequence->UnsealedBlockKeys().size()));
     counters_.recomputed_tokens += again;
     counters_.prefilled_tokens +=
         std::max<int64_t>(std::clamp<int64_t>(prompt_left, 0, chunk.num_tokens) - again, 0);
@@ -239,8 +263,8 @@ absl::Time Scheduler::NextPlanTime() const {
   if (waiting_.size() > 0 && (HasRoomForNext() || NextOutranksLast())) return absl::InfinitePast();
   absl::Time next = deadlines_.empty() ? absl::InfiniteFuture() : deadlines_.begin()->first;
   for (const auto& sequence : admitted_) {
-    if (sequence->state() == SequenceState::kRunning) return absl::InfinitePast();
-    next = std::min(next, sequence->admitted() + options_.load_timeout);
+    if (sequence->state() != SequenceState::kLoading) return absl::InfinitePast();
+    next = std::min(next, sequence->load_started() + options_.load_timeout);
   }
   return next;
 }
@@ -255,6 +279,7 @@ void Scheduler::End(std::unique_ptr<Sequence> sequence, absl::Status status, Fin
 std::unique_ptr<Sequence> Scheduler::RemoveAdmitted(size_t index) {
   std::unique_ptr<Sequence> sequence = std::move(admitted_[index]);
   admitted_.erase(admitted_.begin() + index);
+  claims_.Release(*sequence, sequence->UnsealedBlockKeys());
   return sequence;
 }
 

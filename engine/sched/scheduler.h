@@ -11,6 +11,11 @@
 // is preempted: it gives its blocks back and waits. Its sealed blocks stay in the store. Who waits
 // is admitted in the order of the WaitingQueue.
 //
+// A sequence whose next blocks another one computes now follows it: it waits until they are sealed
+// and pins them. It follows only one that ranks before. That one is prefilled first anyway, so the
+// wait costs nothing: computing them itself, the follower would have got the slower share of a
+// step.
+//
 // Invariants:
 //  (1) At most max_running sequences are admitted. The higher priority ranks before, then the older
 //      one; none is admitted while one of a higher priority waits.
@@ -34,6 +39,7 @@
 #include "cachestore/store/tiered_store.h"
 #include "engine/sched/block_account.h"
 #include "engine/sched/block_budget.h"
+#include "engine/sched/prefix_claims.h"
 #include "engine/sched/request.h"
 #include "engine/sched/sequence.h"
 #include "engine/sched/waiting_queue.h"
@@ -91,6 +97,7 @@ struct SchedulerCounters {
   int64_t preemptions = 0;
   int64_t recomputed_tokens = 0;  // computed again after a preemption
   int64_t missed_deadlines = 0;
+  int64_t followed_blocks = 0;  // waited for instead of computing them again
   int64_t abandoned_loads = 0;
   int64_t starved_plans = 0;  // plans in which nothing could be computed for want of slots
 };
@@ -137,8 +144,9 @@ class Scheduler {
   bool HasRoomForNext() const;
   bool NextOutranksLast() const;
   void AdmitWaiting(absl::Time now);
-  // Takes over a load if it has ended, or gives it up when it has taken too long.
+  // Takes over a load if it has ended or has taken too long. The sequence runs or follows then.
   void TakeOverLoad(Sequence& sequence, absl::Time now);
+  void RunOrFollow(Sequence& sequence, absl::Time now);
   // Preempts until every running sequence can go on by a token within the budget; returns how many
   // blocks of the budget are left then.
   int64_t PreemptUntilAllFit();
@@ -164,6 +172,7 @@ class Scheduler {
   const BlockBudget budget_;
   const std::function<void()> on_loaded_;
   BlockAccount account_;
+  PrefixClaims claims_;  // of running sequences
 
   WaitingQueue waiting_;
   std::vector<std::unique_ptr<Sequence>> admitted_;  // loading or running, by rank

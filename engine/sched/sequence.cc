@@ -11,7 +11,6 @@ namespace {
 using cachestore::BlockKey;
 using cachestore::BlockRef;
 using cachestore::PinnedPrefix;
-using cachestore::PinTicket;
 using cachestore::WritableBlock;
 
 // The model's block table is not const because it writes behind the sealed blocks; it only reads
@@ -48,27 +47,45 @@ absl::Span<const BlockKey> Sequence::FullBlockKeys() {
   return keys_;
 }
 
+absl::Span<const BlockKey> Sequence::UnsealedBlockKeys() {
+  const absl::Span<const BlockKey> keys = FullBlockKeys();
+  return keys.subspan(std::min(keys.size(), sealed_.size()));
+}
+
 int64_t Sequence::NeededBlocks() const {
   return (static_cast<int64_t>(tokens_.size()) + block_tokens() - 1) / block_tokens();
+}
+
+int64_t Sequence::MissingBlocks() const {
+  return std::max<int64_t>(NeededBlocks() - num_blocks() - followed_blocks_, 0);
 }
 
 void Sequence::Admit(const BlockAccount& account, const std::function<void()>& on_loaded,
                      absl::Time now) {
   CHECK(state_ == SequenceState::kWaiting);
-  admitted_ = now;
   first_admitted_ = std::min(first_admitted_, now);
-  // The newest token is always computed: its logits give the next one.
-  const int64_t max_blocks = (static_cast<int64_t>(tokens_.size()) - 1) / block_tokens();
-  if (request_.cache == CacheMode::kOff || max_blocks == 0) return StartRunning(now);
-  state_ = SequenceState::kLoading;
-  ticket_ = account.store()->Pin(ns_, tokens_, max_blocks, on_loaded);
+  StartLoading(account, on_loaded, now);
 }
 
-bool Sequence::TryFinishLoading(BlockAccount& account, absl::Time now) {
+void Sequence::StartLoading(const BlockAccount& account, const std::function<void()>& on_loaded,
+                            absl::Time now) {
+  state_ = SequenceState::kLoading;
+  load_started_ = now;
+  if (request_.cache == CacheMode::kOff) return;
+  // The newest token is always computed: its logits give the next one.
+  const int64_t end = (static_cast<int64_t>(tokens_.size()) - 1) / block_tokens();
+  const int64_t first = static_cast<int64_t>(sealed_.size());
+  if (first == end) return;
+  ticket_ = account.store()->Pin(
+      ns_, tokens_, cachestore::BlockRange{.first = first, .count = end - first}, on_loaded);
+}
+
+bool Sequence::TryFinishLoading(BlockAccount& account) {
   CHECK(state_ == SequenceState::kLoading);
-  if (!ticket_.done()) return false;
-  PinnedPrefix prefix = ticket_.Take();
-  ticket_ = PinTicket();
+  if (!ticket_.has_value()) return true;
+  if (!ticket_->done()) return false;
+  PinnedPrefix prefix = ticket_->Take();
+  ticket_.reset();
   for (size_t i = 0; i < prefix.blocks.size(); ++i) {
     BlockRef& ref = prefix.blocks[i];
     account.Add(ref);
@@ -82,17 +99,30 @@ bool Sequence::TryFinishLoading(BlockAccount& account, absl::Time now) {
     reached_ = std::max(reached_, computed_);
   }
   CHECK(remaining() > 0);
-  StartRunning(now);
   return true;
 }
 
-void Sequence::AbandonLoading(absl::Time now) {
+void Sequence::AbandonLoading() {
   CHECK(state_ == SequenceState::kLoading);
-  ticket_ = PinTicket();
-  StartRunning(now);
+  ticket_.reset();
 }
 
-void Sequence::StartRunning(absl::Time now) {
+void Sequence::Follow(int64_t num_blocks, const BlockKey& last) {
+  CHECK(state_ == SequenceState::kLoading && num_blocks > 0);
+  state_ = SequenceState::kFollowing;
+  followed_blocks_ = num_blocks;
+  followed_key_ = last;
+}
+
+void Sequence::EndFollowing(const BlockAccount& account, const std::function<void()>& on_loaded,
+                            absl::Time now) {
+  CHECK(state_ == SequenceState::kFollowing);
+  followed_blocks_ = 0;
+  StartLoading(account, on_loaded, now);
+}
+
+void Sequence::Run(absl::Time now) {
+  CHECK(state_ == SequenceState::kLoading && !ticket_.has_value());
   state_ = SequenceState::kRunning;
   first_running_ = std::min(first_running_, now);
 }
@@ -101,6 +131,7 @@ void Sequence::Preempt(BlockAccount& account) {
   CHECK(state_ != SequenceState::kWaiting);
   ReleaseBlocks(account);
   computed_ = 0;
+  followed_blocks_ = 0;
   state_ = SequenceState::kWaiting;
 }
 
@@ -147,7 +178,7 @@ void Sequence::Append(uint32_t token, absl::Time now) {
 
 void Sequence::ReleaseBlocks(BlockAccount& account) {
   blocks_.clear();
-  ticket_ = PinTicket();
+  ticket_.reset();
   for (; !writable_.empty(); writable_.pop_back()) account.GiveBack(std::move(writable_.back()));
   for (; !sealed_.empty(); sealed_.pop_back()) account.GiveBack(std::move(sealed_.back()));
 }

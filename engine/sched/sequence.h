@@ -20,6 +20,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <optional>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -35,9 +36,9 @@ namespace reprise::engine {
 
 using SequenceId = uint64_t;
 
-// waiting: queued, holds no blocks. loading: its cached prefix is being made resident. running:
-// takes part in steps.
-enum class SequenceState { kWaiting, kLoading, kRunning };
+// waiting: queued, holds no blocks. loading: its cached prefix is being made resident. following:
+// another sequence computes its next blocks. running: takes part in steps.
+enum class SequenceState { kWaiting, kLoading, kFollowing, kRunning };
 
 class Sequence {
  public:
@@ -67,25 +68,37 @@ class Sequence {
   // Keys of the full blocks of its tokens, the last token left out; none with CacheMode::kOff.
   // Valid until Append().
   absl::Span<const cachestore::BlockKey> FullBlockKeys();
+  // Of these, the keys of the blocks that are not sealed here.
+  absl::Span<const cachestore::BlockKey> UnsealedBlockKeys();
   int64_t num_blocks() const { return static_cast<int64_t>(blocks_.size()); }
-  // Blocks that its tokens need.
+  // Blocks that its tokens need, and those of them that it neither has nor gets by following.
   int64_t NeededBlocks() const;
+  int64_t MissingBlocks() const;
   // Tokens that can be computed with so many blocks.
   int64_t RoomWith(int64_t blocks) const { return blocks * block_tokens() - computed_; }
   // Whether the next token to compute has no block yet.
   bool LacksBlock() const { return RoomWith(num_blocks()) == 0; }
 
-  // waiting -> loading or, when the request may not or cannot use the cache, running.
-  // `on_loaded` as TieredStore::Pin's on_done.
+  // waiting -> loading. `on_loaded` as TieredStore::Pin's on_done.
   void Admit(const BlockAccount& account, const std::function<void()>& on_loaded, absl::Time now);
-  // loading -> running when every load has ended. False: still loading.
-  bool TryFinishLoading(BlockAccount& account, absl::Time now);
-  // loading -> running without the prefix: all of the prompt is computed.
-  void AbandonLoading(absl::Time now);
-  // loading or running -> waiting, without blocks.
+  // Takes over what was loaded. False: loads go on. True: Run() or Follow() comes next.
+  bool TryFinishLoading(BlockAccount& account);
+  // Does without what is not loaded; Run() or Follow() comes next.
+  void AbandonLoading();
+  // loading -> following: until nobody computes the next `num_blocks` blocks any more, the last of
+  // which has the key `last`.
+  void Follow(int64_t num_blocks, const cachestore::BlockKey& last);
+  // following -> loading.
+  void EndFollowing(const BlockAccount& account, const std::function<void()>& on_loaded,
+                    absl::Time now);
+  // loading -> running.
+  void Run(absl::Time now);
+  // Any state -> waiting, without blocks.
   void Preempt(BlockAccount& account);
-  // When it was last admitted.
-  absl::Time admitted() const { return admitted_; }
+  // When it began to load.
+  absl::Time load_started() const { return load_started_; }
+  // REQUIRES: following.
+  const cachestore::BlockKey& followed_key() const { return followed_key_; }
   // Whether it has been admitted before: it was preempted if it waits.
   bool was_admitted() const { return first_admitted_ < absl::InfiniteFuture(); }
   // The order in which admitted sequences get what there is: higher priority, then age.
@@ -114,7 +127,8 @@ class Sequence {
  private:
   int64_t block_tokens() const { return ns_.layout.block_tokens; }
   void SealFullBlocks(BlockAccount& account);
-  void StartRunning(absl::Time now);
+  void StartLoading(const BlockAccount& account, const std::function<void()>& on_loaded,
+                    absl::Time now);
 
   // Constant after construction.
   const SequenceId id_;
@@ -131,12 +145,15 @@ class Sequence {
   int64_t cached_ram_tokens_ = 0;
   int64_t cached_disk_tokens_ = 0;
 
-  cachestore::PinTicket ticket_;                    // while loading
+  std::optional<cachestore::PinTicket> ticket_;     // while loading, unless there is nothing to
   std::vector<cachestore::BlockRef> sealed_;        // root first
   std::deque<cachestore::WritableBlock> writable_;  // after the sealed ones
   std::vector<std::byte*> blocks_;                  // of both
 
-  absl::Time admitted_ = absl::InfiniteFuture();
+  int64_t followed_blocks_ = 0;  // 0 unless following
+  cachestore::BlockKey followed_key_;
+
+  absl::Time load_started_ = absl::InfiniteFuture();
   absl::Time first_admitted_ = absl::InfiniteFuture();
   absl::Time first_running_ = absl::InfiniteFuture();
   absl::Time first_token_ = absl::InfiniteFuture();
