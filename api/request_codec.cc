@@ -154,6 +154,7 @@ absl::StatusOr<engine::GenerateRequest> FromProto(const engine::Engine& engine,
   parsed.tenant = request.tenant().empty() ? kDefaultTenant : request.tenant();
   parsed.salt = request.salt();
   parsed.priority = request.priority();
+  parsed.num_samples = request.num_samples() == 0 ? 1 : request.num_samples();
   parsed.hints = HintsOf(request.hints());
   return parsed;
 }
@@ -161,6 +162,7 @@ absl::StatusOr<engine::GenerateRequest> FromProto(const engine::Engine& engine,
 v1::TokenChunk ToProto(const engine::OutputToken& token) {
   v1::TokenChunk chunk;
   chunk.set_token_id(token.id);
+  chunk.set_sample(token.sample);
   chunk.set_text(token.text.data(), token.text.size());
   if (token.logprobs == nullptr) return chunk;
   chunk.set_logprob(token.logprobs->chosen);
@@ -179,6 +181,11 @@ v1::GenerateSummary ToProto(const engine::GenerateResult& result, int32_t block_
   summary.mutable_cached_tokens()->set_ram(result.cached_ram_tokens);
   summary.mutable_cached_tokens()->set_disk(result.cached_disk_tokens);
   summary.set_new_tokens(result.new_tokens);
+  for (const engine::SampleResult& result_of_one : result.samples) {
+    v1::SampleSummary& sample = *summary.add_samples();
+    sample.set_finish_reason(ToProto(result_of_one.finish_reason));
+    sample.set_new_tokens(result_of_one.new_tokens);
+  }
   summary.set_queue_seconds(absl::ToDoubleSeconds(result.queue_time));
   summary.set_load_seconds(absl::ToDoubleSeconds(result.load_time));
   summary.set_ttft_seconds(absl::ToDoubleSeconds(result.ttft));

@@ -14,7 +14,8 @@ absl::StatusOr<SequenceId> Inbox::Submit(Submission submission) {
     return absl::ResourceExhaustedError(
         absl::StrCat("the queue is full: ", max_waiting_, " requests are waiting"));
   }
-  submission.id = next_id_++;
+  submission.id = next_id_;
+  next_id_ += static_cast<SequenceId>(submission.request.num_samples);
   alive_.insert(submission.id);
   mail_.submissions.push_back(std::move(submission));
   return mail_.submissions.back().id;

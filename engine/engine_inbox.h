@@ -40,7 +40,8 @@ class Inbox {
 
   explicit Inbox(int64_t max_waiting) : max_waiting_(max_waiting) {}
 
-  // Adds a request; returns its id. kResourceExhausted: too many wait; kUnavailable: closed.
+  // Adds a request; returns its id, the first of as many consecutive ones as it has samples.
+  // kResourceExhausted: too many wait; kUnavailable: closed.
   absl::StatusOr<SequenceId> Submit(Submission submission) ABSL_LOCKS_EXCLUDED(mu_);
   // No effect unless `id` is alive.
   void Cancel(SequenceId id) ABSL_LOCKS_EXCLUDED(mu_);

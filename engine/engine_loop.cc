@@ -5,6 +5,7 @@
 
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "engine/engine_request.h"
 
 namespace reprise::engine {
 namespace {
@@ -60,16 +61,26 @@ void EngineLoop::Run() {
 bool EngineLoop::Receive(absl::Time deadline) {
   Inbox::Mail mail = inbox_->Take(deadline);
   for (Submission& submission : mail.submissions) {
-    auto sequence = std::make_unique<Sequence>(submission.id, submission.ns,
-                                               std::move(submission.request), submission.submitted);
-    outputs_.emplace(submission.id, std::make_unique<OutputStream>(
-                                        parts_.tokenizer, &parts_.model->config(),
-                                        &sequence->request(), std::move(submission.sink)));
-    scheduler_.Submit(std::move(sequence));
+    auto answer = std::make_unique<Answer>(std::move(submission.sink));
+    for (int32_t sample = 0; sample < submission.request.num_samples; ++sample) {
+      GenerateRequest request = submission.request;
+      request.sampling.seed = SeedOfSample(request.sampling.seed, sample);
+      auto sequence = std::make_unique<Sequence>(submission.id + sample, submission.ns,
+                                                 std::move(request), submission.submitted, sample);
+      answer->AddSample(parts_.tokenizer, &parts_.model->config(), &sequence->request());
+      scheduler_.Submit(std::move(sequence));
+    }
+    answers_.emplace(submission.id, std::move(answer));
   }
-  const absl::Time now = absl::Now();
-  for (SequenceId id : mail.cancelled) scheduler_.Cancel(id, now);
+  for (RequestId id : mail.cancelled) CancelSamples(id);
   return !mail.closed;
+}
+
+void EngineLoop::CancelSamples(RequestId id) {
+  const auto it = answers_.find(id);
+  if (it == answers_.end()) return;
+  const absl::Time now = absl::Now();
+  for (int32_t i = 0; i < it->second->num_samples(); ++i) scheduler_.Cancel(id + i, now);
 }
 
 void EngineLoop::Step() {
@@ -95,25 +106,31 @@ void EngineLoop::Emit(const StepPlan& plan, std::vector<ChunkOutcome>* outcomes)
     ChunkOutcome& outcome = (*outcomes)[i];
     if (!outcome.token.has_value()) continue;
     const TokenLogprobs* logprobs = outcome.logprobs.has_value() ? &*outcome.logprobs : nullptr;
-    outcome.finish = outputs_.at(plan.chunks[i].sequence->id())->Push(*outcome.token, logprobs);
+    const Sequence& sequence = *plan.chunks[i].sequence;
+    outcome.finish =
+        answers_.at(sequence.request_id())->Push(sequence.sample(), *outcome.token, logprobs);
   }
 }
 
 void EngineLoop::DeliverEnded() {
-  std::vector<EndedSequence> ended = scheduler_.TakeEnded();
-  for (const EndedSequence& end : ended)
-    ++(end.status.ok() ? finished_requests_ : failed_requests_);
-  PublishStats();
-  for (const EndedSequence& end : ended) {
-    const SequenceId id = end.sequence->id();
-    inbox_->Forget(id);
-    const auto it = outputs_.find(id);
-    if (end.status.ok()) {
-      it->second->Finish(end.sequence->ResultAt(end.reason, end.ended));
-    } else {
-      it->second->Fail(end.status);
+  std::vector<RequestId> complete;
+  // A sample that fails takes the others of its request along: they end in the next turn.
+  for (std::vector<EndedSequence> ended = scheduler_.TakeEnded(); !ended.empty();
+       ended = scheduler_.TakeEnded()) {
+    for (const EndedSequence& end : ended) {
+      const RequestId id = end.sequence->request_id();
+      Answer& answer = *answers_.at(id);
+      answer.End(end);
+      if (!end.status.ok()) CancelSamples(id);
+      if (!answer.is_complete()) continue;
+      complete.push_back(id);
+      ++(answer.status().ok() ? finished_requests_ : failed_requests_);
     }
-    outputs_.erase(it);
+  }
+  PublishStats();
+  for (const RequestId id : complete) {
+    inbox_->Forget(id);
+    answers_.extract(id).mapped()->Deliver();
   }
 }
 

@@ -21,8 +21,8 @@
 #include "cachestore/block/kv_layout.h"
 #include "cachestore/store/tiered_store.h"
 #include "engine/engine.h"
+#include "engine/engine_answer.h"
 #include "engine/engine_inbox.h"
-#include "engine/engine_output.h"
 #include "engine/model/model.h"
 #include "engine/run/model_runner.h"
 #include "engine/sched/block_budget.h"
@@ -61,6 +61,8 @@ class EngineLoop {
   void Step();
   // Passes the sampled tokens on; fills in which sequences end with theirs.
   void Emit(const StepPlan& plan, std::vector<ChunkOutcome>* outcomes);
+  // Ends every sample of a request that has not ended.
+  void CancelSamples(RequestId id);
   // Makes the counters visible, then tells the sinks of what has ended.
   void DeliverEnded();
   void PublishStats() ABSL_LOCKS_EXCLUDED(stats_mu_);
@@ -72,7 +74,7 @@ class EngineLoop {
   // Engine thread only.
   Scheduler scheduler_;
   ModelRunner runner_;
-  absl::flat_hash_map<SequenceId, std::unique_ptr<OutputStream>> outputs_;
+  absl::flat_hash_map<RequestId, std::unique_ptr<Answer>> answers_;
   int64_t starved_steps_ = 0;  // in a row
   int64_t finished_requests_ = 0;
   int64_t failed_requests_ = 0;

@@ -15,9 +15,11 @@ bool Contains(const std::vector<uint32_t>& tokens, uint32_t token) {
 }  // namespace
 
 OutputStream::OutputStream(const Tokenizer* tokenizer, const ModelConfig* model,
-                           const GenerateRequest* request, std::shared_ptr<TokenSink> sink)
+                           const GenerateRequest* request, int32_t sample,
+                           std::shared_ptr<TokenSink> sink)
     : model_(model),
       request_(request),
+      sample_(sample),
       sink_(std::move(sink)),
       decoder_(tokenizer),
       filter_(request->stop.stop_strings) {}
@@ -33,7 +35,7 @@ std::optional<FinishReason> OutputStream::Push(uint32_t token, const TokenLogpro
   } else if (reason.has_value()) {
     passed += filter_.Finish();
   }
-  sink_->OnToken({.id = token, .text = passed, .logprobs = logprobs});
+  sink_->OnToken({.id = token, .sample = sample_, .text = passed, .logprobs = logprobs});
   return reason;
 }
 

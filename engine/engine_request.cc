@@ -51,12 +51,25 @@ absl::Status ValidateRequest(const GenerateRequest& request, const ModelConfig& 
   }
   absl::Status sampling = ValidateSampling(request.sampling, model.vocab_size);
   if (!sampling.ok()) return sampling;
+  if (request.num_samples < 1 || request.num_samples > kMaxSamples) {
+    return absl::InvalidArgumentError(absl::StrCat("num_samples is ", request.num_samples,
+                                                   "; it must be from 1 to ", kMaxSamples));
+  }
   if (request.priority < -kMaxPriority || request.priority > kMaxPriority) {
     return absl::InvalidArgumentError(absl::StrCat("priority is ", request.priority,
                                                    "; it must be from ", -kMaxPriority, " to ",
                                                    kMaxPriority));
   }
   return ValidateStop(request.stop);
+}
+
+uint64_t SeedOfSample(uint64_t seed, int32_t sample) {
+  if (sample == 0) return seed;
+  // SplitMix64: neighbouring seeds and samples have nothing in common.
+  uint64_t x = seed + static_cast<uint64_t>(sample) * 0x9e3779b97f4a7c15u;
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+  return x ^ (x >> 31);
 }
 
 }  // namespace reprise::engine

@@ -21,10 +21,12 @@ struct OneShotFlags {
   std::string tokens_file;
   bool json = false;
   int32_t top_logprobs = -1;
+  int32_t num_samples = 1;
 };
 
 absl::StatusOr<v1::GenerateRequest> MakeRequest(const OneShotFlags& flags) {
   ASSIGN_OR_RETURN(v1::GenerateRequest request, flags.generate.ToRequest());
+  request.set_num_samples(flags.num_samples);
   if (flags.top_logprobs >= 0) request.mutable_sampling()->set_top_logprobs(flags.top_logprobs);
   if (!flags.tokens_file.empty()) {
     ASSIGN_OR_RETURN(const std::vector<uint32_t> tokens, ReadTokens(flags.tokens_file));
@@ -37,7 +39,7 @@ absl::StatusOr<v1::GenerateRequest> MakeRequest(const OneShotFlags& flags) {
   return request;
 }
 
-// What a request's chunks said.
+// What the chunks of one sample said.
 struct Answer {
   std::string text;
   std::vector<uint32_t> ids;
@@ -53,13 +55,26 @@ nlohmann::ordered_json LogprobsJson(const v1::TokenChunk& chunk) {
   return json;
 }
 
-// One object on one line.
-std::string Json(const Answer& answer, const v1::GenerateSummary& summary) {
+nlohmann::ordered_json AnswerJson(const Answer& answer, v1::FinishReason reason) {
   nlohmann::ordered_json json;
   json["text"] = answer.text;
   json["token_ids"] = answer.ids;
   if (!answer.logprobs.empty()) json["logprobs"] = answer.logprobs;
-  json["finish_reason"] = FinishReasonText(summary.finish_reason());
+  json["finish_reason"] = FinishReasonText(reason);
+  return json;
+}
+
+// One object on one line: of one answer with its fields, of several with a list of them.
+std::string Json(const std::vector<Answer>& answers, const v1::GenerateSummary& summary) {
+  nlohmann::ordered_json json;
+  if (answers.size() == 1) {
+    json = AnswerJson(answers[0], summary.finish_reason());
+  } else {
+    for (size_t i = 0; i < answers.size(); ++i) {
+      json["samples"].push_back(
+          AnswerJson(answers[i], summary.samples(static_cast<int>(i)).finish_reason()));
+    }
+  }
   json["prompt_tokens"] = summary.prompt_tokens();
   json["cached_tokens"] = {{"gpu", summary.cached_tokens().gpu()},
                            {"ram", summary.cached_tokens().ram()},
@@ -77,21 +92,30 @@ std::string Json(const Answer& answer, const v1::GenerateSummary& summary) {
 absl::Status RunGenerate(const OneShotFlags& flags) {
   ASSIGN_OR_RETURN(const v1::GenerateRequest request, MakeRequest(flags));
   InferenceClient client(flags.generate.server);
-  Answer answer;
+  std::vector<Answer> answers(static_cast<size_t>(flags.num_samples));
+  // Several answers come mixed with each other: they are printed when they are complete.
+  const bool print_at_once = !flags.json && answers.size() == 1;
   ASSIGN_OR_RETURN(
       const v1::GenerateSummary summary,
       client.Generate(request, flags.generate.timeout(), [&](const v1::TokenChunk& chunk) {
+        Answer& answer = answers.at(static_cast<size_t>(chunk.sample()));
         answer.ids.push_back(chunk.token_id());
         answer.text += chunk.text();
         if (chunk.has_logprob()) answer.logprobs.push_back(LogprobsJson(chunk));
-        if (!flags.json) std::cout << chunk.text() << std::flush;
+        if (print_at_once) std::cout << chunk.text() << std::flush;
       }));
   if (flags.json) {
-    std::cout << Json(answer, summary) << std::endl;
-  } else {
-    std::cout << std::endl;
-    std::cerr << "[" << SummaryText(summary) << "]" << std::endl;
+    std::cout << Json(answers, summary) << std::endl;
+    return absl::OkStatus();
   }
+  if (print_at_once) {
+    std::cout << std::endl;
+  } else {
+    for (size_t i = 0; i < answers.size(); ++i) {
+      std::cout << "[sample " << i << "]\n" << answers[i].text << std::endl;
+    }
+  }
+  std::cerr << "[" << SummaryText(summary) << "]" << std::endl;
   return absl::OkStatus();
 }
 
@@ -114,6 +138,9 @@ void AddGenerateCommand(FlagSet& program) {
               "model's own distribution; -1: none");
   command.AtLeast("logprobs", -1);
   command.Need("logprobs", "json");
+  command.Add("samples", &flags->num_samples, "N",
+              "answers to the one prompt, 1 to 32, each with a seed of its own");
+  command.AtLeast("samples", 1);
   AddGenerateFlags(command, &flags->generate);
   command.SetExamples(
       "Examples:\n"

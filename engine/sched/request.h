@@ -50,6 +50,7 @@ struct CacheHints {
 };
 
 inline constexpr int32_t kMaxPriority = 100;
+inline constexpr int32_t kMaxSamples = 32;
 
 struct GenerateRequest {
   std::vector<uint32_t> prompt;  // at least one token
@@ -59,6 +60,8 @@ struct GenerateRequest {
   bool exact_kv = false;  // refused by an engine that keeps KV rounded (EngineOptions::kv_dtype)
   std::string tenant = "default";
   std::string salt;  // requests share blocks only under equal tenant and salt
+  // Answers to the one prompt, each with a seed of its own (SeedOfSample). From 1 to kMaxSamples.
+  int32_t num_samples = 1;
   // The higher one goes first, and may preempt lower ones. From -kMaxPriority to kMaxPriority.
   int32_t priority = 0;
   // A request that has not ended by then ends with kDeadlineExceeded.
@@ -68,12 +71,19 @@ struct GenerateRequest {
 
 enum class FinishReason { kStopToken, kStopString, kMaxTokens, kContextFull, kCancelled };
 
-struct GenerateResult {
+// How one of a request's samples ended.
+struct SampleResult {
   FinishReason finish_reason = FinishReason::kMaxTokens;
+  int64_t new_tokens = 0;
+};
+
+struct GenerateResult {
+  FinishReason finish_reason = FinishReason::kMaxTokens;  // of the first sample
   int64_t prompt_tokens = 0;
   int64_t cached_ram_tokens = 0;   // prompt tokens whose KV came from RAM
   int64_t cached_disk_tokens = 0;  // prompt tokens whose KV came from disk
-  int64_t new_tokens = 0;
+  int64_t new_tokens = 0;          // of all samples
+  std::vector<SampleResult> samples;
   absl::Duration queue_time;  // submitted -> admitted
   absl::Duration load_time;   // waiting for cached blocks
   absl::Duration ttft;        // submitted -> first token
@@ -95,6 +105,7 @@ struct TokenLogprobs {
 // One new token as its sink sees it. Good during the call.
 struct OutputToken {
   uint32_t id = 0;
+  int32_t sample = 0;                       // which of the request's answers it is of
   absl::string_view text;                   // what became complete with it; may be empty
   const TokenLogprobs* logprobs = nullptr;  // set when top_logprobs is
 };

@@ -50,8 +50,7 @@ void Scheduler::EndOverdue(absl::Time now) {
 StepPlan Scheduler::Plan(absl::Time now) {
   EndOverdue(now);
   for (const auto& sequence : admitted_) {
-    if (sequence->state() == SequenceState::kFollowing &&
-        claims_.ClaimantOf(sequence->followed_key()) == nullptr) {
+    if (sequence->state() == SequenceState::kFollowing && MayEndFollowing(*sequence)) {
       sequence->EndFollowing(account_, on_loaded_, now);
     }
     if (sequence->state() == SequenceState::kLoading) TakeOverLoad(*sequence, now);
@@ -118,17 +117,15 @@ void Scheduler::AdmitWaiting(absl::Time now) {
 
 void Scheduler::TakeOverLoad(Sequence& sequence, absl::Time now) {
   const int64_t cached_before = sequence.cached_tokens();
-  if (sequence.TryFinishLoading(account_)) {
-    const int64_t cached = sequence.cached_tokens() - cached_before;
-    counters_.cached_tokens += cached;
-    waiting_.Charge(sequence, -cached);
-  } else if (now >= sequence.load_started() + options_.load_timeout) {
+  if (!sequence.TryFinishLoading(account_)) {
+    if (now < sequence.load_started() + options_.load_timeout) return;
     sequence.AbandonLoading();
     ++counters_.abandoned_loads;
-  } else {
-    return;
   }
   RunOrFollow(sequence, now);
+  const int64_t cached = sequence.cached_tokens() - cached_before;
+  counters_.cached_tokens += cached;
+  waiting_.Charge(sequence, -cached);
 }
 
 void Scheduler::RunOrFollow(Sequence& sequence, absl::Time now) {
@@ -140,8 +137,39 @@ void Scheduler::RunOrFollow(Sequence& sequence, absl::Time now) {
     counters_.followed_blocks += num_blocks;
     return;
   }
-  claims_.Claim(sequence, keys);
+  const Sequence* const first = FirstSampleOf(sequence);
+  if (first != nullptr && !first->HasPrompt() && !sequence.HasPrompt()) {
+    sequence.FollowFirstSample();
+    return;
+  }
   sequence.Run(now);
+  if (first != nullptr && first->HasPrompt()) sequence.CopyPrompt(account_, *first);
+  claims_.Claim(sequence, sequence.UnsealedBlockKeys());
+}
+
+bool Scheduler::MayEndFollowing(const Sequence& sequence) const {
+  if (claims_.ClaimantOf(sequence.followed_key()) != nullptr) return false;
+  const Sequence* const first = FirstSampleOf(sequence);
+  return first == nullptr || first->HasPrompt();
+}
+
+const Sequence* Scheduler::FirstSampleOf(const Sequence& sequence) const {
+  if (sequence.sample() == 0) return nullptr;
+  const auto it = std::find_if(admitted_.begin(), admitted_.end(), [&](const auto& other) {
+    return other->id() == sequence.request_id();
+  });
+  return it == admitted_.end() ? nullptr : it->get();
+}
+
+void Scheduler::ShareNewPrompt(const Sequence& first, absl::Time now) {
+  for (const auto& sequence : admitted_) {
+    if (sequence->request_id() != first.id() || sequence->state() != SequenceState::kFollowing ||
+        !MayEndFollowing(*sequence)) {
+      continue;
+    }
+    sequence->EndFollowing(account_, on_loaded_, now);
+    TakeOverLoad(*sequence, now);
+  }
 }
 
 int64_t Scheduler::PreemptUntilAllFit() {
@@ -234,6 +262,8 @@ void Scheduler::Finish(const PlannedChunk& chunk, const ChunkOutcome& outcome, a
     counters_.recomputed_tokens += again;
     counters_.prefilled_tokens +=
         std::max<int64_t>(std::clamp<int64_t>(prompt_left, 0, chunk.num_tokens) - again, 0);
+    const bool is_first_sample = sequence->sample() == 0 && sequence->request().num_samples > 1;
+    if (is_first_sample && prompt_left > 0 && sequence->HasPrompt()) ShareNewPrompt(*sequence, now);
     if (chunk.samples) {
       sequence->Append(*outcome.token, now);
       ++counters_.sampled_tokens;

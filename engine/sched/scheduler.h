@@ -16,6 +16,10 @@
 // wait costs nothing: computing them itself, the follower would have got the slower share of a
 // step.
 //
+// Samples of one request follow the first, which computes the prompt: they pin its full blocks and
+// copy the partial one at its end (copy-on-write), with its last token left to compute, whose
+// logits each needs for itself.
+//
 // Invariants:
 //  (1) At most max_running sequences are admitted. The higher priority ranks before, then the older
 //      one; none is admitted while one of a higher priority waits.
@@ -147,6 +151,12 @@ class Scheduler {
   // Takes over a load if it has ended or has taken too long. The sequence runs or follows then.
   void TakeOverLoad(Sequence& sequence, absl::Time now);
   void RunOrFollow(Sequence& sequence, absl::Time now);
+  bool MayEndFollowing(const Sequence& sequence) const;
+  // The first sample of the request that `sequence` is another sample of, while it is admitted;
+  // else null.
+  const Sequence* FirstSampleOf(const Sequence& sequence) const;
+  // Lets the samples that follow `first` have its prompt.
+  void ShareNewPrompt(const Sequence& first, absl::Time now);
   // Preempts until every running sequence can go on by a token within the budget; returns how many
   // blocks of the budget are left then.
   int64_t PreemptUntilAllFit();

@@ -1,6 +1,7 @@
 #include "engine/sched/sequence.h"
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "cachestore/base/check.h"
@@ -20,8 +21,9 @@ std::byte* TableEntry(const BlockRef& ref) { return const_cast<std::byte*>(ref.b
 }  // namespace
 
 Sequence::Sequence(SequenceId id, const cachestore::NamespaceHandle& ns, GenerateRequest request,
-                   absl::Time submitted)
+                   absl::Time submitted, int32_t sample)
     : id_(id),
+      sample_(sample),
       ns_(ns),
       request_(std::move(request)),
       prompt_tokens_(static_cast<int64_t>(request_.prompt.size())),
@@ -114,6 +116,11 @@ void Sequence::Follow(int64_t num_blocks, const BlockKey& last) {
   followed_key_ = last;
 }
 
+void Sequence::FollowFirstSample() {
+  CHECK(state_ == SequenceState::kLoading && sample_ > 0);
+  state_ = SequenceState::kFollowing;
+}
+
 void Sequence::EndFollowing(const BlockAccount& account, const std::function<void()>& on_loaded,
                             absl::Time now) {
   CHECK(state_ == SequenceState::kFollowing);
@@ -154,6 +161,19 @@ int64_t Sequence::Advance(BlockAccount& account, int64_t n) {
   const int64_t first_time = std::clamp<int64_t>(computed_ - reached_, 0, n);
   reached_ = std::max(reached_, computed_);
   return first_time;
+}
+
+void Sequence::CopyPrompt(BlockAccount& account, const Sequence& other) {
+  const int64_t end = prompt_tokens_ - 1;
+  const int64_t missing = end - computed_;
+  CHECK(RoomWith(num_blocks()) == 0 && other.HasPrompt());
+  if (missing <= 0 || Reserve(account, missing) < missing) return;
+  for (int64_t i = computed_ / block_tokens(); i < num_blocks(); ++i) {
+    std::memcpy(blocks_[i], other.blocks_[i], ns_.layout.BytesPerBlock());
+  }
+  computed_ = end;
+  cached_ram_tokens_ += std::max<int64_t>(end - reached_, 0);
+  reached_ = std::max(reached_, end);
 }
 
 void Sequence::SealFullBlocks(BlockAccount& account) {

@@ -42,11 +42,15 @@ enum class SequenceState { kWaiting, kLoading, kFollowing, kRunning };
 
 class Sequence {
  public:
-  // `ns` is the namespace of the request's tenant and salt. REQUIRES: the prompt is not empty.
+  // `ns` is the namespace of the request's tenant and salt. The samples of one request have
+  // consecutive ids and, but for the seed, equal requests. REQUIRES: the prompt is not empty.
   Sequence(SequenceId id, const cachestore::NamespaceHandle& ns, GenerateRequest request,
-           absl::Time submitted);
+           absl::Time submitted, int32_t sample = 0);
 
   SequenceId id() const { return id_; }
+  // Which of its request's samples it is, and the id of the first of them.
+  int32_t sample() const { return sample_; }
+  SequenceId request_id() const { return id_ - static_cast<SequenceId>(sample_); }
   SequenceState state() const { return state_; }
   const GenerateRequest& request() const { return request_; }
   const cachestore::NamespaceHandle& ns() const { return ns_; }
@@ -88,6 +92,8 @@ class Sequence {
   // loading -> following: until nobody computes the next `num_blocks` blocks any more, the last of
   // which has the key `last`.
   void Follow(int64_t num_blocks, const cachestore::BlockKey& last);
+  // loading -> following: until the request's first sample has computed the prompt.
+  void FollowFirstSample();
   // following -> loading.
   void EndFollowing(const BlockAccount& account, const std::function<void()>& on_loaded,
                     absl::Time now);
@@ -116,6 +122,12 @@ class Sequence {
   // Returns how many of the n had their KV for the first time; the others were preempted since.
   // REQUIRES: Reserve() gave n.
   int64_t Advance(BlockAccount& account, int64_t n);
+  // Whether its prompt's KV is in blocks(), but for that of the last token, which gives the logits.
+  bool HasPrompt() const { return computed_ >= prompt_tokens_ - 1; }
+  // Copies what it lacks of the prompt's KV, but for that of the last token, from another sample of
+  // the request into blocks of its own. Where slots are short, it is left to be computed.
+  // REQUIRES: running, other.HasPrompt(), and whole blocks are computed.
+  void CopyPrompt(BlockAccount& account, const Sequence& other);
   // Adds a sampled token. REQUIRES: remaining() == 0.
   void Append(uint32_t token, absl::Time now);
   // Gives back all pins and slots, last block first, so that the store sees parents used last.
@@ -132,6 +144,7 @@ class Sequence {
 
   // Constant after construction.
   const SequenceId id_;
+  const int32_t sample_;
   const cachestore::NamespaceHandle ns_;
   const GenerateRequest request_;
   const int64_t prompt_tokens_;

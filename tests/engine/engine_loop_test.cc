@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/synchronization/notification.h"
+#include "engine/engine_request.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/engine/sched/scheduler_driver.h"
@@ -147,6 +148,75 @@ TEST_F(EngineLoopTest, SampledTokensDoNotDependOnTheBatchOrTheCache) {
   for (const auto& sink : others) ASSERT_TRUE(sink->Wait());
   ASSERT_TRUE(different->Wait());
   EXPECT_NE(different->tokens(), alone->tokens());
+}
+
+TEST_F(EngineLoopTest, SamplesAreTheAnswersOfTheirSeedsAndEndTogether) {
+  Start({.step_tokens = 16, .max_running = 8});
+  GenerateRequest request = RequestOf(PromptOf(30, 3), 12);
+  request.sampling = {.temperature = 1, .seed = 77};
+  std::vector<std::vector<uint32_t>> alone;
+  for (int32_t i = 0; i < 3; ++i) {
+    GenerateRequest one = request;
+    one.sampling.seed = SeedOfSample(77, i);
+    one.cache = CacheMode::kOff;
+    auto sink = std::make_shared<CollectingSink>();
+    Submit(one, sink);
+    ASSERT_TRUE(sink->Wait());
+    alone.push_back(sink->tokens());
+  }
+  EXPECT_NE(alone[0], alone[1]);
+  const int64_t prefilled = loop_->stats().prefilled_tokens;
+  request.num_samples = 3;
+  auto together = std::make_shared<CollectingSink>();
+  Submit(request, together);
+  ASSERT_TRUE(together->Wait());
+  for (int32_t i = 0; i < 3; ++i) EXPECT_EQ(together->tokens(i), alone[i]) << i;
+  ASSERT_TRUE(together->result().has_value());
+  const GenerateResult result = *together->result();
+  EXPECT_EQ(result.new_tokens, 36);
+  EXPECT_EQ(result.prompt_tokens, 30);
+  ASSERT_EQ(result.samples.size(), 3u);
+  for (const SampleResult& sample : result.samples) {
+    EXPECT_EQ(sample.new_tokens, 12);
+    EXPECT_EQ(sample.finish_reason, FinishReason::kMaxTokens);
+  }
+  // The prompt once, and its last token for each of the other samples.
+  EXPECT_EQ(loop_->stats().prefilled_tokens - prefilled, 32);
+  EXPECT_EQ(loop_->stats().finished_requests, 4);
+  ExpectStoreAtRest(*store_);
+}
+
+TEST_F(EngineLoopTest, ARequestIsCancelledWithAllOfItsSamples) {
+  Start({.step_tokens = 16, .max_running = 8});
+  GenerateRequest request = RequestOf(PromptOf(8, 1), 400);
+  request.num_samples = 4;
+  auto sink = std::make_shared<CollectingSink>();
+  const RequestId id = Submit(request, sink);
+  ASSERT_TRUE(sink->WaitForTokens(9));
+  loop_->Cancel(id);
+  ASSERT_TRUE(sink->Wait());
+  ASSERT_TRUE(sink->result().has_value());
+  const GenerateResult result = *sink->result();
+  ASSERT_EQ(result.samples.size(), 4u);
+  for (const SampleResult& sample : result.samples) {
+    EXPECT_EQ(sample.finish_reason, FinishReason::kCancelled);
+    EXPECT_GT(sample.new_tokens, 0);
+  }
+  ExpectStoreAtRest(*store_);
+}
+
+TEST_F(EngineLoopTest, ASampleThatFailsFailsItsRequestOnce) {
+  Start();
+  GenerateRequest request = RequestOf({1, CheckingModel::kNanToken}, 50);
+  request.num_samples = 3;
+  auto sink = std::make_shared<CollectingSink>();
+  Submit(request, sink);
+  ASSERT_TRUE(sink->Wait());
+  EXPECT_EQ(sink->status().code(), absl::StatusCode::kInternal);
+  EXPECT_EQ(loop_->stats().failed_requests, 1);
+  EXPECT_EQ(loop_->stats().finished_requests, 0);
+  EXPECT_EQ(loop_->stats().running_requests, 0);
+  ExpectStoreAtRest(*store_);
 }
 
 TEST_F(EngineLoopTest, StopConditionsEndARequestWhereTheyApply) {

@@ -24,7 +24,7 @@ class OutputStreamTest : public testing::Test {
 
   // Pushes `tokens` until one ends the request.
   std::optional<FinishReason> Push(const std::vector<uint32_t>& tokens) {
-    OutputStream stream(&tokenizer_, &model_, &request_, sink_);
+    OutputStream stream(&tokenizer_, &model_, &request_, 0, sink_);
     for (uint32_t token : tokens) {
       if (std::optional<FinishReason> reason = stream.Push(token, nullptr)) return reason;
     }

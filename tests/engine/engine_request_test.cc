@@ -1,6 +1,7 @@
 #include "engine/engine_request.h"
 
 #include <cmath>
+#include <set>
 #include <string>
 
 #include "gmock/gmock.h"
@@ -64,6 +65,26 @@ TEST_F(ValidateRequestTest, APriorityHasItsLimits) {
     request_.priority = refused;
     EXPECT_THAT(Error(), HasSubstr("it must be from -100 to 100"));
   }
+}
+
+TEST_F(ValidateRequestTest, TheNumberOfSamplesHasItsLimits) {
+  request_.num_samples = 32;
+  EXPECT_TRUE(ValidateRequest(request_, model_).ok());
+  for (const int32_t refused : {0, 33}) {
+    request_.num_samples = refused;
+    EXPECT_THAT(Error(), HasSubstr("it must be from 1 to 32"));
+  }
+}
+
+TEST(SeedOfSampleTest, TheFirstHasTheRequestsOwnAndAllDiffer) {
+  std::set<uint64_t> seeds;
+  for (uint64_t seed = 0; seed < 50; ++seed) {
+    EXPECT_EQ(SeedOfSample(seed, 0), seed);
+    for (int32_t sample = 0; sample < kMaxSamples; ++sample) {
+      seeds.insert(SeedOfSample(seed, sample));
+    }
+  }
+  EXPECT_EQ(seeds.size(), 50u * kMaxSamples);
 }
 
 TEST_F(ValidateRequestTest, SamplingAndStopConditionsAreChecked) {

@@ -13,6 +13,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -178,6 +179,15 @@ class CheckingModel : public Model {
 // Greedy choice: the first of the largest.
 inline uint32_t LargestLogit(absl::Span<const float> logits) {
   return static_cast<uint32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
+}
+
+// The token of the `n`-th largest logit, from 0: another deterministic choice for each n.
+inline uint32_t NthLargestLogit(absl::Span<const float> logits, uint64_t n) {
+  std::vector<uint32_t> tokens(logits.size());
+  std::iota(tokens.begin(), tokens.end(), 0u);
+  std::stable_sort(tokens.begin(), tokens.end(),
+                   [&](uint32_t a, uint32_t b) { return logits[a] > logits[b]; });
+  return tokens.at(n);
 }
 
 // The right greedy answer of `n` tokens: every token by one pass over the whole text, in blocks

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <utility>
@@ -27,6 +28,7 @@ class CollectingSink : public TokenSink {
       absl::MutexLock lock(&mu_);
       EXPECT_EQ(endings_, 0) << "a token after the end";
       tokens_.push_back(token.id);
+      sample_tokens_[token.sample].push_back(token.id);
       text_.append(token.text.data(), token.text.size());
       if (token.logprobs != nullptr) logprobs_.push_back(*token.logprobs);
     }
@@ -63,6 +65,12 @@ class CollectingSink : public TokenSink {
     absl::MutexLock lock(&mu_);
     return tokens_;
   }
+  // Of one sample.
+  std::vector<uint32_t> tokens(int32_t sample) const {
+    absl::MutexLock lock(&mu_);
+    const auto it = sample_tokens_.find(sample);
+    return it == sample_tokens_.end() ? std::vector<uint32_t>() : it->second;
+  }
   std::string text() const {
     absl::MutexLock lock(&mu_);
     return text_;
@@ -89,6 +97,7 @@ class CollectingSink : public TokenSink {
   const std::function<void()> on_token_;
   mutable absl::Mutex mu_;
   std::vector<uint32_t> tokens_ ABSL_GUARDED_BY(mu_);
+  std::map<int32_t, std::vector<uint32_t>> sample_tokens_ ABSL_GUARDED_BY(mu_);
   std::string text_ ABSL_GUARDED_BY(mu_);
   std::vector<TokenLogprobs> logprobs_ ABSL_GUARDED_BY(mu_);
   absl::Status status_ ABSL_GUARDED_BY(mu_);

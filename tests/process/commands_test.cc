@@ -89,6 +89,25 @@ TEST_F(CommandsTest, GenerateTakesItsPromptFromStdinAndPrintsJson) {
   EXPECT_EQ(json["cached_tokens"]["disk"], 0);
 }
 
+TEST_F(CommandsTest, GeneratePrintsEverySample) {
+  const std::vector<std::string> call = {"generate", "--prompt",         "Once", "--samples",
+                                         "3",        "--max-new-tokens", "4",    "--ignore-eos"};
+  const CommandResult text = Call(call);
+  EXPECT_EQ(text.exit_code, 0) << text.errors;
+  EXPECT_THAT(text.output, AllOf(HasSubstr("[sample 0]"), HasSubstr("[sample 2]")));
+  std::vector<std::string> for_json = call;
+  for_json.push_back("--json");
+  const CommandResult result = Call(for_json);
+  EXPECT_EQ(result.exit_code, 0) << result.errors;
+  const nlohmann::json json = nlohmann::json::parse(result.output);
+  EXPECT_EQ(json["new_tokens"], 12);
+  ASSERT_EQ(json["samples"].size(), 3u);
+  for (const auto& sample : json["samples"]) {
+    EXPECT_EQ(sample["token_ids"], json["samples"][0]["token_ids"]);  // greedy
+    EXPECT_EQ(sample["finish_reason"], "max tokens");
+  }
+}
+
 TEST_F(CommandsTest, GenerateTakesALogitBiasAndPrintsLogprobs) {
   const CommandResult result =
       Call({"generate", "--prompt", "Once", "--json", "--max-new-tokens", "3", "--ignore-eos",

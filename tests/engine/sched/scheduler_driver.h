@@ -99,9 +99,16 @@ class SchedulerDriver {
     request.cache = cache;
     return Submit(std::move(request));
   }
+  // Returns the id of the first sample. Sample i picks the (seed + i)-th likeliest tokens.
   SequenceId Submit(GenerateRequest request) {
-    scheduler_.Submit(std::make_unique<Sequence>(next_id_, ns_, std::move(request), absl::Now()));
-    return next_id_++;
+    const SequenceId first = next_id_;
+    for (int32_t i = 0; i < request.num_samples; ++i) {
+      GenerateRequest of_sample = request;
+      of_sample.sampling.seed += static_cast<uint64_t>(i);
+      scheduler_.Submit(
+          std::make_unique<Sequence>(next_id_++, ns_, std::move(of_sample), absl::Now(), i));
+    }
+    return first;
   }
 
   // One step at `now`. Returns the plan; its sequences may be gone.
@@ -181,8 +188,10 @@ class SchedulerDriver {
       outcomes[i].status = status;
       if (!status.ok() || !plan.chunks[i].samples) continue;
       const Sequence& sequence = *plan.chunks[i].sequence;
-      outcomes[i].token = LargestLogit(absl::MakeConstSpan(logits).subspan(
-          row++ * CheckingModel::kVocabSize, CheckingModel::kVocabSize));
+      outcomes[i].token =
+          NthLargestLogit(absl::MakeConstSpan(logits).subspan(row++ * CheckingModel::kVocabSize,
+                                                              CheckingModel::kVocabSize),
+                          sequence.request().sampling.seed);
       answers_[sequence.id()].push_back(*outcomes[i].token);
       if (sequence.new_tokens() + 1 == sequence.request().stop.max_new_tokens) {
         outcomes[i].finish = FinishReason::kMaxTokens;

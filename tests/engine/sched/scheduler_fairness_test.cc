@@ -66,6 +66,19 @@ TEST(SchedulerFairnessTest, AFloodOfOneTenantDelaysAnotherByOneRequest) {
   driver.RunUntilEnded(31);
 }
 
+TEST(SchedulerFairnessTest, LongAnswersCountAgainstTheirTenant) {
+  auto store = OpenStore(64, kBlockTokens);
+  SchedulerDriver driver(store.get(), kBlockTokens, {.max_running = 1});
+  for (uint32_t i = 1; i <= 9; ++i) {
+    GenerateRequest request = RequestOf(i, i <= 3 ? 20 : 1);
+    request.tenant = i <= 3 ? "long" : "short";
+    driver.Submit(request);
+  }
+  driver.RunUntilEnded(9);
+  // 16 + 20 tokens of the one are as much as two times 16 + 1 of the other, and a little.
+  EXPECT_THAT(driver.first_steps(), testing::ElementsAre(1, 4, 5, 6, 2, 7, 8, 3, 9));
+}
+
 TEST(SchedulerFairnessTest, ADeadlineEndsARequestWhereverItIs) {
   auto store = OpenStore(64, kBlockTokens);
   SchedulerDriver driver(store.get(), kBlockTokens, {.max_running = 1});
