@@ -21,6 +21,12 @@ class FaultPlan {
     absl::MutexLock lock(&mu_);
     failing_loads_[key] = std::move(status);
   }
+  // One load in `n`, of any block, fails with `status`.
+  void FailOneLoadIn(int64_t n, absl::Status status) {
+    absl::MutexLock lock(&mu_);
+    failing_load_ = n;
+    any_load_status_ = std::move(status);
+  }
   // Every Store and Erase fails with `status` until it is OK again.
   void FailWrites(absl::Status status) {
     absl::MutexLock lock(&mu_);
@@ -85,6 +91,7 @@ class FaultPlan {
   // What a load of `key` that works otherwise ends with.
   absl::Status LoadStatus(const BlockKey& key) const {
     absl::MutexLock lock(&mu_);
+    if (failing_load_ > 0 && loads_ % failing_load_ == 0) return any_load_status_;
     const auto it = failing_loads_.find(key);
     return it == failing_loads_.end() ? absl::OkStatus() : it->second;
   }
@@ -101,6 +108,8 @@ class FaultPlan {
   mutable absl::Mutex mu_;
   absl::CondVar changed_;
   std::map<BlockKey, absl::Status> failing_loads_ ABSL_GUARDED_BY(mu_);
+  int64_t failing_load_ ABSL_GUARDED_BY(mu_) = 0;  // one in so many; 0: none
+  absl::Status any_load_status_ ABSL_GUARDED_BY(mu_);
   absl::Status write_status_ ABSL_GUARDED_BY(mu_);
   std::vector<absl::AnyInvocable<void() &&>> held_ ABSL_GUARDED_BY(mu_);  // loads at the gate
   bool gate_open_ ABSL_GUARDED_BY(mu_) = true;

@@ -116,7 +116,8 @@ class SchedulerDriver {
     StepPlan plan = scheduler_.Plan(now);
     if (!plan.chunks.empty()) scheduler_.Commit(plan, Compute(plan), now);
     for (EndedSequence& end : scheduler_.TakeEnded()) {
-      ended_.emplace(end.sequence->id(), std::move(end));
+      const SequenceId id = end.sequence->id();
+      EXPECT_TRUE(ended_.emplace(id, std::move(end)).second) << id << " has ended twice";
     }
     return plan;
   }
@@ -139,6 +140,7 @@ class SchedulerDriver {
   // Tokens after the prompt. REQUIRES: `id` has ended well.
   const std::vector<uint32_t>& answer(SequenceId id) const { return answers_.at(id); }
   const EndedSequence& ended(SequenceId id) const { return ended_.at(id); }
+  size_t num_ended() const { return ended_.size(); }
   bool has_ended(SequenceId id) const { return ended_.contains(id); }
   GenerateResult result(SequenceId id) const {
     const EndedSequence& end = ended_.at(id);
