@@ -13,6 +13,7 @@
 #include "bench/disk_bench.h"
 #include "bench/report.h"
 #include "bench/sampling_bench.h"
+#include "bench/scheduler_bench.h"
 #include "bench/store_bench.h"
 
 namespace reprise::bench {
@@ -155,20 +156,21 @@ void AddDisk(api::FlagSet& bench) {
   });
 }
 
-void AddSampling(api::FlagSet& bench) {
+// A suite of seconds without options of its own.
+void AddShort(api::FlagSet& bench, const std::string& name, const std::string& description,
+              absl::StatusOr<std::vector<Result>> (*measure)(Extent)) {
   struct Flags {
     bool quick = false;
     std::string json_path;
   };
-  api::FlagSet& command = bench.AddCommand(
-      "sampling", "what a token costs after its logits are there, by ways of sampling");
+  api::FlagSet& command = bench.AddCommand(name, description);
   const auto flags = std::make_shared<Flags>();
-  command.AddSwitch("quick", &flags->quick, "seconds; shows only that the suite works");
+  command.AddSwitch("quick", &flags->quick, "a second; shows only that the suite works");
   AddJsonFlag(command, &flags->json_path);
-  command.SetExamples("Takes seconds.\n\nExamples:\n  reprise bench sampling\n");
-  command.SetAction([flags] {
+  command.SetExamples("Takes seconds.\n\nExamples:\n  reprise bench " + name + "\n");
+  command.SetAction([flags, name, measure] {
     const Extent extent = flags->quick ? Extent::kQuick : Extent::kFull;
-    return Report("bench sampling", flags->json_path, [&] { return RunSamplingBench(extent); });
+    return Report("bench " + name, flags->json_path, [&] { return measure(extent); });
   });
 }
 
@@ -183,11 +185,14 @@ void AddBenchCommand(api::FlagSet& program) {
   AddChat(bench);
   AddStore(bench);
   AddDisk(bench);
-  AddSampling(bench);
+  AddShort(bench, "sampling", "what a token costs after its logits are there, by ways of sampling",
+           RunSamplingBench);
+  AddShort(bench, "scheduler", "what a step costs beside the model, with 1, 64 and 1,024 sequences",
+           RunSchedulerBench);
   bench.SetExamples(
       "Examples:\n  reprise bench decode --help\n  reprise bench chat --help\n"
       "  reprise bench store --help\n  reprise bench disk --help\n"
-      "  reprise bench sampling --help\n");
+      "  reprise bench sampling --help\n  reprise bench scheduler --help\n");
 }
 
 }  // namespace reprise::bench
