@@ -1,6 +1,7 @@
 #include <cstddef>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -55,13 +56,15 @@ class Putter {
         status = block.status();
         if (!status.ok()) break;
         const absl::Span<const std::byte> payload = source_.subspan(i * block_bytes, block_bytes);
+        std::optional<uint64_t> hash;
         if (checksum == Checksum::kBesideCopy) {
-          sum_ += cachestore::CopyAndHash64(payload, block->bytes().data());
+          hash = cachestore::CopyAndHash64(payload, block->bytes().data());
         } else {
           std::memcpy(block->bytes().data(), payload.data(), payload.size());
         }
-        last = store_->Seal(ns_, *std::move(block), parent,
-                            absl::MakeConstSpan(tokens).subspan(i * kBlockTokens, kBlockTokens));
+        last =
+            store_->Seal(ns_, *std::move(block), parent,
+                         absl::MakeConstSpan(tokens).subspan(i * kBlockTokens, kBlockTokens), hash);
         parent = last.key();
       }
     });
@@ -74,7 +77,6 @@ class Putter {
   const NamespaceHandle ns_;
   const absl::Span<const std::byte> source_;
   uint64_t next_chain_ = 0;
-  uint64_t sum_ = 0;
 };
 
 absl::StatusOr<std::vector<Result>> MeasurePut(Extent extent) {

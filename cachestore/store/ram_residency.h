@@ -24,7 +24,7 @@ struct SealRequest {
   BlockKey parent;
   BlockKey key;
   absl::Span<const uint32_t> words;
-  uint64_t payload_hash = 0;  // XXH3-64 of the bytes in the slot
+  uint64_t payload_hash = 0;  // as RamCopy::payload_hash
 };
 
 // Blocks that left RAM.

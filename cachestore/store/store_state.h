@@ -36,7 +36,7 @@ enum class RamVictims {
 // What a RAM slot holds.
 struct RamCopy {
   BlockId owner = kNoBlock;
-  uint64_t payload_hash = 0;  // XXH3-64 of the bytes when they came in
+  uint64_t payload_hash = 0;  // XXH3-64 of the bytes when they came in; 0 without a tier below
 };
 
 struct StoreState {
