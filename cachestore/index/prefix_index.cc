@@ -125,6 +125,7 @@ void PrefixIndex::Change(BlockId id, Mutate mutate) {
   Node& n = at(id);
   const bool was_in_store = n.in_store();
   const bool was_on_disk = n.disk == DiskState::kStored;
+  const bool was_needing_parent = n.needs_parent_on_disk();
   const bool was_condemned = n.condemned;
   mutate(n);
   const int in_store = n.in_store() - was_in_store;
@@ -134,7 +135,7 @@ void PrefixIndex::Change(BlockId id, Mutate mutate) {
   if (n.parent == kNoBlock) return;
   Node& parent = at(n.parent);
   parent.live_children += in_store;
-  parent.children_on_disk += on_disk;
+  parent.children_on_disk += n.needs_parent_on_disk() - was_needing_parent;
 }
 
 void PrefixIndex::AttachRam(BlockId id, uint32_t slot) {

@@ -4,7 +4,7 @@
 // Invariants:
 //  (1) A node's parent node is present for as long as the node is (namespace roots have none).
 //  (2) live_children == children for which InStore() holds; children_on_disk == children stored on
-//      disk. Both are kept on every change.
+//      disk or being stored. Both are kept on every change.
 //  (3) A node that is in no tier, not pinned, not in flight and without children does not exist,
 //      once RemoveIfGone was called for it.
 //
@@ -73,6 +73,9 @@ class PrefixIndex {
     const uint32_t* words() const { return reinterpret_cast<const uint32_t*>(this + 1); }
     bool in_ram() const { return ram_slot != kNoRamSlot; }
     bool readable_on_disk() const { return disk == DiskState::kStored && !condemned; }
+    bool needs_parent_on_disk() const {
+      return disk == DiskState::kStored || disk == DiskState::kStoring;
+    }
     // Matchable: readable in some tier.
     bool in_store() const {
       return is_root || (!doomed && !is_private && (in_ram() || readable_on_disk()));

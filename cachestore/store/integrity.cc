@@ -31,7 +31,7 @@ absl::Status CheckChildren(const StoreState& state, BlockId id) {
     const Node& c = state.index.node(child);
     if (!c.in_use || c.parent != id) return Broken(node, "a child does not name it as parent");
     live += c.in_store();
-    on_disk += c.disk == DiskState::kStored;
+    on_disk += c.needs_parent_on_disk();
   }
   RETURN_IF_ERROR(Same("live children", node.live_children, live));
   RETURN_IF_ERROR(Same("children on disk", node.children_on_disk, on_disk));

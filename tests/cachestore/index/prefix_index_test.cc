@@ -135,6 +135,19 @@ TEST_F(PrefixIndexTest, ADiskCopyStaysWhileItIsLoadedOrHasChildren) {
   EXPECT_TRUE(index_.MayEraseFromDisk(chain[0]));
 }
 
+TEST_F(PrefixIndexTest, TheDiskCopyOfAParentStaysWhileAChildIsBeingStored) {
+  const std::vector<BlockId> chain = Chain(root_, 10, 2);
+  index_.MarkStored(chain[0]);
+  index_.BeginStore(chain[1]);
+  index_.Doom(chain[1]);
+  ASSERT_EQ(index_.node(chain[0]).live_children, 0u);
+  EXPECT_FALSE(index_.MayEraseFromDisk(chain[0]));
+  index_.Condemn(chain[0]);
+  EXPECT_FALSE(index_.MayEraseCondemned(chain[0]));
+  index_.AbortStore(chain[1]);
+  EXPECT_TRUE(index_.MayEraseCondemned(chain[0]));
+}
+
 TEST_F(PrefixIndexTest, ABlockBeingErasedIsOutOfTheStoreButKeepsItsKey) {
   const BlockId id = Chain(root_, 10, 1)[0];
   index_.MarkStored(id);
