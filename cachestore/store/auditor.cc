@@ -17,7 +17,7 @@ bool IsIdle(const StoreStats& stats) {
 
 }  // namespace
 
-Auditor::Auditor(StoreCore& core, absl::Mutex& invalidating, absl::Duration idle)
+Auditor::Auditor(StoreCore& core, TimedMutex& invalidating, absl::Duration idle)
     : core_(core), invalidating_(invalidating), idle_(idle) {
   thread_ = std::thread([this] { Run(); });
 }
@@ -38,7 +38,7 @@ void Auditor::Run() {
     const StoreStats now = Look();
     // Idle for a whole period, and used since the last check.
     if (IsIdle(now) && now == last && now != checked) {
-      absl::MutexLock lock(&invalidating_);
+      TimedMutexLock lock(&invalidating_);
       checked = Note(Check(now));
       last = *checked;
     } else {

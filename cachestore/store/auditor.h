@@ -8,6 +8,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "cachestore/base/timed_mutex.h"
 #include "cachestore/store/store_core.h"
 
 namespace reprise::cachestore {
@@ -17,7 +18,7 @@ class Auditor {
   // Checks once whenever the store has been idle for `idle` (positive). `invalidating` is held
   // during a check, because a block may lack its parent between the steps of an invalidation. Both
   // outlive the auditor.
-  Auditor(StoreCore& core, absl::Mutex& invalidating, absl::Duration idle);
+  Auditor(StoreCore& core, TimedMutex& invalidating, absl::Duration idle);
   // Ends a check under way. BLOCKS for a step.
   ~Auditor();
 
@@ -36,7 +37,7 @@ class Auditor {
   StoreStats Note(Verdict verdict) ABSL_LOCKS_EXCLUDED(core_.mu);
 
   StoreCore& core_;
-  absl::Mutex& invalidating_;
+  TimedMutex& invalidating_;
   const absl::Duration idle_;
   mutable absl::Mutex mu_;
   absl::CondVar stop_cv_;

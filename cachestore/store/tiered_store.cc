@@ -9,6 +9,7 @@
 #include "absl/time/clock.h"
 #include "cachestore/base/check.h"
 #include "cachestore/base/status_macros.h"
+#include "cachestore/base/timed_mutex.h"
 #include "cachestore/policy/lru_policy.h"
 #include "cachestore/store/auditor.h"
 #include "cachestore/store/demoter.h"
@@ -105,7 +106,7 @@ class TieredStore::Impl : public BlockRegistry {
   std::unique_ptr<Promoter> promoter_;
   std::unique_ptr<Demoter> demoter_;
   // Held by Invalidate, between whose steps a block may be there without its parent. Before mu.
-  mutable absl::Mutex invalidating_ ABSL_ACQUIRED_BEFORE(core_.mu);
+  mutable TimedMutex invalidating_ ABSL_ACQUIRED_BEFORE(core_.mu);
   Invalidator invalidator_ ABSL_GUARDED_BY(invalidating_){core_};
   std::unique_ptr<Auditor> auditor_;  // null when it is switched off
 };
@@ -306,8 +307,13 @@ absl::StatusOr<InvalidateReport> TieredStore::Impl::Invalidate(const InvalidateS
     keys = ChainKeys(ns.root, words, ns.block_words, derive_);
     target.scope = Target::Below{.namespace_id = ns.id, .keys = keys, .words = words};
   }
-  absl::MutexLock lock(&invalidating_);
-  return invalidator_.Run(target, deadline);
+  if (!invalidating_.LockBy(deadline)) {
+    return absl::DeadlineExceededError(
+        "another invalidation or a check of the store took all the time: nothing was taken");
+  }
+  absl::StatusOr<InvalidateReport> report = invalidator_.Run(target, deadline);
+  invalidating_.Unlock();
+  return report;
 }
 
 StoreStats TieredStore::Impl::stats() const {
@@ -321,7 +327,7 @@ int64_t TieredStore::Impl::ram_capacity_blocks(const NamespaceHandle& ns) const 
 }
 
 absl::Status TieredStore::Impl::CheckIntegrity() const {
-  absl::MutexLock invalidating(&invalidating_);
+  TimedMutexLock invalidating(&invalidating_);
   absl::MutexLock lock(&core_.mu);
   RETURN_IF_ERROR(CheckState(core_.state));
   return core_.tier == nullptr ? absl::OkStatus() : CheckTier(core_.state, *core_.tier);

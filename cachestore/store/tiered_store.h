@@ -154,9 +154,10 @@ class TieredStore {
   // the call is found again, now or after a restart, and no load or store that was under way makes
   // it so. Blocks that were allocated before it returned stay private in the namespaces concerned.
   // Pinned blocks stay readable for whoever pins them and go with the last pin; until then their
-  // keys are not cached anew. One call at a time; BLOCKS, for the disk until `deadline`.
-  // kUnavailable: the disk has not erased everything by then; it goes on trying, and until it has,
-  // a restart may bring blocks back.
+  // keys are not cached anew. One call at a time; BLOCKS, at most until `deadline`.
+  // kDeadlineExceeded: its turn had not come by then, nothing was taken. kUnavailable: the disk has
+  // not erased everything by then; it goes on trying, and until it has, a restart may bring blocks
+  // back.
   absl::StatusOr<InvalidateReport> Invalidate(const InvalidateScope& scope, absl::Time deadline);
 
   StoreStats stats() const;

@@ -270,5 +270,21 @@ TEST_F(InvalidateTest, AWriteThatFailsMeanwhileLeavesNothingToWaitFor) {
   faults_->FailWrites(absl::OkStatus());
 }
 
+TEST_F(InvalidateTest, ADeadlineHoldsForTheTurnToo) {
+  OpenWithDisk(16, 64);
+  SealChain(ns_, PromptTokens(1, 4));
+  SealChain(OpenNamespace(TestIdentity("alice")), PromptTokens(1, 4));
+  ASSERT_TRUE(store_->Demote().ok());
+  faults_->CloseWriteGate();
+  std::thread first([this] { EXPECT_EQ(Invalidate(BlocksOfTenant{"alice"}).disk_blocks, 4); });
+  faults_->AwaitWrites(1);
+  const absl::Status second =
+      store_->Invalidate(AllBlocks{}, absl::Now() + absl::Milliseconds(20)).status();
+  EXPECT_EQ(second.code(), absl::StatusCode::kDeadlineExceeded) << second;
+  EXPECT_EQ(Matched(ns_, PromptTokens(1, 4)), 4) << "nothing was taken";
+  faults_->OpenWriteGate();
+  first.join();
+}
+
 }  // namespace
 }  // namespace reprise::cachestore
