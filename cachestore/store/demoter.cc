@@ -18,6 +18,10 @@ namespace {
 // soon. Large blocks fill a batch by their bytes.
 constexpr size_t kBatchBlocks = 32;
 constexpr uint64_t kBatchBytes = uint64_t{64} << 20;
+// When everything goes, nobody waits for the first blocks of it: syncs and the index's commits, a
+// quarter of the time of a 64 MiB batch, are paid less often.
+constexpr size_t kDemoteBlocks = 256;
+constexpr uint64_t kDemoteBytes = uint64_t{256} << 20;
 
 // A look at what lies beside a block may read the whole index: after one in vain, not at once
 // again.
@@ -132,7 +136,7 @@ TakenBlocks Demoter::MoveEverything() {
     moment = core_.state.order->now();
   }
   TakeAllBefore(moment, RamVictims::kClean, taken);
-  const StoreGoal goal = {.max_blocks = kBatchBlocks, .max_bytes = kBatchBytes, .moment = moment};
+  const StoreGoal goal = {.max_blocks = kDemoteBlocks, .max_bytes = kDemoteBytes, .moment = moment};
   for (;;) {
     std::vector<BlockId> stored;
     Outcome outcome = StoreOne(goal, stored);

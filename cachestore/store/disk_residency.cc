@@ -11,7 +11,7 @@ namespace {
 
 using Node = PrefixIndex::Node;
 
-// Blocks that one call looks at, besides those that it takes.
+// Blocks that one call looks at, besides those that it takes or may take.
 constexpr size_t kLook = 64;
 
 }  // namespace
@@ -41,8 +41,13 @@ std::vector<BlockId> DiskResidency::NextToStore(const StoreGoal& goal) {
   }
   const Candidates::Kinds dirty = {CandidateKind::kLast, CandidateKind::kParent};
   const BlockId first = candidates_.BestOfAll(dirty);
-  if (first == kNoBlock) return {};
-  return candidates_.BestFew(state_.namespace_of(first).size_class, dirty, kLook);
+  if (first == kNoBlock) {
+    // Nothing is dirty, so that everything clean goes before it.
+    state_.clean_tail_bytes = state_.clean_bytes;
+    return {};
+  }
+  return candidates_.BestFew(state_.namespace_of(first).size_class, dirty,
+                             std::max(kLook, goal.max_blocks));
 }
 
 bool DiskResidency::IsAdmitted(BlockId id) const {
