@@ -29,6 +29,17 @@ class KvSequence {
   absl::Span<std::byte* const> blocks() const { return blocks_; }
   const std::vector<std::vector<std::byte>>& memory() const { return memory_; }
 
+  // Begins with the first `count` blocks of `other`, which has computed them. REQUIRES: nothing was
+  // computed yet.
+  void CopyBlocks(const KvSequence& other, int64_t count) {
+    ASSERT_EQ(computed_, 0);
+    computed_ = count * layout_.block_tokens;
+    ASSERT_LE(computed_, other.computed_);
+    for (int64_t i = 0; i < count; ++i) std::ranges::copy(other.memory_[i], memory_[i].begin());
+  }
+  // Makes one byte of a block another one.
+  void Corrupt(int64_t block, size_t byte) { memory_[block][byte] ^= std::byte{0x40}; }
+
   // The next `tokens` as a chunk that wants logits; counts them as computed. `tokens` must outlive
   // the forward pass.
   SequenceChunk Next(absl::Span<const uint32_t> tokens) {

@@ -1,0 +1,157 @@
+// A token's logits and KV are the same bits whatever part of its prefix came from a cache, however
+// prefill was chunked, and whatever else was in the batch (engine/README.md, "The same bits").
+#include <algorithm>
+#include <cstdint>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "engine/model/model.h"
+#include "gtest/gtest.h"
+#include "tests/engine/model/kv_sequence.h"
+#include "tests/engine/model/parity_fixture.h"
+#include "tests/fakes/test_seed.h"
+
+namespace reprise::engine {
+namespace {
+
+using Text = std::vector<uint32_t>;
+
+// All fixtures have this context.
+constexpr int64_t kContext = 160;
+// Over all fixtures.
+constexpr size_t kRandomCases = 1000;
+
+class SameBitsTest : public testing::TestWithParam<std::string> {
+ protected:
+  void SetUp() override {
+    auto model = LoadModel(FixturePath(GetParam()), backend_.get());
+    ASSERT_TRUE(model.ok()) << model.status();
+    model_ = *std::move(model);
+  }
+
+  int64_t Below(int64_t end) { return static_cast<int64_t>(random_() % end); }
+
+  Text RandomText(int64_t length) {
+    Text text(length);
+    for (uint32_t& token : text) token = static_cast<uint32_t>(Below(256));
+    return text;
+  }
+
+  // Computes the next `tokens` of `sequence` in a batch with up to three others, which stand at any
+  // place of a text of their own; returns the logits after the last one.
+  std::vector<float> RunAmongOthers(KvSequence& sequence, absl::Span<const uint32_t> tokens) {
+    const size_t vocab = model_->config().vocab_size;
+    const int64_t num_others = Below(4);
+    const int64_t place = Below(num_others + 1);
+    std::vector<Text> texts(num_others);
+    std::vector<std::unique_ptr<KvSequence>> others;
+    std::vector<SequenceChunk> chunks;
+    size_t logits_before = 0;
+    for (int64_t i = 0; i <= num_others; ++i) {
+      if (i == place) {
+        logits_before = chunks.size();
+        chunks.push_back(sequence.Next(tokens));
+      }
+      if (i == num_others) break;
+      texts[i] = RandomText(1 + Below(70));
+      others.push_back(std::make_unique<KvSequence>(model_.get(), kContext, block_tokens_));
+      const int64_t done = Below(static_cast<int64_t>(texts[i].size()));
+      if (done > 0) others.back()->Run(absl::MakeSpan(texts[i]).first(done));
+      chunks.push_back(others.back()->Next(absl::MakeSpan(texts[i]).subspan(done)));
+    }
+    std::vector<float> logits(chunks.size() * vocab);
+    EXPECT_TRUE(model_->Forward(chunks, sequence.layout(), absl::MakeSpan(logits)).ok());
+    const auto begin = logits.begin() + static_cast<int64_t>(logits_before * vocab);
+    return {begin, begin + static_cast<int64_t>(vocab)};
+  }
+
+  // Computes what is left of `text` in chunks of random lengths, alone or among others.
+  std::vector<float> RunInChunks(KvSequence& sequence, absl::Span<const uint32_t> text) {
+    std::vector<float> logits;
+    while (sequence.computed() < static_cast<int64_t>(text.size())) {
+      const int64_t left = static_cast<int64_t>(text.size()) - sequence.computed();
+      const int64_t most = Below(3) == 0 ? 1 : left;
+      const auto next = text.subspan(sequence.computed(), 1 + Below(most));
+      logits = RunAmongOthers(sequence, next);
+      ++chunks_;
+    }
+    return logits;
+  }
+
+  // `text` computed in one piece and alone, and once more behind `cached_blocks` blocks that
+  // another sequence with the same beginning has left behind. Asserts that logits and KV agree in
+  // every bit; with `corrupt`, that the logits do not.
+  void Compare(const Text& text, int64_t cached_blocks, bool corrupt) {
+    KvSequence whole(model_.get(), kContext, block_tokens_);
+    const std::vector<float> expected = whole.Run(text);
+    Text other = text;
+    other.resize(std::min<size_t>(kContext, cached_blocks * block_tokens_ + Below(20)));
+    KvSequence donor(model_.get(), kContext, block_tokens_);
+    RunInChunks(donor, other);
+    KvSequence reusing(model_.get(), kContext, block_tokens_);
+    reusing.CopyBlocks(donor, cached_blocks);
+    cached_blocks_ += cached_blocks;
+    if (corrupt) {
+      // The last byte of some element: its exponent.
+      const size_t elements = reusing.layout().BytesPerBlock() / sizeof(float);
+      reusing.Corrupt(Below(cached_blocks), sizeof(float) * Below(elements) + 3);
+    }
+    const std::vector<float> logits = RunInChunks(reusing, text);
+    if (corrupt) {
+      EXPECT_NE(logits, expected);
+      return;
+    }
+    ASSERT_EQ(logits, expected) << text.size() << " tokens, " << cached_blocks << " blocks of "
+                                << block_tokens_ << " cached";
+    ASSERT_EQ(reusing.memory(), whole.memory());
+  }
+
+  std::mt19937 random_{TestSeed()};
+  const std::unique_ptr<Backend> backend_ = NewCpuBackend(1 + static_cast<int>(random_() % 2));
+  std::unique_ptr<Model> model_;
+  int32_t block_tokens_ = 8;
+  int64_t cached_blocks_ = 0;
+  int64_t chunks_ = 0;
+};
+
+TEST_P(SameBitsTest, WhateverWasCachedChunkedAndBatched) {
+  const size_t cases = kRandomCases / ParityFixtureNames().size() + 1;
+  for (size_t i = 0; i < cases && !HasFatalFailure(); ++i) {
+    block_tokens_ = 1 << (2 + Below(4));
+    const Text text = RandomText(1 + Below(kContext - 1));
+    const int64_t most = (static_cast<int64_t>(text.size()) - 1) / block_tokens_;
+    Compare(text, Below(most + 1), /*corrupt=*/false);
+  }
+  EXPECT_GT(cached_blocks_, 0);
+  EXPECT_GT(chunks_, static_cast<int64_t>(cases)) << "nothing was cut";
+}
+
+TEST_P(SameBitsTest, AroundBlockEndsAtEverySplitPoint) {
+  for (const int64_t length : {15, 16, 17, 31, 32, 33}) {
+    const Text text = RandomText(length);
+    KvSequence whole(model_.get(), kContext, block_tokens_);
+    const std::vector<float> expected = whole.Run(text);
+    for (int64_t split = 1; split < length; ++split) {
+      KvSequence cut(model_.get(), kContext, block_tokens_);
+      cut.Run(absl::MakeSpan(text).first(split));
+      ASSERT_EQ(cut.Run(absl::MakeSpan(text).subspan(split)), expected) << split;
+      ASSERT_EQ(cut.memory(), whole.memory()) << split;
+    }
+    for (int64_t blocks = 0; blocks <= (length - 1) / block_tokens_; ++blocks) {
+      Compare(text, blocks, /*corrupt=*/false);
+    }
+  }
+}
+
+// The comparison can fail.
+TEST_P(SameBitsTest, OneWrongBitInCachedKvShows) {
+  for (int i = 0; i < 5; ++i) Compare(RandomText(40 + Below(60)), 1 + Below(4), /*corrupt=*/true);
+}
+
+INSTANTIATE_TEST_SUITE_P(Fixtures, SameBitsTest, testing::ValuesIn(ParityFixtureNames()),
+                         [](const auto& info) { return info.param; });
+
+}  // namespace
+}  // namespace reprise::engine
