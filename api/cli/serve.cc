@@ -33,6 +33,7 @@ void PrintStore(const cachestore::StoreOptions& options, const cachestore::Tiere
   std::cout << "disk: " << BytesText(options.disk.capacity_bytes) << " in "
             << options.disk.directory << ", recovered "
             << WithThousands(store.stats().recovered_blocks) << " blocks\n";
+  for (const std::string& loss : store.losses()) std::cerr << "warning: " << loss << std::endl;
 }
 
 absl::Status PrintModel(const std::string& name, engine::Engine& engine,

@@ -85,6 +85,9 @@ class TieredStore::Impl : public BlockRegistry {
   absl::StatusOr<InvalidateReport> Invalidate(const InvalidateScope& scope, absl::Time deadline)
       ABSL_LOCKS_EXCLUDED(invalidating_);
   StoreStats stats() const;
+  std::vector<std::string> losses() const {
+    return core_.tier == nullptr ? std::vector<std::string>() : core_.tier->losses();
+  }
   int64_t ram_capacity_blocks(const NamespaceHandle& ns) const;
   absl::Status CheckIntegrity() const;
 
@@ -406,6 +409,8 @@ absl::StatusOr<InvalidateReport> TieredStore::Invalidate(const InvalidateScope& 
 }
 
 StoreStats TieredStore::stats() const { return impl_->stats(); }
+
+std::vector<std::string> TieredStore::losses() const { return impl_->losses(); }
 
 int64_t TieredStore::ram_capacity_blocks(const NamespaceHandle& ns) const {
   return impl_->ram_capacity_blocks(ns);

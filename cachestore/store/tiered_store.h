@@ -161,6 +161,9 @@ class TieredStore {
   absl::StatusOr<InvalidateReport> Invalidate(const InvalidateScope& scope, absl::Time deadline);
 
   StoreStats stats() const;
+  // Why the disk tier was opened without what it held before (BackingTier::losses); empty when all
+  // is well.
+  std::vector<std::string> losses() const;
 
   // RAM slots for blocks of `ns` that the budget allows in all.
   int64_t ram_capacity_blocks(const NamespaceHandle& ns) const;

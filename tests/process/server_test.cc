@@ -272,6 +272,23 @@ TEST_F(ServerProcessTest, APortInUseIsOneClearError) {
   ExpectRefused(flags, 1, {"cannot listen on " + address, "Address already in use"});
 }
 
+TEST_F(ServerProcessTest, ADamagedIndexIsSaidAndTheServerStartsWithoutIt) {
+  {
+    ChildProcess server(Flags());
+    Generate(server.AwaitLine(kReady));
+    server.Signal(SIGTERM);
+    EXPECT_EQ(server.Wait(), 0);
+  }
+  std::ofstream(disk() + "/index/CURRENT", std::ios::trunc) << "no such file";
+  ChildProcess server(Flags());
+  const Output after = Generate(server.AwaitLine(kReady));
+  EXPECT_EQ(after.summary.cached_tokens().disk(), 0);
+  server.Signal(SIGTERM);
+  EXPECT_EQ(server.Wait(), 0);
+  EXPECT_THAT(server.ReadErrors(),
+              AllOf(HasSubstr("warning: "), HasSubstr("set aside as"), HasSubstr(disk())));
+}
+
 TEST_F(ServerProcessTest, ADataDirectoryInUseIsOneClearError) {
   ChildProcess server(Flags());
   server.AwaitLine(kReady);
