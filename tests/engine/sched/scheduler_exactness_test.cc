@@ -40,15 +40,17 @@ class SchedulerExactnessTest : public testing::TestWithParam<Case> {
     return prompt;
   }
 
-  // One text twice in a row: whatever the random requests shared, this reuses blocks from RAM.
-  // `num_ended`: requests that have ended before.
-  void AskTwice(SchedulerDriver* driver, int num_ended) {
+  // One text twice in a row, and where there is a disk once more from there: whatever the random
+  // requests shared, this reuses blocks of each tier. `num_ended`: requests that have ended before.
+  void AskAgain(SchedulerDriver* driver, int num_ended) {
     const Text prompt(90, random_() % 90);
-    for (int i = 1; i <= 2; ++i) {
+    for (int i = 1; i <= 3; ++i) {
+      if (i == 3 && !driver->store()->Demote().ok()) break;
       const SequenceId id = driver->Submit(prompt, 6);
       driver->RunUntilEnded(num_ended + i);
       ASSERT_EQ(driver->answer(id), ReferenceAnswer(prompt, 6, GetParam().block_tokens));
       cached_ram_tokens_ += driver->result(id).cached_ram_tokens;
+      cached_disk_tokens_ += driver->result(id).cached_disk_tokens;
     }
   }
 
@@ -87,7 +89,7 @@ class SchedulerExactnessTest : public testing::TestWithParam<Case> {
       cached_ram_tokens_ += driver.result(id).cached_ram_tokens;
       cached_disk_tokens_ += driver.result(id).cached_disk_tokens;
     }
-    AskTwice(&driver, num_requests);
+    AskAgain(&driver, num_requests);
     EXPECT_EQ(driver.model().wrong_positions(), 0);
     ExpectStoreAtRest(*store);
   }
@@ -126,7 +128,7 @@ TEST_P(SchedulerExactnessTest, WithoutADiskAsWell) {
     texts_.push_back(prompt);
     cached_ram_tokens_ += driver.result(id).cached_ram_tokens;
   }
-  AskTwice(&driver, 40);
+  AskAgain(&driver, 40);
   EXPECT_GT(cached_ram_tokens_, 0);
   EXPECT_EQ(driver.model().wrong_positions(), 0);
   ExpectStoreAtRest(*store);
