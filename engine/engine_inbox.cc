@@ -11,8 +11,8 @@ absl::StatusOr<SequenceId> Inbox::Submit(Submission submission) {
   absl::MutexLock lock(&mu_);
   if (mail_.closed) return absl::UnavailableError("the engine is shutting down");
   if (NumWaitingLocked() >= max_waiting_) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("the queue is full: ", max_waiting_, " requests are waiting"));
+    return absl::ResourceExhaustedError(absl::StrCat("the queue is full: ", max_waiting_,
+                                                     " requests are waiting", RetryHintLocked()));
   }
   submission.id = next_id_;
   next_id_ += static_cast<SequenceId>(submission.request.num_samples);
@@ -48,9 +48,18 @@ Inbox::Mail Inbox::Take(absl::Time deadline) {
   return mail;
 }
 
-void Inbox::SetTakenWaiting(int64_t count) {
+void Inbox::SetTakenWaiting(int64_t count, absl::Time now) {
   absl::MutexLock lock(&mu_);
+  const int64_t left = taken_waiting_ - count;
   taken_waiting_ = count;
+  if (left <= 0) return;
+  if (last_left_ > absl::InfinitePast()) {
+    const absl::Duration interval = (now - last_left_) / left;
+    leave_interval_ =
+        leave_interval_ < absl::ZeroDuration() ? interval : (3 * leave_interval_ + interval) / 4;
+  }
+  // An empty queue says nothing about how fast it empties.
+  last_left_ = count > 0 ? now : absl::InfinitePast();
 }
 
 void Inbox::Forget(SequenceId id) {
@@ -67,6 +76,12 @@ int64_t Inbox::num_waiting() const {
 
 bool Inbox::HasNewsLocked() const {
   return woken_ || mail_.closed || !mail_.submissions.empty() || !mail_.cancelled.empty();
+}
+
+std::string Inbox::RetryHintLocked() const {
+  if (leave_interval_ < absl::ZeroDuration()) return "";
+  return absl::StrCat("; one leaves in about ",
+                      absl::FormatDuration(absl::Ceil(leave_interval_, absl::Milliseconds(1))));
 }
 
 int64_t Inbox::NumWaitingLocked() const {

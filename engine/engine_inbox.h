@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -41,7 +42,8 @@ class Inbox {
   explicit Inbox(int64_t max_waiting) : max_waiting_(max_waiting) {}
 
   // Adds a request; returns its id, the first of as many consecutive ones as it has samples.
-  // kResourceExhausted: too many wait; kUnavailable: closed.
+  // kResourceExhausted: too many wait, with the time in which places come free lately, if that is
+  // known; kUnavailable: closed.
   absl::StatusOr<SequenceId> Submit(Submission submission) ABSL_LOCKS_EXCLUDED(mu_);
   // No effect unless `id` is alive.
   void Cancel(SequenceId id) ABSL_LOCKS_EXCLUDED(mu_);
@@ -52,8 +54,8 @@ class Inbox {
 
   // The engine thread's side. Waits for mail, Wake(), Close() or `deadline`. BLOCKS.
   Mail Take(absl::Time deadline) ABSL_LOCKS_EXCLUDED(mu_);
-  // Reports how many requests taken from here still wait in the scheduler.
-  void SetTakenWaiting(int64_t count) ABSL_LOCKS_EXCLUDED(mu_);
+  // Reports how many requests taken from here still wait in the scheduler at `now`.
+  void SetTakenWaiting(int64_t count, absl::Time now) ABSL_LOCKS_EXCLUDED(mu_);
   // `id` has ended.
   void Forget(SequenceId id) ABSL_LOCKS_EXCLUDED(mu_);
 
@@ -62,6 +64,8 @@ class Inbox {
 
  private:
   bool HasNewsLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // "; one leaves in about 120ms", or nothing.
+  std::string RetryHintLocked() const ABSL_SHARED_LOCKS_REQUIRED(mu_);
   int64_t NumWaitingLocked() const ABSL_SHARED_LOCKS_REQUIRED(mu_);
 
   const int64_t max_waiting_;
@@ -69,6 +73,9 @@ class Inbox {
   Mail mail_ ABSL_GUARDED_BY(mu_);
   bool woken_ ABSL_GUARDED_BY(mu_) = false;
   int64_t taken_waiting_ ABSL_GUARDED_BY(mu_) = 0;
+  // Between requests that leave the queue, a moving average; negative: none has left yet.
+  absl::Duration leave_interval_ ABSL_GUARDED_BY(mu_) = -absl::InfiniteDuration();
+  absl::Time last_left_ ABSL_GUARDED_BY(mu_) = absl::InfinitePast();  // or when it began to fill
   SequenceId next_id_ ABSL_GUARDED_BY(mu_) = 1;
   absl::flat_hash_set<SequenceId> alive_ ABSL_GUARDED_BY(mu_);  // submitted, not ended
 };

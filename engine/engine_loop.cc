@@ -84,8 +84,9 @@ void EngineLoop::CancelSamples(RequestId id) {
 }
 
 void EngineLoop::Step() {
-  const StepPlan plan = scheduler_.Plan(absl::Now());
-  inbox_->SetTakenWaiting(scheduler_.num_waiting());
+  const absl::Time now = absl::Now();
+  const StepPlan plan = scheduler_.Plan(now);
+  inbox_->SetTakenWaiting(scheduler_.num_waiting(), now);
   if (!plan.chunks.empty()) {
     starved_steps_ = 0;
     PublishStats();

@@ -1,5 +1,6 @@
 #include "engine/engine_inbox.h"
 
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -28,9 +29,27 @@ TEST(InboxTest, WhatWaitsInTheSchedulerCountsAgainstTheLimit) {
   inbox.Take(absl::InfinitePast());
   EXPECT_EQ(inbox.Submit({}).status().code(), absl::StatusCode::kResourceExhausted);
   EXPECT_EQ(inbox.num_waiting(), 2);
-  inbox.SetTakenWaiting(1);
+  inbox.SetTakenWaiting(1, absl::UnixEpoch());
   EXPECT_TRUE(inbox.Submit({}).ok());
   EXPECT_EQ(inbox.Submit({}).status().code(), absl::StatusCode::kResourceExhausted);
+}
+
+TEST(InboxTest, AFullQueueSaysHowFastItEmpties) {
+  Inbox inbox(8);
+  const auto fill = [&] {
+    absl::Status status;
+    while (status.ok()) status = inbox.Submit({}).status();
+    inbox.Take(absl::InfinitePast());
+    return std::string(status.message());
+  };
+  EXPECT_EQ(fill(), "the queue is full: 8 requests are waiting");
+  const absl::Time start = absl::UnixEpoch();
+  inbox.SetTakenWaiting(6, start);  // how long it was full before is not known
+  EXPECT_EQ(fill(), "the queue is full: 8 requests are waiting");
+  inbox.SetTakenWaiting(4, start + absl::Milliseconds(400));
+  EXPECT_EQ(fill(), "the queue is full: 8 requests are waiting; one leaves in about 100ms");
+  inbox.SetTakenWaiting(7, start + absl::Milliseconds(1000));
+  EXPECT_EQ(fill(), "the queue is full: 8 requests are waiting; one leaves in about 225ms");
 }
 
 TEST(InboxTest, OnlyLivingRequestsAreCancelledAndOnlyOnce) {
