@@ -77,12 +77,18 @@ bool Scheduler::HasRoomForNext() const {
   if (num_admitted() >= options_.max_running) return false;
   if (admitted_.empty()) return true;
   if (starved_) return false;
+  Sequence* const next = waiting_.front();
+  int64_t prefill_tokens = 0;  // to be computed before it
+  for (const auto& sequence : admitted_) {
+    if (sequence->request().priority < next->request().priority) break;
+    prefill_tokens += sequence->MissingTokens();
+  }
+  if (prefill_tokens >= 2 * int64_t{options_.step_tokens}) return false;
   // What everybody holds and needs now, and one block each to grow: else it would soon be
   // preempted.
   int64_t blocks = account_.held_blocks() + num_admitted() + 1;
   for (const auto& sequence : admitted_) blocks += sequence->MissingBlocks();
   const int64_t room = budget_.usable_blocks() - blocks;
-  Sequence* const next = waiting_.front();
   if (next->NeededBlocks() <= room) return true;
   const absl::Span<const BlockKey> keys = next->FullBlockKeys();
   const int64_t held = account_.CountHeld(keys);
@@ -106,7 +112,7 @@ void Scheduler::AdmitWaiting(absl::Time now) {
       ++counters_.admitted_sequences;
       counters_.prompt_tokens += sequence->prompt_tokens();
     }
-    sequence->Admit(account_, on_loaded_, now);
+    sequence->Admit(next_turn_++, account_, on_loaded_, now);
     // What is in RAM is there at once, and counts for those that come next.
     TakeOverLoad(*sequence, now);
     const auto ranks_before = [](const auto& a, const auto& b) { return a->RanksBefore(*b); };

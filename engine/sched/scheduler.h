@@ -7,9 +7,11 @@
 // Continuous batching: every sequence that only lacks its newest token gets one token (decode);
 // what is left of step_tokens goes to the prefill of the others in the order of their rank, cut
 // into chunks. A sequence is admitted when the blocks that everybody needs now fit, with one more
-// for each to grow. When the admitted ones have outgrown the BlockBudget, the one that ranks last
-// is preempted: it gives its blocks back and waits. Its sealed blocks stay in the store. Who waits
-// is admitted in the order of the WaitingQueue.
+// for each to grow, and while fewer than two steps' tokens wait to be prefilled: more would make no
+// step fuller, and whoever comes next would have to wait for them. When the admitted ones have
+// outgrown the BlockBudget, the one that ranks last is preempted: it gives its blocks back and
+// waits. Its sealed blocks stay in the store. Who waits is admitted in the order of the
+// WaitingQueue.
 //
 // A sequence whose next blocks another one computes now follows it: it waits until they are sealed
 // and pins them. It follows only one that ranks before. That one is prefilled first anyway, so the
@@ -21,10 +23,10 @@
 // logits each needs for itself.
 //
 // Invariants:
-//  (1) At most max_running sequences are admitted. The higher priority ranks before, then the older
-//      one; none is admitted while one of a higher priority waits.
-//  (2) The running sequence that ranks first is never preempted, and fits alone: it reaches its
-//  end. (3) A sequence given to Submit() comes back exactly once from TakeEnded().
+//  (1) At most max_running sequences are admitted. The higher priority ranks before, then who was
+//      admitted first; none is admitted while one of a higher priority waits.
+//  (2) The running sequence that ranks first is never preempted, and it fits alone: so it ends.
+//  (3) A sequence given to Submit() comes back exactly once from TakeEnded().
 //
 // Knows the store, but no model and no tokenizer. Engine-thread only.
 #pragma once
@@ -185,7 +187,8 @@ class Scheduler {
   PrefixClaims claims_;  // of running sequences
 
   WaitingQueue waiting_;
-  std::vector<std::unique_ptr<Sequence>> admitted_;  // loading or running, by rank
+  std::vector<std::unique_ptr<Sequence>> admitted_;  // by rank
+  int64_t next_turn_ = 0;                            // counts admissions
   bool starved_ = false;  // a sequence of the last plan found no slot: nobody else is admitted
   std::set<std::pair<absl::Time, SequenceId>> deadlines_;  // of those that have one
   std::vector<EndedSequence> ended_;

@@ -62,9 +62,16 @@ int64_t Sequence::MissingBlocks() const {
   return std::max<int64_t>(NeededBlocks() - num_blocks() - followed_blocks_, 0);
 }
 
-void Sequence::Admit(const BlockAccount& account, const std::function<void()>& on_loaded,
-                     absl::Time now) {
+int64_t Sequence::MissingTokens() const {
+  const int64_t loading_blocks = ticket_.has_value() ? ticket_->matched_blocks() : 0;
+  const int64_t coming_blocks = loading_blocks + followed_blocks_;
+  return std::max<int64_t>(remaining() - coming_blocks * block_tokens(), 0);
+}
+
+void Sequence::Admit(int64_t turn, const BlockAccount& account,
+                     const std::function<void()>& on_loaded, absl::Time now) {
   CHECK(state_ == SequenceState::kWaiting);
+  if (!was_admitted()) turn_ = turn;
   first_admitted_ = std::min(first_admitted_, now);
   StartLoading(account, on_loaded, now);
 }
@@ -119,6 +126,7 @@ void Sequence::Follow(int64_t num_blocks, const BlockKey& last) {
 void Sequence::FollowFirstSample() {
   CHECK(state_ == SequenceState::kLoading && sample_ > 0);
   state_ = SequenceState::kFollowing;
+  followed_blocks_ = static_cast<int64_t>(UnsealedBlockKeys().size());
 }
 
 void Sequence::EndFollowing(const BlockAccount& account, const std::function<void()>& on_loaded,

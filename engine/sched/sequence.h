@@ -78,13 +78,17 @@ class Sequence {
   // Blocks that its tokens need, and those of them that it neither has nor gets by following.
   int64_t NeededBlocks() const;
   int64_t MissingBlocks() const;
+  // Tokens that it has to compute, as far as is known: not those that are loaded or followed.
+  int64_t MissingTokens() const;
   // Tokens that can be computed with so many blocks.
   int64_t RoomWith(int64_t blocks) const { return blocks * block_tokens() - computed_; }
   // Whether the next token to compute has no block yet.
   bool LacksBlock() const { return RoomWith(num_blocks()) == 0; }
 
-  // waiting -> loading. `on_loaded` as TieredStore::Pin's on_done.
-  void Admit(const BlockAccount& account, const std::function<void()>& on_loaded, absl::Time now);
+  // waiting -> loading. `turn` counts admissions; the first one's stays. `on_loaded` as
+  // TieredStore::Pin's on_done.
+  void Admit(int64_t turn, const BlockAccount& account, const std::function<void()>& on_loaded,
+             absl::Time now);
   // Takes over what was loaded. False: loads go on. True: Run() or Follow() comes next.
   bool TryFinishLoading(BlockAccount& account);
   // Does without what is not loaded; Run() or Follow() comes next.
@@ -107,12 +111,13 @@ class Sequence {
   const cachestore::BlockKey& followed_key() const { return followed_key_; }
   // Whether it has been admitted before: it was preempted if it waits.
   bool was_admitted() const { return first_admitted_ < absl::InfiniteFuture(); }
-  // The order in which admitted sequences get what there is: higher priority, then age.
+  // The order in which admitted sequences get what there is: higher priority, then who was admitted
+  // first. Not by age: that would put a tenant's flood before others whose turn has come.
   bool RanksBefore(const Sequence& other) const {
     if (request_.priority != other.request_.priority) {
       return request_.priority > other.request_.priority;
     }
-    return id_ < other.id_;
+    return turn_ < other.turn_;
   }
 
   // Takes slots until positions [0, computed() + n) have blocks; returns how many of the n have.
@@ -166,6 +171,7 @@ class Sequence {
   int64_t followed_blocks_ = 0;  // 0 unless following
   cachestore::BlockKey followed_key_;
 
+  int64_t turn_ = 0;  // of the first admission
   absl::Time load_started_ = absl::InfiniteFuture();
   absl::Time first_admitted_ = absl::InfiniteFuture();
   absl::Time first_running_ = absl::InfiniteFuture();

@@ -14,8 +14,11 @@ void WaitingQueue::Push(std::unique_ptr<Sequence> sequence) {
   const bool is_preempted = sequence->was_admitted();
   if (!is_preempted && !of_priority.tenants.contains(tenant)) shares_.Join(tenant);
   Line& line = is_preempted ? of_priority.preempted : of_priority.tenants[tenant];
+  const auto goes_before = [is_preempted](const Sequence& a, const Sequence& b) {
+    return is_preempted ? a.RanksBefore(b) : a.id() < b.id();
+  };
   auto place = line.end();  // where new ones belong
-  while (place != line.begin() && (*std::prev(place))->id() > sequence->id()) --place;
+  while (place != line.begin() && goes_before(*sequence, **std::prev(place))) --place;
   line.insert(place, std::move(sequence));
   ++size_;
 }

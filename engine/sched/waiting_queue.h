@@ -1,7 +1,7 @@
 // WaitingQueue: the order in which sequences are admitted.
 //
 //   1. the higher priority;
-//   2. of one priority those that were preempted, the older first: what they
+//   2. of one priority those that were preempted, in the order of their rank: what they
 //   have is still there;
 //   3. then the tenant that was served the fewest tokens (TenantShares), and of
 //   its sequences the
@@ -43,10 +43,10 @@ class WaitingQueue {
   int64_t size() const { return size_; }
 
  private:
-  using Line = std::deque<std::unique_ptr<Sequence>>;  // by id
+  using Line = std::deque<std::unique_ptr<Sequence>>;
   struct PriorityClass {
-    Line preempted;
-    std::map<std::string, Line> tenants;  // no line is empty
+    Line preempted;                       // by rank
+    std::map<std::string, Line> tenants;  // by id; no line is empty
   };
 
   // Takes a sequence out of its line, and what is empty then.

@@ -66,6 +66,28 @@ TEST(SchedulerFairnessTest, AFloodOfOneTenantDelaysAnotherByOneRequest) {
   driver.RunUntilEnded(31);
 }
 
+TEST(SchedulerFairnessTest, AFloodOfLongPromptsDelaysAnotherByOnePrompt) {
+  auto store = OpenStore(256, kBlockTokens);
+  SchedulerDriver driver(store.get(), kBlockTokens, {.step_tokens = 16, .max_running = 8});
+  GenerateRequest flood = RequestOf(1, 1);
+  flood.tenant = "flood";
+  for (uint32_t i = 1; i <= 6; ++i) {
+    flood.prompt = PromptOf(200, i);
+    driver.Submit(flood);
+  }
+  driver.Step(absl::Now());
+  // There is room for more, but they would only take places before the other.
+  EXPECT_EQ(driver.scheduler().num_admitted(), 1);
+  GenerateRequest other = RequestOf(9, 1);
+  other.tenant = "other";
+  const SequenceId id = driver.Submit(other);
+  while (!driver.has_ended(id)) driver.Step(absl::Now());
+  EXPECT_EQ(driver.first_steps()[1], id);
+  EXPECT_TRUE(driver.has_ended(1));
+  EXPECT_FALSE(driver.has_ended(2));
+  driver.RunUntilEnded(7);
+}
+
 TEST(SchedulerFairnessTest, LongAnswersCountAgainstTheirTenant) {
   auto store = OpenStore(64, kBlockTokens);
   SchedulerDriver driver(store.get(), kBlockTokens, {.max_running = 1});

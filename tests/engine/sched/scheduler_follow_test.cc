@@ -11,7 +11,7 @@ constexpr int32_t kBlockTokens = 8;
 
 TEST(SchedulerFollowTest, ASharedPrefixIsComputedOnce) {
   auto store = OpenStore(128, kBlockTokens);
-  SchedulerDriver driver(store.get(), kBlockTokens, {.step_tokens = 24, .max_running = 8});
+  SchedulerDriver driver(store.get(), kBlockTokens, {.step_tokens = 128, .max_running = 8});
   const std::vector<uint32_t> prefix = PromptOf(100, 1);
   std::vector<std::vector<uint32_t>> prompts;
   for (uint32_t i = 0; i < 6; ++i) prompts.push_back(PromptOf(120, 10 + i, prefix));
@@ -33,14 +33,13 @@ TEST(SchedulerFollowTest, ASharedPrefixIsComputedOnce) {
 
 TEST(SchedulerFollowTest, WhoComesWhileThePrefixIsComputedFollowsFromThere) {
   auto store = OpenStore(128, kBlockTokens);
-  SchedulerDriver driver(store.get(), kBlockTokens, {.step_tokens = 16, .max_running = 8});
+  SchedulerDriver driver(store.get(), kBlockTokens, {.step_tokens = 40, .max_running = 8});
   const std::vector<uint32_t> prompt = PromptOf(100, 2);
   driver.Submit(prompt, 4);
-  driver.Step(absl::Now());
-  driver.Step(absl::Now());  // 32 of 100 are there
+  driver.Step(absl::Now());  // 40 of 100 are there
   const SequenceId late = driver.Submit(PromptOf(70, 3, {prompt.begin(), prompt.begin() + 64}), 4);
   driver.RunUntilEnded(2);
-  EXPECT_EQ(driver.scheduler().counters().followed_blocks, 4);
+  EXPECT_EQ(driver.scheduler().counters().followed_blocks, 3);
   EXPECT_EQ(driver.result(late).cached_ram_tokens, 64);
   EXPECT_EQ(driver.model().computed_tokens(), 100 + 6 + 2 * 3);
   EXPECT_EQ(driver.model().wrong_positions(), 0);
@@ -49,17 +48,17 @@ TEST(SchedulerFollowTest, WhoComesWhileThePrefixIsComputedFollowsFromThere) {
 
 TEST(SchedulerFollowTest, WhenTheLeaderGoesAFollowerTakesItsPlace) {
   auto store = OpenStore(128, kBlockTokens);
-  SchedulerDriver driver(store.get(), kBlockTokens, {.step_tokens = 16, .max_running = 8});
+  SchedulerDriver driver(store.get(), kBlockTokens, {.step_tokens = 64, .max_running = 8});
   const std::vector<uint32_t> prompt = PromptOf(100, 3);
   for (int i = 0; i < 3; ++i) driver.Submit(prompt, 4);
   driver.Step(absl::Now());
-  driver.Step(absl::Now());
+  ASSERT_EQ(driver.scheduler().counters().followed_blocks, 2 * 12);
   driver.scheduler().Cancel(1, absl::Now());
   driver.RunUntilEnded(3);
   EXPECT_EQ(driver.answer(2), ReferenceAnswer(prompt, 4, kBlockTokens));
   EXPECT_EQ(driver.answer(3), driver.answer(2));
   // What the leader had sealed is not lost; of the rest one computes all and the other the tail.
-  EXPECT_EQ(driver.result(2).cached_ram_tokens, 32);
+  EXPECT_EQ(driver.result(2).cached_ram_tokens, 64);
   EXPECT_EQ(driver.result(3).cached_ram_tokens, 96);
   EXPECT_EQ(driver.model().computed_tokens(), 100 + 4 + 2 * 3);
   ExpectStoreAtRest(*store);

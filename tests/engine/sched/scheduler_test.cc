@@ -145,7 +145,7 @@ TEST(SchedulerTest, RequestsAreAdmittedInTheirOrder) {
 TEST(SchedulerTest, ARequestIsCancelledInEveryState) {
   auto store = OpenStore(64, kBlockTokens);
   SchedulerDriver driver(store.get(), kBlockTokens, {.step_tokens = 8, .max_running = 2});
-  const SequenceId prefilling = driver.Submit(PromptOf(100, 1), 5);
+  const SequenceId prefilling = driver.Submit(PromptOf(14, 1), 5);
   const SequenceId other = driver.Submit(PromptOf(8, 2), 3);
   const SequenceId waiting = driver.Submit(PromptOf(30, 3), 5);
   driver.Step(absl::Now());

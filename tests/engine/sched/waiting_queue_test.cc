@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/time/clock.h"
@@ -27,7 +28,7 @@ class WaitingQueueTest : public testing::Test {
   std::unique_ptr<Sequence> PreemptedOf(SequenceId id, const std::string& tenant,
                                         int32_t priority = 0) {
     std::unique_ptr<Sequence> sequence = SequenceOf(id, tenant, priority);
-    sequence->Admit(account_, nullptr, absl::Now());
+    sequence->Admit(turn_++, account_, nullptr, absl::Now());
     sequence->Preempt(account_);
     return sequence;
   }
@@ -46,6 +47,7 @@ class WaitingQueueTest : public testing::Test {
   const cachestore::NamespaceHandle ns_ = OpenNamespace(store_.get(), kBlockTokens);
   BlockAccount account_{store_.get()};
   WaitingQueue queue_;
+  int64_t turn_ = 0;
 };
 
 TEST_F(WaitingQueueTest, OneTenantsRequestsGoInTheirOrder) {
@@ -63,10 +65,11 @@ TEST_F(WaitingQueueTest, PriorityGoesBeforeAgeAndTenant) {
 
 TEST_F(WaitingQueueTest, WhoWasPreemptedGoesBeforeTheNewOnesOfItsPriority) {
   queue_.Push(SequenceOf(2, "a"));
-  queue_.Push(PreemptedOf(5, "a"));
+  std::unique_ptr<Sequence> first = PreemptedOf(5, "a");
   queue_.Push(PreemptedOf(4, "b"));
+  queue_.Push(std::move(first));
   queue_.Push(SequenceOf(6, "c", 1));
-  EXPECT_EQ(PopAll(), (std::vector<SequenceId>{6, 4, 5, 2}));
+  EXPECT_EQ(PopAll(), (std::vector<SequenceId>{6, 5, 4, 2}));
 }
 
 TEST_F(WaitingQueueTest, AFloodDoesNotHoldUpAnotherTenant) {
