@@ -26,7 +26,7 @@ int64_t RowsPerTask(absl::Span<const SequenceRows> sequences, int64_t kv_heads, 
 // Head by head, so that a head's keys and values stay in a near cache while its tasks use them; the
 // longest task of a head first, so that no thread is left alone with one at the end.
 void AppendTasks(Activations q, const SequenceRows& sequence, const cachestore::KvLayout& layout,
-                 int32_t layer, float scale, int64_t task_rows, Activations out,
+                 int32_t layer, float scale, int64_t window, int64_t task_rows, Activations out,
                  std::vector<AttentionTask>* tasks) {
   const int64_t head_dim = layout.head_dim;
   const int64_t group = q.cols / (head_dim * layout.num_kv_heads);
@@ -39,7 +39,7 @@ void AppendTasks(Activations q, const SequenceRows& sequence, const cachestore::
                         std::min(task_rows, sequence.num_rows - row), sequence.start + row, group,
                         head_dim, scale, layout.dtype,
                         KvRows(sequence.blocks, layout, layer, KvPart::kKeys, head),
-                        KvRows(sequence.blocks, layout, layer, KvPart::kValues, head)});
+                        KvRows(sequence.blocks, layout, layer, KvPart::kValues, head), window});
     }
   }
 }
@@ -48,20 +48,22 @@ void AppendTasks(Activations q, const SequenceRows& sequence, const cachestore::
 
 AttentionPlan PlanAttention(Activations q, absl::Span<const SequenceRows> sequences,
                             const cachestore::KvLayout& layout, int32_t layer, float scale,
-                            int num_threads, Activations out) {
+                            int64_t window, int num_threads, Activations out) {
   const int64_t group = q.cols / (layout.head_dim * layout.num_kv_heads);
   CHECK(group > 0 && q.cols == group * layout.num_kv_heads * layout.head_dim);
   CHECK(out.rows == q.rows && out.cols == q.cols);
   CHECK(layout == WithDType(layout, layout.dtype));
   const int64_t task_rows = RowsPerTask(sequences, layout.num_kv_heads, group, num_threads);
+  const int64_t seen = window > 0 ? window : kNoWindow;
   AttentionPlan plan;
   plan.pairs = task_rows * group;
   for (const SequenceRows& sequence : sequences) {
     CHECK(sequence.first_row >= 0 && sequence.first_row + sequence.num_rows <= q.rows);
     CHECK(sequence.start + sequence.num_rows <=
           static_cast<int64_t>(sequence.blocks.size()) * layout.block_tokens);
-    plan.work += sequence.num_rows * (sequence.start + sequence.num_rows) * q.cols;
-    AppendTasks(q, sequence, layout, layer, scale, task_rows, out, &plan.tasks);
+    const int64_t positions = std::min(sequence.start, seen) + sequence.num_rows;
+    plan.work += sequence.num_rows * positions * q.cols;
+    AppendTasks(q, sequence, layout, layer, scale, seen, task_rows, out, &plan.tasks);
   }
   return plan;
 }

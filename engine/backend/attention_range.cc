@@ -47,8 +47,9 @@ void LoadQueries(const AttentionTask& task, const AttentionBuffers& buffers) {
   std::fill(buffers.zeros, buffers.zeros + padded, 0.0f);
 }
 
-// Sets `state` to what it is after positions [begin, begin + kAttentionRange) alone. Rows that come
-// before `begin` are left unseen.
+// Sets `state` to what it is after positions [begin, begin + kAttentionRange) alone. Rows that see
+// none of them are left unseen. A row takes part in the tiles that it sees something of, and in no
+// other, whatever rows are computed with it.
 void AttendRange(const AttentionTask& task, const AttentionBuffers& buffers, int64_t begin,
                  const AttentionState& state) {
   const int64_t padded = PaddedHeadDim(task.head_dim);
@@ -59,16 +60,21 @@ void AttendRange(const AttentionTask& task, const AttentionBuffers& buffers, int
   const float* rows[kAttentionTile];
   const int64_t end = std::min(begin + kAttentionRange, task.end());
   for (; begin < end; begin += kAttentionTile) {
+    const int64_t first_row = std::max<int64_t>(0, begin - task.start);
+    const int64_t end_row =
+        std::min(task.num_rows, begin + kAttentionTile + task.window - 1 - task.start);
+    if (first_row >= end_row) continue;
     const int64_t count = std::min(kAttentionTile, end - begin);
     GatherRows(task, task.keys, begin, count, buffers, rows);
     TransposeKeys(rows, task.head_dim, buffers.keys);
     GatherRows(task, task.values, begin, count, buffers, rows);
-    int64_t pair = std::max<int64_t>(0, begin - task.start) * task.group;
-    for (; pair + kPairs <= pairs; pair += kPairs) {
+    int64_t pair = first_row * task.group;
+    const int64_t last = end_row * task.group;
+    for (; pair + kPairs <= last; pair += kPairs) {
       AttendPairs<kPairs>(task, buffers, state, begin, pair, rows);
     }
-    for (; pair + 2 <= pairs; pair += 2) AttendPairs<2>(task, buffers, state, begin, pair, rows);
-    if (pair < pairs) AttendPairs<1>(task, buffers, state, begin, pair, rows);
+    for (; pair + 2 <= last; pair += 2) AttendPairs<2>(task, buffers, state, begin, pair, rows);
+    if (pair < last) AttendPairs<1>(task, buffers, state, begin, pair, rows);
   }
 }
 
@@ -84,6 +90,14 @@ void MergeRange(const AttentionTask& task, const AttentionState& part,
     float* to_weights = merged.weights + pair * 16;
     float* sums = part.sums + pair * padded;
     float* weights = part.weights + pair * 16;
+    if (merged.maxima[pair] == kUnseen) {
+      // Not added to its zeros: whether there was a range before depends on the rows beside this
+      // one, and 0 + -0 has other bits than -0.
+      std::copy(sums, sums + dims, to_sums);
+      std::copy(weights, weights + 16, to_weights);
+      merged.maxima[pair] = part.maxima[pair];
+      continue;
+    }
     const float top = std::max(merged.maxima[pair], part.maxima[pair]);
     if (top != merged.maxima[pair]) Rescale(merged.maxima[pair], top, dims, to_weights, to_sums);
     if (top != part.maxima[pair]) Rescale(part.maxima[pair], top, dims, weights, sums);
@@ -111,8 +125,9 @@ void StoreOutputs(const AttentionTask& task, const AttentionState& state) {
 // order.
 void Attend(const AttentionTask& task, const AttentionBuffers& buffers) {
   LoadQueries(task, buffers);
-  AttendRange(task, buffers, 0, buffers.merged);
-  for (int64_t begin = kAttentionRange; begin < task.end(); begin += kAttentionRange) {
+  int64_t begin = task.first_range();
+  AttendRange(task, buffers, begin, buffers.merged);
+  for (begin += kAttentionRange; begin < task.end(); begin += kAttentionRange) {
     AttendRange(task, buffers, begin, buffers.range);
     MergeRange(task, buffers.range, buffers.merged);
   }

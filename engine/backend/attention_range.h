@@ -17,8 +17,8 @@ void AttendTask(const AttentionTask& task, const AttentionBuffers& buffers);
 void AttendTaskRange(const AttentionTask& task, const AttentionBuffers& buffers, int64_t begin,
                      const AttentionState& state);
 
-// Computes the output of a task from the states of all its ranges, in order. Leaves the states
-// undefined.
+// Computes the output of a task from the states of its ranges, in order; the first is that at
+// task.first_range(). Leaves the states undefined.
 void MergeTaskRanges(const AttentionTask& task, absl::Span<const AttentionState> states);
 
 }  // namespace reprise::engine

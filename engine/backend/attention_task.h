@@ -2,6 +2,7 @@
 // Plain data; owns nothing.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "cachestore/block/kv_layout.h"
@@ -13,6 +14,9 @@ namespace reprise::engine {
 // and the states of ranges are merged in order. Both fixed: they decide the order of roundings.
 inline constexpr int64_t kAttentionTile = 64;
 inline constexpr int64_t kAttentionRange = 4 * kAttentionTile;
+
+// A window over every position there can be.
+inline constexpr int64_t kNoWindow = int64_t{1} << 62;
 
 // Rows [first_row, first_row + num_rows) of the batch, at positions start ..., for the `group`
 // heads that share one kv head.
@@ -28,9 +32,14 @@ struct AttentionTask {
   cachestore::DType kv_dtype = cachestore::DType::kF32;
   KvRows keys;
   KvRows values;
+  int64_t window = kNoWindow;  // a row sees itself and the window - 1 positions before it
 
   // Positions that its last row sees.
   int64_t end() const { return start + num_rows; }
+  // Where the first range starts that any of its rows sees.
+  int64_t first_range() const {
+    return std::max<int64_t>(0, start + 1 - window) / kAttentionRange * kAttentionRange;
+  }
 };
 
 // head_dim rounded up to whole vectors of any target.

@@ -93,13 +93,15 @@ HWY_INLINE void AddValues(const float* p, const float* const* values, int64_t di
   }
 }
 
-// Sets the scores of positions from `visible` on to minus infinity.
-void HideScores(float* HWY_RESTRICT scores, int64_t visible) {
+// Sets the scores of positions outside of [first, end) to minus infinity.
+void HideScores(float* HWY_RESTRICT scores, int64_t first, int64_t end) {
   const F32 d;
   const Vec hidden = hn::Set(d, kUnseen);
-  const Vec first_hidden = hn::Set(d, static_cast<float>(visible));
+  const Vec first_seen = hn::Set(d, static_cast<float>(first));
+  const Vec first_hidden = hn::Set(d, static_cast<float>(end));
   for (int v = 0; v < kTileVecs; ++v) {
-    const auto seen = hn::Lt(hn::Iota(d, static_cast<float>(v * kLanes)), first_hidden);
+    const Vec position = hn::Iota(d, static_cast<float>(v * kLanes));
+    const auto seen = hn::And(hn::Ge(position, first_seen), hn::Lt(position, first_hidden));
     const Vec score = hn::Load(d, scores + v * kLanes);
     hn::Store(hn::IfThenElse(seen, score, hidden), d, scores + v * kLanes);
   }
@@ -156,7 +158,8 @@ HWY_NOINLINE void SoftmaxTile(const AttentionState& state, int64_t pair, int64_t
   }
 }
 
-// Adds the tile at position `begin` to `state`, for pairs [pair, pair + kRows).
+// Adds the tile at position `begin` to `state`, for pairs [pair, pair + kRows). REQUIRES: each sees
+// a position of the tile.
 template <int kRows>
 HWY_INLINE void AttendPairs(const AttentionTask& task, const AttentionBuffers& buffers,
                             const AttentionState& state, int64_t begin, int64_t pair,
@@ -167,12 +170,14 @@ HWY_INLINE void AttendPairs(const AttentionTask& task, const AttentionBuffers& b
   ScoreTile<kRows>(buffers.queries + pair * padded, padded, task.head_dim, buffers.keys,
                    buffers.scores);
   int64_t count = kAttentionTile;
-  if (begin + kAttentionTile > task.start + pair / task.group) {
+  const int64_t first_row = task.start + pair / task.group;
+  const int64_t last_row = task.start + (pair + kRows - 1) / task.group;
+  if (begin + kAttentionTile > first_row || begin < last_row + 1 - task.window) {
     count = 0;
     for (int r = 0; r < kRows; ++r) {
-      const int64_t seen = task.start + (pair + r) / task.group + 1 - begin;
-      HideScores(buffers.scores + r * kAttentionTile, seen);
-      count = std::max(count, std::min(seen, kAttentionTile));
+      const int64_t end = task.start + (pair + r) / task.group + 1 - begin;
+      HideScores(buffers.scores + r * kAttentionTile, end - task.window, end);
+      count = std::max(count, std::min(end, kAttentionTile));
     }
   }
   SoftmaxTile<kRows>(state, pair, padded, dims, buffers.scores);

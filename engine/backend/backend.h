@@ -85,11 +85,12 @@ class Backend {
                         const cachestore::KvLayout& layout, int32_t layer) = 0;
 
   // Causal attention over paged blocks, for prefill and decode rows alike: row r of a sequence
-  // attends to positions [0, start + r]. q, out: [rows, heads x head_dim]; heads is a multiple of
-  // layout.num_kv_heads (MHA, GQA, MQA). KV of the rows themselves was appended before.
+  // attends to positions [0, start + r], or to the last `window` of them when window > 0. q, out:
+  // [rows, heads x head_dim]; heads is a multiple of layout.num_kv_heads (MHA, GQA, MQA). KV of the
+  // rows themselves was appended before.
   virtual void Attention(Activations q, absl::Span<const SequenceRows> sequences,
                          const cachestore::KvLayout& layout, int32_t layer, float scale,
-                         Activations out) = 0;
+                         int64_t window, Activations out) = 0;
 
   // kSiluMul, kGeluTanhMul: out[r][c] = act(x[r][c]) * x[r][cols + c], x: [rows, 2 x cols].
   // Others: out = act(x), same shape; may work in place.

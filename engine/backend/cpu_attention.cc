@@ -29,7 +29,7 @@ class PlanRunner {
   void RunInParts() const {
     std::vector<Part> parts;
     for (const AttentionTask& task : plan_.tasks) {
-      for (int64_t begin = 0; begin < task.end(); begin += kAttentionRange) {
+      for (int64_t begin = task.first_range(); begin < task.end(); begin += kAttentionRange) {
         parts.push_back({&task, begin});
       }
     }
@@ -39,7 +39,8 @@ class PlanRunner {
     });
     absl::Span<const AttentionState> rest = states;
     for (const AttentionTask& task : plan_.tasks) {
-      const int64_t count = (task.end() + kAttentionRange - 1) / kAttentionRange;
+      const int64_t positions = task.end() - task.first_range();
+      const int64_t count = (positions + kAttentionRange - 1) / kAttentionRange;
       MergeTaskRanges(task, rest.first(count));
       rest.remove_prefix(count);
     }
@@ -82,10 +83,10 @@ class PlanRunner {
 }  // namespace
 
 void AttendRows(Activations q, absl::Span<const SequenceRows> sequences,
-                const cachestore::KvLayout& layout, int32_t layer, float scale,
+                const cachestore::KvLayout& layout, int32_t layer, float scale, int64_t window,
                 AttentionScratch* scratch, Activations out) {
   const AttentionPlan plan =
-      PlanAttention(q, sequences, layout, layer, scale, omp_get_max_threads(), out);
+      PlanAttention(q, sequences, layout, layer, scale, window, omp_get_max_threads(), out);
   const PlanRunner runner(plan, layout.head_dim, scratch);
   if (static_cast<int>(plan.tasks.size()) < omp_get_max_threads()) {
     runner.RunInParts();

@@ -35,7 +35,7 @@ struct AttentionScratch {
 
 // Backend::Attention on all threads.
 void AttendRows(Activations q, absl::Span<const SequenceRows> sequences,
-                const cachestore::KvLayout& layout, int32_t layer, float scale,
+                const cachestore::KvLayout& layout, int32_t layer, float scale, int64_t window,
                 AttentionScratch* scratch, Activations out);
 
 }  // namespace reprise::engine

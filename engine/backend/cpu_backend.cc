@@ -116,10 +116,10 @@ class CpuBackend final : public Backend {
   }
 
   void Attention(Activations q, absl::Span<const SequenceRows> sequences,
-                 const cachestore::KvLayout& layout, int32_t layer, float scale,
+                 const cachestore::KvLayout& layout, int32_t layer, float scale, int64_t window,
                  Activations out) override {
     UseThreads();
-    AttendRows(q, sequences, layout, layer, scale, &attention_scratch_, out);
+    AttendRows(q, sequences, layout, layer, scale, window, &attention_scratch_, out);
   }
 
   void Activate(Activation activation, Activations x, Activations out) override {

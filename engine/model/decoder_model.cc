@@ -172,7 +172,8 @@ void DecoderModel::Attend(const DecoderLayer& layer, int32_t index,
     batch->sequences = batch->last_sequences;
     if (batch->last_rows.empty()) return;
   }
-  backend_->Attention(b.q, batch->sequences, layout, index, config_.attention_scale, b.attended);
+  backend_->Attention(b.q, batch->sequences, layout, index, config_.attention_scale,
+                      config_.layers[index].window, b.attended);
   Project(layer.attention_output, b.attended, b.hidden);
   backend_->Add(b.x, b.hidden);
 }

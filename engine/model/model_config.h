@@ -20,6 +20,8 @@ enum class PositionKind { kRope, kLearned };
 // What differs from layer to layer.
 struct LayerConfig {
   bool has_experts = false;  // in place of one MLP
+  // A token attends to itself and the window - 1 tokens before it; 0: to all before it.
+  int64_t window = 0;
 };
 
 // The experts of a layer: gated MLPs, of which each token goes through the `per_token` that the

@@ -27,19 +27,6 @@ WeightNames LlamaNames() {
   return names;
 }
 
-absl::Status RefuseSlidingLayers(const JsonObject& config) {
-  if (!config.Has("layer_types")) return absl::OkStatus();
-  const nlohmann::json& types = config.value().at("layer_types");
-  for (const nlohmann::json& type : types) {
-    if (type != "full_attention") {
-      return config.Error("layer_types", absl::StrCat("has ", ShortDump(type),
-                                                      ", which is not "
-                                                      "supported; supported: full_attention"));
-    }
-  }
-  return absl::OkStatus();
-}
-
 }  // namespace
 
 absl::Status ReadLlamaLike(const JsonObject& config, ModelConfig* out) {
@@ -72,7 +59,6 @@ absl::Status ReadLlamaLike(const JsonObject& config, ModelConfig* out) {
   ASSIGN_OR_RETURN(out->activation, ReadActivation(config, "hidden_act", "silu", out->gated_mlp));
   out->attention_scale = 1 / std::sqrt(static_cast<float>(out->head_dim));
   ASSIGN_OR_RETURN(out->tied_embeddings, config.BoolOr("tie_word_embeddings", false));
-  RETURN_IF_ERROR(RefuseSlidingLayers(config));
   return ReadRope(config, out);
 }
 
@@ -81,12 +67,6 @@ absl::Status RequireFields(const JsonObject& config, std::initializer_list<const
     if (!config.Has(field)) return config.Error(field, "is missing");
   }
   return absl::OkStatus();
-}
-
-absl::Status RefuseSlidingWindow(const JsonObject& config) {
-  ASSIGN_OR_RETURN(const bool sliding, config.BoolOr("use_sliding_window", false));
-  if (!sliding) return absl::OkStatus();
-  return config.Error("use_sliding_window", "is true; sliding-window attention is not supported");
 }
 
 }  // namespace reprise::engine

@@ -10,13 +10,10 @@
 
 namespace reprise::engine {
 
-// Fills what they share; a family sets or overrides its own afterwards.
+// Fills what they share, all but windows; a family sets or overrides its own afterwards.
 absl::Status ReadLlamaLike(const JsonObject& config, ModelConfig* out);
 
 // Refuses a config that lacks one of `fields`: those whose default differs from ReadLlamaLike's.
 absl::Status RequireFields(const JsonObject& config, std::initializer_list<const char*> fields);
-
-// Refuses use_sliding_window, of the Qwen families.
-absl::Status RefuseSlidingWindow(const JsonObject& config);
 
 }  // namespace reprise::engine

@@ -1,6 +1,7 @@
 #include "cachestore/base/status_macros.h"
 #include "engine/model/families/family.h"
 #include "engine/model/families/llama_like.h"
+#include "engine/model/families/window_fields.h"
 
 namespace reprise::engine {
 
@@ -8,8 +9,8 @@ absl::Status ReadQwen2(const JsonObject& config, ModelConfig* out) {
   out->family = "qwen2";
   out->qkv_bias = true;
   RETURN_IF_ERROR(RequireFields(config, {"num_key_value_heads"}));
-  RETURN_IF_ERROR(RefuseSlidingWindow(config));
-  return ReadLlamaLike(config, out);
+  RETURN_IF_ERROR(ReadLlamaLike(config, out));
+  return ReadQwenWindows(config, out);
 }
 
 }  // namespace reprise::engine

@@ -5,6 +5,7 @@
 #include "cachestore/base/status_macros.h"
 #include "engine/model/families/config_fields.h"
 #include "engine/model/families/family.h"
+#include "engine/model/families/window_fields.h"
 
 namespace reprise::engine {
 namespace {
@@ -34,6 +35,7 @@ absl::Status ReadLayersWithExperts(const JsonObject& config, ModelConfig* out) {
 }  // namespace
 
 absl::Status ReadQwen3Moe(const JsonObject& config, ModelConfig* out) {
+  RETURN_IF_ERROR(RefuseWindows(config));
   RETURN_IF_ERROR(ReadQwen3(config, out));
   out->family = "qwen3moe";
   const char* count = config.Has("num_experts") ? "num_experts" : "num_local_experts";

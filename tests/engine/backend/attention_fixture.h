@@ -126,7 +126,7 @@ class AttentionFixture : public ::testing::Test {
     std::vector<float> out(q.size(), std::numeric_limits<float>::quiet_NaN());
     backend.AppendKv({k.data(), total, kv_cols()}, {v.data(), total, kv_cols()}, rows, layout_,
                      kLayer);
-    backend.Attention({q.data(), total, q_cols()}, rows, layout_, kLayer, scale_,
+    backend.Attention({q.data(), total, q_cols()}, rows, layout_, kLayer, scale_, window_,
                       {out.data(), total, q_cols()});
     return out;
   }
@@ -139,8 +139,9 @@ class AttentionFixture : public ::testing::Test {
     std::vector<double> out(q_cols(), 0.0);
     for (int64_t head = 0; head < shape_.heads; ++head) {
       const float* q = sequence.q.data() + position * q_cols() + head * dim;
-      std::vector<double> scores(position + 1);
-      for (int64_t t = 0; t <= position; ++t) {
+      std::vector<double> scores(position + 1, -std::numeric_limits<double>::infinity());
+      for (int64_t t = FirstSeen(position); t <= position; ++t) {
+        scores[t] = 0;
         const float* k = sequence.k.data() + t * kv_cols() + head / group * dim;
         for (int64_t c = 0; c < dim; ++c) scores[t] += double{q[c]} * k[c];
         scores[t] *= scale_;
@@ -148,7 +149,7 @@ class AttentionFixture : public ::testing::Test {
       const double largest = *std::max_element(scores.begin(), scores.end());
       double total = 0;
       for (double& score : scores) total += score = std::exp(score - largest);
-      for (int64_t t = 0; t <= position; ++t) {
+      for (int64_t t = FirstSeen(position); t <= position; ++t) {
         const float* v = sequence.v.data() + t * kv_cols() + head / group * dim;
         for (int64_t c = 0; c < dim; ++c) out[head * dim + c] += scores[t] / total * v[c];
       }
@@ -170,12 +171,16 @@ class AttentionFixture : public ::testing::Test {
     return worst;
   }
 
+  int64_t FirstSeen(int64_t position) const {
+    return window_ == 0 ? 0 : std::max<int64_t>(0, position + 1 - window_);
+  }
   int64_t q_cols() const { return shape_.heads * shape_.head_dim; }
   int64_t kv_cols() const { return int64_t{shape_.kv_heads} * shape_.head_dim; }
 
   Shape shape_;
   KvLayout layout_;
   float scale_ = 1;
+  int64_t window_ = 0;
   std::vector<Sequence> sequences_;
   std::vector<Blocks> blocks_;
 };

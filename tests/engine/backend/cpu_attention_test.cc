@@ -148,6 +148,48 @@ TEST_F(CpuAttentionTest, DecodeSplitOverRangesHasTheBitsOfPrefill) {
   }
 }
 
+TEST_F(CpuAttentionTest, WindowsHideWhatLiesBeforeThem) {
+  // Windows of one position, inside of a tile, of whole tiles and ranges, and wider than the text.
+  const std::unique_ptr<Backend> one = NewCpuBackend(1);
+  const std::unique_ptr<Backend> eight = NewCpuBackend(8);
+  UseShape({.heads = 4, .kv_heads = 2, .head_dim = 20, .block_tokens = 16});
+  AddSequence(600);
+  for (const int64_t window : {1, 2, 50, 64, 65, 128, 256, 300, 599, 600, 5000}) {
+    SCOPED_TRACE(window);
+    window_ = window;
+    const std::vector<float> whole = Run(*one, {{0, 0, 600}});
+    for (const int64_t position : {0, 1, 63, 64, 255, 256, 300, 511, 599}) {
+      EXPECT_LT(WorstError({0, position, 1}, whole.data() + position * q_cols()), 2e-6);
+    }
+    std::mt19937 random(static_cast<uint32_t>(window));
+    for (int round = 0; round < 30; ++round) {
+      const int64_t start = random() % 600;
+      const int64_t rows = round % 2 == 0 ? 1 : 1 + random() % (600 - start);
+      const std::vector<float> piece = Run(round % 3 == 0 ? *eight : *one, {{0, start, rows}});
+      EXPECT_EQ(std::memcmp(piece.data(), whole.data() + start * q_cols(), piece.size() * 4), 0)
+          << rows << " rows at " << start;
+    }
+    // The bound can tell a window that is one position off.
+    window_ = window + 1;
+    EXPECT_EQ(WorstError({0, 599, 1}, whole.data() + 599 * q_cols()) > 1e-4, window < 600);
+  }
+}
+
+TEST_F(CpuAttentionTest, NothingBeforeTheWindowIsRead) {
+  UseShape({.heads = 2, .kv_heads = 2, .head_dim = 16, .block_tokens = 64});
+  AddSequence(600);
+  window_ = 100;
+  const std::unique_ptr<Backend> backend = NewCpuBackend(1);
+  const std::vector<float> whole = Run(*backend, {{0, 0, 600}});
+  // Position 599 sees [500, 600): the block of [448, 512) is the first that it needs.
+  blocks_[0] = Blocks(layout_, 600, 9);
+  window_ = 0;
+  Run(*backend, {{0, 448, 151}});  // writes their KV; what is before is NaN
+  window_ = 100;
+  const std::vector<float> last = Run(*backend, {{0, 599, 1}});
+  EXPECT_EQ(std::memcmp(last.data(), whole.data() + 599 * q_cols(), last.size() * 4), 0);
+}
+
 TEST_F(CpuAttentionTest, WritesOnlyTheRowsOfItsOwnLayerAndPositions) {
   const std::unique_ptr<Backend> backend = NewCpuBackend(2);
   UseShape({.heads = 2, .kv_heads = 2, .head_dim = 16, .block_tokens = 8, .num_layers = 3});

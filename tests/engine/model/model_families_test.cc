@@ -134,30 +134,72 @@ TEST(ModelFamiliesTest, ExpertsWithoutTheirNumbersAreRefused) {
   EXPECT_THAT(ErrorOf(json), HasSubstr("num_local_experts"));
 }
 
-TEST(ModelFamiliesTest, MistralNeedsAWindowOverAllPositionsOrNone) {
+std::vector<int64_t> Windows(const nlohmann::json& json) {
+  const auto config = ReadConfig(json);
+  EXPECT_TRUE(config.ok()) << config.status();
+  std::vector<int64_t> windows;
+  for (const LayerConfig& layer : config->layers) windows.push_back(layer.window);
+  return windows;
+}
+
+TEST(ModelFamiliesTest, MistralHasOneWindowOrNone) {
   nlohmann::json json = As("MistralForCausalLM");
   EXPECT_THAT(ErrorOf(json), AllOf(HasSubstr("sliding_window"), HasSubstr("missing")));
   json["sliding_window"] = 511;
-  EXPECT_THAT(ErrorOf(json),
-              AllOf(HasSubstr("sliding_window"), HasSubstr("511"), HasSubstr("512")));
-  json["sliding_window"] = 512;
-  EXPECT_TRUE(ReadConfig(json).ok());
+  EXPECT_THAT(Windows(json), ElementsAre(511, 511));
+  json["sliding_window"] = 512;  // reaches over all positions
+  EXPECT_THAT(Windows(json), ElementsAre(0, 0));
   json["sliding_window"] = nullptr;
-  EXPECT_TRUE(ReadConfig(json).ok());
+  EXPECT_THAT(Windows(json), ElementsAre(0, 0));
+  json["sliding_window"] = 0;
+  EXPECT_THAT(ErrorOf(json), HasSubstr("sliding_window"));
+  json["sliding_window"] = 511;
+  json["layer_types"] = {"full_attention", "sliding_attention"};
+  EXPECT_THAT(ErrorOf(json), AllOf(HasSubstr("layer_types"), HasSubstr("sliding_attention")));
+  json.erase("layer_types");
   json.erase("num_key_value_heads");
   EXPECT_THAT(ErrorOf(json), AllOf(HasSubstr("num_key_value_heads"), HasSubstr("missing")));
 }
 
-TEST(ModelFamiliesTest, Qwen2SlidingWindowIsRefused) {
+TEST(ModelFamiliesTest, QwenHasWindowsWhereItUsesThem) {
   nlohmann::json json = As("Qwen2ForCausalLM");
-  json["sliding_window"] = 4096;  // written by default, and off
-  json["use_sliding_window"] = false;
-  EXPECT_TRUE(ReadConfig(json).ok());
+  json["num_hidden_layers"] = 3;
+  json["sliding_window"] = 100;  // written by default, and off
+  json["max_window_layers"] = 1;
+  EXPECT_THAT(Windows(json), ElementsAre(0, 0, 0));
   json["use_sliding_window"] = true;
-  EXPECT_THAT(ErrorOf(json), HasSubstr("use_sliding_window"));
+  EXPECT_THAT(Windows(json), ElementsAre(0, 100, 100));
+  json["max_window_layers"] = 28;
+  EXPECT_THAT(Windows(json), ElementsAre(0, 0, 0));
+  json["layer_types"] = {"sliding_attention", "full_attention", "sliding_attention"};
+  EXPECT_THAT(Windows(json), ElementsAre(100, 0, 100));
   json["use_sliding_window"] = false;
-  json["layer_types"] = {"full_attention", "sliding_attention"};
   EXPECT_THAT(ErrorOf(json), AllOf(HasSubstr("layer_types"), HasSubstr("sliding_attention")));
+}
+
+TEST(ModelFamiliesTest, LayerTypesThatSayNothingClearAreRefused) {
+  nlohmann::json json = As("Qwen2ForCausalLM");
+  json["use_sliding_window"] = true;
+  json["sliding_window"] = 100;
+  EXPECT_THAT(ErrorOf(json), AllOf(HasSubstr("max_window_layers"), HasSubstr("missing")));
+  json["layer_types"] = {"full_attention"};
+  EXPECT_THAT(ErrorOf(json), AllOf(HasSubstr("layer_types"), HasSubstr("2 types")));
+  json["layer_types"] = {"full_attention", "chunked_attention"};
+  EXPECT_THAT(ErrorOf(json), AllOf(HasSubstr("layer_types"), HasSubstr("chunked_attention")));
+  json["layer_types"] = {"full_attention", "sliding_attention"};
+  json.erase("sliding_window");
+  EXPECT_THAT(ErrorOf(json), AllOf(HasSubstr("sliding_window"), HasSubstr("missing")));
+}
+
+TEST(ModelFamiliesTest, FamiliesWithoutWindowsRefuseThem) {
+  for (nlohmann::json json : {Llama(), Qwen3Moe()}) {
+    EXPECT_TRUE(ReadConfig(json).ok());
+    json["use_sliding_window"] = true;
+    EXPECT_THAT(ErrorOf(json), HasSubstr("use_sliding_window"));
+    json["use_sliding_window"] = false;
+    json["layer_types"] = {"full_attention", "sliding_attention"};
+    EXPECT_THAT(ErrorOf(json), AllOf(HasSubstr("layer_types"), HasSubstr("sliding_attention")));
+  }
 }
 
 }  // namespace

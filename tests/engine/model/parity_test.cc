@@ -221,6 +221,26 @@ TEST_P(ParityTest, RotaryScalingMatters) {
   EXPECT_GT(error.relative(), 10 * kBound);
 }
 
+TEST_P(ParityTest, WindowsMatter) {
+  const auto& layers = model_->config().layers;
+  if (std::none_of(layers.begin(), layers.end(), [](auto& layer) { return layer.window > 0; })) {
+    GTEST_SKIP() << "no layer has a window";
+  }
+  const ModelFolder folder(GetParam());
+  folder.EditJson("config.json", [](nlohmann::json& config) { config["sliding_window"] = 160; });
+  auto model = LoadModel(folder.path(), backend_.get());
+  ASSERT_TRUE(model.ok()) << model.status();
+  EXPECT_NE((*model)->digest(), model_->digest());
+  std::vector<uint32_t> text = expected_.continuations[0].prompt;
+  const std::vector<uint32_t>& tokens = expected_.continuations[0].tokens;
+  text.insert(text.end(), tokens.begin(), tokens.end());
+  KvSequence with = NewSequence();
+  KvSequence without(model->get(), 160, kBlockTokens);
+  LogitsError error;
+  error.Add(without.Run(text), with.Run(text));
+  EXPECT_GT(error.relative(), 10 * kBound);
+}
+
 INSTANTIATE_TEST_SUITE_P(Fixtures, ParityTest, ::testing::ValuesIn(ParityFixtureNames()),
                          [](const auto& info) { return info.param; });
 
