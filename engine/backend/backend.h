@@ -96,6 +96,8 @@ class Backend {
   // Others: out = act(x), same shape; may work in place.
   virtual void Activate(Activation activation, Activations x, Activations out) = 0;
 
+  // x *= factor.
+  virtual void Scale(Activations x, float factor) = 0;
   // x += y.
   virtual void Add(Activations x, Activations y) = 0;
 

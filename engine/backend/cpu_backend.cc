@@ -127,6 +127,11 @@ class CpuBackend final : public Backend {
     ActivateRows(activation, x, out);
   }
 
+  void Scale(Activations x, float factor) override {
+    UseThreads();
+    ScaleInPlace(x.data, factor, x.rows * x.cols);
+  }
+
   void Add(Activations x, Activations y) override {
     UseThreads();
     CHECK(x.rows == y.rows && x.cols == y.cols);

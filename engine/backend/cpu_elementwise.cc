@@ -91,6 +91,17 @@ void NarrowBF16(const float* x, int64_t count, uint16_t* out) {
   }
 }
 
+void ScaleRange(float* x, float factor, int64_t count) {
+  const F32 d;
+  const int64_t lanes = hn::Lanes(d);
+  const auto factors = hn::Set(d, factor);
+  int64_t i = 0;
+  for (; i + lanes <= count; i += lanes) {
+    hn::StoreU(hn::Mul(hn::LoadU(d, x + i), factors), d, x + i);
+  }
+  for (; i < count; ++i) x[i] *= factor;
+}
+
 void AddRange(float* HWY_RESTRICT x, const float* HWY_RESTRICT y, int64_t count) {
   const F32 d;
   const int64_t lanes = hn::Lanes(d);
@@ -211,6 +222,7 @@ namespace reprise::engine {
 HWY_EXPORT(WidenBF16);
 HWY_EXPORT(WidenF16);
 HWY_EXPORT(NarrowBF16);
+HWY_EXPORT(ScaleRange);
 HWY_EXPORT(AddRange);
 HWY_EXPORT(AddScaledRange);
 HWY_EXPORT(RmsNormRange);
@@ -263,6 +275,12 @@ void NarrowToBF16(const float* x, int64_t count, uint16_t* out) {
 
 void NarrowToF16(const float* x, int64_t count, uint16_t* out) {
   for (int64_t i = 0; i < count; ++i) out[i] = RoundToF16(x[i]);
+}
+
+void ScaleInPlace(float* x, float factor, int64_t count) {
+  ParallelRanges(count, 1, kParallelElements, [&](int, int64_t begin, int64_t end) {
+    HWY_DYNAMIC_DISPATCH(ScaleRange)(x + begin, factor, end - begin);
+  });
 }
 
 void AddInPlace(float* x, const float* y, int64_t count) {

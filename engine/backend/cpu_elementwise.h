@@ -22,6 +22,9 @@ void NarrowToBF16(const float* x, int64_t count, uint16_t* out);
 // out[i] = x[i] rounded to IEEE f16 (to nearest, ties to even).
 void NarrowToF16(const float* x, int64_t count, uint16_t* out);
 
+// x[i] *= factor for `count` elements, on all threads.
+void ScaleInPlace(float* x, float factor, int64_t count);
+
 // x[i] += y[i] for `count` elements, on all threads.
 void AddInPlace(float* x, const float* y, int64_t count);
 

@@ -69,7 +69,9 @@ DecoderModel::DecoderModel(ModelConfig config, std::string digest, DecoderWeight
       weights_(std::move(weights)),
       backend_(backend),
       rope_(config_.head_dim, config_.rope),
-      buffers_(config_) {}
+      buffers_(config_) {
+  if (config_.window_rope) window_rope_.emplace(config_.head_dim, *config_.window_rope);
+}
 
 cachestore::KvLayout DecoderModel::layout(int32_t block_tokens) const {
   return KvLayoutOf(config_, block_tokens);
@@ -77,7 +79,8 @@ cachestore::KvLayout DecoderModel::layout(int32_t block_tokens) const {
 
 std::string DecoderModel::position_scheme() const {
   if (config_.position == PositionKind::kLearned) return "learned";
-  return config_.rope.Name();
+  if (!config_.window_rope) return config_.rope.Name();
+  return absl::StrCat(config_.rope.Name(), "; in windows ", config_.window_rope->Name());
 }
 
 absl::Status DecoderModel::CheckChunk(const SequenceChunk& chunk,
@@ -137,10 +140,12 @@ void DecoderModel::Normalize(const Norm& norm, Activations x, Activations out) {
   }
 }
 
+void DecoderModel::NormalizeInPlace(const Norm& norm, Activations x) {
+  if (!norm.weight.empty()) Normalize(norm, x, x);
+}
+
 void DecoderModel::NormalizeHeads(const Norm& norm, Activations x) {
-  if (norm.weight.empty()) return;
-  const Activations heads = {x.data, x.rows * (x.cols / config_.head_dim), config_.head_dim};
-  Normalize(norm, heads, heads);
+  NormalizeInPlace(norm, {x.data, x.rows * (x.cols / config_.head_dim), config_.head_dim});
 }
 
 void DecoderModel::Project(const Linear& linear, Activations x, Activations out) {
@@ -149,6 +154,7 @@ void DecoderModel::Project(const Linear& linear, Activations x, Activations out)
 
 void DecoderModel::Embed(const Batch& batch) {
   backend_->Embed(weights_.token_embedding.view, batch.ids, buffers_.x);
+  if (config_.embedding_scale != 1) backend_->Scale(buffers_.x, config_.embedding_scale);
   if (config_.position == PositionKind::kLearned) {
     backend_->AddPositions(weights_.position_embedding.view, batch.positions, buffers_.x);
   }
@@ -157,13 +163,15 @@ void DecoderModel::Embed(const Batch& batch) {
 void DecoderModel::Attend(const DecoderLayer& layer, int32_t index,
                           const cachestore::KvLayout& layout, Batch* batch) {
   ActivationBuffers& b = buffers_;
+  const int64_t window = config_.layers[index].window;
   Normalize(layer.attention_norm, b.x, b.hidden);
   Project(layer.qkv, b.hidden, b.qkv);
   SplitQkv(b);
   NormalizeHeads(layer.query_norm, b.q);
   NormalizeHeads(layer.key_norm, b.k);
   if (config_.position == PositionKind::kRope) {
-    backend_->Rope(b.q, b.k, config_.head_dim, rope_, batch->positions);
+    const bool own_rope = window > 0 && window_rope_.has_value();
+    backend_->Rope(b.q, b.k, config_.head_dim, own_rope ? *window_rope_ : rope_, batch->positions);
   }
   backend_->AppendKv(b.k, b.v, batch->sequences, layout, index);
   if (index + 1 == config_.num_layers) {
@@ -172,9 +180,10 @@ void DecoderModel::Attend(const DecoderLayer& layer, int32_t index,
     batch->sequences = batch->last_sequences;
     if (batch->last_rows.empty()) return;
   }
-  backend_->Attention(b.q, batch->sequences, layout, index, config_.attention_scale,
-                      config_.layers[index].window, b.attended);
+  backend_->Attention(b.q, batch->sequences, layout, index, config_.attention_scale, window,
+                      b.attended);
   Project(layer.attention_output, b.attended, b.hidden);
+  NormalizeInPlace(layer.attention_output_norm, b.hidden);
   backend_->Add(b.x, b.hidden);
 }
 
@@ -185,6 +194,7 @@ void DecoderModel::RunMlp(const DecoderLayer& layer) {
   Project(layer.mlp.input, b.hidden, b.mlp_wide);
   backend_->Activate(config_.activation, b.mlp_wide, b.activated);
   Project(layer.mlp.output, b.activated, b.hidden);
+  NormalizeInPlace(layer.mlp_output_norm, b.hidden);
   backend_->Add(b.x, b.hidden);
 }
 
@@ -215,8 +225,9 @@ absl::Status DecoderModel::Forward(absl::Span<const SequenceChunk> chunks,
   Batch batch(chunks);
   RETURN_IF_ERROR(buffers_.Resize(static_cast<int64_t>(batch.ids.size())));
   if (config_.position == PositionKind::kRope) {
-    RETURN_IF_ERROR(
-        rope_.Cover(*std::max_element(batch.positions.begin(), batch.positions.end()) + 1));
+    const int64_t end = *std::max_element(batch.positions.begin(), batch.positions.end()) + 1;
+    RETURN_IF_ERROR(rope_.Cover(end));
+    if (window_rope_) RETURN_IF_ERROR(window_rope_->Cover(end));
   }
   Embed(batch);
   for (size_t i = 0; i < weights_.layers.size(); ++i) {

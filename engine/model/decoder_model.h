@@ -1,17 +1,20 @@
 // DecoderModel: the one layer code of every family, over Backend. Owns the packed weights, the rope
 // table and the activations, which are allocated for the largest batch seen and reused.
 //
-//     x = token embedding (+ position embedding)
+//     x = token embedding x scale (+ position embedding)
 //     per layer:  x += output(attention(rope(head norm(qkv(norm(x))))))    KV goes into the blocks
 //                 x += mlp_output(activation(mlp_input(norm(x)))), or those of some experts, each
 //                      for the rows that the router sends it
 //     logits = head(norm(x))
+//
+// where a family may also have a norm of what is added to x.
 //
 // In the last layer only the rows whose logits are wanted go on after their KV is written.
 // Activations lie in host memory. Engine-thread only.
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -50,7 +53,8 @@ class DecoderModel final : public Model {
   void RunMlp(const DecoderLayer& layer);
   void RunExperts(const DecoderLayer& layer);
   void Normalize(const Norm& norm, Activations x, Activations out);
-  // Each head of x by itself, in place; nothing where the layer has no such norm.
+  // In place, each row or each head of a row by itself; nothing where the layer has no such norm.
+  void NormalizeInPlace(const Norm& norm, Activations x);
   void NormalizeHeads(const Norm& norm, Activations x);
   void Project(const Linear& linear, Activations x, Activations out);
 
@@ -58,7 +62,9 @@ class DecoderModel final : public Model {
   const std::string digest_;
   const DecoderWeights weights_;
   Backend* const backend_;
-  RopeTable rope_;  // of the positions seen; none for learned ones
+  // Of the positions seen; none for learned ones.
+  RopeTable rope_;
+  std::optional<RopeTable> window_rope_;  // of layers with a window, where they have their own
   ActivationBuffers buffers_;
   std::vector<RoutedRows> routed_;  // of the layer at work, by expert
 };

@@ -19,7 +19,8 @@ class Loader {
   absl::StatusOr<DecoderWeights> Load();
 
  private:
-  absl::StatusOr<Norm> TakeNorm(const std::string& name, int64_t size);
+  // The norm `name` of `prefix`; none when the family has no such name.
+  absl::StatusOr<Norm> TakeNorm(const std::string& prefix, const std::string& name, int64_t size);
   // `parts` of `prefix`, one after another; from `inputs` to `outputs` each.
   absl::StatusOr<Linear> TakeParts(const std::string& prefix, const std::vector<std::string>& parts,
                                    std::vector<int64_t> outputs, int64_t inputs, bool has_bias);
@@ -37,11 +38,16 @@ class Loader {
   WeightReader reader_;
 };
 
-absl::StatusOr<Norm> Loader::TakeNorm(const std::string& name, int64_t size) {
+absl::StatusOr<Norm> Loader::TakeNorm(const std::string& prefix, const std::string& name,
+                                      int64_t size) {
   Norm norm;
-  ASSIGN_OR_RETURN(norm.weight, reader_.TakeVector(absl::StrCat(name, ".weight"), size));
+  if (name.empty()) return norm;
+  ASSIGN_OR_RETURN(norm.weight, reader_.TakeVector(absl::StrCat(prefix, name, ".weight"), size));
   if (config_.norm == NormKind::kLayer) {
-    ASSIGN_OR_RETURN(norm.bias, reader_.TakeVector(absl::StrCat(name, ".bias"), size));
+    ASSIGN_OR_RETURN(norm.bias, reader_.TakeVector(absl::StrCat(prefix, name, ".bias"), size));
+  }
+  if (config_.norm_adds_one) {
+    for (float& weight : norm.weight) weight += 1;
   }
   return norm;
 }
@@ -62,18 +68,15 @@ absl::Status Loader::TakeAttention(const std::string& prefix, DecoderLayer* laye
   // A checkpoint may hold the parts as one tensor already.
   std::vector<int64_t> qkv = {query, key, key};
   if (names_.qkv.size() == 1) qkv = {query + 2 * key};
-  ASSIGN_OR_RETURN(layer->attention_norm,
-                   TakeNorm(absl::StrCat(prefix, names_.attention_norm), hidden));
+  ASSIGN_OR_RETURN(layer->attention_norm, TakeNorm(prefix, names_.attention_norm, hidden));
   ASSIGN_OR_RETURN(layer->qkv,
                    TakeParts(prefix, names_.qkv, std::move(qkv), hidden, config_.qkv_bias));
-  if (!names_.query_norm.empty()) {
-    ASSIGN_OR_RETURN(layer->query_norm,
-                     TakeNorm(absl::StrCat(prefix, names_.query_norm), config_.head_dim));
-    ASSIGN_OR_RETURN(layer->key_norm,
-                     TakeNorm(absl::StrCat(prefix, names_.key_norm), config_.head_dim));
-  }
+  ASSIGN_OR_RETURN(layer->query_norm, TakeNorm(prefix, names_.query_norm, config_.head_dim));
+  ASSIGN_OR_RETURN(layer->key_norm, TakeNorm(prefix, names_.key_norm, config_.head_dim));
   ASSIGN_OR_RETURN(layer->attention_output, TakeParts(prefix, {names_.attention_output}, {hidden},
                                                       query, config_.attention_output_bias));
+  ASSIGN_OR_RETURN(layer->attention_output_norm,
+                   TakeNorm(prefix, names_.attention_output_norm, hidden));
   return absl::OkStatus();
 }
 
@@ -109,8 +112,9 @@ absl::StatusOr<DecoderLayer> Loader::TakeLayer(const std::string& prefix,
                                                const LayerConfig& config) {
   DecoderLayer layer;
   RETURN_IF_ERROR(TakeAttention(prefix, &layer));
-  ASSIGN_OR_RETURN(layer.mlp_norm,
-                   TakeNorm(absl::StrCat(prefix, names_.mlp_norm), config_.hidden_size));
+  ASSIGN_OR_RETURN(layer.mlp_norm, TakeNorm(prefix, names_.mlp_norm, config_.hidden_size));
+  ASSIGN_OR_RETURN(layer.mlp_output_norm,
+                   TakeNorm(prefix, names_.mlp_output_norm, config_.hidden_size));
   if (config.has_experts) {
     RETURN_IF_ERROR(TakeExperts(prefix, &layer));
   } else {
@@ -159,8 +163,7 @@ absl::StatusOr<DecoderWeights> Loader::Load() {
                      TakeLayer(absl::StrCat(prefix, names_.layers, i, "."), config_.layers[i]));
     weights.layers.push_back(std::move(layer));
   }
-  ASSIGN_OR_RETURN(weights.final_norm,
-                   TakeNorm(absl::StrCat(prefix, names_.final_norm), config_.hidden_size));
+  ASSIGN_OR_RETURN(weights.final_norm, TakeNorm(prefix, names_.final_norm, config_.hidden_size));
   ASSIGN_OR_RETURN(weights.lm_head,
                    TakeHead(absl::StrCat(embedding_name, ".weight"), weights.token_embedding));
   RETURN_IF_ERROR(CheckAllUsed());

@@ -30,8 +30,10 @@ struct DecoderLayer {
   Norm query_norm;  // [head_dim], of each head; or none
   Norm key_norm;    // likewise
   Linear attention_output;
+  Norm attention_output_norm;  // of what is added to the residual stream; or none
   Norm mlp_norm;
   Mlp mlp;                   // of a layer without experts
+  Norm mlp_output_norm;      // of what is added to the residual stream; or none
   Linear router;             // hidden -> experts; of a layer with experts
   std::vector<Mlp> experts;  // likewise
 };

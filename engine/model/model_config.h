@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -47,9 +48,11 @@ struct ModelConfig {
   int64_t max_positions = 0;
   NormKind norm = NormKind::kRms;
   float norm_epsilon = 0;
+  bool norm_adds_one = false;  // norms multiply by 1 + weight
   PositionKind position = PositionKind::kRope;
-  RopeScheme rope;            // of rotary positions
-  float attention_scale = 0;  // scores are q . k x this
+  RopeScheme rope;                        // of rotary positions
+  std::optional<RopeScheme> window_rope;  // of layers with a window, where it is another one
+  float attention_scale = 0;              // scores are q . k x this
   Activation activation = Activation::kSiluMul;
   bool gated_mlp = true;
   ExpertConfig experts;  // of layers that have them
@@ -57,6 +60,7 @@ struct ModelConfig {
   bool attention_output_bias = false;
   bool mlp_bias = false;
   bool tied_embeddings = false;
+  float embedding_scale = 1;  // token embeddings are multiplied by it
   WeightNames names;
   std::vector<uint32_t>
       eos_token_ids;  // from generation_config.json, else config.json; may be empty

@@ -25,9 +25,11 @@ struct WeightNames {
   std::string query_norm;  // of each head of q and k; empty: none
   std::string key_norm;
   std::string attention_output;
+  std::string attention_output_norm;  // of what attention adds to the residual stream; empty: none
   std::string mlp_norm;
   std::vector<std::string> mlp_input;
   std::string mlp_output;
+  std::string mlp_output_norm;  // of what the MLP adds; empty: none
   // Within a layer with experts; an expert's names start with `experts`, its number and a dot.
   std::string router;
   std::string experts;

@@ -1,6 +1,7 @@
 #include "cachestore/base/status_macros.h"
 #include "engine/model/families/family.h"
 #include "engine/model/families/llama_like.h"
+#include "engine/model/families/rope_fields.h"
 #include "engine/model/families/window_fields.h"
 
 namespace reprise::engine {
@@ -11,7 +12,8 @@ absl::Status ReadLlama(const JsonObject& config, ModelConfig* out) {
   out->qkv_bias = out->attention_output_bias = attention_bias;
   ASSIGN_OR_RETURN(out->mlp_bias, config.BoolOr("mlp_bias", false));
   RETURN_IF_ERROR(RefuseWindows(config));
-  return ReadLlamaLike(config, out);
+  RETURN_IF_ERROR(ReadLlamaLike(config, out));
+  return ReadRope(config, out);
 }
 
 }  // namespace reprise::engine

@@ -5,7 +5,6 @@
 #include "absl/strings/str_cat.h"
 #include "cachestore/base/status_macros.h"
 #include "engine/model/families/config_fields.h"
-#include "engine/model/families/rope_fields.h"
 
 namespace reprise::engine {
 namespace {
@@ -52,6 +51,10 @@ absl::Status ReadLlamaLike(const JsonObject& config, ModelConfig* out) {
   }
   ASSIGN_OR_RETURN(out->head_dim,
                    config.IntOr("head_dim", kWidthRange, out->hidden_size / out->num_heads));
+  if (out->head_dim % 2 != 0) {
+    return config.Error("head_dim",
+                        absl::StrCat("is ", out->head_dim, "; rotary positions need an even one"));
+  }
   out->names = LlamaNames();
   out->norm = NormKind::kRms;
   ASSIGN_OR_RETURN(out->norm_epsilon, config.PositiveOr("rms_norm_eps", 1e-6));
@@ -59,7 +62,7 @@ absl::Status ReadLlamaLike(const JsonObject& config, ModelConfig* out) {
   ASSIGN_OR_RETURN(out->activation, ReadActivation(config, "hidden_act", "silu", out->gated_mlp));
   out->attention_scale = 1 / std::sqrt(static_cast<float>(out->head_dim));
   ASSIGN_OR_RETURN(out->tied_embeddings, config.BoolOr("tie_word_embeddings", false));
-  return ReadRope(config, out);
+  return absl::OkStatus();
 }
 
 absl::Status RequireFields(const JsonObject& config, std::initializer_list<const char*> fields) {

@@ -10,7 +10,8 @@
 
 namespace reprise::engine {
 
-// Fills what they share, all but windows; a family sets or overrides its own afterwards.
+// Fills what they share, all but positions and windows; a family sets or overrides its own
+// afterwards.
 absl::Status ReadLlamaLike(const JsonObject& config, ModelConfig* out);
 
 // Refuses a config that lacks one of `fields`: those whose default differs from ReadLlamaLike's.

@@ -1,6 +1,7 @@
 #include "cachestore/base/status_macros.h"
 #include "engine/model/families/family.h"
 #include "engine/model/families/llama_like.h"
+#include "engine/model/families/rope_fields.h"
 #include "engine/model/families/window_fields.h"
 
 namespace reprise::engine {
@@ -10,6 +11,7 @@ absl::Status ReadQwen2(const JsonObject& config, ModelConfig* out) {
   out->qkv_bias = true;
   RETURN_IF_ERROR(RequireFields(config, {"num_key_value_heads"}));
   RETURN_IF_ERROR(ReadLlamaLike(config, out));
+  RETURN_IF_ERROR(ReadRope(config, out));
   return ReadQwenWindows(config, out);
 }
 

@@ -112,10 +112,6 @@ absl::Status ReadRope(const JsonObject& config, ModelConfig* out) {
   ASSIGN_OR_RETURN(const double theta, config.PositiveOr("rope_theta", out->rope.theta));
   ASSIGN_OR_RETURN(const JsonObject rope, FindRopeObject(config));
   ASSIGN_OR_RETURN(out->rope, ReadRopeScheme(config, rope, theta));
-  if (out->head_dim % 2 != 0) {
-    return config.Error("head_dim",
-                        absl::StrCat("is ", out->head_dim, "; rotary positions need an even one"));
-  }
   return absl::OkStatus();
 }
 

@@ -17,7 +17,7 @@ absl::StatusOr<RopeScheme> ReadRopeScheme(const JsonObject& config, const JsonOb
 
 // Fills position and rope, the same for all layers; out->rope.theta stands when there is none.
 // Newer configs keep theta and scaling in rope_parameters, older ones in rope_theta and
-// rope_scaling. REQUIRES: out->head_dim is set; RefuseMovingPositions(config) is OK.
+// rope_scaling. REQUIRES: RefuseMovingPositions(config) is OK.
 absl::Status ReadRope(const JsonObject& config, ModelConfig* out);
 
 }  // namespace reprise::engine

@@ -1,5 +1,6 @@
 #include "engine/model/families/window_fields.h"
 
+#include <algorithm>
 #include <cstdint>
 
 #include "absl/strings/str_cat.h"
@@ -13,10 +14,10 @@ constexpr char kWindow[] = "sliding_window";
 constexpr char kTypes[] = "layer_types";
 constexpr char kUse[] = "use_sliding_window";
 
-// sliding_window as LayerConfig has it: 0 when it reaches over all positions.
+// At most all positions.
 absl::StatusOr<int64_t> ReadWindow(const JsonObject& config, int64_t max_positions) {
   ASSIGN_OR_RETURN(const int64_t window, config.Int(kWindow, {1, INT64_MAX}));
-  return window < max_positions ? window : 0;
+  return std::min(window, max_positions);
 }
 
 }  // namespace

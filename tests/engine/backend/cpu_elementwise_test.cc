@@ -124,6 +124,16 @@ TEST_P(CpuElementwiseTest, AddsPositionsAndRows) {
   }
 }
 
+TEST_P(CpuElementwiseTest, ScalesEveryElement) {
+  for (const int64_t width : kWidths) {
+    std::vector<float> x = RandomFloats(3 * width, 1);
+    std::vector<float> expected = x;
+    for (float& value : expected) value *= 6.9282032f;
+    backend_->Scale(Rows(x, 3), 6.9282032f);
+    EXPECT_TRUE(SameBits(x, expected)) << width;
+  }
+}
+
 TEST_P(CpuElementwiseTest, GathersRowsAndAddsThemScaled) {
   for (const int64_t width : kWidths) {
     const std::vector<int64_t> rows = {0, 2, 3};

@@ -55,6 +55,8 @@ TEST_F(DecoderModelTest, DescribesItsKv) {
   EXPECT_EQ(layout.dtype, cachestore::DType::kF32);
   EXPECT_EQ(llama->position_scheme(), "rope theta=500000");
   EXPECT_EQ(Load(FixturePath(kGpt2))->position_scheme(), "learned");
+  EXPECT_EQ(Load(FixturePath("gemma3_mqa_tied"))->position_scheme(),
+            "rope theta=1000000 linear factor=8; in windows rope theta=10000");
 }
 
 TEST_F(DecoderModelTest, ChunksThatWantNoLogitsStillWriteAllTheirKv) {

@@ -147,8 +147,8 @@ TEST(ModelFamiliesTest, MistralHasOneWindowOrNone) {
   EXPECT_THAT(ErrorOf(json), AllOf(HasSubstr("sliding_window"), HasSubstr("missing")));
   json["sliding_window"] = 511;
   EXPECT_THAT(Windows(json), ElementsAre(511, 511));
-  json["sliding_window"] = 512;  // reaches over all positions
-  EXPECT_THAT(Windows(json), ElementsAre(0, 0));
+  json["sliding_window"] = 4096;  // all positions
+  EXPECT_THAT(Windows(json), ElementsAre(512, 512));
   json["sliding_window"] = nullptr;
   EXPECT_THAT(Windows(json), ElementsAre(0, 0));
   json["sliding_window"] = 0;
@@ -199,6 +199,74 @@ TEST(ModelFamiliesTest, FamiliesWithoutWindowsRefuseThem) {
     json["use_sliding_window"] = false;
     json["layer_types"] = {"full_attention", "sliding_attention"};
     EXPECT_THAT(ErrorOf(json), AllOf(HasSubstr("layer_types"), HasSubstr("sliding_attention")));
+  }
+}
+
+nlohmann::json Gemma3() {
+  nlohmann::json json = As("Gemma3ForCausalLM");
+  for (const char* field : {"hidden_act", "rope_theta", "tie_word_embeddings"}) json.erase(field);
+  json.update({{"head_dim", 32}, {"num_hidden_layers", 7}, {"sliding_window", 100}});
+  return json;
+}
+
+TEST(ModelFamiliesTest, ReadsGemma3) {
+  const auto config = ReadConfig(Gemma3());
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->family, "gemma3");
+  EXPECT_EQ(config->activation, Activation::kGeluTanhMul);
+  EXPECT_TRUE(config->norm_adds_one);
+  EXPECT_TRUE(config->tied_embeddings);
+  EXPECT_EQ(config->attention_scale, 1.0f / 16);  // query_pre_attn_scalar 256
+  EXPECT_EQ(config->embedding_scale, 8);          // hidden_size 64
+  EXPECT_EQ(config->names.mlp_norm, "pre_feedforward_layernorm");
+  EXPECT_EQ(config->names.attention_output_norm, "post_attention_layernorm");
+  EXPECT_EQ(config->names.mlp_output_norm, "post_feedforward_layernorm");
+  EXPECT_EQ(config->rope, (RopeScheme{1e6, {}}));
+  EXPECT_EQ(config->window_rope, (RopeScheme{1e4, {}}));
+}
+
+TEST(ModelFamiliesTest, Gemma3LayersAlternate) {
+  nlohmann::json json = Gemma3();
+  EXPECT_THAT(Windows(json), ElementsAre(100, 100, 100, 100, 100, 0, 100));
+  json["sliding_window_pattern"] = 2;
+  EXPECT_THAT(Windows(json), ElementsAre(100, 0, 100, 0, 100, 0, 100));
+  json["num_hidden_layers"] = 2;
+  json["layer_types"] = {"full_attention", "sliding_attention"};
+  EXPECT_THAT(Windows(json), ElementsAre(0, 100));
+  json.erase("layer_types");
+  json["sliding_window"] = nullptr;
+  EXPECT_THAT(ErrorOf(json), AllOf(HasSubstr("sliding_window"), HasSubstr("missing")));
+}
+
+TEST(ModelFamiliesTest, Gemma3ReadsItsTwoRopesOldAndNew) {
+  nlohmann::json json = Gemma3();
+  json.update({{"rope_theta", 5e5}, {"rope_local_base_freq", 2e4}});
+  json["rope_scaling"] = {{"rope_type", "linear"}, {"factor", 8.0}};
+  auto config = ReadConfig(json);
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->rope, (RopeScheme{5e5, LinearRope{8}}));
+  EXPECT_EQ(config->window_rope, (RopeScheme{2e4, {}}));
+  json = Gemma3();
+  json["rope_parameters"]["full_attention"] = {{"rope_type", "linear"}, {"factor", 8.0}};
+  json["rope_parameters"]["sliding_attention"] = {{"rope_type", "default"}, {"rope_theta", 3e4}};
+  config = ReadConfig(json);
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->rope, (RopeScheme{1e6, LinearRope{8}}));
+  EXPECT_EQ(config->window_rope, (RopeScheme{3e4, {}}));
+  json["rope_parameters"].erase("sliding_attention");
+  EXPECT_THAT(ErrorOf(json), AllOf(HasSubstr("sliding_attention"), HasSubstr("missing")));
+}
+
+TEST(ModelFamiliesTest, Gemma3WithOtherAttentionIsRefused) {
+  nlohmann::json json = Gemma3();
+  json["use_bidirectional_attention"] = true;
+  EXPECT_THAT(ErrorOf(json), HasSubstr("cached KV of a prefix is not valid"));
+  for (const char* field : {"attn_logit_softcapping", "final_logit_softcapping"}) {
+    json = Gemma3();
+    json[field] = nullptr;
+    EXPECT_TRUE(ReadConfig(json).ok());
+    json[field] = 30.0;
+    EXPECT_THAT(ErrorOf(json), HasSubstr(field));
   }
 }
 

@@ -21,6 +21,14 @@ constexpr int32_t kBlockTokens = 8;
 // Of the relative L2 error.
 constexpr double kBound = 1e-4;
 
+// Calls fn(rope) for rope_parameters, or for those of each type of layers.
+template <typename Fn>
+void ForEachRope(nlohmann::json& config, const Fn& fn) {
+  nlohmann::json& ropes = config.at("rope_parameters");
+  if (ropes.contains("rope_theta")) return fn(ropes);
+  for (nlohmann::json& rope : ropes) fn(rope);
+}
+
 class ParityTest : public ::testing::TestWithParam<std::string> {
  protected:
   ParityTest() : expected_(GetParam()) {
@@ -195,8 +203,9 @@ TEST_P(ParityTest, WrongPositionsAreNoticed) {
 TEST_P(ParityTest, RotaryFrequenciesMatter) {
   if (model_->config().position != PositionKind::kRope) GTEST_SKIP() << "no rotary positions";
   const ModelFolder folder(GetParam());
-  folder.EditJson("config.json",
-                  [](nlohmann::json& config) { config["rope_parameters"]["rope_theta"] = 1e9; });
+  folder.EditJson("config.json", [](nlohmann::json& config) {
+    ForEachRope(config, [](nlohmann::json& rope) { rope["rope_theta"] = 1e9; });
+  });
   auto model = LoadModel(folder.path(), backend_.get());
   ASSERT_TRUE(model.ok()) << model.status();
   KvSequence sequence(model->get(), 160, kBlockTokens);
@@ -209,8 +218,9 @@ TEST_P(ParityTest, RotaryScalingMatters) {
   if (model_->config().rope.scaling.index() == 0) GTEST_SKIP() << "no scaling";
   const ModelFolder folder(GetParam());
   folder.EditJson("config.json", [](nlohmann::json& config) {
-    config["rope_parameters"] = {{"rope_type", "default"},
-                                 {"rope_theta", config["rope_parameters"]["rope_theta"]}};
+    ForEachRope(config, [](nlohmann::json& rope) {
+      rope = {{"rope_type", "default"}, {"rope_theta", rope["rope_theta"]}};
+    });
   });
   auto model = LoadModel(folder.path(), backend_.get());
   ASSERT_TRUE(model.ok()) << model.status();
