@@ -64,16 +64,21 @@ std::vector<KvVariant> KvVariants(const KvGeometry& geometry) {
 
 absl::Span<const KvGeometry> KvPresets() {
   // Layers, heads, kv heads and head dim as in the config.json of each model's repository (named at
-  // the end of the line); GPT-2's are n_layer, n_head, n_head, n_embd / n_head.
+  // the end of the line); GPT-2's are n_layer, n_head, n_head, n_embd / n_head. Layers with a
+  // window count in full: their KV is kept for every token.
   static const auto* const presets = new std::vector<KvGeometry>{
       {"llama-7b", 32, 32, 32, 128},        // huggyllama/llama-7b; Llama 2 7B is the same
       {"llama-13b", 40, 40, 40, 128},       // huggyllama/llama-13b; Llama 2 13B is the same
       {"llama-70b", 80, 64, 8, 128},        // meta-llama/Llama-2-70b-hf; 3 and 3.1 are the same
-      {"llama3-8b", 32, 32, 8, 128},        // meta-llama/Meta-Llama-3-8B; 3.1 is the same
+      {"llama3-8b", 32, 32, 8, 128},        // meta-llama/Meta-Llama-3-8B
+      {"llama3.1-8b", 32, 32, 8, 128},      // meta-llama/Llama-3.1-8B
+      {"llama3.1-70b", 80, 64, 8, 128},     // meta-llama/Llama-3.1-70B; 3.3 is the same
       {"llama3.2-1b", 16, 32, 8, 64},       // meta-llama/Llama-3.2-1B
       {"llama3.2-3b", 28, 24, 8, 128},      // meta-llama/Llama-3.2-3B
       {"llama3.1-405b", 126, 128, 8, 128},  // meta-llama/Llama-3.1-405B
-      {"mistral-7b", 32, 32, 8, 128},       // mistralai/Mistral-7B-v0.3
+      {"mistral-7b", 32, 32, 8, 128},       // mistralai/Mistral-7B-v0.3; v0.1 is the same
+      {"mixtral-8x7b", 32, 32, 8, 128},     // mistralai/Mixtral-8x7B-v0.1
+      {"mixtral-8x22b", 56, 48, 8, 128},    // mistralai/Mixtral-8x22B-v0.1
       {"gpt2", 12, 12, 12, 64},             // openai-community/gpt2
       {"gpt2-medium", 24, 16, 16, 64},      // openai-community/gpt2-medium
       {"gpt2-large", 36, 20, 20, 64},       // openai-community/gpt2-large
@@ -85,6 +90,17 @@ absl::Span<const KvGeometry> KvPresets() {
       {"qwen2.5-14b", 48, 40, 8, 128},      // Qwen/Qwen2.5-14B
       {"qwen2.5-32b", 64, 40, 8, 128},      // Qwen/Qwen2.5-32B
       {"qwen2.5-72b", 80, 64, 8, 128},      // Qwen/Qwen2.5-72B
+      {"qwen3-0.6b", 28, 16, 8, 128},       // Qwen/Qwen3-0.6B; 1.7B is the same
+      {"qwen3-4b", 36, 32, 8, 128},         // Qwen/Qwen3-4B; 8B is the same
+      {"qwen3-14b", 40, 40, 8, 128},        // Qwen/Qwen3-14B
+      {"qwen3-32b", 64, 64, 8, 128},        // Qwen/Qwen3-32B
+      {"qwen3-30b-a3b", 48, 32, 4, 128},    // Qwen/Qwen3-30B-A3B
+      {"qwen3-235b-a22b", 94, 64, 4, 128},  // Qwen/Qwen3-235B-A22B
+      {"gemma3-270m", 18, 4, 1, 256},       // google/gemma-3-270m
+      {"gemma3-1b", 26, 4, 1, 256},         // google/gemma-3-1b-pt
+      {"gemma3-4b", 34, 8, 4, 256},         // google/gemma-3-4b-pt
+      {"gemma3-12b", 48, 16, 8, 256},       // google/gemma-3-12b-pt
+      {"gemma3-27b", 62, 32, 16, 128},      // google/gemma-3-27b-pt
   };
   return *presets;
 }

@@ -48,6 +48,9 @@ TEST(KvSizeTest, PresetsHaveTheGeometryOfTheirModels) {
   EXPECT_EQ(Bytes("gpt2-xl", {1, 1, DType::kF16}), 307200);
   EXPECT_EQ(Bytes("qwen2.5-0.5b", {1, 1, DType::kF16}), 12288);
   EXPECT_EQ(Bytes("qwen2.5-7b", {1, 1, DType::kF16}), 57344);
+  EXPECT_EQ(Bytes("llama3.1-70b", {1, 1, DType::kF16}), 327680);
+  EXPECT_EQ(Bytes("qwen3-30b-a3b", {1, 1, DType::kF16}), 98304);
+  EXPECT_EQ(Bytes("gemma3-1b", {1, 1, DType::kF16}), 26624);
   std::set<std::string> names;
   for (const KvGeometry& preset : KvPresets()) {
     EXPECT_TRUE(names.insert(preset.name).second) << preset.name;
