@@ -139,11 +139,14 @@ class CpuBackend final : public Backend {
   }
 
   void GatherRows(Activations x, absl::Span<const int64_t> rows, Activations out) override {
+    UseThreads();
     CHECK(out.rows == static_cast<int64_t>(rows.size()) && out.cols == x.cols);
-    for (int64_t i = 0; i < out.rows; ++i) {
-      CHECK(rows[i] >= 0 && rows[i] < x.rows);
-      std::copy(x.row(rows[i]), x.row(rows[i]) + x.cols, out.row(i));
-    }
+    ParallelRanges(out.rows, out.cols, kParallelElements, [&](int, int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        CHECK(rows[i] >= 0 && rows[i] < x.rows);
+        std::copy(x.row(rows[i]), x.row(rows[i]) + x.cols, out.row(i));
+      }
+    });
   }
 
   void AddScaledRows(Activations y, absl::Span<const int64_t> rows, absl::Span<const float> scales,
