@@ -52,6 +52,20 @@ std::optional<size_t> FindInvalidUtf8(absl::string_view text) {
   return std::nullopt;
 }
 
+void AppendUtf8(uint32_t code_point, std::string* text) {
+  if (code_point < 0x80) {
+    text->push_back(static_cast<char>(code_point));
+    return;
+  }
+  const int num_following = code_point < 0x800 ? 1 : code_point < 0x10000 ? 2 : 3;
+  const uint32_t announcement[] = {0xc0, 0xe0, 0xf0};
+  text->push_back(
+      static_cast<char>(announcement[num_following - 1] | code_point >> 6 * num_following));
+  for (int i = num_following - 1; i >= 0; --i) {
+    text->push_back(static_cast<char>(0x80 | (code_point >> 6 * i & 0x3f)));
+  }
+}
+
 size_t AppendCompleteUtf8(absl::string_view bytes, std::string* text) {
   size_t i = 0;
   while (i < bytes.size()) {

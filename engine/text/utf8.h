@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <string>
 
@@ -25,6 +26,9 @@ Utf8Step NextUtf8(absl::string_view text);
 
 // Offset of the first byte that is not UTF-8; nullopt when all of `text` is.
 std::optional<size_t> FindInvalidUtf8(absl::string_view text);
+
+// Appends a code point, no surrogate, in UTF-8.
+void AppendUtf8(uint32_t code_point, std::string* text);
 
 // U+FFFD in UTF-8.
 inline constexpr absl::string_view kReplacementCharacter = "\xef\xbf\xbd";

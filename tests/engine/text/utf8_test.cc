@@ -47,5 +47,19 @@ TEST(Utf8Test, IncompleteEndIsNotTaken) {
   }
 }
 
+TEST(Utf8Test, CodePointsAreWrittenAsTheyAreRead) {
+  for (const uint32_t code_point :
+       {0x00u, 0x7fu, 0x80u, 0x7ffu, 0x800u, 0xd7ffu, 0xe000u, 0xffffu, 0x10000u, 0x10ffffu}) {
+    std::string text;
+    AppendUtf8(code_point, &text);
+    const Utf8Step step = NextUtf8(text);
+    EXPECT_EQ(step.kind, Utf8Kind::kCharacter) << code_point;
+    EXPECT_EQ(step.num_bytes, text.size());
+  }
+  std::string text;
+  for (const uint32_t code_point : {0x41u, 0xe9u, 0x20acu, 0x1f600u}) AppendUtf8(code_point, &text);
+  EXPECT_EQ(text, "A\u00e9\u20ac\U0001f600");
+}
+
 }  // namespace
 }  // namespace reprise::engine

@@ -117,20 +117,6 @@ class RandomTexts {
     return (z ^ (z >> 31)) % limit;
   }
 
-  static void AppendUtf8(uint32_t c, std::string* text) {
-    if (c < 0x80) {
-      text->push_back(static_cast<char>(c));
-    } else if (c < 0x800) {
-      *text += {static_cast<char>(0xc0 | c >> 6), static_cast<char>(0x80 | (c & 0x3f))};
-    } else if (c < 0x10000) {
-      *text += {static_cast<char>(0xe0 | c >> 12), static_cast<char>(0x80 | (c >> 6 & 0x3f)),
-                static_cast<char>(0x80 | (c & 0x3f))};
-    } else {
-      *text += {static_cast<char>(0xf0 | c >> 18), static_cast<char>(0x80 | (c >> 12 & 0x3f)),
-                static_cast<char>(0x80 | (c >> 6 & 0x3f)), static_cast<char>(0x80 | (c & 0x3f))};
-    }
-  }
-
   const json source_;
   uint64_t state_ = 0;
 };
