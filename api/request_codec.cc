@@ -6,7 +6,6 @@
 #include "absl/time/time.h"
 #include "api/limits.h"
 #include "cachestore/base/status_macros.h"
-#include "engine/tokenizer/chat_format.h"
 
 namespace reprise::api {
 namespace {
@@ -132,7 +131,7 @@ absl::StatusOr<std::vector<uint32_t>> TokenizeConversation(const engine::Engine&
   for (const v1::ChatMessage& message : conversation.messages()) {
     messages.push_back({message.role(), message.content()});
   }
-  return engine::ChatFormat::Choose(&engine.tokenizer()).RenderTokens(messages);
+  return engine.chat_format().RenderTokens(messages);
 }
 
 absl::StatusOr<engine::GenerateRequest> FromProto(const engine::Engine& engine,
@@ -142,7 +141,7 @@ absl::StatusOr<engine::GenerateRequest> FromProto(const engine::Engine& engine,
   parsed.sampling = SamplingOf(request.sampling());
   ASSIGN_OR_RETURN(parsed.stop, StopOf(request.stop()));
   if (request.has_conversation()) {
-    const engine::ChatFormat format = engine::ChatFormat::Choose(&engine.tokenizer());
+    const engine::ChatFormat& format = engine.chat_format();
     std::vector<uint32_t>& ids = parsed.stop.stop_token_ids;
     ids.insert(ids.end(), format.stop_token_ids().begin(), format.stop_token_ids().end());
     std::vector<std::string>& strings = parsed.stop.stop_strings;

@@ -78,10 +78,12 @@ class Engine::Impl {
   EngineLoop& loop() { return *loop_; }
   cachestore::DType kv_dtype() const { return layout_.dtype; }
   const Tokenizer& tokenizer() const { return *loaded_.tokenizer; }
+  const ChatFormat& chat_format() const { return chat_format_; }
   const ModelConfig& model_config() const { return loaded_.model->config(); }
 
  private:
   const Loaded loaded_;
+  const ChatFormat chat_format_{ChatFormat::Choose(loaded_.tokenizer.get())};
   const KvLayout layout_;
   TieredStore* const store_;
 
@@ -139,6 +141,7 @@ NamespaceIdentity Engine::IdentityOf(const std::string& tenant, const std::strin
 }
 
 const Tokenizer& Engine::tokenizer() const { return impl_->tokenizer(); }
+const ChatFormat& Engine::chat_format() const { return impl_->chat_format(); }
 const ModelConfig& Engine::model_config() const { return impl_->model_config(); }
 EngineStats Engine::stats() const { return impl_->loop().stats(); }
 

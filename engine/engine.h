@@ -12,6 +12,7 @@
 #include "engine/engine_options.h"
 #include "engine/model/model_config.h"
 #include "engine/sched/request.h"
+#include "engine/tokenizer/chat_format.h"
 #include "engine/tokenizer/tokenizer.h"
 
 namespace reprise::engine {
@@ -62,6 +63,8 @@ class Engine {
                                            const std::string& salt) const;
 
   const Tokenizer& tokenizer() const;
+  // How conversations are written for the model.
+  const ChatFormat& chat_format() const;
   const ModelConfig& model_config() const;
   EngineStats stats() const;
 

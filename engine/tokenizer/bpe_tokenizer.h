@@ -31,7 +31,7 @@ struct TokenizerParts {
   TextDecoder decoder;
   SurroundingIds surrounding;
   std::string digest;
-  std::string chat_template;
+  ChatTemplate chat_template;
 };
 
 class BpeTokenizer : public Tokenizer {
@@ -47,7 +47,7 @@ class BpeTokenizer : public Tokenizer {
   absl::StatusOr<uint32_t> TokenToId(absl::string_view token) const override;
   uint32_t vocab_size() const override { return vocabulary_.size(); }
   const std::string& digest() const override { return digest_; }
-  const std::string& chat_template() const override { return chat_template_; }
+  const ChatTemplate& chat_template() const override { return chat_template_; }
 
  private:
   absl::Status AppendIds(const MarkedText& text, std::vector<uint32_t>* ids) const;
@@ -64,7 +64,7 @@ class BpeTokenizer : public Tokenizer {
   TextDecoder decoder_;
   SurroundingIds surrounding_;
   std::string digest_;
-  std::string chat_template_;
+  ChatTemplate chat_template_;
 };
 
 }  // namespace reprise::engine

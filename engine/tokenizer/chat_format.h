@@ -1,29 +1,33 @@
-// ChatFormat: how a conversation is written for the model.
+// ChatFormat: how a conversation is written for the model, always by a template:
 //
+//   template    the one of the model's folder, as transformers' apply_chat_template renders it,
+//   token
+//               for token, with add_generation_prompt and without tools
 //   chatml      <|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\n
+//               for folders that have no template, but these two special tokens
 //   transcript  User: Hello\n\nAssistant:            for models that know no turns
-//   refused     for models whose chat template is another one: an answer to turns that the model
+//   refused     when the folder's template cannot be rendered: an answer to turns that the model
 //               was not trained on would look like one and be worse
 //
-// Of a chatml template the turns are rendered, not what it adds of its own to a conversation
-// without a system message, with tools or with thinking.
-//
 // Invariants:
-//  (1) The tokens of a conversation are those of its messages, one message after the other: what
-//      was rendered for turns 1 to n is the start of turns 1 to n+1, token for token, so that its
-//      KV blocks are found again.
-//  (2) With chatml no content can begin or end a turn: special tokens written in it are plain text.
-//      A transcript has no such protection, its turns are text like any other.
+//  (1) Turn n's tokens are the start of turn n+1's as far as the template writes the same text for
+//      them and no token spans the end; so far KV blocks are found again. A template that rewrites
+//      earlier turns (Qwen3 drops what was thought in them) is followed all the same.
+//  (2) No content can begin or end a turn: special tokens written in it are plain text. Names of
+//      turns that are no special tokens have no such protection (transcript, Llama 2's [INST]).
 // Immutable, thread-safe.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "engine/jinja/template.h"
 #include "engine/tokenizer/tokenizer.h"
 
 namespace reprise::engine {
@@ -35,42 +39,39 @@ struct ChatMessage {
 
 class ChatFormat {
  public:
-  // chatml when the vocabulary has <|im_start|> and <|im_end|> as special tokens and the chat
-  // template, if there is one, writes them; else transcript without a template, refused with one.
   // `tokenizer` must outlive the format.
   static ChatFormat Choose(const Tokenizer* tokenizer);
 
-  // "chatml", "transcript" or "refused".
+  // "template", "chatml", "transcript" or "refused".
   absl::string_view Name() const;
 
-  // `messages`, oldest first, and the cue for the assistant to answer, as token ids behind the
-  // tokenizer's leading ids. A transcript leaves out white space at the end of a content.
-  // kInvalidArgument: no messages, another role (which is named), content that is not UTF-8;
-  // kFailedPrecondition: refused.
+  // `messages`, oldest first, and the cue for the assistant to answer, as token ids. BOS is there
+  // if the folder's template writes it, and for the other formats if it is the tokenizer's leading
+  // id. kInvalidArgument: no messages, another role (which is named), content that is not UTF-8, or
+  // the template refuses the conversation, in its words; kFailedPrecondition: the template cannot
+  // be rendered, with line and cause; kResourceExhausted: nor in bounded time.
   absl::StatusOr<std::vector<uint32_t>> RenderTokens(absl::Span<const ChatMessage> messages) const;
-  // The same as text, to be read: its special tokens cannot be told from those in a content.
+  // The same as text, without leading ids.
   absl::StatusOr<std::string> RenderText(absl::Span<const ChatMessage> messages) const;
 
-  // What ends an answer besides the model's own end-of-sequence tokens.
+  // What ends an answer besides the model's own end-of-sequence tokens: the special token that the
+  // template writes behind an answer, and the folder's eos_token.
   const std::vector<uint32_t>& stop_token_ids() const { return stop_token_ids_; }
   const std::vector<std::string>& stop_strings() const { return stop_strings_; }
 
  private:
-  enum class Style { kChatMl, kTranscript, kRefused };
-  // A part of a rendered conversation, encoded on its own.
-  struct Part {
-    enum class Kind { kStructure, kText };  // a special token given by its text, or plain text
-    Kind kind;
-    std::string text;
-  };
+  enum class Style { kTemplate, kChatMl, kTranscript, kRefused };
+  enum class Cue { kAnswer, kNone };
 
-  ChatFormat(const Tokenizer* tokenizer, Style style) : tokenizer_(tokenizer), style_(style) {}
-  absl::StatusOr<std::vector<Part>> PartsOf(absl::Span<const ChatMessage> messages) const;
-  void AppendMessage(const ChatMessage& message, std::vector<Part>* parts) const;
-  void AppendCue(std::vector<Part>* parts) const;
+  ChatFormat(const Tokenizer* tokenizer, Style style, absl::string_view source);
+  absl::StatusOr<MarkedText> Render(absl::Span<const ChatMessage> messages, Cue cue) const;
+  void FindStopTokens();
+  void AddStopToken(uint32_t id);
 
   const Tokenizer* tokenizer_;
   Style style_;
+  std::optional<jinja::Template> template_;  // unless refused
+  absl::Status refusal_;
   std::vector<uint32_t> stop_token_ids_;
   std::vector<std::string> stop_strings_;
 };

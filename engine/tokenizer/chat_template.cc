@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
@@ -28,20 +29,46 @@ absl::StatusOr<std::string> DefaultOf(const JsonField& list) {
   return list.Error("none of the templates is named default");
 }
 
-}  // namespace
+// Each is a text, or an object that has it as "content".
+absl::Status ReadSpecialTokens(const JsonField& config, ChatTemplate* read) {
+  for (const char* name : {"bos_token", "eos_token", "unk_token", "sep_token", "pad_token",
+                           "cls_token", "mask_token"}) {
+    const std::optional<JsonField> token = config.Find(name);
+    if (!token.has_value()) continue;
+    absl::StatusOr<std::string> text =
+        token->Find("content").has_value() ? token->GetString("content") : token->AsString();
+    RETURN_IF_ERROR(text.status());
+    read->special_tokens.emplace_back(name, *std::move(text));
+  }
+  return absl::OkStatus();
+}
 
-absl::StatusOr<std::string> ReadChatTemplate(const std::string& folder) {
-  absl::StatusOr<std::string> own_file =
-      ReadTextFile(absl::StrCat(folder, "/chat_template.jinja"), kMostTemplateBytes);
-  if (!absl::IsNotFound(own_file.status())) return own_file;
-  const std::string file = absl::StrCat(folder, "/tokenizer_config.json");
+// What tokenizer_config.json says, if there is one.
+absl::StatusOr<ChatTemplate> ReadConfig(const std::string& file) {
+  ChatTemplate read;
   const absl::StatusOr<std::string> text = ReadTextFile(file, kMostConfigBytes);
-  if (absl::IsNotFound(text.status())) return std::string();
+  if (absl::IsNotFound(text.status())) return read;
   RETURN_IF_ERROR(text.status());
   ASSIGN_OR_RETURN(const nlohmann::json config, ParseJson(*text, file));
-  const std::optional<JsonField> field = JsonField(&config, file).Find("chat_template");
-  if (!field.has_value()) return std::string();
-  return config["chat_template"].is_array() ? DefaultOf(*field) : field->AsString();
+  const JsonField root(&config, file);
+  RETURN_IF_ERROR(ReadSpecialTokens(root, &read));
+  const std::optional<JsonField> field = root.Find("chat_template");
+  if (!field.has_value()) return read;
+  const bool has_several = config["chat_template"].is_array();
+  ASSIGN_OR_RETURN(read.jinja, has_several ? DefaultOf(*field) : field->AsString());
+  return read;
+}
+
+}  // namespace
+
+absl::StatusOr<ChatTemplate> ReadChatTemplate(const std::string& folder) {
+  ASSIGN_OR_RETURN(ChatTemplate read, ReadConfig(absl::StrCat(folder, "/tokenizer_config.json")));
+  absl::StatusOr<std::string> own_file =
+      ReadTextFile(absl::StrCat(folder, "/chat_template.jinja"), kMostTemplateBytes);
+  if (absl::IsNotFound(own_file.status())) return read;
+  RETURN_IF_ERROR(own_file.status());
+  read.jinja = *std::move(own_file);
+  return read;
 }
 
 }  // namespace reprise::engine

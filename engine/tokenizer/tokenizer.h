@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -14,6 +15,13 @@
 #include "engine/text/marked_text.h"
 
 namespace reprise::engine {
+
+// How the model's author writes a conversation.
+struct ChatTemplate {
+  std::string jinja;  // empty when nothing is said of it
+  // What the template may name: "bos_token", "eos_token" and the like, each with its text.
+  std::vector<std::pair<std::string, std::string>> special_tokens;
+};
 
 class Tokenizer {
  public:
@@ -47,8 +55,7 @@ class Tokenizer {
   virtual uint32_t vocab_size() const = 0;
   // Digest of tokenizer.json's bytes (hex).
   virtual const std::string& digest() const = 0;
-  // How the model's author writes a conversation, in Jinja; empty when nothing is said of it.
-  virtual const std::string& chat_template() const = 0;
+  virtual const ChatTemplate& chat_template() const = 0;
 };
 
 // Loads `folder`/tokenizer.json and the folder's chat template. kNotFound: no tokenizer.json;

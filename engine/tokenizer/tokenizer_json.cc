@@ -34,7 +34,7 @@ std::string DigestOf(const std::string& text) {
 
 absl::StatusOr<std::unique_ptr<Tokenizer>> ParseTokenizerJson(const std::string& text,
                                                               const std::string& file,
-                                                              std::string chat_template) {
+                                                              ChatTemplate chat_template) {
   ASSIGN_OR_RETURN(const nlohmann::json document, ParseJson(text, file));
   const JsonField root(&document, file);
   ASSIGN_OR_RETURN(PreTokenizerParts pre_tokenizer, ReadPreTokenizer(root));
@@ -58,7 +58,7 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> ParseTokenizerJson(const std::string&
 absl::StatusOr<std::unique_ptr<Tokenizer>> LoadTokenizer(const std::string& folder) {
   const std::string file = absl::StrCat(folder, "/tokenizer.json");
   ASSIGN_OR_RETURN(const std::string text, ReadTextFile(file, kMostTokenizerBytes));
-  ASSIGN_OR_RETURN(std::string chat_template, ReadChatTemplate(folder));
+  ASSIGN_OR_RETURN(ChatTemplate chat_template, ReadChatTemplate(folder));
   return ParseTokenizerJson(text, file, std::move(chat_template));
 }
 

@@ -15,6 +15,6 @@ namespace reprise::engine {
 // "<file>: <place>: <cause>".
 absl::StatusOr<std::unique_ptr<Tokenizer>> ParseTokenizerJson(const std::string& text,
                                                               const std::string& file,
-                                                              std::string chat_template = "");
+                                                              ChatTemplate chat_template = {});
 
 }  // namespace reprise::engine

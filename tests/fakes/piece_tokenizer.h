@@ -37,13 +37,13 @@ class PieceTokenizer : public Tokenizer {
   }
   uint32_t vocab_size() const override { return 1 << 16; }
   const std::string& digest() const override { return digest_; }
-  const std::string& chat_template() const override { return chat_template_; }
+  const ChatTemplate& chat_template() const override { return chat_template_; }
 
  private:
   const std::vector<std::string> pieces_;
   const std::vector<uint32_t> no_ids_;
   const std::string digest_ = "piece-tokenizer";
-  const std::string chat_template_;
+  const ChatTemplate chat_template_;
 };
 
 }  // namespace reprise::engine

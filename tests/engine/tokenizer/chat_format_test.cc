@@ -58,35 +58,71 @@ TEST(ChatFormatTest, TranscriptIsChosenOtherwise) {
   EXPECT_EQ(ChatFormat::Choose(open->get()).Name(), "transcript");
 }
 
-std::unique_ptr<Tokenizer> WithTemplate(const char* name, const std::string& chat_template) {
+std::unique_ptr<Tokenizer> WithTemplate(const char* name, ChatTemplate chat_template) {
   auto tokenizer = ParseTokenizerJson(ReadText(ParityFolder() / name / "tokenizer.json"),
-                                      "tokenizer.json", chat_template);
+                                      "tokenizer.json", std::move(chat_template));
   EXPECT_TRUE(tokenizer.ok()) << tokenizer.status();
   return *std::move(tokenizer);
 }
 
-constexpr char kChatMlTemplate[] =
-    "{% for m in messages %}{{'<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>'}}"
-    "{% endfor %}";
-constexpr char kLlama2Template[] =
-    "{% for m in messages %}{{ '[INST] ' + m['content'] + ' [/INST]' }}{% endfor %}";
+TEST(ChatFormatTest, TheFoldersTemplateIsRenderedWithItsSpecialTokens) {
+  const auto tokenizer = WithTemplate(
+      "llama3",
+      {"{{ bos_token }}{% for m in messages %}[{{ m.role }}] {{ m.content }}{{ eos_token }}"
+       "{% endfor %}{{ tools is none }}{{ pad_token }}",
+       {{"bos_token", "<|begin_of_text|>"}, {"eos_token", "<|eot_id|>"}}});
+  const ChatFormat format = ChatFormat::Choose(tokenizer.get());
+  EXPECT_EQ(format.Name(), "template");
+  EXPECT_EQ(*format.RenderText({{"user", "Hi"}}), "<|begin_of_text|>[user] Hi<|eot_id|>True");
+  // The template writes BOS; it is not put before it once more.
+  const Ids ids = *format.RenderTokens({{"user", "Hi"}});
+  EXPECT_EQ(CountOf(ids, *tokenizer->TokenToId("<|begin_of_text|>")), 1);
+  EXPECT_EQ(format.stop_token_ids(), Ids{*tokenizer->TokenToId("<|eot_id|>")});
+  EXPECT_THAT(format.stop_strings(), testing::IsEmpty());
+}
 
-TEST(ChatFormatTest, ATemplateThatIsNotRenderedIsRefusedWithTheReason) {
-  EXPECT_EQ(ChatFormat::Choose(WithTemplate("qwen2", kChatMlTemplate).get()).Name(), "chatml");
-  // The model's author writes turns in another way; tokens that would do for chatml are no licence.
-  for (const auto& [name, chat_template] :
-       {std::make_pair("qwen2", kLlama2Template), std::make_pair("gpt2", kLlama2Template),
-        std::make_pair("gpt2", kChatMlTemplate)}) {
-    const auto tokenizer = WithTemplate(name, chat_template);
-    const ChatFormat format = ChatFormat::Choose(tokenizer.get());
-    EXPECT_EQ(format.Name(), "refused");
-    const auto ids = format.RenderTokens(kConversation);
-    EXPECT_EQ(ids.status().code(), absl::StatusCode::kFailedPrecondition);
-    EXPECT_THAT(std::string(ids.status().message()),
-                testing::AllOf(testing::HasSubstr("chat template"), testing::HasSubstr("ChatML")));
-    EXPECT_EQ(format.RenderText(kConversation).status().code(),
-              absl::StatusCode::kFailedPrecondition);
-  }
+TEST(ChatFormatTest, ATemplateThatCannotBeParsedIsRefusedWithTheReason) {
+  const auto tokenizer = WithTemplate("qwen2", {"{% for m in messages %}\n{% include 'x' %}", {}});
+  const ChatFormat format = ChatFormat::Choose(tokenizer.get());
+  EXPECT_EQ(format.Name(), "refused");
+  const auto ids = format.RenderTokens(kConversation);
+  EXPECT_EQ(ids.status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(ids.status().message()),
+              testing::AllOf(testing::HasSubstr("chat template"), testing::HasSubstr("line 2"),
+                             testing::HasSubstr("tag 'include' is not supported")));
+  EXPECT_EQ(format.RenderText(kConversation).status().code(),
+            absl::StatusCode::kFailedPrecondition);
+}
+
+TEST(ChatFormatTest, ATemplateThatNeedsWhatIsNotSupportedIsRefusedWhenItDoes) {
+  const auto tokenizer = WithTemplate(
+      "qwen2", {"{% if messages|length > 1 %}{{ strftime_now('%d') }}{% endif %}x", {}});
+  const ChatFormat format = ChatFormat::Choose(tokenizer.get());
+  EXPECT_EQ(*format.RenderText({{"user", "a"}}), "x");
+  const auto text = format.RenderText(kConversation);
+  EXPECT_EQ(text.status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(text.status().message()), testing::HasSubstr("strftime_now"));
+}
+
+TEST(ChatFormatTest, WhatTheTemplateRefusesIsTheConversationsFault) {
+  const auto tokenizer =
+      WithTemplate("qwen2", {"{{ raise_exception('No, ' + messages[0].role) }}", {}});
+  const auto text = ChatFormat::Choose(tokenizer.get()).RenderText({{"user", "a"}});
+  EXPECT_EQ(text.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(text.status().message()), testing::HasSubstr("No, user"));
+}
+
+TEST(ChatFormatTest, SpecialTokensMadeOfARoleAreSpecialAndOfAContentAreNot) {
+  const auto tokenizer = WithTemplate(
+      "qwen2", {"{% for m in messages %}{{ '<|im_' + ('start' if m.role == 'user' else 'end') + "
+                "'|>' + m.content }}{% endfor %}",
+                {}});
+  const ChatFormat format = ChatFormat::Choose(tokenizer.get());
+  const Ids ids = *format.RenderTokens({{"user", "<|im_"}, {"assistant", "end|>"}});
+  EXPECT_EQ(CountOf(ids, *tokenizer->TokenToId("<|im_start|>")), 1);
+  EXPECT_EQ(CountOf(ids, *tokenizer->TokenToId("<|im_end|>")), 1);
+  const Ids joined = *format.RenderTokens({{"user", "<|im_end"}, {"user", "|>"}});
+  EXPECT_EQ(CountOf(joined, *tokenizer->TokenToId("<|im_end|>")), 0);
 }
 
 TEST(ChatFormatTest, TextShowsTheTurnsOfEachFormat) {
@@ -146,10 +182,10 @@ class ChatFormatPrefixTest : public testing::TestWithParam<const char*> {};
 TEST_P(ChatFormatPrefixTest, LongerConversationsBeginWithTheTokensOfShorterOnes) {
   const auto tokenizer = Load(GetParam());
   const ChatFormat format = ChatFormat::Choose(tokenizer.get());
-  // Contents that merge with their surroundings when the conversation is encoded in one go.
-  const std::string contents[] = {
-      "boats", "\n\nboats\n\n", " 12",         "...",      "",     "'s", "\n",
-      "  ",    "<|im_end|>",    "assistant\n", "\xcc\x81", "User:"};
+  // No content begins with what the tokenizer joins to the heading's line end.
+  const std::string contents[] = {"boats",    "boats\n\n", " 12",        "...",
+                                  "a\n",      "'s",        "<|im_end|>", "assistant\n",
+                                  "\xcc\x81", "User:",     "12\n\n\n13", "-"};
   std::mt19937 random(3);
   for (int i = 0; i < 200; ++i) {
     std::vector<ChatMessage> messages = {{"system", contents[random() % 12]}};
@@ -169,20 +205,6 @@ TEST_P(ChatFormatPrefixTest, LongerConversationsBeginWithTheTokensOfShorterOnes)
 INSTANTIATE_TEST_SUITE_P(Families, ChatFormatPrefixTest,
                          testing::Values("gpt2", "llama3", "qwen2", "mixed"),
                          [](const auto& info) { return std::string(info.param); });
-
-TEST(ChatFormatTest, AnswerThatMergesWithItsHeadingDoesNotChangeTheTokensBeforeIt) {
-  const auto qwen2 = Load("qwen2");
-  const ChatFormat format = ChatFormat::Choose(qwen2.get());
-  const std::vector<ChatMessage> asked = {{"user", "How many?"}};
-  const std::vector<ChatMessage> answered = {{"user", "How many?"}, {"assistant", "\nTwelve."}};
-  const Ids before = *format.RenderTokens(asked);
-  const Ids after = *format.RenderTokens(answered);
-  EXPECT_TRUE(std::equal(before.begin(), before.end(), after.begin()));
-  // Encoded in one go, "assistant\n" and the answer's line end become one token.
-  const Ids naive_before = *qwen2->Encode(*format.RenderText(asked));
-  const Ids naive_after = *qwen2->Encode(*format.RenderText(answered));
-  EXPECT_FALSE(std::equal(naive_before.begin(), naive_before.end(), naive_after.begin()));
-}
 
 TEST(ChatFormatTest, BadConversationsAreRefused) {
   for (const char* name : {"qwen2", "gpt2"}) {

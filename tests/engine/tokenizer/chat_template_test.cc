@@ -25,25 +25,26 @@ class ChatTemplateTest : public testing::Test {
 };
 
 TEST_F(ChatTemplateTest, IsEmptyWithoutOne) {
-  EXPECT_EQ(*ReadChatTemplate(folder_), "");
+  EXPECT_EQ(ReadChatTemplate(folder_)->jinja, "");
   Write("tokenizer_config.json", R"({"eos_token": "x", "chat_template": null})");
-  EXPECT_EQ(*ReadChatTemplate(folder_), "");
+  EXPECT_EQ(ReadChatTemplate(folder_)->jinja, "");
 }
 
 TEST_F(ChatTemplateTest, ComesFromTheConfigAndRatherFromItsOwnFile) {
   Write("tokenizer_config.json", R"({"chat_template": "one"})");
-  EXPECT_EQ(*ReadChatTemplate(folder_), "one");
+  EXPECT_EQ(ReadChatTemplate(folder_)->jinja, "one");
   Write("tokenizer_config.json",
         R"({"chat_template": [{"name": "tool_use", "template": "two"},
                               {"name": "default", "template": "three"}]})");
-  EXPECT_EQ(*ReadChatTemplate(folder_), "three");
+  EXPECT_EQ(ReadChatTemplate(folder_)->jinja, "three");
   Write("chat_template.jinja", "four");
-  EXPECT_EQ(*ReadChatTemplate(folder_), "four");
+  EXPECT_EQ(ReadChatTemplate(folder_)->jinja, "four");
 }
 
 TEST_F(ChatTemplateTest, WhatIsNoTemplateIsRefusedWithItsPlace) {
   for (const char* text : {"{", "{\"chat_template\": 1}", "{\"chat_template\": []}",
-                           "{\"chat_template\": [{\"name\": \"default\"}]}"}) {
+                           "{\"chat_template\": [{\"name\": \"default\"}]}", "{\"bos_token\": 1}",
+                           "{\"eos_token\": {\"content\": 1}}"}) {
     Write("tokenizer_config.json", text);
     const auto read = ReadChatTemplate(folder_);
     EXPECT_EQ(read.status().code(), absl::StatusCode::kInvalidArgument) << text;
@@ -51,12 +52,21 @@ TEST_F(ChatTemplateTest, WhatIsNoTemplateIsRefusedWithItsPlace) {
   }
 }
 
+TEST_F(ChatTemplateTest, SpecialTokensAreTextsOrObjectsWithTheirContent) {
+  Write("tokenizer_config.json", R"({"bos_token": "<s>", "eos_token": {"content": "</s>"},
+                                     "unk_token": null, "chat_template": "one"})");
+  Write("chat_template.jinja", "two");
+  EXPECT_THAT(
+      ReadChatTemplate(folder_)->special_tokens,
+      testing::ElementsAre(testing::Pair("bos_token", "<s>"), testing::Pair("eos_token", "</s>")));
+}
+
 TEST_F(ChatTemplateTest, IsLoadedWithTheTokenizer) {
   std::filesystem::copy(ParityFolder() / "gpt2" / "tokenizer.json", folder_);
   Write("chat_template.jinja", "four");
   const auto tokenizer = LoadTokenizer(folder_);
   ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
-  EXPECT_EQ((*tokenizer)->chat_template(), "four");
+  EXPECT_EQ((*tokenizer)->chat_template().jinja, "four");
 }
 
 }  // namespace
