@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -24,8 +25,8 @@ class PackedWeight {
   virtual ~PackedWeight() = default;
   virtual int64_t in_features() const = 0;
   virtual int64_t out_features() const = 0;
-  // What is multiplied: "f32", or "bf16-activations" when x is rounded to bf16 first. Equal weights
-  // whose arithmetic differs give different KV.
+  // What is multiplied, and by what: "f32 oneDNN", "f32 chains", or "bf16-activations oneDNN" when
+  // x is rounded to bf16 first. Equal weights whose arithmetic differs give different KV.
   virtual absl::string_view arithmetic() const = 0;
 };
 
@@ -50,6 +51,10 @@ class RopeTable;  // see rope_table.h
 class Backend {
  public:
   virtual ~Backend() = default;
+
+  // Everything about this machine that the roundings of an operation depend on, in words; backends
+  // in which it differs give different KV for equal weights.
+  virtual std::string arithmetic() const = 0;
 
   // Copies and packs `weight`, shaped [out, in] for kOutIn, [in, out] for kInOut.
   // kResourceExhausted: no memory.

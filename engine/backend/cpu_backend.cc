@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "cachestore/base/check.h"
 #include "cachestore/base/status_macros.h"
 #include "engine/backend/backend.h"
@@ -32,6 +34,10 @@ class CpuBackend final : public Backend {
   CpuBackend(int num_threads, BF16Products bf16)
       : num_threads_(num_threads > 0 ? num_threads : omp_get_num_procs()),
         onednn_(OneDnnProducts::Create(bf16)) {}
+
+  std::string arithmetic() const override {
+    return absl::StrCat(VectorArithmetic(), ", ", OneDnnArithmetic());
+  }
 
   absl::StatusOr<std::unique_ptr<PackedWeight>> Pack(TensorView weight,
                                                      WeightOrder order) override {

@@ -2,6 +2,9 @@
 
 #include <cmath>
 #include <cstring>
+#include <string>
+
+#include "absl/strings/str_cat.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "engine/backend/cpu_elementwise.cc"
@@ -209,6 +212,11 @@ void RotateHead(float* HWY_RESTRICT first, float* HWY_RESTRICT second,
   }
 }
 
+std::string VectorArithmeticOfTarget() {
+  return absl::StrCat(hn::Lanes(hn::ScalableTag<float>()), " lanes",
+                      HWY_NATIVE_FMA ? ", fused" : "");
+}
+
 }  // namespace HWY_NAMESPACE
 }  // namespace reprise::engine
 HWY_AFTER_NAMESPACE();
@@ -228,6 +236,7 @@ HWY_EXPORT(AddScaledRange);
 HWY_EXPORT(RmsNormRange);
 HWY_EXPORT(LayerNormRange);
 HWY_EXPORT(RotateHead);
+HWY_EXPORT(VectorArithmeticOfTarget);
 
 namespace {
 
@@ -254,6 +263,8 @@ uint16_t RoundToF16(float value) {
 }
 
 }  // namespace
+
+std::string VectorArithmetic() { return HWY_DYNAMIC_DISPATCH(VectorArithmeticOfTarget)(); }
 
 void Widen(const void* source, ElementType type, int64_t count, float* out) {
   switch (type) {

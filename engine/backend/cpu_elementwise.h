@@ -6,12 +6,16 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "absl/types/span.h"
 #include "engine/backend/rope_table.h"
 #include "engine/backend/tensor.h"
 
 namespace reprise::engine {
+
+// What the order of roundings in vector loops depends on: "16 lanes, fused".
+std::string VectorArithmetic();
 
 // out[i] = source[i] as f32, for `count` elements of `type`. `source` need not be aligned.
 void Widen(const void* source, ElementType type, int64_t count, float* out);

@@ -55,7 +55,9 @@ class OneDnnWeight final : public CpuWeight {
         packed_(std::move(packed)),
         slabs_(plan_->Slice(packed_.get())) {}
 
-  absl::string_view arithmetic() const override { return narrows() ? "bf16-activations" : "f32"; }
+  absl::string_view arithmetic() const override {
+    return narrows() ? "bf16-activations oneDNN" : "f32 oneDNN";
+  }
 
   void Multiply(const float* x, int64_t rows, const float* bias, float* out) const override {
     const float* added = bias != nullptr ? bias : Reserve(workspace_->zero_bias, out_features());
@@ -204,6 +206,13 @@ bool IsaAtLeast(dnnl::cpu_isa wanted) {
 }
 
 }  // namespace
+
+std::string OneDnnArithmetic() {
+  const dnnl::version_t* version = dnnl::version();
+  return absl::StrCat("oneDNN ", version->major, ".", version->minor, ".", version->patch,
+                      ", instructions ",
+                      absl::Hex(static_cast<unsigned>(dnnl::get_effective_cpu_isa())));
+}
 
 std::unique_ptr<OneDnnProducts> OneDnnProducts::Create(BF16Products bf16) {
   try {

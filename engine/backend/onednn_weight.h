@@ -18,12 +18,17 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 
 #include "absl/status/statusor.h"
 #include "engine/backend/cpu_weight.h"
 #include "engine/backend/tensor.h"
 
 namespace reprise::engine {
+
+// What oneDNN's roundings depend on: its version and the instructions that it uses. Another CPU or
+// another version may cut a sum elsewhere.
+std::string OneDnnArithmetic();
 
 class OneDnnProducts {
  public:

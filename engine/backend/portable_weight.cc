@@ -189,7 +189,7 @@ class PortableWeight final : public CpuWeight {
 
   T* panels() { return reinterpret_cast<T*>(memory_.get()); }
 
-  absl::string_view arithmetic() const override { return "f32"; }
+  absl::string_view arithmetic() const override { return "f32 chains"; }
 
   void Multiply(const float* x, int64_t rows, const float* bias, float* out) const override {
     // A task's rows of x (96 x 256 f32) stay in a second-level cache while its panels pass by.

@@ -247,7 +247,10 @@ absl::StatusOr<std::unique_ptr<Model>> LoadModel(const std::string& folder, Back
                    JsonObject::ReadFile(absl::StrCat(folder, "/config.json"), kMostConfigBytes));
   ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::Open(folder));
   ASSIGN_OR_RETURN(DecoderWeights weights, LoadDecoderWeights(checkpoint, config, backend));
-  std::string digest = ModelDigest(config_json.value(), checkpoint, weights.LayerArithmetic());
+  const std::string machine = backend->arithmetic();
+  std::vector<absl::string_view> arithmetic = weights.LayerArithmetic();
+  arithmetic.push_back(machine);
+  std::string digest = ModelDigest(config_json.value(), checkpoint, arithmetic);
   return std::make_unique<DecoderModel>(std::move(config), std::move(digest), std::move(weights),
                                         backend);
 }

@@ -9,6 +9,7 @@
 #include "engine/engine_loop.h"
 #include "engine/model/model.h"
 #include "gtest/gtest.h"
+#include "tests/engine/backend/vector_target.h"
 #include "tests/fakes/collecting_sink.h"
 #include "tests/fakes/piece_tokenizer.h"
 #include "tests/reuse/tiny_model_folder.h"
@@ -72,6 +73,18 @@ TEST_F(ArithmeticReuseTest, KvOfOneArithmeticIsNoHitForTheOther) {
 TEST_F(ArithmeticReuseTest, WeightsThatBothMultiplyAlikeShareTheirKv) {
   const TinyModelFolder folder("llama_gqa_tied");
   EXPECT_EQ(CachedTokens(folder.path(), BF16Products::kNarrowed), 0);
+  EXPECT_EQ(CachedTokens(folder.path(), BF16Products::kExact), 48);
+}
+
+TEST_F(ArithmeticReuseTest, KvOfAnotherVectorWidthIsNoHit) {
+  const TinyModelFolder folder("llama_gqa_tied");
+  EXPECT_EQ(CachedTokens(folder.path(), BF16Products::kExact), 0);
+  {
+    if ((hwy::SupportedTargets() & HWY_SSE4) == 0) GTEST_SKIP() << "no SSE4 here";
+    const VectorTarget narrow(HWY_SSE4);
+    EXPECT_EQ(CachedTokens(folder.path(), BF16Products::kExact), 0);
+    EXPECT_EQ(CachedTokens(folder.path(), BF16Products::kExact), 48);
+  }
   EXPECT_EQ(CachedTokens(folder.path(), BF16Products::kExact), 48);
 }
 
