@@ -2,13 +2,16 @@
 // prefill was chunked, and whatever else was in the batch (engine/README.md, "The same bits").
 #include <algorithm>
 #include <cstdint>
+#include <iterator>
 #include <memory>
 #include <random>
 #include <string>
 #include <vector>
 
+#include "engine/model/demo_model.h"
 #include "engine/model/model.h"
 #include "gtest/gtest.h"
+#include "tests/api/temp_folder.h"
 #include "tests/engine/model/kv_sequence.h"
 #include "tests/engine/model/parity_fixture.h"
 #include "tests/fakes/test_seed.h"
@@ -18,18 +21,40 @@ namespace {
 
 using Text = std::vector<uint32_t>;
 
-// All fixtures have this context.
-constexpr int64_t kContext = 160;
-// Over all fixtures.
+// A demo model beside the fixtures, whose contexts are 160: attention begins a second range at
+// position 256 and a third one at 512.
+constexpr char kLongContext[] = "long_context";
+constexpr int64_t kLongestContext = 600;
+// Over all models.
 constexpr size_t kRandomCases = 1000;
+
+std::vector<std::string> Models() {
+  std::vector<std::string> models = ParityFixtureNames();
+  models.push_back(kLongContext);
+  return models;
+}
 
 class SameBitsTest : public testing::TestWithParam<std::string> {
  protected:
   void SetUp() override {
-    auto model = LoadModel(FixturePath(GetParam()), backend_.get());
+    std::string folder = FixturePath(GetParam());
+    if (GetParam() == kLongContext) {
+      folder = made_ / "model";
+      const DemoModelOptions options = {.hidden_size = 48,
+                                        .num_layers = 2,
+                                        .num_heads = 4,
+                                        .num_kv_heads = 2,
+                                        .intermediate_size = 64,
+                                        .max_positions = kLongestContext};
+      ASSERT_TRUE(WriteDemoModel(options, folder).ok());
+    }
+    auto model = LoadModel(folder, backend_.get());
     ASSERT_TRUE(model.ok()) << model.status();
     model_ = *std::move(model);
+    context_ = std::min(kLongestContext, model_->config().max_positions);
   }
+
+  KvSequence NewSequence() { return KvSequence(model_.get(), context_, block_tokens_, dtype_); }
 
   int64_t Below(int64_t end) { return static_cast<int64_t>(random_() % end); }
 
@@ -40,30 +65,38 @@ class SameBitsTest : public testing::TestWithParam<std::string> {
   }
 
   // Computes the next `tokens` of `sequence` in a batch with up to three others, which stand at any
-  // place of a text of their own; returns the logits after the last one.
-  std::vector<float> RunAmongOthers(KvSequence& sequence, absl::Span<const uint32_t> tokens) {
+  // place of a text of their own; returns the logits after the last one if they are wanted.
+  std::vector<float> RunAmongOthers(KvSequence& sequence, absl::Span<const uint32_t> tokens,
+                                    bool wanted) {
     const size_t vocab = model_->config().vocab_size;
     const int64_t num_others = Below(4);
     const int64_t place = Below(num_others + 1);
     std::vector<Text> texts(num_others);
     std::vector<std::unique_ptr<KvSequence>> others;
     std::vector<SequenceChunk> chunks;
-    size_t logits_before = 0;
+    size_t num_wanted = 0;
+    size_t wanted_before = 0;
+    const auto add = [&](SequenceChunk chunk, bool logits) {
+      chunk.wants_logits = logits;
+      num_wanted += logits ? 1 : 0;
+      chunks.push_back(chunk);
+    };
     for (int64_t i = 0; i <= num_others; ++i) {
       if (i == place) {
-        logits_before = chunks.size();
-        chunks.push_back(sequence.Next(tokens));
+        wanted_before = num_wanted;
+        add(sequence.Next(tokens), wanted);
       }
       if (i == num_others) break;
       texts[i] = RandomText(1 + Below(70));
-      others.push_back(std::make_unique<KvSequence>(model_.get(), kContext, block_tokens_));
+      others.push_back(std::make_unique<KvSequence>(NewSequence()));
       const int64_t done = Below(static_cast<int64_t>(texts[i].size()));
       if (done > 0) others.back()->Run(absl::MakeSpan(texts[i]).first(done));
-      chunks.push_back(others.back()->Next(absl::MakeSpan(texts[i]).subspan(done)));
+      add(others.back()->Next(absl::MakeSpan(texts[i]).subspan(done)), Below(2) == 0);
     }
-    std::vector<float> logits(chunks.size() * vocab);
+    std::vector<float> logits(num_wanted * vocab);
     EXPECT_TRUE(model_->Forward(chunks, sequence.layout(), absl::MakeSpan(logits)).ok());
-    const auto begin = logits.begin() + static_cast<int64_t>(logits_before * vocab);
+    if (!wanted) return {};
+    const auto begin = logits.begin() + static_cast<int64_t>(wanted_before * vocab);
     return {begin, begin + static_cast<int64_t>(vocab)};
   }
 
@@ -74,7 +107,8 @@ class SameBitsTest : public testing::TestWithParam<std::string> {
       const int64_t left = static_cast<int64_t>(text.size()) - sequence.computed();
       const int64_t most = Below(3) == 0 ? 1 : left;
       const auto next = text.subspan(sequence.computed(), 1 + Below(most));
-      logits = RunAmongOthers(sequence, next);
+      const bool last = static_cast<int64_t>(next.size()) == left;
+      logits = RunAmongOthers(sequence, next, last || Below(2) == 0);
       ++chunks_;
     }
     return logits;
@@ -84,13 +118,13 @@ class SameBitsTest : public testing::TestWithParam<std::string> {
   // another sequence with the same beginning has left behind. Asserts that logits and KV agree in
   // every bit; with `corrupt`, counts where the logits do not.
   void Compare(const Text& text, int64_t cached_blocks, bool corrupt) {
-    KvSequence whole(model_.get(), kContext, block_tokens_);
+    KvSequence whole = NewSequence();
     const std::vector<float> expected = whole.Run(text);
     Text other = text;
-    other.resize(std::min<size_t>(kContext, cached_blocks * block_tokens_ + Below(20)));
-    KvSequence donor(model_.get(), kContext, block_tokens_);
+    other.resize(std::min<size_t>(context_, cached_blocks * block_tokens_ + Below(20)));
+    KvSequence donor = NewSequence();
     RunInChunks(donor, other);
-    KvSequence reusing(model_.get(), kContext, block_tokens_);
+    KvSequence reusing = NewSequence();
     reusing.CopyBlocks(donor, cached_blocks);
     cached_blocks_ += cached_blocks;
     if (corrupt) {
@@ -108,20 +142,24 @@ class SameBitsTest : public testing::TestWithParam<std::string> {
     ASSERT_EQ(reusing.memory(), whole.memory());
   }
 
+  const TempFolder made_;
   std::mt19937 random_{TestSeed()};
   const std::unique_ptr<Backend> backend_ = NewCpuBackend(1 + static_cast<int>(random_() % 2));
   std::unique_ptr<Model> model_;
+  int64_t context_ = 0;
   int32_t block_tokens_ = 8;
+  cachestore::DType dtype_ = cachestore::DType::kF32;
   int64_t cached_blocks_ = 0;
   int64_t chunks_ = 0;
   int64_t shown_ = 0;
 };
 
 TEST_P(SameBitsTest, WhateverWasCachedChunkedAndBatched) {
-  const size_t cases = kRandomCases / ParityFixtureNames().size() + 1;
+  const size_t cases = kRandomCases / Models().size() + 1;
   for (size_t i = 0; i < cases && !HasFatalFailure(); ++i) {
     block_tokens_ = 1 << (2 + Below(4));
-    const Text text = RandomText(1 + Below(kContext - 1));
+    dtype_ = cachestore::kAllDTypes[Below(std::ssize(cachestore::kAllDTypes))];
+    const Text text = RandomText(1 + Below(context_ - 1));
     const int64_t most = (static_cast<int64_t>(text.size()) - 1) / block_tokens_;
     Compare(text, Below(most + 1), /*corrupt=*/false);
   }
@@ -132,10 +170,10 @@ TEST_P(SameBitsTest, WhateverWasCachedChunkedAndBatched) {
 TEST_P(SameBitsTest, AroundBlockEndsAtEverySplitPoint) {
   for (const int64_t length : {15, 16, 17, 31, 32, 33}) {
     const Text text = RandomText(length);
-    KvSequence whole(model_.get(), kContext, block_tokens_);
+    KvSequence whole = NewSequence();
     const std::vector<float> expected = whole.Run(text);
     for (int64_t split = 1; split < length; ++split) {
-      KvSequence cut(model_.get(), kContext, block_tokens_);
+      KvSequence cut = NewSequence();
       cut.Run(absl::MakeSpan(text).first(split));
       ASSERT_EQ(cut.Run(absl::MakeSpan(text).subspan(split)), expected) << split;
       ASSERT_EQ(cut.memory(), whole.memory()) << split;
@@ -153,7 +191,7 @@ TEST_P(SameBitsTest, OneWrongBitInCachedKvShows) {
   EXPECT_GT(shown_, 0);
 }
 
-INSTANTIATE_TEST_SUITE_P(Fixtures, SameBitsTest, testing::ValuesIn(ParityFixtureNames()),
+INSTANTIATE_TEST_SUITE_P(Fixtures, SameBitsTest, testing::ValuesIn(Models()),
                          [](const auto& info) { return info.param; });
 
 }  // namespace

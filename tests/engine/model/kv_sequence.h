@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/types/span.h"
+#include "engine/backend/kv_format.h"
 #include "engine/model/model.h"
 #include "gtest/gtest.h"
 
@@ -14,8 +15,9 @@ namespace reprise::engine {
 
 class KvSequence {
  public:
-  KvSequence(Model* model, int64_t max_tokens, int32_t block_tokens)
-      : model_(model), layout_(model->layout(block_tokens)) {
+  KvSequence(Model* model, int64_t max_tokens, int32_t block_tokens,
+             cachestore::DType dtype = cachestore::DType::kF32)
+      : model_(model), layout_(WithDType(model->layout(block_tokens), dtype)) {
     memory_.resize((max_tokens + block_tokens - 1) / block_tokens);
     for (std::vector<std::byte>& block : memory_) {
       // Bytes that would be noticed if they were read before they are written: NaN.
