@@ -261,10 +261,13 @@ void Scheduler::Finish(const PlannedChunk& chunk, const ChunkOutcome& outcome, a
   if (outcome.status.ok()) {
     CHECK(outcome.token.has_value() == chunk.samples);
     const int64_t prompt_left = sequence->prompt_tokens() - sequence->computed();
-    const absl::Span<const BlockKey> unsealed = sequence->UnsealedBlockKeys();
+    const size_t sealed_before = sequence->num_sealed_blocks();
     const int64_t again = chunk.num_tokens - sequence->Advance(account_, chunk.num_tokens);
-    claims_.Release(*sequence,
-                    unsealed.first(unsealed.size() - sequence->UnsealedBlockKeys().size()));
+    if (sequence->num_sealed_blocks() > sealed_before) {
+      const absl::Span<const BlockKey> keys =
+          sequence->FullBlockKeys().subspan(0, sequence->num_sealed_blocks());
+      claims_.Release(*sequence, keys.subspan(std::min(sealed_before, keys.size())));
+    }
     counters_.recomputed_tokens += again;
     counters_.prefilled_tokens +=
         std::max<int64_t>(std::clamp<int64_t>(prompt_left, 0, chunk.num_tokens) - again, 0);

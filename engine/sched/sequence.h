@@ -74,6 +74,7 @@ class Sequence {
   absl::Span<const cachestore::BlockKey> FullBlockKeys();
   // Of these, the keys of the blocks that are not sealed here.
   absl::Span<const cachestore::BlockKey> UnsealedBlockKeys();
+  size_t num_sealed_blocks() const { return sealed_.size(); }
   int64_t num_blocks() const { return static_cast<int64_t>(blocks_.size()); }
   // Blocks that its tokens need, and those of them that it neither has nor gets by following.
   int64_t NeededBlocks() const;
