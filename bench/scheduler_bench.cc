@@ -1,9 +1,11 @@
 #include "bench/scheduler_bench.h"
 
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -40,6 +42,7 @@ class DecodingSequences {
     ASSIGN_OR_RETURN(std::unique_ptr<TieredStore> store, TieredStore::Open(options));
     ASSIGN_OR_RETURN(const NamespaceHandle ns,
                      store->OpenNamespace(SyntheticIdentity(kBlockBytes)));
+    TouchEverySlot(*store, ns);
     auto sequences =
         std::unique_ptr<DecodingSequences>(new DecodingSequences(std::move(store), ns, count));
     sequences->Submit(count, prompt_tokens, steps);
@@ -63,6 +66,15 @@ class DecodingSequences {
         scheduler_({.step_tokens = 1 << 20, .max_running = static_cast<int32_t>(count)},
                    engine::BlockBudget(store_->ram_capacity_blocks(ns), kBlockTokens, 1 << 20),
                    store_.get(), nullptr) {}
+
+  // A model would write a block before it is sealed; here the kernel would make its page then.
+  static void TouchEverySlot(TieredStore& store, const NamespaceHandle& ns) {
+    std::vector<cachestore::WritableBlock> blocks;
+    for (auto block = store.Allocate(ns); block.ok(); block = store.Allocate(ns)) {
+      std::memset(block->bytes().data(), 1, block->bytes().size());
+      blocks.push_back(*std::move(block));
+    }
+  }
 
   void Submit(int64_t count, int64_t prompt_tokens, int64_t steps) {
     for (int64_t i = 0; i < count; ++i) {
