@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "engine/backend/kv_codec.h"
+#include "engine/backend/tile_ahead.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "engine/backend/attention_range.cc"
@@ -58,6 +59,7 @@ void AttendRange(const AttentionTask& task, const AttentionBuffers& buffers, int
   std::fill(state.weights, state.weights + pairs * 16, 0.0f);
   std::fill(state.maxima, state.maxima + pairs, kUnseen);
   const float* rows[kAttentionTile];
+  TileAhead ahead;
   const int64_t end = std::min(begin + kAttentionRange, task.end());
   for (; begin < end; begin += kAttentionTile) {
     const int64_t first_row = std::max<int64_t>(0, begin - task.start);
@@ -65,16 +67,19 @@ void AttendRange(const AttentionTask& task, const AttentionBuffers& buffers, int
         std::min(task.num_rows, begin + kAttentionTile + task.window - 1 - task.start);
     if (first_row >= end_row) continue;
     const int64_t count = std::min(kAttentionTile, end - begin);
+    ahead.Locate(task, begin + count);
     GatherRows(task, task.keys, begin, count, buffers, rows);
-    TransposeKeys(rows, task.head_dim, buffers.keys);
+    TransposeKeys(rows, task.head_dim, &ahead, buffers.keys);
     GatherRows(task, task.values, begin, count, buffers, rows);
     int64_t pair = first_row * task.group;
     const int64_t last = end_row * task.group;
     for (; pair + kPairs <= last; pair += kPairs) {
-      AttendPairs<kPairs>(task, buffers, state, begin, pair, rows);
+      AttendPairs<kPairs>(task, buffers, state, begin, pair, rows, &ahead);
     }
-    for (; pair + 2 <= last; pair += 2) AttendPairs<2>(task, buffers, state, begin, pair, rows);
-    if (pair < last) AttendPairs<1>(task, buffers, state, begin, pair, rows);
+    for (; pair + 2 <= last; pair += 2) {
+      AttendPairs<2>(task, buffers, state, begin, pair, rows, &ahead);
+    }
+    if (pair < last) AttendPairs<1>(task, buffers, state, begin, pair, rows, &ahead);
   }
 }
 

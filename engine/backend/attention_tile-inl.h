@@ -12,11 +12,13 @@
 #endif
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 
 #include "engine/backend/attention_task.h"
 #include "engine/backend/key_transpose-inl.h"
+#include "engine/backend/tile_ahead.h"
 #include "hwy/contrib/math/math-inl.h"
 #include "hwy/highway.h"
 
@@ -33,7 +35,8 @@ constexpr int kStripVecs = kLanes == 16 ? 4 : 2;
 // scores[r][t] = sum over dims of q[r][dim] keys[dim][t], for kRows pairs and all t of the tile.
 template <int kRows>
 HWY_NOINLINE void ScoreTile(const float* HWY_RESTRICT q, int64_t q_stride, int64_t head_dim,
-                            const float* HWY_RESTRICT keys, float* HWY_RESTRICT scores) {
+                            const float* HWY_RESTRICT keys, TileAhead* ahead,
+                            float* HWY_RESTRICT scores) {
   const F32 d;
   for (int strip = 0; strip < kTileVecs; strip += kStripVecs) {
     Vec sum[kRows][kStripVecs];
@@ -42,6 +45,7 @@ HWY_NOINLINE void ScoreTile(const float* HWY_RESTRICT q, int64_t q_stride, int64
     }
     const float* column = keys + strip * kLanes;
     for (int64_t c = 0; c < head_dim; ++c, column += kAttentionTile) {
+      if (c % 2 == 0) ahead->FetchRow();
       Vec key[kStripVecs];
       for (int v = 0; v < kStripVecs; ++v) key[v] = hn::Load(d, column + v * kLanes);
       for (int r = 0; r < kRows; ++r) {
@@ -60,14 +64,15 @@ HWY_NOINLINE void ScoreTile(const float* HWY_RESTRICT q, int64_t q_stride, int64
 // vectors.
 template <int kRows, int kVecs>
 HWY_NOINLINE void AddValueStrip(const float* HWY_RESTRICT p, const float* const* values,
-                                int64_t dim, int64_t count, float* HWY_RESTRICT sums,
-                                int64_t stride) {
+                                int64_t dim, int64_t count, TileAhead* ahead,
+                                float* HWY_RESTRICT sums, int64_t stride) {
   const F32 d;
   Vec sum[kRows][kVecs];
   for (int r = 0; r < kRows; ++r) {
     for (int v = 0; v < kVecs; ++v) sum[r][v] = hn::Load(d, sums + r * stride + dim + v * kLanes);
   }
   for (int64_t t = 0; t < count; ++t) {
+    if (t % 2 == 0) ahead->FetchRow();
     Vec value[kVecs];
     for (int v = 0; v < kVecs; ++v) value[v] = hn::LoadU(d, values[t] + dim + v * kLanes);
     for (int r = 0; r < kRows; ++r) {
@@ -82,14 +87,14 @@ HWY_NOINLINE void AddValueStrip(const float* HWY_RESTRICT p, const float* const*
 
 template <int kRows>
 HWY_INLINE void AddValues(const float* p, const float* const* values, int64_t dims, int64_t count,
-                          float* sums, int64_t stride) {
+                          TileAhead* ahead, float* sums, int64_t stride) {
   constexpr int64_t kStrip = kStripVecs * kLanes;
   int64_t dim = 0;
   for (; dim + kStrip <= dims; dim += kStrip) {
-    AddValueStrip<kRows, kStripVecs>(p, values, dim, count, sums, stride);
+    AddValueStrip<kRows, kStripVecs>(p, values, dim, count, ahead, sums, stride);
   }
   for (; dim < dims; dim += kLanes) {
-    AddValueStrip<kRows, 1>(p, values, dim, count, sums, stride);
+    AddValueStrip<kRows, 1>(p, values, dim, count, ahead, sums, stride);
   }
 }
 
@@ -163,11 +168,11 @@ HWY_NOINLINE void SoftmaxTile(const AttentionState& state, int64_t pair, int64_t
 template <int kRows>
 HWY_INLINE void AttendPairs(const AttentionTask& task, const AttentionBuffers& buffers,
                             const AttentionState& state, int64_t begin, int64_t pair,
-                            const float* const* values) {
+                            const float* const* values, TileAhead* ahead) {
   const int64_t padded = PaddedHeadDim(task.head_dim);
   // Whole vectors that hold head_dim; rows in place end there.
   const int64_t dims = (task.head_dim + kLanes - 1) / kLanes * kLanes;
-  ScoreTile<kRows>(buffers.queries + pair * padded, padded, task.head_dim, buffers.keys,
+  ScoreTile<kRows>(buffers.queries + pair * padded, padded, task.head_dim, buffers.keys, ahead,
                    buffers.scores);
   int64_t count = kAttentionTile;
   const int64_t first_row = task.start + pair / task.group;
@@ -181,7 +186,7 @@ HWY_INLINE void AttendPairs(const AttentionTask& task, const AttentionBuffers& b
     }
   }
   SoftmaxTile<kRows>(state, pair, padded, dims, buffers.scores);
-  AddValues<kRows>(buffers.scores, values, dims, count, state.sums + pair * padded, padded);
+  AddValues<kRows>(buffers.scores, values, dims, count, ahead, state.sums + pair * padded, padded);
 }
 
 }  // namespace HWY_NAMESPACE

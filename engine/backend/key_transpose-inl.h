@@ -10,6 +10,7 @@
 #include <cstdint>
 
 #include "engine/backend/attention_task.h"
+#include "engine/backend/tile_ahead.h"
 #include "hwy/highway.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -59,12 +60,13 @@ HWY_INLINE void TransposeFour(const float* const* rows, int64_t c, float* HWY_RE
 #endif  // HWY_SCALAR
 
 // keys[c][t] = rows[t][c], for all c < head_dim and all t of the tile.
-HWY_NOINLINE void TransposeKeys(const float* const* rows, int64_t head_dim,
+HWY_NOINLINE void TransposeKeys(const float* const* rows, int64_t head_dim, TileAhead* ahead,
                                 float* HWY_RESTRICT keys) {
   int64_t c = 0;
 #if HWY_TARGET != HWY_SCALAR
   for (; c + 4 <= head_dim; c += 4) {
     for (int64_t t = 0; t < kAttentionTile; t += kLanes) {
+      if (t % (2 * kLanes) == 0) ahead->FetchRow();
       TransposeFour(rows + t, c, keys + c * kAttentionTile + t);
     }
   }

@@ -41,6 +41,9 @@ class KvRows {
            position % block_tokens_ * scales_bytes_;
   }
 
+  int64_t row_bytes() const { return row_bytes_; }
+  bool has_scales() const { return scales_bytes_ > 0; }
+
   // rows[i] = row(begin + i) and scales[i] = scales(begin + i), for i < count.
   void Locate(int64_t begin, int64_t count, const std::byte** rows,
               const std::byte** scales) const {
