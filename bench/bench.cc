@@ -8,9 +8,11 @@
 
 #include "absl/status/statusor.h"
 #include "api/cli/commands.h"
+#include "bench/attention_bench.h"
 #include "bench/chat_bench.h"
 #include "bench/decode_bench.h"
 #include "bench/disk_bench.h"
+#include "bench/kvquant_bench.h"
 #include "bench/report.h"
 #include "bench/sampling_bench.h"
 #include "bench/scheduler_bench.h"
@@ -38,6 +40,33 @@ int Report(const std::string& command, const std::string& json_path,
 
 void AddJsonFlag(api::FlagSet& command, std::string* json_path) {
   command.Add("json", json_path, "FILE", "append one JSON object per result to this file");
+}
+
+void AddAttention(api::FlagSet& bench) {
+  struct Flags {
+    AttentionBenchOptions options;
+    bool quick = false;
+    std::string json_path;
+  };
+  api::FlagSet& command = bench.AddCommand(
+      "attention", "attention on the CPU against its arithmetic and its memory, by KV format");
+  const auto flags = std::make_shared<Flags>();
+  command.Add("groups", &flags->options.groups, "NAME...",
+              "groups of rows to measure: prefill, decode, formats; without it all");
+  command.Add("threads", &flags->options.num_threads, "N", "compute threads; 0: one per core");
+  command.AtLeast("threads", 0);
+  command.AddSwitch("quick", &flags->quick, "seconds; shows only that the suite works");
+  AddJsonFlag(command, &flags->json_path);
+  command.SetExamples(
+      "Takes a minute and 1 GiB of RAM, and a machine with nothing else to do.\n\n"
+      "Examples:\n"
+      "  reprise bench attention\n"
+      "  reprise bench attention --groups formats --json results.json\n");
+  command.SetAction([flags] {
+    if (flags->quick) flags->options.extent = Extent::kQuick;
+    return Report("bench attention", flags->json_path,
+                  [&] { return RunAttentionBench(flags->options); });
+  });
 }
 
 void AddDecode(api::FlagSet& bench) {
@@ -101,6 +130,35 @@ void AddChat(api::FlagSet& bench) {
   command.SetAction([flags] {
     return Report("bench chat", flags->json_path,
                   [&] { return RunChatBench(flags->options, std::cout); });
+  });
+}
+
+void AddKvQuant(api::FlagSet& bench) {
+  struct Flags {
+    KvQuantBenchOptions options;
+    std::string json_path;
+  };
+  api::FlagSet& command = bench.AddCommand(
+      "kvquant", "what each KV format costs: bytes, error of the logits, other greedy tokens");
+  const auto flags = std::make_shared<Flags>();
+  KvQuantBenchOptions& options = flags->options;
+  command.Add("models", &options.model_folders, "DIR...",
+              "Hugging Face folders; without it one model with seeded weights of each family that "
+              "can be made up");
+  command.Add("prompt-tokens", &options.prompt_tokens, "N", "random tokens before the text");
+  command.AtLeast("prompt-tokens", 1);
+  command.Add("new-tokens", &options.new_tokens, "N", "greedy tokens that are compared");
+  command.AtLeast("new-tokens", 1);
+  command.Add("threads", &options.num_threads, "N", "compute threads; 0: one per core");
+  command.AtLeast("threads", 0);
+  AddJsonFlag(command, &flags->json_path);
+  command.SetExamples(
+      "Examples:\n"
+      "  reprise bench kvquant\n"
+      "  reprise bench kvquant --models models/qwen --json results.json\n");
+  command.SetAction([flags] {
+    return Report("bench kvquant", flags->json_path,
+                  [&] { return RunKvQuantBench(flags->options); });
   });
 }
 
@@ -181,8 +239,10 @@ void AddBenchCommand(api::FlagSet& program) {
       "bench",
       "measure: ours beside the limit of the machine and beside peers, taken in the same run, with "
       "the goal; exit code 1 when a goal is missed");
+  AddAttention(bench);
   AddDecode(bench);
   AddChat(bench);
+  AddKvQuant(bench);
   AddStore(bench);
   AddDisk(bench);
   AddShort(bench, "sampling", "what a token costs after its logits are there, by ways of sampling",

@@ -62,7 +62,7 @@ const std::vector<Library> kLibraries = {
     {"liburing", {"cachestore/tier"}},
     {"oneapi/", {"engine/backend"}},
     {"dnnl", {"engine/backend"}},
-    {"hwy/", {"engine/backend"}},
+    {"hwy/", {"engine/backend", "bench"}},
     {"pcre2", {"engine/tokenizer"}},
     {"utf8proc", {"engine/tokenizer"}},
     {"nlohmann/", {"engine", "api", "bench", "tests"}},
