@@ -123,35 +123,40 @@ HWY_INLINE void DecodeInt4(const std::byte* from, const std::byte* scales, int64
   std::memcpy(out + c + half, high, half * sizeof(float));
 }
 
-void DecodeRow(DType dtype, const std::byte* from, const std::byte* scales, int64_t head_dim,
-               float* out) {
-  switch (dtype) {
-    case DType::kF32:
-      return DecodeVectors(from, 4, head_dim, out,
-                           [](const std::byte* p) HWY_ATTR { return LoadF32(p); });
-    case DType::kF16:
-      return DecodeVectors(from, 2, head_dim, out,
-                           [](const std::byte* p) HWY_ATTR { return LoadF16(p); });
-    case DType::kBF16:
-      return DecodeVectors(from, 2, head_dim, out,
-                           [](const std::byte* p) HWY_ATTR { return LoadBF16(p); });
-    case DType::kF8E4M3:
-      return DecodeVectors(from, 1, head_dim, out,
-                           [](const std::byte* p) HWY_ATTR { return LoadE4M3(p); });
-    case DType::kInt8: {
-      const Vec scale = hn::Set(F32(), WidenScale(scales));
-      return DecodeVectors(from, 1, head_dim, out,
-                           [scale](const std::byte* p) HWY_ATTR { return LoadInt8(p, scale); });
-    }
-    case DType::kInt4:
-      return DecodeInt4(from, scales, head_dim, out);
-  }
+// One dtype's loop over rows: decode(row, its scales, where to).
+template <typename Decode>
+HWY_INLINE void ForEachRow(const std::byte* const* elements, const std::byte* const* scales,
+                           int64_t count, int64_t stride, float* out, const Decode& decode) {
+  for (int64_t r = 0; r < count; ++r) decode(elements[r], scales[r], out + r * stride);
 }
 
 void DecodeRows(DType dtype, const std::byte* const* elements, const std::byte* const* scales,
                 int64_t count, int64_t head_dim, int64_t stride, float* out) {
-  for (int64_t r = 0; r < count; ++r) {
-    DecodeRow(dtype, elements[r], scales[r], head_dim, out + r * stride);
+  const auto rows = [&](const auto& decode)
+                        HWY_ATTR { ForEachRow(elements, scales, count, stride, out, decode); };
+  // Rows of `bytes` an element without scales.
+  const auto plain = [&](int64_t bytes, const auto& load) HWY_ATTR {
+    rows([&](const std::byte* from, const std::byte*, float* to)
+             HWY_ATTR { DecodeVectors(from, bytes, head_dim, to, load); });
+  };
+  switch (dtype) {
+    case DType::kF32:
+      return plain(4, [](const std::byte* p) HWY_ATTR { return LoadF32(p); });
+    case DType::kF16:
+      return plain(2, [](const std::byte* p) HWY_ATTR { return LoadF16(p); });
+    case DType::kBF16:
+      return plain(2, [](const std::byte* p) HWY_ATTR { return LoadBF16(p); });
+    case DType::kF8E4M3:
+      return plain(1, [](const std::byte* p) HWY_ATTR { return LoadE4M3(p); });
+    case DType::kInt8:
+      return rows([&](const std::byte* from, const std::byte* scale, float* to) HWY_ATTR {
+        const Vec factor = hn::Set(F32(), WidenScale(scale));
+        DecodeVectors(from, 1, head_dim, to,
+                      [factor](const std::byte* p) HWY_ATTR { return LoadInt8(p, factor); });
+      });
+    case DType::kInt4:
+      return rows([&](const std::byte* from, const std::byte* scale, float* to)
+                      HWY_ATTR { DecodeInt4(from, scale, head_dim, to); });
   }
 }
 
