@@ -52,6 +52,8 @@ constexpr Field<StoreStats> kStoreFields[] = {
     {"pinned_blocks", &StoreStats::pinned_blocks},
     {"writing_blocks", &StoreStats::writing_blocks},
     {"queued_transfers", &StoreStats::queued_transfers},
+    {"load_bytes_per_second", &StoreStats::load_bytes_per_second},
+    {"load_latency_us", &StoreStats::load_latency_us},
     {"recovered_blocks", &StoreStats::recovered_blocks},
     {"lost_disk_indexes", &StoreStats::lost_disk_indexes},
 };

@@ -45,7 +45,7 @@ PinTicket Promoter::Pin(const PinRequest& request, std::function<void()> on_done
   {
     absl::MutexLock lock(&core_.mu);
     const std::vector<BlockId> chain = MatchLocked(request);
-    const size_t first = std::min(request.first_block, chain.size());
+    const size_t first = pending->first = std::min(request.first_block, chain.size());
     for (size_t i = first; i < chain.size(); ++i) {
       pending->entries.push_back({.id = chain[i]});
       core_.state.index.SetReused(chain[i]);
@@ -81,6 +81,41 @@ PinTicket Promoter::Pin(const PinRequest& request, std::function<void()> on_done
   return *std::move(ticket);
 }
 
+LoadForecast Promoter::Forecast(const PinRequest& request) const {
+  const absl::Time now = absl::Now();
+  LoadForecast forecast;
+  MatchEnd end;
+  uint64_t block_bytes = 0;
+  uint64_t bytes = 0;
+  absl::ReaderMutexLock lock(&core_.mu);
+  const std::vector<BlockId> ids = FindLocked(request, end);
+  for (const BlockId id : ids) {
+    block_bytes = core_.state.payload_bytes(id);
+    forecast.needs_load.push_back(!core_.state.index.node(id).in_ram());
+    bytes += forecast.needs_load.back() ? block_bytes : 0;
+  }
+  core_.load_rates.Predict(block_bytes, BytesAheadLocked(ids, bytes), now, forecast);
+  return forecast;
+}
+
+uint64_t Promoter::BytesAheadLocked(absl::Span<const BlockId> chain, uint64_t bytes) const {
+  // By the block that comes next: tickets that come to the same one share their loads.
+  absl::flat_hash_map<BlockId, uint64_t> queues;
+  for (const Tickets* tickets : {&turns_, &starving_}) {
+    for (const std::shared_ptr<Pending>& pending : *tickets) {
+      if (pending->next >= pending->end) continue;
+      const BlockId next = pending->entries[pending->next].id;
+      const size_t place = pending->first + pending->next;
+      if (place < chain.size() && chain[place] == next) continue;
+      uint64_t& queue = queues[next];
+      queue = std::max(queue, (pending->end - pending->next) * pending->payload_bytes);
+    }
+  }
+  uint64_t ahead = 0;
+  for (const auto& [next, queue] : queues) ahead += std::min(queue, bytes);
+  return ahead;
+}
+
 void Promoter::Cancel(const PinState* state) {
   absl::MutexLock lock(&core_.mu);
   const auto it = tickets_.find(state);
@@ -98,12 +133,18 @@ void Promoter::Cancel(const PinState* state) {
   core_.NoteChange();
 }
 
+std::vector<BlockId> Promoter::FindLocked(const PinRequest& request, MatchEnd& end) const {
+  const PrefixIndex& index = core_.state.index;
+  std::vector<BlockId> ids(request.keys.size());
+  ids.resize(index.Match(index.root_node(request.namespace_id), request.keys, request.words,
+                         absl::MakeSpan(ids), end));
+  return ids;
+}
+
 std::vector<BlockId> Promoter::MatchLocked(const PinRequest& request) {
   StoreState& state = core_.state;
-  std::vector<BlockId> ids(request.keys.size());
   MatchEnd end;
-  ids.resize(state.index.Match(state.index.root_node(request.namespace_id), request.keys,
-                               request.words, absl::MakeSpan(ids), end));
+  std::vector<BlockId> ids = FindLocked(request, end);
   const int64_t looked_up = static_cast<int64_t>(request.keys.size() - request.first_block);
   const int64_t matched =
       static_cast<int64_t>(ids.size() - std::min(ids.size(), request.first_block));
@@ -193,6 +234,7 @@ bool Promoter::LoadNextLocked(const std::shared_ptr<Pending>& pending, NoRoom& n
       return false;
     }
     ++in_flight_;
+    core_.load_rates.Begin(bytes, absl::Now());
     loads_[id];
     LoadRequest load{.block = core_.Describe(id),
                      .payload = core_.state.pool.SlotMemory(*slot).first(bytes),
@@ -316,9 +358,11 @@ int64_t& Promoter::MissCounterLocked(Outcome outcome) {
 }
 
 void Promoter::FinishLoad(BlockId id, SlotIndex slot, const absl::Status& status) {
+  const absl::Time ended = absl::Now();
   Work work;
   {
     absl::MutexLock lock(&core_.mu);
+    const uint64_t bytes = core_.state.payload_bytes(id);
     --in_flight_;
     ++ending_;
     // Their states are held by tickets_, or given up.
@@ -337,6 +381,8 @@ void Promoter::FinishLoad(BlockId id, SlotIndex slot, const absl::Status& status
       FinishIfDoneLocked(waiter.pending, work);
     }
     PumpLocked(work);
+    // After the loads that follow have begun: there is no pause between them.
+    core_.load_rates.End(bytes, status.ok(), ended);
     core_.NoteChange();
   }
   Do(std::move(work));

@@ -23,6 +23,7 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "cachestore/store/block_ref.h"
+#include "cachestore/store/load_forecast.h"
 #include "cachestore/store/pin_state.h"
 #include "cachestore/store/pin_ticket.h"
 #include "cachestore/store/store_core.h"
@@ -53,6 +54,9 @@ class Promoter : public PinCanceller {
   PinTicket Pin(const PinRequest& request, std::function<void()> on_done)
       ABSL_LOCKS_EXCLUDED(core_.mu);
 
+  // See TieredStore::ForecastLoad; the request's first_block and deadline do not matter.
+  LoadForecast Forecast(const PinRequest& request) const ABSL_LOCKS_EXCLUDED(core_.mu);
+
   void Cancel(const PinState* state) override ABSL_LOCKS_EXCLUDED(core_.mu);
 
  private:
@@ -77,6 +81,7 @@ class Promoter : public PinCanceller {
   struct Pending {
     std::shared_ptr<PinState> state;
     int64_t block_tokens = 0;
+    size_t first = 0;            // place of the first entry in its prefix
     std::vector<Entry> entries;  // the matched blocks that were asked for, in order
     absl::Time deadline;
     uint64_t payload_bytes = 0;  // of each block
@@ -102,9 +107,16 @@ class Promoter : public PinCanceller {
   // Block sizes for which no slot was found in this round.
   using NoRoom = std::vector<uint64_t>;
 
-  // The matched chain, counted as looked up, with the misses behind it.
+  // The longest chain that matches, and why it ends.
+  std::vector<BlockId> FindLocked(const PinRequest& request, MatchEnd& end) const
+      ABSL_SHARED_LOCKS_REQUIRED(core_.mu);
+  // The same, counted as looked up, with the misses behind it.
   std::vector<BlockId> MatchLocked(const PinRequest& request)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
+  // What tickets of other prefixes than `chain` have still to load while a ticket of `chain` loads
+  // `bytes`, taking turns with them; without the loads under way.
+  uint64_t BytesAheadLocked(absl::Span<const BlockId> chain, uint64_t bytes) const
+      ABSL_SHARED_LOCKS_REQUIRED(core_.mu);
   // Lets the tickets go on as far as they can, in turns.
   void PumpLocked(Work& work) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
   // Lets one ticket go on by one piece; false when it can do nothing now.

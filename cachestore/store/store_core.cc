@@ -18,6 +18,8 @@ StoreStats StoreCore::Stats() const {
   stats.pinned_blocks = state.index.num_pinned();
   stats.writing_blocks = static_cast<int64_t>(state.writing.size());
   stats.queued_transfers = state.loading_blocks + state.storing_blocks;
+  stats.load_bytes_per_second = load_rates.bytes_per_second();
+  stats.load_latency_us = load_rates.latency_us();
   return stats;
 }
 

@@ -14,6 +14,7 @@
 #include "cachestore/memory/host_arena.h"
 #include "cachestore/policy/admission_policy.h"
 #include "cachestore/store/disk_residency.h"
+#include "cachestore/store/load_rates.h"
 #include "cachestore/store/ram_residency.h"
 #include "cachestore/store/store_state.h"
 #include "cachestore/tier/backing_tier.h"
@@ -41,8 +42,9 @@ struct StoreCore {
   StoreState state ABSL_GUARDED_BY(mu);
   RamResidency ram ABSL_GUARDED_BY(mu);
   DiskResidency disk ABSL_GUARDED_BY(mu);
-  absl::CondVar room_cv;    // a slot was freed, or a block may be evicted now
-  absl::CondVar work_cv;    // the demoter may have work
+  LoadRates load_rates ABSL_GUARDED_BY(mu);  // of the tier
+  absl::CondVar room_cv;                     // a slot was freed, or a block may be evicted now
+  absl::CondVar work_cv;                     // the demoter may have work
   absl::CondVar load_cv;    // a ticket waits for loads, or there may be room for them
   absl::CondVar erased_cv;  // disk copies were erased
   // Grows with every event that may give the demoter work; tells it whether to look again.

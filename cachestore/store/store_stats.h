@@ -53,10 +53,12 @@ struct StoreStats {
   int64_t disk_used_bytes = 0;      // of the budget, taken by stored blocks
   int64_t disk_reserved_bytes = 0;  // sizes of all payload files
   int64_t disk_capacity_bytes = 0;
-  int64_t pinned_blocks = 0;     // blocks with at least one pin
-  int64_t writing_blocks = 0;    // allocated, not sealed
-  int64_t queued_transfers = 0;  // loads and writes not ended
-  int64_t recovered_blocks = 0;  // found on disk when the store was opened
+  int64_t pinned_blocks = 0;          // blocks with at least one pin
+  int64_t writing_blocks = 0;         // allocated, not sealed
+  int64_t queued_transfers = 0;       // loads and writes not ended
+  int64_t load_bytes_per_second = 0;  // of the last loads, while some are under way; 0: none yet
+  int64_t load_latency_us = 0;        // of a lone load, beyond its bytes at that rate
+  int64_t recovered_blocks = 0;       // found on disk when the store was opened
   // Disk indexes that were damaged and set aside then, so that the store began without their
   // blocks.
   int64_t lost_disk_indexes = 0;

@@ -75,6 +75,8 @@ class TieredStore::Impl : public BlockRegistry {
   absl::StatusOr<NamespaceHandle> OpenNamespace(const NamespaceIdentity& identity);
   PrefixMatch Match(const NamespaceHandle& ns, const BlockContent& prompt,
                     int64_t max_blocks) const;
+  LoadForecast ForecastLoad(const NamespaceHandle& ns, const BlockContent& prompt,
+                            int64_t max_blocks) const;
   PinTicket Pin(const NamespaceHandle& ns, const BlockContent& prompt, BlockRange range,
                 std::function<void()> on_done, absl::Time deadline);
   absl::StatusOr<WritableBlock> Allocate(const NamespaceHandle& ns);
@@ -212,6 +214,16 @@ PrefixMatch TieredStore::Impl::Match(const NamespaceHandle& ns, const BlockConte
   ids.resize(index.Match(index.root_node(ns.id), keys, chain.words, absl::MakeSpan(ids), end));
   for (const BlockId id : ids) ++(index.node(id).in_ram() ? match.ram_blocks : match.disk_blocks);
   return match;
+}
+
+LoadForecast TieredStore::Impl::ForecastLoad(const NamespaceHandle& ns, const BlockContent& prompt,
+                                             int64_t max_blocks) const {
+  const Chain chain = ChainOf(ns, prompt, {.first = 0, .count = max_blocks});
+  const std::vector<BlockKey> keys = ChainKeys(ns.root, chain.words, ns.block_words, derive_);
+  return promoter_->Forecast({.namespace_id = ns.id,
+                              .block_tokens = ns.layout.block_tokens,
+                              .keys = keys,
+                              .words = chain.words});
 }
 
 PinTicket TieredStore::Impl::Pin(const NamespaceHandle& ns, const BlockContent& prompt,
@@ -381,6 +393,11 @@ absl::StatusOr<NamespaceHandle> TieredStore::OpenNamespace(const NamespaceIdenti
 PrefixMatch TieredStore::Match(const NamespaceHandle& ns, const BlockContent& prompt,
                                int64_t max_blocks) const {
   return impl_->Match(ns, prompt, max_blocks);
+}
+
+LoadForecast TieredStore::ForecastLoad(const NamespaceHandle& ns, const BlockContent& prompt,
+                                       int64_t max_blocks) const {
+  return impl_->ForecastLoad(ns, prompt, max_blocks);
 }
 
 PinTicket TieredStore::Pin(const NamespaceHandle& ns, const BlockContent& prompt, BlockRange range,

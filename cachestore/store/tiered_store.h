@@ -34,6 +34,7 @@
 #include "cachestore/block/namespace_identity.h"
 #include "cachestore/store/block_ref.h"
 #include "cachestore/store/invalidate_report.h"
+#include "cachestore/store/load_forecast.h"
 #include "cachestore/store/pin_ticket.h"
 #include "cachestore/store/store_options.h"
 #include "cachestore/store/store_stats.h"
@@ -107,6 +108,11 @@ class TieredStore {
   // Pin.
   PrefixMatch Match(const NamespaceHandle& ns, const BlockContent& prompt,
                     int64_t max_blocks) const;
+
+  // The same prefix, block by block, and how long Pin would take to load what of it is not in RAM,
+  // going by the last loads and the queue. Before a load has ended, loading counts as immediate.
+  LoadForecast ForecastLoad(const NamespaceHandle& ns, const BlockContent& prompt,
+                            int64_t max_blocks) const;
 
   // One atomic step: matches the longest cached prefix of `prompt`, pins what of it is in `range`
   // in whatever tier it is, and starts loading into RAM what only disk holds. Never blocks. The

@@ -10,6 +10,8 @@
 
 #include "absl/functional/any_invocable.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "cachestore/tier/backing_tier.h"
 
 namespace reprise::cachestore {
@@ -31,6 +33,11 @@ class FaultPlan {
   void FailWrites(absl::Status status) {
     absl::MutexLock lock(&mu_);
     write_status_ = std::move(status);
+  }
+  // Every load ends so much later, and holds up its thread of the tier for so long.
+  void SlowLoadsDown(absl::Duration by) {
+    absl::MutexLock lock(&mu_);
+    load_delay_ = by;
   }
   void CloseLoadGate() {
     absl::MutexLock lock(&mu_);
@@ -95,6 +102,10 @@ class FaultPlan {
     const auto it = failing_loads_.find(key);
     return it == failing_loads_.end() ? absl::OkStatus() : it->second;
   }
+  absl::Duration load_delay() const {
+    absl::MutexLock lock(&mu_);
+    return load_delay_;
+  }
   absl::Status EnterWrite() {
     absl::MutexLock lock(&mu_);
     ++writes_;
@@ -111,6 +122,7 @@ class FaultPlan {
   int64_t failing_load_ ABSL_GUARDED_BY(mu_) = 0;  // one in so many; 0: none
   absl::Status any_load_status_ ABSL_GUARDED_BY(mu_);
   absl::Status write_status_ ABSL_GUARDED_BY(mu_);
+  absl::Duration load_delay_ ABSL_GUARDED_BY(mu_);
   std::vector<absl::AnyInvocable<void() &&>> held_ ABSL_GUARDED_BY(mu_);  // loads at the gate
   bool gate_open_ ABSL_GUARDED_BY(mu_) = true;
   bool write_gate_open_ ABSL_GUARDED_BY(mu_) = true;
@@ -146,7 +158,9 @@ class FaultyTier : public BackingTier {
     for (LoadRequest& request : batch) {
       plan_->EnterLoad([this, request = std::move(request)]() mutable {
         const absl::Status fault = plan_->LoadStatus(request.block.key);
-        request.done = [fault, done = std::move(request.done)](const absl::Status& status) mutable {
+        request.done = [this, fault,
+                        done = std::move(request.done)](const absl::Status& status) mutable {
+          absl::SleepFor(plan_->load_delay());
           std::move(done)(fault.ok() ? status : fault);
         };
         std::vector<LoadRequest> one;
