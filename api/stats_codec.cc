@@ -69,6 +69,9 @@ constexpr Field<EngineStats> kEngineFields[] = {
     {"preemptions", &EngineStats::preemptions},
     {"recomputed_tokens", &EngineStats::recomputed_tokens},
     {"missed_deadlines", &EngineStats::missed_deadlines},
+    {"passed_over_tokens", &EngineStats::passed_over_tokens},
+    {"abandoned_loads", &EngineStats::abandoned_loads},
+    {"prefill_tokens_per_second", &EngineStats::prefill_tokens_per_second},
     {"waiting_requests", &EngineStats::waiting_requests},
     {"running_requests", &EngineStats::running_requests},
 };

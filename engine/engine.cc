@@ -43,7 +43,9 @@ class Engine::Impl {
         EngineParts{loaded_.model.get(), loaded_.tokenizer.get(), store_}, ns.layout,
         BlockBudget(store_->ram_capacity_blocks(ns), layout_.block_tokens,
                     model_config().max_positions),
-        SchedulerOptions{.step_tokens = options.step_tokens, .max_running = options.max_running},
+        SchedulerOptions{.step_tokens = options.step_tokens,
+                         .max_running = options.max_running,
+                         .prefix_loading = options.prefix_loading},
         options.max_waiting);
     return absl::OkStatus();
   }

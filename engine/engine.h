@@ -27,12 +27,15 @@ struct EngineStats {
   int64_t cached_tokens = 0;     // of those, not computed
   int64_t prefilled_tokens = 0;  // computed
   int64_t decoded_tokens = 0;
-  int64_t followed_blocks = 0;    // waited for while another request computed them
-  int64_t preemptions = 0;        // a sequence gave its blocks back for others
-  int64_t recomputed_tokens = 0;  // computed again after that
-  int64_t missed_deadlines = 0;   // requests that ended by theirs
-  int64_t waiting_requests = 0;   // gauge
-  int64_t running_requests = 0;   // gauge
+  int64_t followed_blocks = 0;            // waited for while another request computed them
+  int64_t preemptions = 0;                // a sequence gave its blocks back for others
+  int64_t recomputed_tokens = 0;          // computed again after that
+  int64_t missed_deadlines = 0;           // requests that ended by theirs
+  int64_t passed_over_tokens = 0;         // cached on disk, and sooner computed than loaded
+  int64_t abandoned_loads = 0;            // prefixes that were not all loaded in time
+  int64_t prefill_tokens_per_second = 0;  // gauge, of the last large steps; 0: none yet
+  int64_t waiting_requests = 0;           // gauge
+  int64_t running_requests = 0;           // gauge
 };
 
 class Engine {

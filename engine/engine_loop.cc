@@ -148,6 +148,9 @@ void EngineLoop::PublishStats() {
                        .preemptions = counters.preemptions,
                        .recomputed_tokens = counters.recomputed_tokens,
                        .missed_deadlines = counters.missed_deadlines,
+                       .passed_over_tokens = counters.passed_over_tokens,
+                       .abandoned_loads = counters.abandoned_loads,
+                       .prefill_tokens_per_second = scheduler_.prefill_rate().tokens_per_second(),
                        .running_requests = scheduler_.num_admitted()};
 }
 

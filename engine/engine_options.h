@@ -6,6 +6,7 @@
 
 #include "absl/status/status.h"
 #include "cachestore/block/kv_layout.h"
+#include "engine/sched/load_choice.h"
 
 namespace reprise::engine {
 
@@ -24,6 +25,8 @@ struct EngineOptions {
   int32_t max_running = 64;   // sequences computed at once
   int32_t max_waiting = 256;  // sequences queued; more are refused
   int32_t num_threads = 0;    // compute threads; 0: one per core
+  // What of a prefix that only disk holds is loaded.
+  PrefixLoading prefix_loading = PrefixLoading::kWhereFaster;
 
   // kInvalidArgument names the option, its value and the allowed range.
   absl::Status Validate() const;

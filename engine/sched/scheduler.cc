@@ -13,7 +13,11 @@ using cachestore::TieredStore;
 
 Scheduler::Scheduler(const SchedulerOptions& options, const BlockBudget& budget, TieredStore* store,
                      std::function<void()> on_loaded)
-    : options_(options), budget_(budget), on_loaded_(std::move(on_loaded)), account_(store) {
+    : options_(options),
+      budget_(budget),
+      on_loaded_(std::move(on_loaded)),
+      account_(store),
+      chooser_(store, options.prefix_loading, options.load_timeout) {
   CHECK(options_.max_running > 0 && options_.step_tokens >= options_.max_running);
 }
 
@@ -48,10 +52,11 @@ void Scheduler::EndOverdue(absl::Time now) {
 }
 
 StepPlan Scheduler::Plan(absl::Time now) {
+  planned_ = now;
   EndOverdue(now);
   for (const auto& sequence : admitted_) {
     if (sequence->state() == SequenceState::kFollowing && MayEndFollowing(*sequence)) {
-      sequence->EndFollowing(account_, on_loaded_, now);
+      sequence->EndFollowing(account_, ChooseLoadFor(*sequence), on_loaded_, now);
     }
     if (sequence->state() == SequenceState::kLoading) TakeOverLoad(*sequence, now);
   }
@@ -112,7 +117,7 @@ void Scheduler::AdmitWaiting(absl::Time now) {
       ++counters_.admitted_sequences;
       counters_.prompt_tokens += sequence->prompt_tokens();
     }
-    sequence->Admit(next_turn_++, account_, on_loaded_, now);
+    sequence->Admit(next_turn_++, account_, ChooseLoadFor(*sequence), on_loaded_, now);
     // What is in RAM is there at once, and counts for those that come next.
     TakeOverLoad(*sequence, now);
     const auto ranks_before = [](const auto& a, const auto& b) { return a->RanksBefore(*b); };
@@ -121,11 +126,26 @@ void Scheduler::AdmitWaiting(absl::Time now) {
   }
 }
 
+LoadChoice Scheduler::ChooseLoadFor(const Sequence& sequence) {
+  int64_t tokens_ahead = 0;
+  for (const auto& other : admitted_) {
+    if (other->state() == SequenceState::kRunning && other->remaining() > 1 &&
+        other->RanksBefore(sequence)) {
+      tokens_ahead += other->remaining();
+    }
+  }
+  const LoadChoice choice = chooser_.Choose(sequence, tokens_ahead);
+  counters_.passed_over_tokens += choice.passed_over_blocks * sequence.ns().layout.block_tokens;
+  return choice;
+}
+
 void Scheduler::TakeOverLoad(Sequence& sequence, absl::Time now) {
   const int64_t cached_before = sequence.cached_tokens();
   if (!sequence.TryFinishLoading(account_)) {
     if (now < sequence.load_started() + options_.load_timeout) return;
     sequence.AbandonLoading();
+    ++counters_.abandoned_loads;
+  } else if (sequence.unloaded_blocks() > 0 && now >= sequence.load_deadline()) {
     ++counters_.abandoned_loads;
   }
   RunOrFollow(sequence, now);
@@ -173,7 +193,7 @@ void Scheduler::ShareNewPrompt(const Sequence& first, absl::Time now) {
         !MayEndFollowing(*sequence)) {
       continue;
     }
-    sequence->EndFollowing(account_, on_loaded_, now);
+    sequence->EndFollowing(account_, ChooseLoadFor(*sequence), on_loaded_, now);
     TakeOverLoad(*sequence, now);
   }
 }
@@ -253,7 +273,17 @@ void Scheduler::CheckStall(const StepPlan& plan, absl::Time now) {
 void Scheduler::Commit(const StepPlan& plan, absl::Span<const ChunkOutcome> outcomes,
                        absl::Time now) {
   CHECK(plan.chunks.size() == outcomes.size());
+  NoteStepTime(plan, now);
   for (size_t i = 0; i < outcomes.size(); ++i) Finish(plan.chunks[i], outcomes[i], now);
+}
+
+void Scheduler::NoteStepTime(const StepPlan& plan, absl::Time now) {
+  int64_t prefill_tokens = 0;
+  int64_t decode_tokens = 0;
+  for (const PlannedChunk& chunk : plan.chunks) {
+    (chunk.num_tokens > 1 ? prefill_tokens : decode_tokens) += chunk.num_tokens;
+  }
+  chooser_.prefill_rate().AddStep(prefill_tokens, decode_tokens, now - planned_);
 }
 
 void Scheduler::Finish(const PlannedChunk& chunk, const ChunkOutcome& outcome, absl::Time now) {

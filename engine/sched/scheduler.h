@@ -45,6 +45,7 @@
 #include "cachestore/store/tiered_store.h"
 #include "engine/sched/block_account.h"
 #include "engine/sched/block_budget.h"
+#include "engine/sched/load_chooser.h"
 #include "engine/sched/prefix_claims.h"
 #include "engine/sched/request.h"
 #include "engine/sched/sequence.h"
@@ -56,7 +57,8 @@ struct SchedulerOptions {
   int32_t step_tokens =
       512;                   // most tokens in a step; at least max_running, so that no decode waits
   int32_t max_running = 64;  // most sequences admitted at once
-  // A cached prefix that is not resident by then is computed instead.
+  PrefixLoading prefix_loading = PrefixLoading::kWhereFaster;
+  // The longest wait for a cached prefix; kWhereFaster, once it can tell, has less patience.
   absl::Duration load_timeout = absl::Seconds(10);
   // When no sequence could get a slot for so long although they fit the budget, because others pin
   // blocks or the disk does not take any, the one that ranks last is preempted; when it is the only
@@ -103,9 +105,10 @@ struct SchedulerCounters {
   int64_t preemptions = 0;
   int64_t recomputed_tokens = 0;  // computed again after a preemption
   int64_t missed_deadlines = 0;
-  int64_t followed_blocks = 0;  // waited for instead of computing them again
-  int64_t abandoned_loads = 0;
-  int64_t starved_plans = 0;  // plans in which nothing could be computed for want of slots
+  int64_t followed_blocks = 0;     // waited for instead of computing them again
+  int64_t passed_over_tokens = 0;  // cached, and sooner computed than loaded
+  int64_t abandoned_loads = 0;     // prefixes that were not all there in time
+  int64_t starved_plans = 0;       // plans in which nothing could be computed for want of slots
 };
 
 class Scheduler {
@@ -142,6 +145,8 @@ class Scheduler {
   int64_t num_waiting() const { return waiting_.size(); }
   int64_t num_admitted() const { return static_cast<int64_t>(admitted_.size()); }
   const SchedulerCounters& counters() const { return counters_; }
+  // How fast prompts are computed, going by the time from Plan to Commit.
+  const PrefillRate& prefill_rate() const { return chooser_.prefill_rate(); }
 
  private:
   void EndOverdue(absl::Time now);
@@ -150,6 +155,7 @@ class Scheduler {
   bool HasRoomForNext() const;
   bool NextOutranksLast() const;
   void AdmitWaiting(absl::Time now);
+  LoadChoice ChooseLoadFor(const Sequence& sequence);
   // Takes over a load if it has ended or has taken too long. The sequence runs or follows then.
   void TakeOverLoad(Sequence& sequence, absl::Time now);
   void RunOrFollow(Sequence& sequence, absl::Time now);
@@ -171,6 +177,7 @@ class Scheduler {
                     StepPlan* plan);
   // Makes room when nothing has moved for a while.
   void CheckStall(const StepPlan& plan, absl::Time now);
+  void NoteStepTime(const StepPlan& plan, absl::Time now);
   // Takes over what one chunk gave.
   void Finish(const PlannedChunk& chunk, const ChunkOutcome& outcome, absl::Time now);
   // Ends a sequence that is in neither list any more.
@@ -184,6 +191,7 @@ class Scheduler {
   const BlockBudget budget_;
   const std::function<void()> on_loaded_;
   BlockAccount account_;
+  LoadChooser chooser_;
   PrefixClaims claims_;  // of running sequences
 
   WaitingQueue waiting_;
@@ -192,6 +200,7 @@ class Scheduler {
   bool starved_ = false;  // a sequence of the last plan found no slot: nobody else is admitted
   std::set<std::pair<absl::Time, SequenceId>> deadlines_;  // of those that have one
   std::vector<EndedSequence> ended_;
+  absl::Time planned_;  // the last Plan()
   absl::Time stalled_since_ = absl::InfiniteFuture();
   SchedulerCounters counters_;
 };

@@ -68,32 +68,43 @@ int64_t Sequence::MissingTokens() const {
   return std::max<int64_t>(remaining() - coming_blocks * block_tokens(), 0);
 }
 
-void Sequence::Admit(int64_t turn, const BlockAccount& account,
+cachestore::BlockRange Sequence::LoadableBlocks() const {
+  if (request_.cache == CacheMode::kOff) return {};
+  // The newest token is always computed: its logits give the next one.
+  const int64_t end = (static_cast<int64_t>(tokens_.size()) - 1) / block_tokens();
+  const int64_t first = static_cast<int64_t>(sealed_.size());
+  return {.first = first, .count = end - first};
+}
+
+void Sequence::Admit(int64_t turn, const BlockAccount& account, const LoadChoice& choice,
                      const std::function<void()>& on_loaded, absl::Time now) {
   CHECK(state_ == SequenceState::kWaiting);
   if (!was_admitted()) turn_ = turn;
   first_admitted_ = std::min(first_admitted_, now);
-  StartLoading(account, on_loaded, now);
+  StartLoading(account, choice, on_loaded, now);
 }
 
-void Sequence::StartLoading(const BlockAccount& account, const std::function<void()>& on_loaded,
-                            absl::Time now) {
+void Sequence::StartLoading(const BlockAccount& account, const LoadChoice& choice,
+                            const std::function<void()>& on_loaded, absl::Time now) {
   state_ = SequenceState::kLoading;
   load_started_ = now;
-  if (request_.cache == CacheMode::kOff) return;
-  // The newest token is always computed: its logits give the next one.
-  const int64_t end = (static_cast<int64_t>(tokens_.size()) - 1) / block_tokens();
-  const int64_t first = static_cast<int64_t>(sealed_.size());
-  if (first == end) return;
+  load_deadline_ = now + choice.patience;
+  unloaded_blocks_ = 0;
+  if (choice.num_blocks == 0) return;
+  const cachestore::BlockRange loadable = LoadableBlocks();
+  CHECK(choice.num_blocks <= loadable.count);
   ticket_ = account.store()->Pin(
-      ns_, tokens_, cachestore::BlockRange{.first = first, .count = end - first}, on_loaded);
+      ns_, tokens_, cachestore::BlockRange{.first = loadable.first, .count = choice.num_blocks},
+      on_loaded, load_deadline_);
 }
 
 bool Sequence::TryFinishLoading(BlockAccount& account) {
   CHECK(state_ == SequenceState::kLoading);
   if (!ticket_.has_value()) return true;
   if (!ticket_->done()) return false;
+  const int64_t matched = ticket_->matched_blocks();
   PinnedPrefix prefix = ticket_->Take();
+  unloaded_blocks_ = matched - static_cast<int64_t>(prefix.blocks.size());
   ticket_.reset();
   for (size_t i = 0; i < prefix.blocks.size(); ++i) {
     BlockRef& ref = prefix.blocks[i];
@@ -129,11 +140,11 @@ void Sequence::FollowFirstSample() {
   followed_blocks_ = static_cast<int64_t>(UnsealedBlockKeys().size());
 }
 
-void Sequence::EndFollowing(const BlockAccount& account, const std::function<void()>& on_loaded,
-                            absl::Time now) {
+void Sequence::EndFollowing(const BlockAccount& account, const LoadChoice& choice,
+                            const std::function<void()>& on_loaded, absl::Time now) {
   CHECK(state_ == SequenceState::kFollowing);
   followed_blocks_ = 0;
-  StartLoading(account, on_loaded, now);
+  StartLoading(account, choice, on_loaded, now);
 }
 
 void Sequence::Run(absl::Time now) {

@@ -20,6 +20,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <limits>
 #include <optional>
 #include <vector>
 
@@ -30,6 +31,7 @@
 #include "cachestore/store/pin_ticket.h"
 #include "cachestore/store/tiered_store.h"
 #include "engine/sched/block_account.h"
+#include "engine/sched/load_choice.h"
 #include "engine/sched/request.h"
 
 namespace reprise::engine {
@@ -86,10 +88,12 @@ class Sequence {
   // Whether the next token to compute has no block yet.
   bool LacksBlock() const { return RoomWith(num_blocks()) == 0; }
 
-  // waiting -> loading. `turn` counts admissions; the first one's stays. `on_loaded` as
-  // TieredStore::Pin's on_done.
-  void Admit(int64_t turn, const BlockAccount& account, const std::function<void()>& on_loaded,
-             absl::Time now);
+  // The blocks that may be loaded before it runs; none with CacheMode::kOff.
+  cachestore::BlockRange LoadableBlocks() const;
+  // waiting -> loading, of LoadableBlocks() as many as chosen. `turn` counts admissions; the first
+  // one's stays. `on_loaded` as TieredStore::Pin's on_done.
+  void Admit(int64_t turn, const BlockAccount& account, const LoadChoice& choice,
+             const std::function<void()>& on_loaded, absl::Time now);
   // Takes over what was loaded. False: loads go on. True: Run() or Follow() comes next.
   bool TryFinishLoading(BlockAccount& account);
   // Does without what is not loaded; Run() or Follow() comes next.
@@ -100,14 +104,16 @@ class Sequence {
   // loading -> following: until the request's first sample has computed the prompt.
   void FollowFirstSample();
   // following -> loading.
-  void EndFollowing(const BlockAccount& account, const std::function<void()>& on_loaded,
-                    absl::Time now);
+  void EndFollowing(const BlockAccount& account, const LoadChoice& choice,
+                    const std::function<void()>& on_loaded, absl::Time now);
   // loading -> running.
   void Run(absl::Time now);
   // Any state -> waiting, without blocks.
   void Preempt(BlockAccount& account);
-  // When it began to load.
+  // When it began to load, until when it has patience, and how many cached blocks it did not get.
   absl::Time load_started() const { return load_started_; }
+  absl::Time load_deadline() const { return load_deadline_; }
+  int64_t unloaded_blocks() const { return unloaded_blocks_; }
   // REQUIRES: following.
   const cachestore::BlockKey& followed_key() const { return followed_key_; }
   // Whether it has been admitted before: it was preempted if it waits.
@@ -145,8 +151,8 @@ class Sequence {
  private:
   int64_t block_tokens() const { return ns_.layout.block_tokens; }
   void SealFullBlocks(BlockAccount& account);
-  void StartLoading(const BlockAccount& account, const std::function<void()>& on_loaded,
-                    absl::Time now);
+  void StartLoading(const BlockAccount& account, const LoadChoice& choice,
+                    const std::function<void()>& on_loaded, absl::Time now);
 
   // Constant after construction.
   const SequenceId id_;
@@ -172,8 +178,10 @@ class Sequence {
   int64_t followed_blocks_ = 0;  // 0 unless following
   cachestore::BlockKey followed_key_;
 
-  int64_t turn_ = 0;  // of the first admission
+  int64_t turn_ = std::numeric_limits<int64_t>::max();  // of the first admission
+  int64_t unloaded_blocks_ = 0;
   absl::Time load_started_ = absl::InfiniteFuture();
+  absl::Time load_deadline_ = absl::InfiniteFuture();
   absl::Time first_admitted_ = absl::InfiniteFuture();
   absl::Time first_running_ = absl::InfiniteFuture();
   absl::Time first_token_ = absl::InfiniteFuture();

@@ -85,6 +85,7 @@ class TestServer {
       engine_options.max_running = options_.max_running;
       engine_options.max_waiting = options_.max_waiting;
       engine_options.num_threads = 1;
+      engine_options.prefix_loading = engine::PrefixLoading::kAlways;
       auto engine = engine::Engine::Open(engine_options, store_.get());
       CHECK(engine.ok());
       engine_ = *std::move(engine);

@@ -62,6 +62,8 @@ class ReuseTest : public testing::TestWithParam<Case> {
 
   std::unique_ptr<Engine> OpenEngine(TieredStore* store) {
     EngineOptions options;
+    // These models compute so fast that little would come from disk.
+    options.prefix_loading = PrefixLoading::kAlways;
     options.model_folder = model_.path();
     options.block_tokens = GetParam().block_tokens;
     options.kv_dtype = GetParam().kv_dtype;

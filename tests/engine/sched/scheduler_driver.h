@@ -111,10 +111,13 @@ class SchedulerDriver {
     return first;
   }
 
+  // What the scheduler is told that every step takes. Zero: it does not learn from them.
+  void PretendStepsTake(absl::Duration time) { step_time_ = time; }
+
   // One step at `now`. Returns the plan; its sequences may be gone.
   StepPlan Step(absl::Time now) {
     StepPlan plan = scheduler_.Plan(now);
-    if (!plan.chunks.empty()) scheduler_.Commit(plan, Compute(plan), now);
+    if (!plan.chunks.empty()) scheduler_.Commit(plan, Compute(plan), now + step_time_);
     for (EndedSequence& end : scheduler_.TakeEnded()) {
       const SequenceId id = end.sequence->id();
       EXPECT_TRUE(ended_.emplace(id, std::move(end)).second) << id << " has ended twice";
@@ -209,6 +212,7 @@ class SchedulerDriver {
   const std::shared_ptr<Loads> loads_;
   int64_t loads_seen_ = 0;
   SequenceId next_id_ = 1;
+  absl::Duration step_time_;
   std::map<SequenceId, std::vector<uint32_t>> answers_;
   std::map<SequenceId, EndedSequence> ended_;
   std::vector<SequenceId> first_steps_;

@@ -8,9 +8,8 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "tests/engine/sched/gated_store.h"
 #include "tests/engine/sched/scheduler_driver.h"
-#include "tests/fakes/faulty_tier.h"
-#include "tests/fakes/memory_backing_tier.h"
 
 namespace reprise::engine {
 namespace {
@@ -94,36 +93,9 @@ TEST_F(SchedulerLoadTest, ALoadThatTakesTooLongIsGivenUpAndThePrefixComputed) {
   EXPECT_GT(given_up, 0);
 }
 
-// A store over a tier in memory that holds loads at a gate.
-class GatedStore {
- public:
-  GatedStore() { Open(); }
-
-  // A new life: what is on the tier is there, RAM is empty.
-  void Open() {
-    store_ = nullptr;
-    cachestore::StoreOptions options;
-    options.ram.capacity_bytes =
-        64 * static_cast<int64_t>(CheckingModel(1).layout(kBlockTokens).BytesPerBlock());
-    auto tier = std::make_unique<cachestore::FaultyTier>(
-        std::make_unique<cachestore::MemoryBackingTier>(64 << 20, contents_), plan_);
-    auto store = cachestore::TieredStore::Open(options, std::move(tier));
-    ASSERT_TRUE(store.ok()) << store.status();
-    store_ = *std::move(store);
-  }
-  cachestore::TieredStore* get() const { return store_.get(); }
-  cachestore::FaultPlan& plan() const { return *plan_; }
-
- private:
-  const std::shared_ptr<cachestore::MemoryTierContents> contents_ =
-      std::make_shared<cachestore::MemoryTierContents>();
-  const std::shared_ptr<cachestore::FaultPlan> plan_ = std::make_shared<cachestore::FaultPlan>();
-  std::unique_ptr<cachestore::TieredStore> store_;
-};
-
 TEST(SchedulerGatedLoadTest, ALoadingRequestIsCancelledWithoutWaitingForItsLoad) {
   const std::vector<uint32_t> prompt = PromptOf(200, 1);
-  GatedStore store;
+  GatedStore store(kBlockTokens);
   {
     SchedulerDriver driver(store.get(), kBlockTokens);
     driver.Submit(prompt, 1);

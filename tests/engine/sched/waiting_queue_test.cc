@@ -28,7 +28,7 @@ class WaitingQueueTest : public testing::Test {
   std::unique_ptr<Sequence> PreemptedOf(SequenceId id, const std::string& tenant,
                                         int32_t priority = 0) {
     std::unique_ptr<Sequence> sequence = SequenceOf(id, tenant, priority);
-    sequence->Admit(turn_++, account_, nullptr, absl::Now());
+    sequence->Admit(turn_++, account_, LoadChoice{}, nullptr, absl::Now());
     sequence->Preempt(account_);
     return sequence;
   }
