@@ -12,11 +12,13 @@
 #include "bench/chat_bench.h"
 #include "bench/decode_bench.h"
 #include "bench/disk_bench.h"
+#include "bench/engine_bench.h"
 #include "bench/kvquant_bench.h"
 #include "bench/report.h"
 #include "bench/sampling_bench.h"
 #include "bench/scheduler_bench.h"
 #include "bench/store_bench.h"
+#include "bench/ttft_bench.h"
 
 namespace reprise::bench {
 namespace {
@@ -232,6 +234,73 @@ void AddShort(api::FlagSet& bench, const std::string& name, const std::string& d
   });
 }
 
+void AddEngine(api::FlagSet& bench) {
+  struct Flags {
+    EngineBenchOptions options;
+    bool quick = false;
+    std::string json_path;
+  };
+  api::FlagSet& command = bench.AddCommand(
+      "engine", "prefill, decode and matrix products beside transformers, llama.cpp and oneDNN");
+  const auto flags = std::make_shared<Flags>();
+  EngineBenchOptions& options = flags->options;
+  options.peers = "build/peers-venv";
+  command.Add("models", &options.models, "DIR",
+              "a folder to make the models in and keep them for the next run (14 GB); without it a "
+              "temporary one");
+  command.Add("peers", &options.peers, "DIR",
+              "the folder that bench/peers/setup.sh made; where there is none, rows have no peers");
+  command.Add("threads", &options.num_threads, "N",
+              "threads of ours and of each peer; 0: one per core");
+  command.AtLeast("threads", 0);
+  command.Add("groups", &options.groups, "NAME...",
+              "groups of rows to measure: qwen2_f32, qwen2_bf16, gpt2_f32, gpt2_bf16; without it "
+              "all");
+  command.AddSwitch("quick", &flags->quick, "seconds; shows only that the suite works");
+  AddJsonFlag(command, &flags->json_path);
+  command.SetExamples(
+      "Takes minutes and 12 GiB of RAM, and a machine with nothing else to do.\n\n"
+      "Examples:\n"
+      "  bench/peers/setup.sh && reprise bench engine --models /tmp/bench-models\n"
+      "  reprise bench engine --groups gpt2_bf16 --json results.json\n");
+  command.SetAction([flags] {
+    if (flags->quick) flags->options.extent = Extent::kQuick;
+    return Report("bench engine", flags->json_path, [&] { return RunEngineBench(flags->options); });
+  });
+}
+
+void AddTtft(api::FlagSet& bench) {
+  struct Flags {
+    TtftBenchOptions options;
+    bool quick = false;
+    std::string json_path;
+  };
+  api::FlagSet& command = bench.AddCommand(
+      "ttft", "time to the first token with blocks in RAM, on disk and nowhere; conversations");
+  const auto flags = std::make_shared<Flags>();
+  TtftBenchOptions& options = flags->options;
+  command.Add("models", &options.models, "DIR",
+              "a folder to make the models in and keep them for the next run (3 GB); without it a "
+              "temporary one");
+  command.Add("directory", &options.directory, "DIR",
+              "a folder on the disk to use; without it the system's temporary folder");
+  command.Add("threads", &options.num_threads, "N", "compute threads; 0: one per core");
+  command.AtLeast("threads", 0);
+  command.Add("groups", &options.groups, "NAME...",
+              "groups of rows to measure: hit, disk, zero, serve; without it all");
+  command.AddSwitch("quick", &flags->quick, "seconds; shows only that the suite works");
+  AddJsonFlag(command, &flags->json_path);
+  command.SetExamples(
+      "Takes minutes and 8 GiB of RAM, and a machine with nothing else to do.\n\n"
+      "Examples:\n"
+      "  reprise bench ttft --models /tmp/bench-models --directory /data\n"
+      "  reprise bench ttft --groups zero --json results.json\n");
+  command.SetAction([flags] {
+    if (flags->quick) flags->options.extent = Extent::kQuick;
+    return Report("bench ttft", flags->json_path, [&] { return RunTtftBench(flags->options); });
+  });
+}
+
 }  // namespace
 
 void AddBenchCommand(api::FlagSet& program) {
@@ -249,10 +318,13 @@ void AddBenchCommand(api::FlagSet& program) {
            RunSamplingBench);
   AddShort(bench, "scheduler", "what a step costs beside the model, with 1, 64 and 1,024 sequences",
            RunSchedulerBench);
+  AddEngine(bench);
+  AddTtft(bench);
   bench.SetExamples(
       "Examples:\n  reprise bench decode --help\n  reprise bench chat --help\n"
       "  reprise bench store --help\n  reprise bench disk --help\n"
-      "  reprise bench sampling --help\n  reprise bench scheduler --help\n");
+      "  reprise bench sampling --help\n  reprise bench scheduler --help\n"
+      "  reprise bench engine --help\n  reprise bench ttft --help\n");
 }
 
 }  // namespace reprise::bench

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <filesystem>
 #include <map>
 #include <memory>
 #include <numeric>
@@ -12,6 +11,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "api/cli/table.h"
+#include "bench/bench_models.h"
 #include "bench/memory_bandwidth.h"
 #include "bench/progress.h"
 #include "bench/temp_folder.h"
@@ -120,23 +120,6 @@ engine::DemoModelOptions Gpt2Small() {
   return options;
 }
 
-// Bytes of weights that one decode step reads: all of the checkpoint but the token embeddings, of
-// which it reads one row, unless they are the LM head as well.
-int64_t WeightBytes(const std::string& folder, const engine::ModelConfig& config) {
-  int64_t file_bytes = 0;
-  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
-    if (entry.path().extension() == ".safetensors") file_bytes += entry.file_size();
-  }
-  if (config.tied_embeddings) return file_bytes;
-  const int64_t embedding = config.vocab_size * config.hidden_size;
-  const int64_t mlp = (config.gated_mlp ? 3 : 2) * config.hidden_size * config.intermediate_size;
-  const int64_t attention =
-      2 * config.hidden_size * config.head_dim * (config.num_heads + config.num_kv_heads);
-  // Biases and norms are left out: a thousandth.
-  const int64_t parameters = 2 * embedding + config.num_layers * (mlp + attention);
-  return file_bytes * (parameters - embedding) / parameters;
-}
-
 void PrintSeconds(const DecodeBenchOptions& options, const Arm& off, const Arm& on,
                   std::ostream& out) {
   api::Table table({"steps", "off s", "on s", "speed-up", "off ms/token", "on ms/token",
@@ -242,7 +225,8 @@ absl::StatusOr<std::vector<Result>> RunDecodeBench(const DecodeBenchOptions& opt
     return absl::InternalError("decoding with the cache gave other tokens than without it");
   }
   PrintSeconds(options, off, on, out);
-  const double floor_seconds = WeightBytes(folder, model->config()) / bandwidth.BytesPerSecond();
+  const double floor_seconds =
+      StepWeightBytes(folder, model->config()) / bandwidth.BytesPerSecond();
   return Summarize(options, off, on, floor_seconds);
 }
 

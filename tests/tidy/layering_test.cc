@@ -60,7 +60,7 @@ const std::vector<Library> kLibraries = {
     {"rocksdb/", {"cachestore/tier", "bench/peers"}},
     {"hiredis/", {"bench/peers"}},
     {"liburing", {"cachestore/tier"}},
-    {"oneapi/", {"engine/backend"}},
+    {"oneapi/", {"engine/backend", "bench"}},
     {"dnnl", {"engine/backend"}},
     {"hwy/", {"engine/backend", "bench"}},
     {"pcre2", {"engine/tokenizer"}},
