@@ -29,6 +29,9 @@ void WidenRow(TensorView table, int64_t row, float* out) {
   Widen(bytes + row * table.cols * ElementBytes(table.type), table.type, table.cols, out);
 }
 
+// To be raised whenever a change of this folder gives KV other bits.
+constexpr int kKernelVersion = 1;
+
 class CpuBackend final : public Backend {
  public:
   CpuBackend(int num_threads, BF16Products bf16)
@@ -36,7 +39,8 @@ class CpuBackend final : public Backend {
         onednn_(OneDnnProducts::Create(bf16)) {}
 
   std::string arithmetic() const override {
-    return absl::StrCat(VectorArithmetic(), ", ", OneDnnArithmetic());
+    return absl::StrCat("kernels ", kKernelVersion, ", ", VectorArithmetic(), ", ",
+                        OneDnnArithmetic());
   }
 
   absl::StatusOr<std::unique_ptr<PackedWeight>> Pack(TensorView weight,
