@@ -39,13 +39,9 @@ void BlockAccount::GiveBack(WritableBlock block) {
   --writable_blocks_;
 }
 
-int64_t BlockAccount::CountHeld(absl::Span<const BlockKey> keys) const {
-  int64_t held = 0;
-  for (const BlockKey& key : keys) {
-    if (!pins_.contains(key)) break;
-    ++held;
-  }
-  return held;
+int64_t BlockAccount::CountPins(const BlockKey& key) const {
+  const auto it = pins_.find(key);
+  return it == pins_.end() ? 0 : it->second;
 }
 
 }  // namespace reprise::engine

@@ -39,8 +39,8 @@ class BlockAccount {
 
   // RAM slots that sequences hold.
   int64_t held_blocks() const { return static_cast<int64_t>(pins_.size()) + writable_blocks_; }
-  // How many of the leading `keys` name blocks that sequences hold: pinning them takes no slot.
-  int64_t CountHeld(absl::Span<const cachestore::BlockKey> keys) const;
+  // How many sequences pin the block. When one does, pinning it takes no slot.
+  int64_t CountPins(const cachestore::BlockKey& key) const;
 
  private:
   cachestore::TieredStore* const store_;

@@ -78,40 +78,48 @@ StepPlan Scheduler::Plan(absl::Time now) {
   return plan;
 }
 
-bool Scheduler::HasRoomForNext() const {
-  if (num_admitted() >= options_.max_running) return false;
-  if (admitted_.empty()) return true;
-  if (starved_) return false;
-  Sequence* const next = waiting_.front();
-  int64_t prefill_tokens = 0;  // to be computed before it
+std::optional<int64_t> Scheduler::PreemptionsForNext() const {
+  if (admitted_.empty()) return 0;
+  Sequence& next = *waiting_.front();
+  const int32_t priority = next.request().priority;
+  int64_t prefill_tokens = 0;  // to be computed before it, whoever is preempted
+  int64_t missing_blocks = 0;
   for (const auto& sequence : admitted_) {
-    if (sequence->request().priority < next->request().priority) break;
-    prefill_tokens += sequence->MissingTokens();
+    missing_blocks += sequence->MissingBlocks();
+    if (sequence->request().priority >= priority) prefill_tokens += sequence->MissingTokens();
   }
-  if (prefill_tokens >= 2 * int64_t{options_.step_tokens}) return false;
-  // What everybody holds and needs now, and one block each to grow: else it would soon be
-  // preempted.
-  int64_t blocks = account_.held_blocks() + num_admitted() + 1;
-  for (const auto& sequence : admitted_) blocks += sequence->MissingBlocks();
-  const int64_t room = budget_.usable_blocks() - blocks;
-  if (next->NeededBlocks() <= room) return true;
-  const absl::Span<const BlockKey> keys = next->FullBlockKeys();
-  const int64_t held = account_.CountHeld(keys);
-  return next->NeededBlocks() - held - claims_.CountClaimed(keys.subspan(held)) <= room;
+  if (prefill_tokens >= 2 * int64_t{options_.step_tokens}) return std::nullopt;
+  PreemptionForecast forecast(&account_);
+  for (int64_t kept = num_admitted(); kept > 0; --kept) {
+    // What everybody holds and needs now, and one block each to grow: else it would soon be
+    // preempted.
+    int64_t room = budget_.usable_blocks() - forecast.held_blocks() - missing_blocks - (kept + 1);
+    // What the budget promises is not there, others hold it: only what comes free counts.
+    if (starved_) room = std::min(room, forecast.freed_blocks() - missing_blocks);
+    if (kept < options_.max_running && FitsInto(room, next, forecast)) return num_admitted() - kept;
+    const Sequence& last = *admitted_[kept - 1];
+    if (last.request().priority >= priority) return std::nullopt;
+    missing_blocks -= last.MissingBlocks();
+    forecast.GiveBack(last);
+  }
+  return num_admitted();  // alone it fits
 }
 
-bool Scheduler::NextOutranksLast() const {
-  return !admitted_.empty() &&
-         admitted_.back()->request().priority < waiting_.front()->request().priority;
+bool Scheduler::FitsInto(int64_t room, Sequence& next, const PreemptionForecast& forecast) const {
+  if (next.NeededBlocks() <= room) return true;
+  const absl::Span<const BlockKey> keys = next.FullBlockKeys();
+  const int64_t held = forecast.CountHeld(keys);
+  const absl::Span<const BlockKey> others = keys.subspan(held);
+  const Sequence* const leader = others.empty() ? nullptr : claims_.ClaimantOf(others.front());
+  const bool follows = leader != nullptr && leader->RanksBefore(next);
+  return next.NeededBlocks() - held - (follows ? claims_.CountClaimed(others) : 0) <= room;
 }
 
 void Scheduler::AdmitWaiting(absl::Time now) {
   while (waiting_.size() > 0) {
-    if (!HasRoomForNext()) {
-      if (!NextOutranksLast()) break;
-      Preempt(admitted_.size() - 1);
-      continue;
-    }
+    const std::optional<int64_t> preemptions = PreemptionsForNext();
+    if (!preemptions.has_value()) return;
+    for (int64_t i = 0; i < *preemptions; ++i) Preempt(admitted_.size() - 1);
     std::unique_ptr<Sequence> sequence = waiting_.PopFront();
     if (!sequence->was_admitted()) {
       ++counters_.admitted_sequences;
@@ -329,7 +337,7 @@ void Scheduler::AwaitRoom(absl::Time deadline) {
 }
 
 absl::Time Scheduler::NextPlanTime() const {
-  if (waiting_.size() > 0 && (HasRoomForNext() || NextOutranksLast())) return absl::InfinitePast();
+  if (waiting_.size() > 0 && PreemptionsForNext().has_value()) return absl::InfinitePast();
   absl::Time next = deadlines_.empty() ? absl::InfiniteFuture() : deadlines_.begin()->first;
   for (const auto& sequence : admitted_) {
     if (sequence->state() != SequenceState::kLoading) return absl::InfinitePast();

@@ -11,7 +11,8 @@
 // step fuller, and whoever comes next would have to wait for them. When the admitted ones have
 // outgrown the BlockBudget, the one that ranks last is preempted: it gives its blocks back and
 // waits. Its sealed blocks stay in the store. Who waits is admitted in the order of the
-// WaitingQueue.
+// WaitingQueue. When a place or blocks are what a higher priority lacks, it gets them from those
+// that rank last, provided that lower priorities have enough of them, and from no more than needed.
 //
 // A sequence whose next blocks another one computes now follows it: it waits until they are sealed
 // and pins them. It follows only one that ranks before. That one is prefilled first anyway, so the
@@ -46,6 +47,7 @@
 #include "engine/sched/block_account.h"
 #include "engine/sched/block_budget.h"
 #include "engine/sched/load_chooser.h"
+#include "engine/sched/preemption_forecast.h"
 #include "engine/sched/prefix_claims.h"
 #include "engine/sched/request.h"
 #include "engine/sched/sequence.h"
@@ -150,10 +152,11 @@ class Scheduler {
 
  private:
   void EndOverdue(absl::Time now);
-  // Whether there is room for the next waiting sequence, and whether there would be more without
-  // those of lower priority.
-  bool HasRoomForNext() const;
-  bool NextOutranksLast() const;
+  // How many admitted sequences, of lower priorities and from the last on, have to be preempted for
+  // the next waiting one to be admitted; none: preempting them would not be enough.
+  std::optional<int64_t> PreemptionsForNext() const;
+  // Whether `room` blocks are enough for `next` beside what would still be held and computed.
+  bool FitsInto(int64_t room, Sequence& next, const PreemptionForecast& forecast) const;
   void AdmitWaiting(absl::Time now);
   LoadChoice ChooseLoadFor(const Sequence& sequence);
   // Takes over a load if it has ended or has taken too long. The sequence runs or follows then.

@@ -78,6 +78,9 @@ class Sequence {
   absl::Span<const cachestore::BlockKey> UnsealedBlockKeys();
   size_t num_sealed_blocks() const { return sealed_.size(); }
   int64_t num_blocks() const { return static_cast<int64_t>(blocks_.size()); }
+  // Of these, those that it pins, root first, and those behind them that it writes.
+  absl::Span<const cachestore::BlockRef> sealed_blocks() const { return sealed_; }
+  int64_t num_writable_blocks() const { return static_cast<int64_t>(writable_.size()); }
   // Blocks that its tokens need, and those of them that it neither has nor gets by following.
   int64_t NeededBlocks() const;
   int64_t MissingBlocks() const;

@@ -1,4 +1,6 @@
 // Who goes first: priorities, tenants, deadlines.
+#include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "gmock/gmock.h"
@@ -48,6 +50,86 @@ TEST(SchedulerFairnessTest, EqualPrioritiesDoNotPreemptEachOtherForAPlace) {
   driver.Submit(RequestOf(2, 2));
   driver.RunUntilEnded(2);
   EXPECT_EQ(driver.scheduler().counters().preemptions, 0);
+}
+
+bool Holds(const StepPlan& plan, SequenceId id) {
+  return std::any_of(plan.chunks.begin(), plan.chunks.end(),
+                     [id](const PlannedChunk& chunk) { return chunk.sequence->id() == id; });
+}
+
+GenerateRequest UrgentRequestOf(std::vector<uint32_t> prompt, int32_t max_new_tokens) {
+  GenerateRequest request;
+  request.prompt = std::move(prompt);
+  request.stop.max_new_tokens = max_new_tokens;
+  request.priority = 1;
+  return request;
+}
+
+TEST(SchedulerFairnessTest, PrefillBeforeAHigherPriorityIsNoReasonToPreempt) {
+  auto store = OpenStore(256, kBlockTokens);
+  SchedulerDriver driver(store.get(), kBlockTokens, {.step_tokens = 16, .max_running = 8});
+  for (uint32_t i = 1; i <= 2; ++i) driver.Submit(RequestOf(i, 40));
+  for (int step = 0; step < 4; ++step) driver.Step(absl::Now());
+  driver.Submit(UrgentRequestOf(PromptOf(200, 3), 2));
+  const SequenceId second = driver.Submit(UrgentRequestOf(PromptOf(16, 4), 2));
+  const StepPlan plan = driver.Step(absl::Now());
+  EXPECT_EQ(driver.scheduler().num_waiting(), 1);  // the prompt before it is long enough
+  EXPECT_TRUE(Holds(plan, 1) && Holds(plan, 2));
+  while (!driver.has_ended(second)) driver.Step(absl::Now());
+  EXPECT_EQ(driver.scheduler().counters().preemptions, 0);
+  driver.RunUntilEnded(4);
+}
+
+TEST(SchedulerFairnessTest, WhoseBlocksWouldNotBeEnoughIsNotPreempted) {
+  auto store = OpenStore(32, kBlockTokens);
+  SchedulerDriver driver(store.get(), kBlockTokens);
+  ASSERT_EQ(driver.budget().usable_blocks(), 30);
+  // 10 blocks, but 8 of them are also the larger one's, which has 21 and is as urgent as the next.
+  const std::vector<uint32_t> prompt = PromptOf(160, 1);
+  const SequenceId low = driver.Submit(PromptOf(72, 2, {prompt.begin(), prompt.begin() + 64}), 10);
+  driver.Step(absl::Now());
+  const SequenceId high = driver.Submit(UrgentRequestOf(prompt, 10));
+  driver.Step(absl::Now());
+  ASSERT_EQ(driver.scheduler().counters().cached_tokens, 64);
+  const SequenceId next = driver.Submit(UrgentRequestOf(PromptOf(64, 3), 2));
+  const StepPlan plan = driver.Step(absl::Now());
+  EXPECT_TRUE(Holds(plan, low) && Holds(plan, high));
+  EXPECT_EQ(driver.scheduler().num_waiting(), 1);
+  driver.RunUntilEnded(3);
+  EXPECT_EQ(driver.scheduler().counters().preemptions, 0);
+  EXPECT_EQ(driver.answer(next), ReferenceAnswer(PromptOf(64, 3), 2, kBlockTokens));
+  ExpectStoreAtRest(*store);
+}
+
+TEST(SchedulerFairnessTest, NoMoreArePreemptedThanBlocksAreShort) {
+  auto store = OpenStore(32, kBlockTokens);
+  SchedulerDriver driver(store.get(), kBlockTokens);
+  for (uint32_t i = 1; i <= 3; ++i) driver.Submit(PromptOf(48, i), 10);
+  driver.Step(absl::Now());
+  const SequenceId high = driver.Submit(UrgentRequestOf(PromptOf(96, 4), 2));
+  const StepPlan plan = driver.Step(absl::Now());
+  EXPECT_TRUE(Holds(plan, 1) && Holds(plan, 2) && Holds(plan, high));
+  EXPECT_EQ(driver.scheduler().counters().preemptions, 1);
+  driver.RunUntilEnded(4);
+  ExpectStoreAtRest(*store);
+}
+
+TEST(SchedulerFairnessTest, WithoutFreeSlotsNoMoreArePreemptedThanSlotsAreShort) {
+  auto store = OpenStore(16, kBlockTokens);
+  SchedulerDriver driver(store.get(), kBlockTokens, {.stall_preemption = absl::Seconds(100)});
+  std::vector<cachestore::WritableBlock> held;  // slots that somebody else writes
+  for (int i = 0; i < 13; ++i) held.push_back(*store->Allocate(driver.ns()));
+  for (uint32_t i = 1; i <= 3; ++i) driver.Submit(PromptOf(8, i), 10);
+  driver.Step(absl::Now());
+  ASSERT_EQ(driver.Step(absl::Now()).starved_sequences, 3);
+  const SequenceId high = driver.Submit(UrgentRequestOf(PromptOf(8, 4), 1));
+  const StepPlan plan = driver.Step(absl::Now());
+  EXPECT_TRUE(driver.has_ended(high));
+  EXPECT_TRUE(Holds(plan, 1));  // one slot for each
+  EXPECT_EQ(driver.scheduler().counters().preemptions, 2);
+  held.clear();
+  driver.RunUntilEnded(4);
+  ExpectStoreAtRest(*store);
 }
 
 TEST(SchedulerFairnessTest, AFloodOfOneTenantDelaysAnotherByOneRequest) {
