@@ -182,7 +182,8 @@ void Scheduler::RunOrFollow(Sequence& sequence, absl::Time now) {
 }
 
 bool Scheduler::MayEndFollowing(const Sequence& sequence) const {
-  if (claims_.ClaimantOf(sequence.followed_key()) != nullptr) return false;
+  const std::optional<BlockKey>& key = sequence.followed_key();
+  if (key.has_value() && claims_.ClaimantOf(*key) != nullptr) return false;
   const Sequence* const first = FirstSampleOf(sequence);
   return first == nullptr || first->HasPrompt();
 }
@@ -340,7 +341,13 @@ absl::Time Scheduler::NextPlanTime() const {
   if (waiting_.size() > 0 && PreemptionsForNext().has_value()) return absl::InfinitePast();
   absl::Time next = deadlines_.empty() ? absl::InfiniteFuture() : deadlines_.begin()->first;
   for (const auto& sequence : admitted_) {
-    if (sequence->state() != SequenceState::kLoading) return absl::InfinitePast();
+    const SequenceState state = sequence->state();
+    if (state == SequenceState::kRunning ||
+        (state == SequenceState::kFollowing && MayEndFollowing(*sequence))) {
+      return absl::InfinitePast();
+    }
+    // Whom a following one waits for runs or loads.
+    if (state == SequenceState::kFollowing) continue;
     next = std::min(next, sequence->load_started() + options_.load_timeout);
   }
   return next;

@@ -64,8 +64,7 @@ int64_t Sequence::MissingBlocks() const {
 
 int64_t Sequence::MissingTokens() const {
   const int64_t loading_blocks = ticket_.has_value() ? ticket_->matched_blocks() : 0;
-  const int64_t coming_blocks = loading_blocks + followed_blocks_;
-  return std::max<int64_t>(remaining() - coming_blocks * block_tokens(), 0);
+  return std::max<int64_t>(remaining() - loading_blocks * block_tokens() - followed_tokens_, 0);
 }
 
 cachestore::BlockRange Sequence::LoadableBlocks() const {
@@ -131,19 +130,22 @@ void Sequence::Follow(int64_t num_blocks, const BlockKey& last) {
   CHECK(state_ == SequenceState::kLoading && num_blocks > 0);
   state_ = SequenceState::kFollowing;
   followed_blocks_ = num_blocks;
+  followed_tokens_ = num_blocks * block_tokens();
   followed_key_ = last;
 }
 
 void Sequence::FollowFirstSample() {
   CHECK(state_ == SequenceState::kLoading && sample_ > 0);
   state_ = SequenceState::kFollowing;
-  followed_blocks_ = static_cast<int64_t>(UnsealedBlockKeys().size());
+  followed_tokens_ = prompt_tokens_ - 1 - computed_;
+  // The full ones, if they are sealed.
+  if (request_.cache == CacheMode::kUse) followed_blocks_ = followed_tokens_ / block_tokens();
 }
 
 void Sequence::EndFollowing(const BlockAccount& account, const LoadChoice& choice,
                             const std::function<void()>& on_loaded, absl::Time now) {
   CHECK(state_ == SequenceState::kFollowing);
-  followed_blocks_ = 0;
+  ForgetFollowed();
   StartLoading(account, choice, on_loaded, now);
 }
 
@@ -157,8 +159,14 @@ void Sequence::Preempt(BlockAccount& account) {
   CHECK(state_ != SequenceState::kWaiting);
   ReleaseBlocks(account);
   computed_ = 0;
-  followed_blocks_ = 0;
+  ForgetFollowed();
   state_ = SequenceState::kWaiting;
+}
+
+void Sequence::ForgetFollowed() {
+  followed_blocks_ = 0;
+  followed_tokens_ = 0;
+  followed_key_.reset();
 }
 
 int64_t Sequence::Reserve(BlockAccount& account, int64_t n) {

@@ -117,8 +117,8 @@ class Sequence {
   absl::Time load_started() const { return load_started_; }
   absl::Time load_deadline() const { return load_deadline_; }
   int64_t unloaded_blocks() const { return unloaded_blocks_; }
-  // REQUIRES: following.
-  const cachestore::BlockKey& followed_key() const { return followed_key_; }
+  // The last block that it waits for; none when it follows nobody, or its request's first sample.
+  const std::optional<cachestore::BlockKey>& followed_key() const { return followed_key_; }
   // Whether it has been admitted before: it was preempted if it waits.
   bool was_admitted() const { return first_admitted_ < absl::InfiniteFuture(); }
   // The order in which admitted sequences get what there is: higher priority, then who was admitted
@@ -154,6 +154,7 @@ class Sequence {
  private:
   int64_t block_tokens() const { return ns_.layout.block_tokens; }
   void SealFullBlocks(BlockAccount& account);
+  void ForgetFollowed();
   void StartLoading(const BlockAccount& account, const LoadChoice& choice,
                     const std::function<void()>& on_loaded, absl::Time now);
 
@@ -178,8 +179,11 @@ class Sequence {
   std::deque<cachestore::WritableBlock> writable_;  // after the sealed ones
   std::vector<std::byte*> blocks_;                  // of both
 
-  int64_t followed_blocks_ = 0;  // 0 unless following
-  cachestore::BlockKey followed_key_;
+  // What it gets by following: blocks that it shares, and tokens, those included that it copies.
+  // Nothing unless following.
+  int64_t followed_blocks_ = 0;
+  int64_t followed_tokens_ = 0;
+  std::optional<cachestore::BlockKey> followed_key_;
 
   int64_t turn_ = std::numeric_limits<int64_t>::max();  // of the first admission
   int64_t unloaded_blocks_ = 0;

@@ -131,5 +131,44 @@ TEST(SchedulerGatedLoadTest, ALoadingRequestIsCancelledWithoutWaitingForItsLoad)
   ExpectStoreAtRest(*store.get());
 }
 
+TEST(SchedulerGatedLoadTest, WhoFollowsALoadingSequenceGivesNothingToPlan) {
+  GatedStore store(kBlockTokens);
+  const absl::Time now = absl::Now();
+  {
+    SchedulerDriver driver(store.get(), kBlockTokens, {.max_running = 2});
+    GenerateRequest request;
+    request.stop.max_new_tokens = 400;
+    request.prompt = PromptOf(5, 1);
+    request.priority = 2;
+    const SequenceId highest = driver.Submit(request);
+    request.prompt = PromptOf(5, 2);
+    request.priority = 0;
+    request.num_samples = 2;
+    const SequenceId first = driver.Submit(request);
+    for (int step = 0; step < 20; ++step) driver.Step(now);
+    request.prompt = PromptOf(5, 3);
+    request.priority = 1;
+    request.num_samples = 1;
+    const SequenceId high = driver.Submit(request);
+    driver.Step(now);
+    ASSERT_EQ(driver.scheduler().counters().preemptions, 1);
+    driver.scheduler().Cancel(highest, now);
+    driver.scheduler().Cancel(high, now);
+    ASSERT_TRUE(store.get()->Demote().ok());
+    store.plan().CloseLoadGate();
+
+    // The first sample loads what it had answered; the second one has no full block to load.
+    EXPECT_TRUE(driver.Step(now).chunks.empty());
+    EXPECT_EQ(driver.scheduler().num_admitted(), 2);
+    EXPECT_GT(driver.scheduler().NextPlanTime(), now);
+    EXPECT_LT(driver.scheduler().NextPlanTime(), absl::InfiniteFuture());
+    driver.scheduler().Cancel(first, now);
+    EXPECT_EQ(driver.scheduler().NextPlanTime(), absl::InfinitePast());  // the second one's turn
+    EXPECT_FALSE(driver.Step(now).chunks.empty());
+    driver.scheduler().EndAll(absl::UnavailableError("over"), now);
+  }
+  store.plan().OpenLoadGate();
+}
+
 }  // namespace
 }  // namespace reprise::engine

@@ -95,6 +95,17 @@ TEST(SchedulerSamplesTest, ASampleWhoseFirstOneIsGoneComputesTheTailItself) {
   ExpectStoreAtRest(*store);
 }
 
+TEST(SchedulerSamplesTest, WhatTheFirstOneComputesDoesNotCountAsPrefillOfTheOthers) {
+  auto store = OpenStore(64, kBlockTokens);
+  // Two of these prompts are more than the two steps' tokens that may wait to be prefilled.
+  SchedulerDriver driver(store.get(), kBlockTokens, {.step_tokens = 11, .max_running = 8});
+  driver.Submit(RequestOf(15, CacheMode::kOff, kSamples));
+  driver.Step(absl::Now());
+  EXPECT_EQ(driver.scheduler().num_admitted(), kSamples);
+  driver.RunUntilEnded(kSamples);
+  ExpectStoreAtRest(*store);
+}
+
 TEST(SchedulerSamplesTest, WhenTheFirstIsCancelledWhileItPrefillsAnotherGoesOn) {
   auto store = OpenStore(64, kBlockTokens);
   SchedulerDriver driver(store.get(), kBlockTokens, {.step_tokens = 16, .max_running = 4});
