@@ -78,7 +78,10 @@ std::unique_ptr<Sequence> WaitingQueue::TakeOut(const Sequence& sequence) {
   CHECK(it != line.end());
   std::unique_ptr<Sequence> taken = std::move(*it);
   line.erase(it);
-  if (of_tenant != tenants.end() && of_tenant->second.empty()) tenants.erase(of_tenant);
+  if (of_tenant != tenants.end() && of_tenant->second.empty()) {
+    shares_.Leave(of_tenant->first);
+    tenants.erase(of_tenant);
+  }
   if (preempted.empty() && tenants.empty()) classes_.erase(of_priority);
   --size_;
   return taken;

@@ -82,6 +82,17 @@ TEST_F(WaitingQueueTest, AFloodDoesNotHoldUpAnotherTenant) {
   for (SequenceId id : {21, 3, 22, 4}) EXPECT_EQ(queue_.PopFront()->id(), id);
 }
 
+TEST_F(WaitingQueueTest, ManyTenantsDoNotMakeABacklogFree) {
+  for (SequenceId id = 1; id <= 3; ++id) queue_.Push(SequenceOf(id, "flood"));
+  EXPECT_EQ(queue_.PopFront()->id(), 1);
+  constexpr SequenceId kOthers = 2 * TenantShares::kMaxTenants;
+  for (SequenceId id = 4; id < 4 + kOthers; ++id) {
+    queue_.Push(SequenceOf(id, "other " + std::to_string(id)));
+  }
+  // The flood has had a prompt, and the others nothing yet.
+  for (SequenceId id = 4; id <= 6; ++id) EXPECT_EQ(queue_.PopFront()->id(), id);
+}
+
 TEST_F(WaitingQueueTest, TokensCountNotRequests) {
   for (SequenceId id = 1; id <= 3; ++id) queue_.Push(SequenceOf(id, "long", 0, 40));
   for (SequenceId id = 4; id <= 9; ++id) queue_.Push(SequenceOf(id, "short", 0, 10));
