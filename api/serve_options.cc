@@ -61,7 +61,8 @@ void AddServeFlags(FlagSet& flags, ServeOptions* options) {
   flags.Add("step-tokens", &options->engine.step_tokens, "N",
             "most tokens computed in one step; longer prompts are cut into chunks");
   flags.Add("max-running", &options->engine.max_running, "N", "requests computed at once");
-  flags.Add("max-waiting", &options->engine.max_waiting, "N", "requests queued; more are refused");
+  flags.Add("max-waiting", &options->engine.max_waiting, "N",
+            "requests queued, each sample as one; more are refused");
   flags.Add("threads", &options->engine.num_threads, "N", "compute threads; 0: one per core");
   // Without a model they would change nothing, and whoever gave them expects that they do.
   for (const char* of_engine :

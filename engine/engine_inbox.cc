@@ -10,12 +10,22 @@ namespace reprise::engine {
 absl::StatusOr<SequenceId> Inbox::Submit(Submission submission) {
   absl::MutexLock lock(&mu_);
   if (mail_.closed) return absl::UnavailableError("the engine is shutting down");
-  if (NumWaitingLocked() >= max_waiting_) {
-    return absl::ResourceExhaustedError(absl::StrCat("the queue is full: ", max_waiting_,
-                                                     " requests are waiting", RetryHintLocked()));
+  const int64_t samples = submission.request.num_samples;
+  if (samples > max_waiting_) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "num_samples is ", samples, ", but the queue has ", max_waiting_,
+        " places, one for each sample; ask for fewer samples, or give the server a longer queue "
+        "(--max-waiting)"));
+  }
+  const int64_t waiting = NumWaitingLocked();
+  if (waiting + samples > max_waiting_) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("the queue is full: ", waiting, " of ", max_waiting_,
+                     " places are taken, and the request needs ", samples, RetryHintLocked()));
   }
   submission.id = next_id_;
-  next_id_ += static_cast<SequenceId>(submission.request.num_samples);
+  next_id_ += static_cast<SequenceId>(samples);
+  mail_waiting_ += samples;
   alive_.insert(submission.id);
   mail_.submissions.push_back(std::move(submission));
   return mail_.submissions.back().id;
@@ -42,7 +52,7 @@ Inbox::Mail Inbox::Take(absl::Time deadline) {
   absl::MutexLock lock(&mu_);
   mu_.AwaitWithDeadline(absl::Condition(this, &Inbox::HasNewsLocked), deadline);
   woken_ = false;
-  taken_waiting_ += static_cast<int64_t>(mail_.submissions.size());
+  taken_waiting_ += std::exchange(mail_waiting_, 0);
   Mail mail = std::move(mail_);
   mail_ = Mail{.closed = mail.closed};
   return mail;
@@ -84,8 +94,6 @@ std::string Inbox::RetryHintLocked() const {
                       absl::FormatDuration(absl::Ceil(leave_interval_, absl::Milliseconds(1))));
 }
 
-int64_t Inbox::NumWaitingLocked() const {
-  return taken_waiting_ + static_cast<int64_t>(mail_.submissions.size());
-}
+int64_t Inbox::NumWaitingLocked() const { return taken_waiting_ + mail_waiting_; }
 
 }  // namespace reprise::engine

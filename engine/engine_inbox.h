@@ -1,8 +1,8 @@
 // Inbox: what other threads tell the engine thread: new requests, cancellations, "look again".
 //
-// Bounded: at most `max_waiting` requests wait, here and in the scheduler together; cancellations
-// are kept only for requests that are alive. Shared with the callbacks of loads, which may come
-// after the engine is gone. Thread-safe.
+// Bounded: at most `max_waiting` sequences wait, here and in the scheduler together, of which a
+// request has one for each sample; cancellations are kept only for requests that are alive. Shared
+// with the callbacks of loads, which may come after the engine is gone. Thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -42,8 +42,8 @@ class Inbox {
   explicit Inbox(int64_t max_waiting) : max_waiting_(max_waiting) {}
 
   // Adds a request; returns its id, the first of as many consecutive ones as it has samples.
-  // kResourceExhausted: too many wait, with the time in which places come free lately, if that is
-  // known; kUnavailable: closed.
+  // kInvalidArgument: more samples than may ever wait; kResourceExhausted: too many wait, with the
+  // time in which places come free lately, if that is known; kUnavailable: closed.
   absl::StatusOr<SequenceId> Submit(Submission submission) ABSL_LOCKS_EXCLUDED(mu_);
   // No effect unless `id` is alive.
   void Cancel(SequenceId id) ABSL_LOCKS_EXCLUDED(mu_);
@@ -54,12 +54,12 @@ class Inbox {
 
   // The engine thread's side. Waits for mail, Wake(), Close() or `deadline`. BLOCKS.
   Mail Take(absl::Time deadline) ABSL_LOCKS_EXCLUDED(mu_);
-  // Reports how many requests taken from here still wait in the scheduler at `now`.
+  // Reports how many sequences of requests taken from here still wait in the scheduler at `now`.
   void SetTakenWaiting(int64_t count, absl::Time now) ABSL_LOCKS_EXCLUDED(mu_);
   // `id` has ended.
   void Forget(SequenceId id) ABSL_LOCKS_EXCLUDED(mu_);
 
-  // Requests that wait, here and in the scheduler.
+  // Sequences that wait, here and in the scheduler.
   int64_t num_waiting() const ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
@@ -72,8 +72,9 @@ class Inbox {
   mutable absl::Mutex mu_;
   Mail mail_ ABSL_GUARDED_BY(mu_);
   bool woken_ ABSL_GUARDED_BY(mu_) = false;
+  int64_t mail_waiting_ ABSL_GUARDED_BY(mu_) = 0;  // samples of the submissions in mail_
   int64_t taken_waiting_ ABSL_GUARDED_BY(mu_) = 0;
-  // Between requests that leave the queue, a moving average; negative: none has left yet.
+  // Between sequences that leave the queue, a moving average; negative: none has left yet.
   absl::Duration leave_interval_ ABSL_GUARDED_BY(mu_) = -absl::InfiniteDuration();
   absl::Time last_left_ ABSL_GUARDED_BY(mu_) = absl::InfinitePast();  // or when it began to fill
   SequenceId next_id_ ABSL_GUARDED_BY(mu_) = 1;

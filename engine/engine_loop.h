@@ -41,7 +41,7 @@ struct EngineParts {
 class EngineLoop {
  public:
   // Starts the thread. `layout` is of every namespace that requests come with; `budget` is of
-  // blocks of that layout. `max_waiting`: requests queued; more are refused.
+  // blocks of that layout. `max_waiting`: sequences queued; more are refused.
   EngineLoop(const EngineParts& parts, const cachestore::KvLayout& layout,
              const BlockBudget& budget, const SchedulerOptions& scheduling, int64_t max_waiting);
   // Ends every request with OnError(kUnavailable) and joins the thread.

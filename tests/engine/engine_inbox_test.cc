@@ -2,6 +2,7 @@
 
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/time/clock.h"
@@ -34,6 +35,29 @@ TEST(InboxTest, WhatWaitsInTheSchedulerCountsAgainstTheLimit) {
   EXPECT_EQ(inbox.Submit({}).status().code(), absl::StatusCode::kResourceExhausted);
 }
 
+TEST(InboxTest, EverySampleTakesAPlace) {
+  Inbox inbox(8);
+  const auto submit = [&inbox](int32_t num_samples) {
+    Submission submission;
+    submission.request.num_samples = num_samples;
+    return inbox.Submit(std::move(submission)).status();
+  };
+  EXPECT_TRUE(submit(5).ok());
+  EXPECT_EQ(inbox.num_waiting(), 5);
+  const absl::Status full = submit(4);
+  EXPECT_EQ(full.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(full.message(), "the queue is full: 5 of 8 places are taken, and the request needs 4");
+  inbox.Take(absl::InfinitePast());
+  EXPECT_EQ(submit(4).code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_TRUE(submit(3).ok());
+  EXPECT_EQ(inbox.num_waiting(), 8);
+  inbox.Take(absl::InfinitePast());
+  inbox.SetTakenWaiting(0, absl::UnixEpoch());
+  // No later time is better for so many.
+  EXPECT_EQ(submit(9).code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_TRUE(submit(8).ok());
+}
+
 TEST(InboxTest, AFullQueueSaysHowFastItEmpties) {
   Inbox inbox(8);
   const auto fill = [&] {
@@ -42,14 +66,18 @@ TEST(InboxTest, AFullQueueSaysHowFastItEmpties) {
     inbox.Take(absl::InfinitePast());
     return std::string(status.message());
   };
-  EXPECT_EQ(fill(), "the queue is full: 8 requests are waiting");
+  EXPECT_EQ(fill(), "the queue is full: 8 of 8 places are taken, and the request needs 1");
   const absl::Time start = absl::UnixEpoch();
   inbox.SetTakenWaiting(6, start);  // how long it was full before is not known
-  EXPECT_EQ(fill(), "the queue is full: 8 requests are waiting");
+  EXPECT_EQ(fill(), "the queue is full: 8 of 8 places are taken, and the request needs 1");
   inbox.SetTakenWaiting(4, start + absl::Milliseconds(400));
-  EXPECT_EQ(fill(), "the queue is full: 8 requests are waiting; one leaves in about 100ms");
+  EXPECT_EQ(fill(),
+            "the queue is full: 8 of 8 places are taken, and the request needs 1; one leaves in "
+            "about 100ms");
   inbox.SetTakenWaiting(7, start + absl::Milliseconds(1000));
-  EXPECT_EQ(fill(), "the queue is full: 8 requests are waiting; one leaves in about 225ms");
+  EXPECT_EQ(fill(),
+            "the queue is full: 8 of 8 places are taken, and the request needs 1; one leaves in "
+            "about 225ms");
 }
 
 TEST(InboxTest, OnlyLivingRequestsAreCancelledAndOnlyOnce) {
