@@ -336,6 +336,15 @@ void FlagSet::AtLeast(const std::string& name, double least) {
     return absl::StrCat(value, " is too small; at least ", least);
   });
 }
+
+void FlagSet::AtMost(const std::string& name, double most) {
+  impl_->Find(name)->check([most](const std::string& value) {
+    double number = 0;
+    if (!absl::SimpleAtod(value, &number) || number <= most) return std::string();
+    return absl::StrCat(value, " is too large; at most ", most);
+  });
+}
+
 void FlagSet::AddConfigFile() { impl_->AddConfigFile(); }
 void FlagSet::SetExamples(const std::string& text) { impl_->app()->footer(text); }
 void FlagSet::SetAction(std::function<int()> action) { impl_->SetAction(std::move(action)); }

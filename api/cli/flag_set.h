@@ -66,8 +66,9 @@ class FlagSet {
   void RequireOneOf(const std::vector<std::string>& names);
   // The flag takes one of `values` only. REQUIRES: the flag was added.
   void Choose(const std::string& name, const std::vector<std::string>& values);
-  // The flag takes numbers from `least` on only. REQUIRES: the flag was added.
+  // The flag takes numbers from `least` on, or up to `most`, only. REQUIRES: the flag was added.
   void AtLeast(const std::string& name, double least);
+  void AtMost(const std::string& name, double most);
 
   // Flag --config FILE: `name = value` lines for every other flag of this command (config_file.h),
   // optionally under a section [`this command's name`]. Flags on the command line win. An unknown

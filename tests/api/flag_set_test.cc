@@ -153,10 +153,14 @@ TEST_F(FlagRulesTest, OneOfSeveralFlagsMayBeRequired) {
 TEST_F(FlagRulesTest, ValuesMayBeRestricted) {
   command_.Choose("a", {"one", "two"});
   command_.AtLeast("n", 1);
+  command_.AtMost("n", 32);
   EXPECT_EQ(Complaint({"--a", "two", "--n", "1"}), "");
   EXPECT_THAT(Complaint({"--a", "three"}),
               AllOf(HasSubstr("--a"), HasSubstr("\"three\" is not one of one, two")));
   EXPECT_THAT(Complaint({"--n", "0"}), AllOf(HasSubstr("--n"), HasSubstr("0 is too small")));
+  EXPECT_EQ(Complaint({"--n", "32"}), "");
+  EXPECT_THAT(Complaint({"--n", "33"}),
+              AllOf(HasSubstr("--n"), HasSubstr("33 is too large; at most 32")));
   EXPECT_THAT(Complaint({"--n", "x"}), HasSubstr("x"));
 }
 

@@ -108,6 +108,12 @@ TEST_F(CommandsTest, GeneratePrintsEverySample) {
   }
 }
 
+TEST_F(CommandsTest, GenerateRefusesMoreSamplesThanAServerGives) {
+  const CommandResult result = Call({"generate", "--prompt", "Once", "--samples", "2000000000"});
+  EXPECT_NE(result.exit_code, 0);
+  EXPECT_THAT(result.errors, HasSubstr("2000000000 is too large; at most 32"));
+}
+
 TEST_F(CommandsTest, GenerateTakesALogitBiasAndPrintsLogprobs) {
   const CommandResult result =
       Call({"generate", "--prompt", "Once", "--json", "--max-new-tokens", "3", "--ignore-eos",
