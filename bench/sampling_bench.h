@@ -13,4 +13,4 @@ namespace reprise::bench {
 // One row for each way of sampling, in one thread. BLOCKS for seconds.
 absl::StatusOr<std::vector<Result>> RunSamplingBench(Extent extent);
 
-} // namespace reprise::bench
+}  // namespace reprise::bench

@@ -17,10 +17,9 @@ TEST(SamplingBenchTest, QuickFormMeasuresEveryRow) {
     EXPECT_TRUE(std::isfinite(row.ours) && row.ours > 0) << row.metric << " " << row.ours;
     EXPECT_TRUE(row.limit.has_value()) << row.metric;
   }
-  for (const char* metric :
-       {"sampling.greedy", "sampling.temperature", "sampling.top_k_50_top_p", "sampling.top_p",
-        "sampling.min_p", "sampling.penalties", "sampling.penalties_long_context",
-        "sampling.logprobs_20"}) {
+  for (const char* metric : {"sampling.greedy", "sampling.temperature", "sampling.top_k_50_top_p",
+                             "sampling.top_p", "sampling.min_p", "sampling.penalties",
+                             "sampling.penalties_long_context", "sampling.logprobs_20"}) {
     EXPECT_TRUE(metrics.contains(metric)) << metric;
   }
 }

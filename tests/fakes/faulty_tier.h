@@ -102,9 +102,11 @@ class FaultPlan {
     const auto it = failing_loads_.find(key);
     return it == failing_loads_.end() ? absl::OkStatus() : it->second;
   }
-  absl::Duration load_delay() const {
+  // Returns when a load that ends now should: at once, unless loads are slowed down.
+  void DelayLoad() {
     absl::MutexLock lock(&mu_);
-    return load_delay_;
+    const absl::Time end = absl::Now() + load_delay_;
+    while (absl::Now() < end) changed_.WaitWithDeadline(&mu_, end);
   }
   absl::Status EnterWrite() {
     absl::MutexLock lock(&mu_);
@@ -160,7 +162,7 @@ class FaultyTier : public BackingTier {
         const absl::Status fault = plan_->LoadStatus(request.block.key);
         request.done = [this, fault,
                         done = std::move(request.done)](const absl::Status& status) mutable {
-          absl::SleepFor(plan_->load_delay());
+          plan_->DelayLoad();
           std::move(done)(fault.ok() ? status : fault);
         };
         std::vector<LoadRequest> one;

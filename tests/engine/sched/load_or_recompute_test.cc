@@ -2,6 +2,7 @@
 // decides and with steps that take as long as the test says.
 #include <cstdint>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/time/clock.h"
@@ -34,7 +35,7 @@ class LoadOrRecomputeTest : public testing::Test {
     // Loads that were given up end by themselves.
     const absl::Time give_up = absl::Now() + absl::Seconds(60);
     while (store_.get()->stats().queued_transfers > 0 && absl::Now() < give_up) {
-      absl::SleepFor(absl::Milliseconds(1));
+      std::this_thread::yield();
     }
     ExpectStoreAtRest(*store_.get());
   }
@@ -62,7 +63,7 @@ class LoadOrRecomputeTest : public testing::Test {
     const absl::Time give_up = absl::Now() + absl::Seconds(60);
     while (!store_.get()->ForecastLoad(driver.ns(), Prompt(2), 100).measured) {
       ASSERT_LT(absl::Now(), give_up);
-      absl::SleepFor(absl::Milliseconds(1));
+      std::this_thread::yield();
     }
   }
 
