@@ -56,12 +56,12 @@ AttentionPlan PlanAttention(Activations q, absl::Span<const SequenceRows> sequen
   const int64_t task_rows = RowsPerTask(sequences, layout.num_kv_heads, group, num_threads);
   const int64_t seen = window > 0 ? window : kNoWindow;
   AttentionPlan plan;
-  plan.pairs = task_rows * group;
   for (const SequenceRows& sequence : sequences) {
     CHECK(sequence.first_row >= 0 && sequence.first_row + sequence.num_rows <= q.rows);
     CHECK(sequence.start + sequence.num_rows <=
           static_cast<int64_t>(sequence.blocks.size()) * layout.block_tokens);
     const int64_t positions = std::min(sequence.start, seen) + sequence.num_rows;
+    plan.pairs = std::max(plan.pairs, std::min(task_rows, sequence.num_rows) * group);
     plan.work += sequence.num_rows * positions * q.cols;
     AppendTasks(q, sequence, layout, layer, scale, seen, task_rows, out, &plan.tasks);
   }
