@@ -4,6 +4,7 @@
 #include <iostream>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -40,79 +41,100 @@ int Report(const std::string& command, const std::string& json_path,
   return api::kExitOk;
 }
 
-void AddJsonFlag(api::FlagSet& command, std::string* json_path) {
-  command.Add("json", json_path, "FILE", "append one JSON object per result to this file");
-}
+// One suite as a command: the flags that suites share, each asked for by name, and those of its
+// own. The command and its action share the options.
+template <typename Options>
+class Suite {
+ public:
+  Suite(api::FlagSet& bench, const std::string& name, const std::string& description)
+      : name_(name), command_(bench.AddCommand(name, description)) {}
 
-void AddAttention(api::FlagSet& bench) {
-  struct Flags {
-    AttentionBenchOptions options;
+  api::FlagSet& command() { return command_; }
+  Options& options() { return state_->options; }
+
+  // `names`: what --groups takes.
+  void AddGroups(const std::string& names) {
+    command_.Add("groups", &options().groups, "NAME...",
+                 "groups of rows to measure: " + names + "; without it all");
+  }
+  void AddThreads(const std::string& description = "compute threads; 0: one per core") {
+    command_.Add("threads", &options().num_threads, "N", description);
+    command_.AtLeast("threads", 0);
+  }
+  void AddQuick() {
+    command_.AddSwitch("quick", &state_->quick, "seconds; shows only that the suite works");
+  }
+  // Adds --json and what the command does: `measure` the rows with the options. `text` says what it
+  // takes; then come the examples.
+  void Finish(const std::string& text,
+              std::function<absl::StatusOr<std::vector<Result>>(const Options&)> measure) {
+    command_.Add("json", &state_->json_path, "FILE",
+                 "append one JSON object per result to this file");
+    command_.SetExamples(text);
+    command_.SetAction([state = state_, name = "bench " + name_, measure = std::move(measure)] {
+      if constexpr (requires { state->options.extent; }) {
+        if (state->quick) state->options.extent = Extent::kQuick;
+      }
+      if constexpr (requires { state->options.Validate(); }) {
+        if (const absl::Status status = state->options.Validate(); !status.ok()) {
+          api::ExitCode(name, status);
+          return api::kExitUsage;
+        }
+      }
+      return Report(name, state->json_path, [&] { return measure(state->options); });
+    });
+  }
+
+ private:
+  struct State {
+    Options options;
     bool quick = false;
     std::string json_path;
   };
-  api::FlagSet& command = bench.AddCommand(
-      "attention", "attention on the CPU against its arithmetic and its memory, by KV format");
-  const auto flags = std::make_shared<Flags>();
-  command.Add("groups", &flags->options.groups, "NAME...",
-              "groups of rows to measure: prefill, decode, formats; without it all");
-  command.Add("threads", &flags->options.num_threads, "N", "compute threads; 0: one per core");
-  command.AtLeast("threads", 0);
-  command.AddSwitch("quick", &flags->quick, "seconds; shows only that the suite works");
-  AddJsonFlag(command, &flags->json_path);
-  command.SetExamples(
+  const std::string name_;
+  api::FlagSet& command_;
+  const std::shared_ptr<State> state_ = std::make_shared<State>();
+};
+
+void AddAttention(api::FlagSet& bench) {
+  Suite<AttentionBenchOptions> suite(
+      bench, "attention",
+      "attention on the CPU against its arithmetic and its memory, by KV format");
+  suite.AddGroups("prefill, decode, formats");
+  suite.AddThreads();
+  suite.AddQuick();
+  suite.Finish(
       "Takes a minute and 1 GiB of RAM, and a machine with nothing else to do.\n\n"
       "Examples:\n"
       "  reprise bench attention\n"
-      "  reprise bench attention --groups formats --json results.json\n");
-  command.SetAction([flags] {
-    if (flags->quick) flags->options.extent = Extent::kQuick;
-    return Report("bench attention", flags->json_path,
-                  [&] { return RunAttentionBench(flags->options); });
-  });
+      "  reprise bench attention --groups formats --json results.json\n",
+      RunAttentionBench);
 }
 
 void AddDecode(api::FlagSet& bench) {
-  struct Flags {
-    DecodeBenchOptions options;
-    std::string json_path;
-  };
-  api::FlagSet& command =
-      bench.AddCommand("decode", "greedy decoding with and without KV cache, by steps");
-  const auto flags = std::make_shared<Flags>();
-  DecodeBenchOptions& options = flags->options;
-  command.Add("model", &options.model_folder, "DIR",
-              "Hugging Face folder; without it GPT-2 small geometry with seeded weights");
-  command.Add("steps", &options.marks, "N...", "steps to report at, ascending");
-  command.AtLeast("steps", 1);
-  command.Add("prompt-tokens", &options.prompt_tokens, "N", "tokens before the first step");
-  command.AtLeast("prompt-tokens", 1);
-  command.Add("threads", &options.num_threads, "N", "compute threads; 0: one per core");
-  command.AtLeast("threads", 0);
-  AddJsonFlag(command, &flags->json_path);
-  command.SetExamples(
+  Suite<DecodeBenchOptions> suite(bench, "decode",
+                                  "greedy decoding with and without KV cache, by steps");
+  DecodeBenchOptions& options = suite.options();
+  suite.command().Add("model", &options.model_folder, "DIR",
+                      "Hugging Face folder; without it GPT-2 small geometry with seeded weights");
+  suite.command().Add("steps", &options.marks, "N...", "steps to report at, ascending");
+  suite.command().AtLeast("steps", 1);
+  suite.command().Add("prompt-tokens", &options.prompt_tokens, "N", "tokens before the first step");
+  suite.command().AtLeast("prompt-tokens", 1);
+  suite.AddThreads();
+  suite.Finish(
       "Without the cache each step computes the whole sequence: minutes at 910 steps.\n\n"
       "Examples:\n"
       "  reprise bench decode\n"
-      "  reprise bench decode --steps 10 110 --json results.json\n");
-  command.SetAction([flags] {
-    if (const absl::Status status = flags->options.Validate(); !status.ok()) {
-      api::ExitCode("bench decode", status);
-      return api::kExitUsage;
-    }
-    return Report("bench decode", flags->json_path,
-                  [&] { return RunDecodeBench(flags->options, std::cout); });
-  });
+      "  reprise bench decode --steps 10 110 --json results.json\n",
+      [](const DecodeBenchOptions& o) { return RunDecodeBench(o, std::cout); });
 }
 
 void AddChat(api::FlagSet& bench) {
-  struct Flags {
-    ChatBenchOptions options;
-    std::string json_path;
-  };
-  api::FlagSet& command = bench.AddCommand(
-      "chat", "a written conversation through running servers: what a chat user feels");
-  const auto flags = std::make_shared<Flags>();
-  ChatBenchOptions& options = flags->options;
+  Suite<ChatBenchOptions> suite(
+      bench, "chat", "a written conversation through running servers: what a chat user feels");
+  ChatBenchOptions& options = suite.options();
+  api::FlagSet& command = suite.command();
   command.Add("model", &options.model_folder, "DIR", "Hugging Face folder");
   command.Require("model");
   command.Add("conversation", &options.conversation_path, "FILE",
@@ -122,28 +144,21 @@ void AddChat(api::FlagSet& bench) {
   command.AtLeast("max-new-tokens", 1);
   command.AddBytes("ram-bytes", &options.ram_bytes, "RAM tier of each of the four servers");
   command.AddBytes("disk-bytes", &options.disk_bytes, "disk tier of each of the four servers");
-  AddJsonFlag(command, &flags->json_path);
-  command.SetExamples(
+  suite.Finish(
       "Four arms: cache off; cache in RAM; cache on disk (RAM is emptied before each turn); cache "
       "after\n"
       "kill -9 and restart before each turn.\n\n"
       "Examples:\n"
-      "  reprise bench chat --model models/qwen --conversation deploy/conversation.json\n");
-  command.SetAction([flags] {
-    return Report("bench chat", flags->json_path,
-                  [&] { return RunChatBench(flags->options, std::cout); });
-  });
+      "  reprise bench chat --model models/qwen --conversation deploy/conversation.json\n",
+      [](const ChatBenchOptions& o) { return RunChatBench(o, std::cout); });
 }
 
 void AddKvQuant(api::FlagSet& bench) {
-  struct Flags {
-    KvQuantBenchOptions options;
-    std::string json_path;
-  };
-  api::FlagSet& command = bench.AddCommand(
-      "kvquant", "what each KV format costs: bytes, error of the logits, other greedy tokens");
-  const auto flags = std::make_shared<Flags>();
-  KvQuantBenchOptions& options = flags->options;
+  Suite<KvQuantBenchOptions> suite(
+      bench, "kvquant",
+      "what each KV format costs: bytes, error of the logits, other greedy tokens");
+  KvQuantBenchOptions& options = suite.options();
+  api::FlagSet& command = suite.command();
   command.Add("models", &options.model_folders, "DIR...",
               "Hugging Face folders; without it one model with seeded weights of each family that "
               "can be made up");
@@ -151,154 +166,96 @@ void AddKvQuant(api::FlagSet& bench) {
   command.AtLeast("prompt-tokens", 1);
   command.Add("new-tokens", &options.new_tokens, "N", "greedy tokens that are compared");
   command.AtLeast("new-tokens", 1);
-  command.Add("threads", &options.num_threads, "N", "compute threads; 0: one per core");
-  command.AtLeast("threads", 0);
-  AddJsonFlag(command, &flags->json_path);
-  command.SetExamples(
+  suite.AddThreads();
+  suite.Finish(
       "Examples:\n"
       "  reprise bench kvquant\n"
-      "  reprise bench kvquant --models models/qwen --json results.json\n");
-  command.SetAction([flags] {
-    return Report("bench kvquant", flags->json_path,
-                  [&] { return RunKvQuantBench(flags->options); });
-  });
+      "  reprise bench kvquant --models models/qwen --json results.json\n",
+      RunKvQuantBench);
 }
 
 void AddStore(api::FlagSet& bench) {
-  struct Flags {
-    StoreBenchOptions options;
-    bool quick = false;
-    std::string json_path;
-  };
-  api::FlagSet& command =
-      bench.AddCommand("store", "the store in process: keys, matching, RAM, growth, contention");
-  const auto flags = std::make_shared<Flags>();
-  command.Add(
-      "groups", &flags->options.groups, "NAME...",
-      "groups of rows to measure: keys, match, ram, redis, metadata, growth, contention; without "
-      "it all");
-  command.AddSwitch("quick", &flags->quick, "seconds; shows only that the suite works");
-  AddJsonFlag(command, &flags->json_path);
-  command.SetExamples(
+  Suite<StoreBenchOptions> suite(bench, "store",
+                                 "the store in process: keys, matching, RAM, growth, contention");
+  suite.AddGroups("keys, match, ram, redis, metadata, growth, contention");
+  suite.AddQuick();
+  suite.Finish(
       "Takes a minute and 8 GiB of RAM, and a machine with nothing else to do.\n\n"
       "Examples:\n"
       "  reprise bench store\n"
-      "  reprise bench store --groups match growth --json results.json\n");
-  command.SetAction([flags] {
-    if (flags->quick) flags->options.extent = Extent::kQuick;
-    return Report("bench store", flags->json_path, [&] { return RunStoreBench(flags->options); });
-  });
+      "  reprise bench store --groups match growth --json results.json\n",
+      RunStoreBench);
 }
 
 void AddDisk(api::FlagSet& bench) {
-  struct Flags {
-    DiskBenchOptions options;
-    bool quick = false;
-    std::string json_path;
-  };
-  api::FlagSet& command = bench.AddCommand(
-      "disk", "the disk tier against the disk itself and against RocksDB, and its recovery");
-  const auto flags = std::make_shared<Flags>();
-  command.Add("directory", &flags->options.directory, "DIR",
-              "a folder on the disk to measure; without it the system's temporary folder");
-  command.Add("groups", &flags->options.groups, "NAME...",
-              "groups of rows to measure: throughput, amplification, recovery; without it all");
-  command.AddSwitch("quick", &flags->quick, "seconds; shows only that the suite works");
-  AddJsonFlag(command, &flags->json_path);
-  command.SetExamples(
+  Suite<DiskBenchOptions> suite(
+      bench, "disk", "the disk tier against the disk itself and against RocksDB, and its recovery");
+  suite.command().Add("directory", &suite.options().directory, "DIR",
+                      "a folder on the disk to measure; without it the system's temporary folder");
+  suite.AddGroups("throughput, amplification, recovery");
+  suite.AddQuick();
+  suite.Finish(
       "Takes minutes and 30 GiB of the disk, and a disk with nothing else to do.\n\n"
       "Examples:\n"
       "  reprise bench disk --directory /data\n"
-      "  reprise bench disk --groups recovery --json results.json\n");
-  command.SetAction([flags] {
-    if (flags->quick) flags->options.extent = Extent::kQuick;
-    return Report("bench disk", flags->json_path, [&] { return RunDiskBench(flags->options); });
-  });
+      "  reprise bench disk --groups recovery --json results.json\n",
+      RunDiskBench);
 }
 
 // A suite of seconds without options of its own.
 void AddShort(api::FlagSet& bench, const std::string& name, const std::string& description,
               absl::StatusOr<std::vector<Result>> (*measure)(Extent)) {
-  struct Flags {
-    bool quick = false;
-    std::string json_path;
+  struct Options {
+    Extent extent = Extent::kFull;
   };
-  api::FlagSet& command = bench.AddCommand(name, description);
-  const auto flags = std::make_shared<Flags>();
-  command.AddSwitch("quick", &flags->quick, "a second; shows only that the suite works");
-  AddJsonFlag(command, &flags->json_path);
-  command.SetExamples("Takes seconds.\n\nExamples:\n  reprise bench " + name + "\n");
-  command.SetAction([flags, name, measure] {
-    const Extent extent = flags->quick ? Extent::kQuick : Extent::kFull;
-    return Report("bench " + name, flags->json_path, [&] { return measure(extent); });
-  });
+  Suite<Options> suite(bench, name, description);
+  suite.AddQuick();
+  suite.Finish("Takes seconds.\n\nExamples:\n  reprise bench " + name + "\n",
+               [measure](const Options& options) { return measure(options.extent); });
 }
 
 void AddEngine(api::FlagSet& bench) {
-  struct Flags {
-    EngineBenchOptions options;
-    bool quick = false;
-    std::string json_path;
-  };
-  api::FlagSet& command = bench.AddCommand(
-      "engine", "prefill, decode and matrix products beside transformers, llama.cpp and oneDNN");
-  const auto flags = std::make_shared<Flags>();
-  EngineBenchOptions& options = flags->options;
+  Suite<EngineBenchOptions> suite(
+      bench, "engine",
+      "prefill, decode and matrix products beside transformers, llama.cpp and oneDNN");
+  EngineBenchOptions& options = suite.options();
   options.peers = "build/peers-venv";
-  command.Add("models", &options.models, "DIR",
-              "a folder to make the models in and keep them for the next run (14 GB); without it a "
-              "temporary one");
-  command.Add("peers", &options.peers, "DIR",
-              "the folder that bench/peers/setup.sh made; where there is none, rows have no peers");
-  command.Add("threads", &options.num_threads, "N",
-              "threads of ours and of each peer; 0: one per core");
-  command.AtLeast("threads", 0);
-  command.Add("groups", &options.groups, "NAME...",
-              "groups of rows to measure: qwen2_f32, qwen2_bf16, gpt2_f32, gpt2_bf16; without it "
-              "all");
-  command.AddSwitch("quick", &flags->quick, "seconds; shows only that the suite works");
-  AddJsonFlag(command, &flags->json_path);
-  command.SetExamples(
+  suite.command().Add("models", &options.models, "DIR",
+                      "a folder to make the models in and keep them for the next run (14 GB); "
+                      "without it a temporary one");
+  suite.command().Add("peers", &options.peers, "DIR",
+                      "the folder that bench/peers/setup.sh made; where there is none, rows have "
+                      "no peers");
+  suite.AddThreads("threads of ours and of each peer; 0: one per core");
+  suite.AddGroups("qwen2_f32, qwen2_bf16, gpt2_f32, gpt2_bf16");
+  suite.AddQuick();
+  suite.Finish(
       "Takes minutes and 12 GiB of RAM, and a machine with nothing else to do.\n\n"
       "Examples:\n"
       "  bench/peers/setup.sh && reprise bench engine --models /tmp/bench-models\n"
-      "  reprise bench engine --groups gpt2_bf16 --json results.json\n");
-  command.SetAction([flags] {
-    if (flags->quick) flags->options.extent = Extent::kQuick;
-    return Report("bench engine", flags->json_path, [&] { return RunEngineBench(flags->options); });
-  });
+      "  reprise bench engine --groups gpt2_bf16 --json results.json\n",
+      RunEngineBench);
 }
 
 void AddTtft(api::FlagSet& bench) {
-  struct Flags {
-    TtftBenchOptions options;
-    bool quick = false;
-    std::string json_path;
-  };
-  api::FlagSet& command = bench.AddCommand(
-      "ttft", "time to the first token with blocks in RAM, on disk and nowhere; conversations");
-  const auto flags = std::make_shared<Flags>();
-  TtftBenchOptions& options = flags->options;
-  command.Add("models", &options.models, "DIR",
-              "a folder to make the models in and keep them for the next run (3 GB); without it a "
-              "temporary one");
-  command.Add("directory", &options.directory, "DIR",
-              "a folder on the disk to use; without it the system's temporary folder");
-  command.Add("threads", &options.num_threads, "N", "compute threads; 0: one per core");
-  command.AtLeast("threads", 0);
-  command.Add("groups", &options.groups, "NAME...",
-              "groups of rows to measure: hit, disk, zero, serve; without it all");
-  command.AddSwitch("quick", &flags->quick, "seconds; shows only that the suite works");
-  AddJsonFlag(command, &flags->json_path);
-  command.SetExamples(
+  Suite<TtftBenchOptions> suite(
+      bench, "ttft",
+      "time to the first token with blocks in RAM, on disk and nowhere; conversations");
+  TtftBenchOptions& options = suite.options();
+  suite.command().Add("models", &options.models, "DIR",
+                      "a folder to make the models in and keep them for the next run (3 GB); "
+                      "without it a temporary one");
+  suite.command().Add("directory", &options.directory, "DIR",
+                      "a folder on the disk to use; without it the system's temporary folder");
+  suite.AddThreads();
+  suite.AddGroups("hit, disk, zero, serve");
+  suite.AddQuick();
+  suite.Finish(
       "Takes minutes and 8 GiB of RAM, and a machine with nothing else to do.\n\n"
       "Examples:\n"
       "  reprise bench ttft --models /tmp/bench-models --directory /data\n"
-      "  reprise bench ttft --groups zero --json results.json\n");
-  command.SetAction([flags] {
-    if (flags->quick) flags->options.extent = Extent::kQuick;
-    return Report("bench ttft", flags->json_path, [&] { return RunTtftBench(flags->options); });
-  });
+      "  reprise bench ttft --groups zero --json results.json\n",
+      RunTtftBench);
 }
 
 }  // namespace
