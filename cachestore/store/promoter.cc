@@ -32,7 +32,7 @@ Promoter::~Promoter() {
     CHECK(tickets_.empty());
     closing_ = true;
     core_.load_cv.SignalAll();
-    while (in_flight_ + ending_ > 0) idle_cv_.Wait(&core_.mu);
+    while (!loads_.empty() || ending_ > 0) idle_cv_.Wait(&core_.mu);
   }
   if (thread_.joinable()) thread_.join();
 }
@@ -225,7 +225,7 @@ bool Promoter::LoadNextLocked(const std::shared_ptr<Pending>& pending, NoRoom& n
   const BlockId id = entry.id;
   if (!loads_.contains(id)) {
     const uint64_t bytes = pending->payload_bytes;
-    if (in_flight_ >= core_.tier->load_depth(bytes)) return false;
+    if (TierShareLocked() >= 1) return false;
     if (std::find(no_room.begin(), no_room.end(), bytes) != no_room.end()) return false;
     const std::optional<SlotIndex> slot = core_.disk.BeginLoad(id);
     if (!slot.has_value()) {
@@ -233,7 +233,7 @@ bool Promoter::LoadNextLocked(const std::shared_ptr<Pending>& pending, NoRoom& n
       if (StarveLocked(pending)) no_room.push_back(bytes);
       return false;
     }
-    ++in_flight_;
+    ++in_flight_[bytes];
     core_.load_rates.Begin(bytes, absl::Now());
     loads_[id];
     LoadRequest load{.block = core_.Describe(id),
@@ -252,6 +252,14 @@ bool Promoter::LoadNextLocked(const std::shared_ptr<Pending>& pending, NoRoom& n
   ++pending->loads_left;
   ++pending->next;
   return true;
+}
+
+double Promoter::TierShareLocked() const {
+  double share = 0;
+  for (const auto& [bytes, loads] : in_flight_) {
+    share += static_cast<double>(loads) / core_.tier->load_depth(bytes);
+  }
+  return share;
 }
 
 bool Promoter::StarveLocked(const std::shared_ptr<Pending>& pending) {
@@ -363,7 +371,7 @@ void Promoter::FinishLoad(BlockId id, SlotIndex slot, const absl::Status& status
   {
     absl::MutexLock lock(&core_.mu);
     const uint64_t bytes = core_.state.payload_bytes(id);
-    --in_flight_;
+    --in_flight_.at(bytes);
     ++ending_;
     // Their states are held by tickets_, or given up.
     const std::vector<Waiter> waiters = std::move(loads_.at(id));

@@ -4,8 +4,9 @@
 //
 // A ticket walks down its prefix and pins each block when it comes to it; until then only the last
 // block is pinned, which keeps all of them in the store. The tier works on at most load_depth()
-// loads at a time, and tickets take turns, one piece each, so that a short prefix does not wait
-// for a long one to end. Where RAM is short, the oldest ticket takes what room there is.
+// loads at a time, of several sizes in proportion, and tickets take turns, one piece each, so that
+// a short prefix does not wait for a long one to end, nor one of large blocks for one of small
+// ones. Where RAM is short, the oldest ticket takes what room there is.
 // Thread-safe.
 #pragma once
 
@@ -127,6 +128,9 @@ class Promoter : public PinCanceller {
   // Joins or starts the load that comes next; false when it must wait.
   bool LoadNextLocked(const std::shared_ptr<Pending>& pending, NoRoom& no_room, Work& work)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
+  // The share of what the tier works on at a time that the loads under way take, 1 for load_depth()
+  // loads of one size.
+  double TierShareLocked() const ABSL_SHARED_LOCKS_REQUIRED(core_.mu);
   // No slot was found for the load that comes next: waits for one, or ends the ticket and returns
   // false when none can come.
   bool StarveLocked(const std::shared_ptr<Pending>& pending)
@@ -166,8 +170,9 @@ class Promoter : public PinCanceller {
   Tickets turns_ ABSL_GUARDED_BY(core_.mu);
   Tickets starving_ ABSL_GUARDED_BY(core_.mu);
   absl::flat_hash_map<BlockId, std::vector<Waiter>> loads_ ABSL_GUARDED_BY(core_.mu);
-  int in_flight_ ABSL_GUARDED_BY(core_.mu) = 0;  // loads the tier works on
-  int ending_ ABSL_GUARDED_BY(core_.mu) = 0;     // calls of FinishLoad
+  // How many loads the tier works on, by the bytes of their blocks.
+  absl::flat_hash_map<uint64_t, int> in_flight_ ABSL_GUARDED_BY(core_.mu);
+  int ending_ ABSL_GUARDED_BY(core_.mu) = 0;  // calls of FinishLoad
   bool closing_ ABSL_GUARDED_BY(core_.mu) = false;
   absl::CondVar idle_cv_;  // a call of FinishLoad has ended
   std::thread thread_;     // none without a tier

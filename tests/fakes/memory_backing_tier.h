@@ -94,7 +94,8 @@ class MemoryBackingTier : public BackingTier {
       });
     }
   }
-  int load_depth(uint64_t) const override { return 2; }
+  // As of a disk, less for large blocks.
+  int load_depth(uint64_t payload_bytes) const override { return payload_bytes > 4096 ? 1 : 2; }
 
   absl::Status Erase(absl::Span<const BlockKey> keys) override {
     absl::MutexLock lock(&mu_);

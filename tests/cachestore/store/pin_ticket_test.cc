@@ -322,6 +322,30 @@ TEST_F(PinTicketTest, AShortPrefixDoesNotWaitForALongOne) {
   EXPECT_EQ(large.Take().disk_blocks, 90);
 }
 
+TEST_F(PinTicketTest, APrefixOfLargeBlocksDoesNotWaitForALongOneOfSmallBlocks) {
+  OpenWithDisk(256, 256);
+  const NamespaceHandle wide = OpenNamespace(TestIdentity("wide", 6));
+  SealChain(ns_, PromptTokens(1, 90));
+  SealChain(wide, PromptTokens(1, 2));
+  ASSERT_TRUE(store_->Demote().ok());
+  faults_->CloseLoadGate();
+  PinTicket narrow = Pin(1, 90);
+  faults_->AwaitLoads(2);
+  absl::Notification closed;
+  PinTicket large = store_->Pin(wide, PromptTokens(1, 2), 100, [&] {
+    faults_->CloseLoadGate();
+    closed.Notify();
+  });
+  faults_->OpenLoadGate();
+  closed.WaitForNotification();
+  EXPECT_FALSE(narrow.done());
+  EXPECT_LT(faults_->loads(), 50);
+  EXPECT_EQ(large.Take().disk_blocks, 2);
+  faults_->OpenLoadGate();
+  ASSERT_TRUE(narrow.Wait(Soon()));
+  EXPECT_EQ(narrow.Take().disk_blocks, 90);
+}
+
 TEST_F(PinTicketTest, BlocksThatATicketHasNotComeToAreNotInRam) {
   PutOnDisk(1, 12);
   faults_->CloseLoadGate();
