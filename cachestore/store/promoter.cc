@@ -9,14 +9,14 @@
 namespace reprise::cachestore {
 namespace {
 
-// Longer than the demoter needs to write a batch, short enough to recompute instead when the room
-// is pinned away.
+// How long tickets wait for a slot while none of their size is found for anybody: longer than the
+// demoter needs to write a batch, short enough to recompute instead when the room is pinned away.
 constexpr absl::Duration kRoomPatience = absl::Milliseconds(500);
 
 // What a ticket starts in one turn: one block, or a piece of small ones.
 constexpr uint64_t kPieceBytes = uint64_t{1} << 20;
 
-// Tickets that are asked in vain before a round ends.
+// Tickets of one list that are asked in vain in a round.
 constexpr size_t kVainTurns = 64;
 
 }  // namespace
@@ -59,6 +59,7 @@ PinTicket Promoter::Pin(const PinRequest& request, std::function<void()> on_done
     tickets_.emplace(pending->state.get(), pending);
     if (num_entries > 0) {
       pending->payload_bytes = core_.state.payload_bytes(chain.back());
+      lines_.try_emplace(pending->payload_bytes);
       PinEntryLocked(pending->entries.back());
     }
     PinResidentLocked(*pending);
@@ -101,15 +102,13 @@ LoadForecast Promoter::Forecast(const PinRequest& request) const {
 uint64_t Promoter::BytesAheadLocked(absl::Span<const BlockId> chain, uint64_t bytes) const {
   // By the block that comes next: tickets that come to the same one share their loads.
   absl::flat_hash_map<BlockId, uint64_t> queues;
-  for (const Tickets* tickets : {&turns_, &starving_}) {
-    for (const std::shared_ptr<Pending>& pending : *tickets) {
-      if (pending->next >= pending->end) continue;
-      const BlockId next = pending->entries[pending->next].id;
-      const size_t place = pending->first + pending->next;
-      if (place < chain.size() && chain[place] == next) continue;
-      uint64_t& queue = queues[next];
-      queue = std::max(queue, (pending->end - pending->next) * pending->payload_bytes);
-    }
+  for (const auto& [state, pending] : tickets_) {
+    if (pending->next >= pending->end) continue;
+    const BlockId next = pending->entries[pending->next].id;
+    const size_t place = pending->first + pending->next;
+    if (place < chain.size() && chain[place] == next) continue;
+    uint64_t& queue = queues[next];
+    queue = std::max(queue, (pending->end - pending->next) * pending->payload_bytes);
   }
   uint64_t ahead = 0;
   for (const auto& [next, queue] : queues) ahead += std::min(queue, bytes);
@@ -158,17 +157,21 @@ std::vector<BlockId> Promoter::MatchLocked(const PinRequest& request) {
 
 void Promoter::PumpLocked(Work& work) {
   NoRoom no_room;
-  for (auto it = starving_.begin(); it != starving_.end();) {
-    const std::shared_ptr<Pending> pending = *it;
-    while (!pending->finished && StepLocked(pending, no_room, work)) {
+  for (auto& [bytes, line] : lines_) {
+    size_t vain = 0;
+    for (auto it = line.starving.begin(); it != line.starving.end() && vain < kVainTurns;) {
+      const std::shared_ptr<Pending> pending = *it;
+      while (!pending->finished && StepLocked(pending, no_room, work)) {
+      }
+      const bool goes_on = !pending->finished && pending->next < pending->end;
+      if (goes_on && pending->is_starving()) {
+        ++it;
+        ++vain;
+        continue;
+      }
+      it = line.starving.erase(it);
+      if (goes_on) turns_.push_back(pending);
     }
-    const bool goes_on = !pending->finished && pending->next < pending->end;
-    if (goes_on && pending->is_starving()) {
-      ++it;
-      continue;
-    }
-    it = starving_.erase(it);
-    if (goes_on) turns_.push_back(pending);
   }
   for (size_t vain = 0; vain < std::min(turns_.size(), kVainTurns);) {
     const std::shared_ptr<Pending> pending = turns_.front();
@@ -181,11 +184,14 @@ void Promoter::PumpLocked(Work& work) {
       vain = progress ? 0 : vain + 1;
     } else {
       // One turn less: those behind it have not been asked yet.
-      if (goes_on) starving_.push_back(pending);
+      if (goes_on) lines_.at(pending->payload_bytes).starving.push_back(pending);
       vain = 0;
     }
   }
-  core_.starving_tickets = static_cast<int64_t>(starving_.size());
+  core_.starving_tickets = 0;
+  for (const auto& [bytes, line] : lines_) {
+    core_.starving_tickets += static_cast<int64_t>(line.starving.size());
+  }
 }
 
 bool Promoter::StepLocked(const std::shared_ptr<Pending>& pending, NoRoom& no_room, Work& work) {
@@ -226,15 +232,21 @@ bool Promoter::LoadNextLocked(const std::shared_ptr<Pending>& pending, NoRoom& n
   if (!loads_.contains(id)) {
     const uint64_t bytes = pending->payload_bytes;
     if (TierShareLocked() >= 1) return false;
-    if (std::find(no_room.begin(), no_room.end(), bytes) != no_room.end()) return false;
+    const absl::Time now = absl::Now();
+    if (std::find(no_room.begin(), no_room.end(), bytes) != no_room.end()) {
+      pending->Starve(now);
+      return false;
+    }
     const std::optional<SlotIndex> slot = core_.disk.BeginLoad(id);
     if (!slot.has_value()) {
       // When it does not wait, nobody will wake the next one of its size: that one must ask itself.
       if (StarveLocked(pending)) no_room.push_back(bytes);
       return false;
     }
-    ++in_flight_[bytes];
-    core_.load_rates.Begin(bytes, absl::Now());
+    Line& line = lines_.at(bytes);
+    ++line.in_flight;
+    line.last_slot = now;
+    core_.load_rates.Begin(bytes, now);
     loads_[id];
     LoadRequest load{.block = core_.Describe(id),
                      .payload = core_.state.pool.SlotMemory(*slot).first(bytes),
@@ -256,8 +268,8 @@ bool Promoter::LoadNextLocked(const std::shared_ptr<Pending>& pending, NoRoom& n
 
 double Promoter::TierShareLocked() const {
   double share = 0;
-  for (const auto& [bytes, loads] : in_flight_) {
-    share += static_cast<double>(loads) / core_.tier->load_depth(bytes);
+  for (const auto& [bytes, line] : lines_) {
+    share += static_cast<double>(line.in_flight) / core_.tier->load_depth(bytes);
   }
   return share;
 }
@@ -269,7 +281,7 @@ bool Promoter::StarveLocked(const std::shared_ptr<Pending>& pending) {
     return false;
   }
   const bool is_news = !pending->is_starving() || core_.state.wanted_bytes == 0;
-  if (!pending->is_starving()) pending->starving_since = absl::Now();
+  pending->Starve(absl::Now());
   core_.state.wanted_bytes = pending->payload_bytes;
   if (is_news) {
     core_.NoteChange();
@@ -371,7 +383,7 @@ void Promoter::FinishLoad(BlockId id, SlotIndex slot, const absl::Status& status
   {
     absl::MutexLock lock(&core_.mu);
     const uint64_t bytes = core_.state.payload_bytes(id);
-    --in_flight_.at(bytes);
+    --lines_.at(bytes).in_flight;
     ++ending_;
     // Their states are held by tickets_, or given up.
     const std::vector<Waiter> waiters = std::move(loads_.at(id));
@@ -442,7 +454,8 @@ absl::Time Promoter::ExpireLocked(Work& work) {
   absl::Time next = absl::InfiniteFuture();
   std::vector<std::pair<std::shared_ptr<Pending>, Outcome>> over;
   for (const auto& [state, pending] : tickets_) {
-    const absl::Time out_of_room = pending->starving_since + kRoomPatience;
+    const absl::Time last_slot = lines_.at(pending->payload_bytes).last_slot;
+    const absl::Time out_of_room = std::max(pending->starving_since, last_slot) + kRoomPatience;
     if (now >= pending->deadline) {
       over.emplace_back(pending, Outcome::kDeadline);
     } else if (now >= out_of_room && pending->next < pending->end) {

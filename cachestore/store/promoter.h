@@ -6,14 +6,17 @@
 // block is pinned, which keeps all of them in the store. The tier works on at most load_depth()
 // loads at a time, of several sizes in proportion, and tickets take turns, one piece each, so that
 // a short prefix does not wait for a long one to end, nor one of large blocks for one of small
-// ones. Where RAM is short, the oldest ticket takes what room there is.
+// ones. Where RAM is short, the ticket that has waited longest takes what room there is, and when
+// there was none for some time, all that wait for it end.
 // Thread-safe.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <list>
+#include <map>
 #include <memory>
 #include <thread>
 #include <utility>
@@ -93,12 +96,19 @@ class Promoter : public PinCanceller {
     bool finished = false;
 
     bool is_starving() const { return starving_since != absl::InfiniteFuture(); }
+    void Starve(absl::Time now) { starving_since = std::min(starving_since, now); }
   };
   struct Waiter {
     std::shared_ptr<Pending> pending;
     size_t entry = 0;
   };
   using Tickets = std::list<std::shared_ptr<Pending>>;
+  // The loads of blocks of one size.
+  struct Line {
+    int in_flight = 0;  // the tier works on
+    Tickets starving;   // the one that has waited longest first
+    absl::Time last_slot = absl::InfinitePast();  // was found for one of them
+  };
   // What is to be done once the lock is released. A PinState must not end under the lock either.
   struct Work {
     std::vector<LoadRequest> loads;
@@ -165,13 +175,12 @@ class Promoter : public PinCanceller {
   BlockRegistry& registry_;
   const int64_t max_loading_tickets_;
   // The tickets that are not done, and those of them that have blocks to load: the ones whose turn
-  // comes in this order, and the ones that wait for room, which go first.
+  // comes in this order, and, by the bytes of their blocks, the ones that wait for room, which go
+  // first.
   absl::flat_hash_map<const PinState*, std::shared_ptr<Pending>> tickets_ ABSL_GUARDED_BY(core_.mu);
   Tickets turns_ ABSL_GUARDED_BY(core_.mu);
-  Tickets starving_ ABSL_GUARDED_BY(core_.mu);
+  std::map<uint64_t, Line> lines_ ABSL_GUARDED_BY(core_.mu);
   absl::flat_hash_map<BlockId, std::vector<Waiter>> loads_ ABSL_GUARDED_BY(core_.mu);
-  // How many loads the tier works on, by the bytes of their blocks.
-  absl::flat_hash_map<uint64_t, int> in_flight_ ABSL_GUARDED_BY(core_.mu);
   int ending_ ABSL_GUARDED_BY(core_.mu) = 0;  // calls of FinishLoad
   bool closing_ ABSL_GUARDED_BY(core_.mu) = false;
   absl::CondVar idle_cv_;  // a call of FinishLoad has ended

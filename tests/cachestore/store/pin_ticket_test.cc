@@ -215,6 +215,26 @@ TEST_F(PinTicketTest, EveryQueuedTicketEndsWhenNoRoomCanCome) {
   ExpectLookupsAreConserved();
 }
 
+TEST_F(PinTicketTest, TicketsThatWaitForTheSameRoomWaitAtTheSameTime) {
+  constexpr uint32_t kTickets = 20;
+  OpenWithDisk(/*ram_slots=*/32, 64);
+  for (uint32_t prompt = 1; prompt <= kTickets; ++prompt) SealChain(ns_, PromptTokens(prompt, 1));
+  ASSERT_TRUE(store_->Demote().ok());
+  OpenWithDisk(/*ram_slots=*/4, 64);
+  faults_->CloseWriteGate();
+  SealChain(ns_, PromptTokens(100, 4));  // cannot go while writes hang
+  const absl::Time begin = absl::Now();
+  std::vector<PinTicket> tickets;
+  for (uint32_t prompt = 1; prompt <= kTickets; ++prompt) tickets.push_back(Pin(prompt, 1));
+  for (PinTicket& ticket : tickets) {
+    ASSERT_TRUE(ticket.Wait(Soon()));
+    EXPECT_EQ(ticket.Take().blocks.size(), 0u);
+  }
+  EXPECT_LT(absl::Now() - begin, absl::Seconds(5)) << "half a second each, one after the other";
+  EXPECT_EQ(store_->stats().missed_no_room_tokens, kTickets * kBlockTokens);
+  faults_->OpenWriteGate();
+}
+
 TEST_F(PinTicketTest, AStoreClosesWithAbandonedLoadsUnderWay) {
   PutOnDisk(1, 6);
   faults_->CloseLoadGate();
