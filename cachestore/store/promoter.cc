@@ -298,6 +298,7 @@ void Promoter::PinEntryLocked(Entry& entry) {
 void Promoter::EndAtLocked(Pending& pending, size_t entry, Outcome outcome) {
   pending.entries[entry].outcome = outcome;
   pending.end = std::min(pending.end, entry);
+  pending.starving_since = absl::InfiniteFuture();  // it starts no more loads
   pending.loads_left = 0;
   for (size_t i = 0; i < pending.entries.size(); ++i) {
     Entry& e = pending.entries[i];

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <ctime>
 #include <limits>
 #include <map>
 #include <thread>
@@ -232,6 +233,27 @@ TEST_F(PinTicketTest, TicketsThatWaitForTheSameRoomWaitAtTheSameTime) {
   }
   EXPECT_LT(absl::Now() - begin, absl::Seconds(5)) << "half a second each, one after the other";
   EXPECT_EQ(store_->stats().missed_no_room_tokens, kTickets * kBlockTokens);
+  faults_->OpenWriteGate();
+}
+
+TEST_F(PinTicketTest, ATicketThatFoundNoRoomAndStillLoadsKeepsNoThreadBusy) {
+  PutOnDisk(1, 2);
+  OpenWithDisk(/*ram_slots=*/4, 64);
+  faults_->CloseWriteGate();
+  SealChain(ns_, PromptTokens(2, 3));  // cannot go while writes hang
+  faults_->CloseLoadGate();
+  PinTicket ticket = Pin(1, 2);
+  ASSERT_EQ(store_->stats().pinned_blocks, 2);
+  const absl::Time deadline = Soon();
+  while (store_->stats().pinned_blocks == 2 && absl::Now() < deadline) std::this_thread::yield();
+  ASSERT_EQ(store_->stats().pinned_blocks, 1) << "the second block is given up";
+  ASSERT_FALSE(ticket.done());
+  const std::clock_t begin = std::clock();
+  EXPECT_FALSE(ticket.Wait(absl::Now() + absl::Milliseconds(400)));
+  EXPECT_LT(std::clock() - begin, CLOCKS_PER_SEC / 10) << "CPU time of the process";
+  faults_->OpenLoadGate();
+  ASSERT_TRUE(ticket.Wait(Soon()));
+  EXPECT_EQ(ticket.Take().disk_blocks, 1);
   faults_->OpenWriteGate();
 }
 
