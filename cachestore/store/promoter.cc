@@ -443,6 +443,7 @@ void Promoter::Run() {
       // First, because it may make tickets starve, whose patience ExpireLocked must know of.
       PumpLocked(work);
       const absl::Time next = ExpireLocked(work);
+      if (!work.empty()) core_.NoteChange();
       closing = closing_;
       if (work.empty() && !closing) core_.load_cv.WaitWithDeadline(&core_.mu, next);
     }

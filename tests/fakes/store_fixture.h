@@ -89,6 +89,7 @@ class StoreFixture : public ::testing::Test {
     StoreOptions options = Options(ram_slots);
     options.max_loading_tickets = max_loading_tickets_;
     options.disk.admission = admission_;
+    options.ram_free_low_watermark = ram_free_low_watermark_;
     auto store = TieredStore::Open(
         options,
         std::make_unique<FaultyTier>(
@@ -156,6 +157,7 @@ class StoreFixture : public ::testing::Test {
   std::shared_ptr<FaultPlan> faults_ = std::make_shared<FaultPlan>();
   int max_loading_tickets_ = 1024;
   DiskAdmission admission_ = DiskAdmission::kAll;
+  double ram_free_low_watermark_ = StoreOptions().ram_free_low_watermark;
   KeyDeriver derive_ = ChildKey;
   std::unique_ptr<TieredStore> store_;
   NamespaceHandle ns_;

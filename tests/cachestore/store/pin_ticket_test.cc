@@ -340,6 +340,23 @@ TEST_F(PinTicketTest, AfterItsDeadlineATicketHoldsWhatIsLoaded) {
   faults_->OpenLoadGate();
 }
 
+TEST_F(PinTicketTest, DemotionThatWaitedForATicketGoesOnAfterItsDeadline) {
+  ram_free_low_watermark_ = 0.25;
+  PutOnDisk(1, 2, /*ram_slots=*/64);
+  faults_->CloseLoadGate();
+  PinTicket ticket =
+      store_->Pin(ns_, PromptTokens(1, 2), 100, nullptr, absl::Now() + absl::Milliseconds(500));
+  // Past the watermark of 16 slots, and more than half of that is left.
+  SealChain(ns_, PromptTokens(2, 50));
+  EXPECT_TRUE(ticket.done() || store_->stats().disk_blocks == 2);
+  ASSERT_TRUE(ticket.Wait(Soon()));
+  const absl::Time deadline = absl::Now() + absl::Seconds(20);
+  while (store_->stats().disk_blocks == 2 && absl::Now() < deadline) std::this_thread::yield();
+  EXPECT_GT(store_->stats().disk_blocks, 2);
+  EXPECT_EQ(ticket.Take().blocks.size(), 0u);
+  faults_->OpenLoadGate();
+}
+
 TEST_F(PinTicketTest, AShortPrefixDoesNotWaitForALongOne) {
   OpenWithDisk(256, 256);
   SealChain(ns_, PromptTokens(1, 90));
