@@ -420,7 +420,8 @@ Promoter::Outcome Promoter::EndLoadLocked(BlockId id, SlotIndex slot, const absl
   const bool lost =
       status.code() == absl::StatusCode::kDataLoss || status.code() == absl::StatusCode::kNotFound;
   if (core_.state.index.node(id).readable_on_disk()) {
-    if (lost) {
+    // A good RAM copy must not be given up for one that could not be read.
+    if (lost || readable) {
       core_.disk.Condemn(id);
     } else {
       core_.disk.NoteIoError(id);

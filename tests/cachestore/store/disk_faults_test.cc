@@ -121,6 +121,26 @@ TEST_F(DiskFaultsTest, ABlockComputedAgainReplacesACopyThatCannotBeRead) {
   EXPECT_EQ(PinNow(ns_, PromptTokens(1, 3)).disk_blocks, 3);
 }
 
+TEST_F(DiskFaultsTest, ABlockSealedWhileItsCopyCannotBeReadReplacesIt) {
+  OpenWithDisk(8, 64);
+  SealChain(ns_, PromptTokens(1, 3));
+  ASSERT_TRUE(store_->Demote().ok());
+  const std::vector<BlockKey> keys = ChainKeys(ns_.root, PromptTokens(1, 3), kBlockTokens);
+  const uint64_t bad_sequence = contents_->items[keys[1]].block.sequence;
+  faults_->FailLoadsOf(keys[1], absl::InternalError("read failed"));
+  faults_->CloseLoadGate();
+  PinTicket ticket = store_->Pin(ns_, PromptTokens(1, 3), 100, nullptr);
+  faults_->AwaitLoads(2);
+  SealChain(ns_, PromptTokens(1, 3));
+  faults_->OpenLoadGate();
+  ASSERT_TRUE(ticket.Wait(absl::Now() + absl::Seconds(60)));
+  ASSERT_EQ(ticket.Take().blocks.size(), 3u) << "of RAM";
+  ASSERT_TRUE(store_->Demote().ok());
+  EXPECT_GT(contents_->items[keys[1]].block.sequence, bad_sequence) << "written anew";
+  faults_->FailLoadsOf(keys[1], absl::OkStatus());
+  EXPECT_EQ(PinNow(ns_, PromptTokens(1, 3)).disk_blocks, 3);
+}
+
 TEST_F(DiskFaultsTest, ACopyThatCannotBeReadTwiceIsGivenUp) {
   OpenWithDisk(8, 64);
   SealChain(ns_, PromptTokens(1, 3));
