@@ -105,8 +105,8 @@ class Promoter : public PinCanceller {
   using Tickets = std::list<std::shared_ptr<Pending>>;
   // The loads of blocks of one size.
   struct Line {
-    int in_flight = 0;  // the tier works on
-    Tickets starving;   // the one that has waited longest first
+    int in_flight = 0;                            // the tier works on
+    Tickets starving;                             // the one that has waited longest first
     absl::Time last_slot = absl::InfinitePast();  // was found for one of them
   };
   // What is to be done once the lock is released. A PinState must not end under the lock either.

@@ -81,9 +81,9 @@ class BackingTier {
   // its payload_hash; kInternal: I/O error with the cause.
   virtual absl::Status Store(absl::Span<const BlockToStore> batch) = 0;
 
-  // Starts loading the batch; never waits for payload. Calls `done` of each request exactly once,
-  // in no order, on a thread of the tier and never inside this call. No lock is held then: `done`
-  // may call the tier, but while it runs it holds up other loads.
+  // Starts loading the batch; never waits for I/O. Calls `done` of each request exactly once, in no
+  // order, on a thread of the tier and never inside this call. No lock is held then: `done` may
+  // call the tier, but while it runs it holds up other loads.
   virtual void StartLoads(std::vector<LoadRequest> batch) = 0;
   // Loads of `payload_bytes` bytes under way at which the tier is about as fast as it gets; more
   // only wait in line.

@@ -101,6 +101,8 @@ class DiskTier final : public BackingTier {
   int64_t num_blocks() const override { return num_blocks_.load(std::memory_order_relaxed); }
 
  private:
+  // Finds the records of the batch and starts to read its slots. BLOCKS on the index.
+  void StartReads(std::vector<LoadRequest> batch);
   // The record of a block to load. kNotFound; kDataLoss: it is another block's.
   absl::StatusOr<BlockRecord> FindRecord(const StoredBlock& block) const;
   // Also takes away records under these keys that cannot be read.
@@ -242,14 +244,21 @@ int DiskTier::load_depth(uint64_t payload_bytes) const {
 }
 
 void DiskTier::StartLoads(std::vector<LoadRequest> batch) {
+  for (const LoadRequest& request : batch) {
+    CHECK(request.payload.size() == request.block.payload_bytes);
+    CHECK(IsAligned(request.payload.data()));
+  }
+  // The index may be on a disk that hangs; the caller must not.
+  reader_.Post([this, batch = std::move(batch)]() mutable { StartReads(std::move(batch)); });
+}
+
+void DiskTier::StartReads(std::vector<LoadRequest> batch) {
   std::vector<SlotRead> reads;
   reads.reserve(batch.size());
   for (LoadRequest& request : batch) {
-    CHECK(request.payload.size() == request.block.payload_bytes);
-    CHECK(IsAligned(request.payload.data()));
     absl::StatusOr<BlockRecord> record = FindRecord(request.block);
     if (!record.ok()) {
-      reader_.Fail(std::move(request.done), record.status());
+      std::move(request.done)(record.status());
       continue;
     }
     // Parent and root are the caller's, so that index and slot both have to agree with what is

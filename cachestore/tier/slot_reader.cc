@@ -73,13 +73,15 @@ void SlotReader::Start(std::vector<SlotRead> batch) {
   StartRuns(std::move(runs));
 }
 
-void SlotReader::Fail(absl::AnyInvocable<void(const absl::Status&) &&> done, absl::Status status) {
+void SlotReader::Post(absl::AnyInvocable<void() &&> work) {
   {
     absl::MutexLock lock(&mu_);
     ++under_way_;
   }
-  files_.Post([this, done = std::move(done), status = std::move(status)]() mutable {
-    End(std::move(done), status);
+  files_.Post([this, work = std::move(work)]() mutable {
+    std::move(work)();
+    work = nullptr;
+    NoteEnd();
   });
 }
 
@@ -131,6 +133,10 @@ void SlotReader::End(absl::AnyInvocable<void(const absl::Status&) &&> done,
                      const absl::Status& status) {
   std::move(done)(status);
   done = nullptr;
+  NoteEnd();
+}
+
+void SlotReader::NoteEnd() {
   absl::MutexLock lock(&mu_);
   if (--under_way_ == 0) idle_.Signal();
 }

@@ -32,7 +32,7 @@ class SlotReader {
  public:
   // Both outlive the reader.
   SlotReader(const SlotFiles& slots, BlockFileSystem& files) : slots_(slots), files_(files) {}
-  // Waits for all reads. BLOCKS.
+  // Waits for all reads and for what was posted. BLOCKS.
   ~SlotReader();
 
   SlotReader(const SlotReader&) = delete;
@@ -41,9 +41,8 @@ class SlotReader {
   // Starts the batch. `done` of each is called once, on a thread of the file system, never inside
   // the call, with no lock held. REQUIRES: the slots are reserved until then.
   void Start(std::vector<SlotRead> batch) ABSL_LOCKS_EXCLUDED(mu_);
-  // Ends a read that cannot be started, on a thread of the file system.
-  void Fail(absl::AnyInvocable<void(const absl::Status&) &&> done, absl::Status status)
-      ABSL_LOCKS_EXCLUDED(mu_);
+  // Runs `work`, which may call Start, once on a thread of the file system. Never blocks.
+  void Post(absl::AnyInvocable<void() &&> work) ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
   struct Run;  // neighbouring slots, read in one go
@@ -51,12 +50,13 @@ class SlotReader {
   void StartRuns(std::vector<Run> runs);
   void EndRun(Run run, absl::Span<const std::byte> headers, const absl::Status& status);
   void End(absl::AnyInvocable<void(const absl::Status&) &&> done, const absl::Status& status);
+  void NoteEnd() ABSL_LOCKS_EXCLUDED(mu_);
 
   const SlotFiles& slots_;
   BlockFileSystem& files_;
   absl::Mutex mu_;
   absl::CondVar idle_;
-  int64_t under_way_ ABSL_GUARDED_BY(mu_) = 0;  // `done` has not returned
+  int64_t under_way_ ABSL_GUARDED_BY(mu_) = 0;  // `done` or posted work has not returned
 };
 
 }  // namespace reprise::cachestore
