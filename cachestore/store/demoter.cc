@@ -103,6 +103,7 @@ bool Demoter::AwaitWork() {
 
 bool Demoter::HasWork() const {
   if (!core_.state.condemned.empty() || core_.state.wanted_bytes > 0) return true;
+  if (core_.settlings_done != core_.settlings_wanted) return true;
   const int64_t low = core_.low_watermark_bytes;
   const int64_t ready = core_.ReadyBytes();
   // Loads go first, unless they would soon find no room either.
@@ -250,7 +251,8 @@ Demoter::Outcome Demoter::StoreOne(StoreGoal goal, std::vector<BlockId>& stored)
 
 void Demoter::Shrink(StoreBatch& batch, size_t num_blocks) {
   core_.disk.ShrinkStore(batch, num_blocks);
-  // Some may have been invalidated meanwhile: there is nothing to erase of them any more.
+  // Some may have been invalidated meanwhile: what is left of them on disk, if anything, is the
+  // tier's to withdraw, which the next erase does.
   core_.erased_cv.SignalAll();
 }
 
@@ -322,20 +324,25 @@ Demoter::Outcome Demoter::EraseCondemned() {
   {
     absl::MutexLock lock(&core_.mu);
     condemned = core_.disk.BeginEraseCondemned(kErasedAtOnce);
+    const bool settled = core_.settlings_done == core_.settlings_wanted;
+    if (condemned.empty() && settled) return Outcome::kNothing;
   }
-  return condemned.empty() ? Outcome::kNothing : Erase(condemned);
+  return Erase(condemned);
 }
 
 Demoter::Outcome Demoter::Erase(const std::vector<BlockId>& blocks) {
   std::vector<BlockKey> keys;
+  uint64_t settling = 0;
   {
     absl::MutexLock lock(&core_.mu);
+    settling = core_.settlings_wanted;
     for (const BlockId id : blocks) keys.push_back(core_.state.index.node(id).key);
   }
   const absl::Status status = core_.tier->Erase(keys);
   absl::MutexLock lock(&core_.mu);
   if (status.ok()) {
     core_.disk.EndErase(blocks);
+    core_.settlings_done = settling;
     core_.erased_cv.SignalAll();
     return Outcome::kProgress;
   }

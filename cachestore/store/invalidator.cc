@@ -121,9 +121,13 @@ void Invalidator::TakeOne(BlockId id) {
 }
 
 bool Invalidator::AwaitErased(absl::Time deadline) {
+  if (core_.tier == nullptr) return true;
   absl::MutexLock lock(&core_.mu);
-  const auto is_left = [this] {
+  const uint64_t settling = ++core_.settlings_wanted;
+  core_.WakeDemoter();
+  const auto is_left = [this, settling] {
     core_.mu.AssertHeld();
+    if (core_.settlings_done < settling) return true;
     for (const BlockId id : core_.state.condemned) {
       const uint32_t ns = core_.state.index.node(id).namespace_id;
       if (ns < namespaces_.size() && namespaces_[ns]) return true;

@@ -62,7 +62,8 @@ class Invalidator {
   // Whether `id` is top_ or below it. Remembers the answer for all blocks in between.
   bool IsBelowTop(BlockId id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
   void TakeOne(BlockId id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
-  // Waits until no disk copy in the namespaces is left to erase; false when `deadline` comes first.
+  // Waits until no disk copy in the namespaces is left to erase, not of a failed write either;
+  // false when `deadline` comes first.
   bool AwaitErased(absl::Time deadline) ABSL_LOCKS_EXCLUDED(core_.mu);
 
   StoreCore& core_;

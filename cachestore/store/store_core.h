@@ -52,6 +52,10 @@ struct StoreCore {
   int64_t room_waiters ABSL_GUARDED_BY(mu) = 0;
   int64_t loading_tickets ABSL_GUARDED_BY(mu) = 0;   // not done
   int64_t starving_tickets ABSL_GUARDED_BY(mu) = 0;  // of these, found no slot to load into
+  // A write that failed may be durable all the same until an erase has succeeded since. How many
+  // times somebody had to know that none is, and up to which of these it is so.
+  uint64_t settlings_wanted ABSL_GUARDED_BY(mu) = 0;
+  uint64_t settlings_done ABSL_GUARDED_BY(mu) = 0;
   bool closing ABSL_GUARDED_BY(mu) = false;
 
   // Counters and gauges as they are now.
@@ -71,6 +75,9 @@ struct StoreCore {
     if (room_waiters > 0) room_cv.SignalAll();
     if (starving_tickets > 0) load_cv.Signal();
     if (tier == nullptr || (!NeedsRelief() && state.condemned.empty())) return;
+    WakeDemoter();
+  }
+  void WakeDemoter() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
     ++work_events;
     work_cv.Signal();
   }

@@ -289,8 +289,7 @@ void TieredStore::Impl::AwaitRoom(const NamespaceHandle& ns, absl::Time deadline
   ++core_.room_waiters;
   while (!core_.ram.MakeRoom(block_bytes)) {
     if (core_.tier != nullptr) core_.state.wanted_bytes = block_bytes;
-    ++core_.work_events;
-    core_.work_cv.Signal();
+    core_.WakeDemoter();
     // A search that was cut short goes on after a moment.
     const absl::Time next = std::min(deadline, absl::Now() + kRoomSearchPause);
     if (core_.room_cv.WaitWithDeadline(&core_.mu, next) && next == deadline) break;

@@ -76,7 +76,8 @@ class BackingTier {
 
   // Two calls at a time, of different blocks, let one batch be written while the other is made
   // durable. Stores the batch, in order (parents come first); all of it survives kill -9 once this
-  // returns OK, and none of it is visible after a failure. BLOCKS. kResourceExhausted: no slot, or
+  // returns OK, and none of it is visible after a failure; but it may be after a restart, until an
+  // Erase, of whatever keys, has succeeded since. BLOCKS. kResourceExhausted: no slot, or
   // the file system is full; kAlreadyExists: a key is present; kDataLoss: a payload does not have
   // its payload_hash; kInternal: I/O error with the cause.
   virtual absl::Status Store(absl::Span<const BlockToStore> batch) = 0;
@@ -89,8 +90,8 @@ class BackingTier {
   // only wait in line.
   virtual int load_depth(uint64_t payload_bytes) const = 0;
 
-  // Forgets the keys, durably, before it returns; their slots are free then. Unknown keys are
-  // skipped. BLOCKS.
+  // Forgets the keys, durably, before it returns, and what earlier writes that failed have left;
+  // their slots are free then. Unknown keys are skipped, and there may be none. BLOCKS.
   virtual absl::Status Erase(absl::Span<const BlockKey> keys) = 0;
 
   // Keys of blocks, `key` among them, that must all be erased before their bytes can go to blocks

@@ -11,7 +11,6 @@
 #include <vector>
 
 #include "absl/functional/function_ref.h"
-#include "absl/strings/match.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "cachestore/tier/block_catalog.h"
@@ -19,8 +18,7 @@
 #include "cachestore/tier/disk_tier.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "rocksdb/env.h"
-#include "rocksdb/file_system.h"
+#include "tests/cachestore/tier/bad_log_file_system.h"
 #include "tests/cachestore/tier/block_samples.h"
 
 namespace reprise::cachestore {
@@ -157,47 +155,6 @@ TEST(DiskTierDurabilityTest, PayloadIsOnDiskBeforeAnyRecordNamesIt) {
 
 TEST(DiskTierDurabilityTest, WritesOfTheIndexAreSynced) { EXPECT_TRUE(IndexWriteOptions().sync); }
 
-// What appending to RocksDB's log ends with.
-enum class LogState { kGood, kFull, kBroken };
-using SharedLogState = std::shared_ptr<std::atomic<LogState>>;
-
-// RocksDB's files, with a log in a given state.
-class BadLogFileSystem final : public rocksdb::FileSystemWrapper {
- public:
-  explicit BadLogFileSystem(SharedLogState state)
-      : FileSystemWrapper(rocksdb::FileSystem::Default()), state_(std::move(state)) {}
-  const char* Name() const override { return "BadLogFileSystem"; }
-
-  rocksdb::IOStatus NewWritableFile(const std::string& name, const rocksdb::FileOptions& options,
-                                    std::unique_ptr<rocksdb::FSWritableFile>* result,
-                                    rocksdb::IODebugContext* debug) override {
-    rocksdb::IOStatus status = target()->NewWritableFile(name, options, result, debug);
-    if (status.ok() && absl::EndsWith(name, ".log")) {
-      *result = std::make_unique<Log>(std::move(*result), state_);
-    }
-    return status;
-  }
-
- private:
-  class Log final : public rocksdb::FSWritableFileOwnerWrapper {
-   public:
-    Log(std::unique_ptr<rocksdb::FSWritableFile> file, SharedLogState state)
-        : FSWritableFileOwnerWrapper(std::move(file)), state_(std::move(state)) {}
-    using FSWritableFileOwnerWrapper::Append;
-    rocksdb::IOStatus Append(const rocksdb::Slice& data, const rocksdb::IOOptions& options,
-                             rocksdb::IODebugContext* debug) override {
-      if (*state_ == LogState::kFull) return rocksdb::IOStatus::NoSpace("the test says so");
-      if (*state_ == LogState::kBroken) return rocksdb::IOStatus::IOError("the test says so");
-      return FSWritableFileOwnerWrapper::Append(data, options, debug);
-    }
-
-   private:
-    const SharedLogState state_;
-  };
-
-  const SharedLogState state_;
-};
-
 class BadIndexTest : public testing::Test {
  protected:
   BadIndexTest() { Open(); }
@@ -221,8 +178,7 @@ class BadIndexTest : public testing::Test {
 
   ScratchDirectory directory_;
   SharedLogState log_ = std::make_shared<std::atomic<LogState>>(LogState::kGood);
-  std::unique_ptr<rocksdb::Env> env_ =
-      rocksdb::NewCompositeEnv(std::make_shared<BadLogFileSystem>(log_));
+  std::unique_ptr<rocksdb::Env> env_ = MakeBadLogEnv(log_);
   std::unique_ptr<BackingTier> tier_;
 };
 
