@@ -109,7 +109,7 @@ class DiskTier final : public BackingTier {
   absl::Status CheckAbsent(absl::Span<const BlockToStore> batch);
   absl::StatusOr<std::vector<SlotAddress>> ReserveSlots(absl::Span<const BlockToStore> batch);
   // What erasing `key` means; nullopt when it is absent.
-  absl::StatusOr<std::optional<Withdrawal>> WithdrawalOf(const BlockKey& key) const;
+  std::optional<Withdrawal> WithdrawalOf(const BlockKey& key) const;
   // What recovery has read, once, as long as it is still what is stored; else null.
   std::unique_ptr<RecordList> TakeRecovered() ABSL_LOCKS_EXCLUDED(recovered_mu_);
 
@@ -195,7 +195,7 @@ absl::Status DiskTier::CheckAbsent(absl::Span<const BlockToStore> batch) {
   for (const BlockToStore& item : batch) {
     CHECK(item.payload.size() == item.block.payload_bytes);
     CHECK(IsAligned(item.payload.data()));
-    ASSIGN_OR_RETURN(const std::optional<Withdrawal> present, WithdrawalOf(item.block.key));
+    const std::optional<Withdrawal> present = WithdrawalOf(item.block.key);
     const bool unreadable = present.has_value() && !present->slot.has_value();
     if (unreadable) {
       RETURN_IF_ERROR(withdrawals_.Withdraw({*present}));
@@ -226,11 +226,11 @@ absl::StatusOr<std::vector<SlotAddress>> DiskTier::ReserveSlots(
   return addresses;
 }
 
-absl::StatusOr<std::optional<Withdrawal>> DiskTier::WithdrawalOf(const BlockKey& key) const {
+std::optional<Withdrawal> DiskTier::WithdrawalOf(const BlockKey& key) const {
   const absl::StatusOr<std::optional<BlockRecord>> record = catalog_->Find(key);
-  // Nothing can be read under this key; without it, at least something can be stored.
-  if (absl::IsDataLoss(record.status())) return Withdrawal{.key = key, .counted = true};
-  RETURN_IF_ERROR(record.status());
+  // Nothing can be read under this key, be it for its bytes or for the disk below them. Without it
+  // at least something can be stored, and the other keys of a batch need not wait for it.
+  if (!record.ok()) return Withdrawal{.key = key, .counted = true};
   if (!record->has_value()) return std::nullopt;
   return Withdrawal{.key = key,
                     .slot = (*record)->address,
@@ -301,7 +301,7 @@ absl::Status DiskTier::Erase(absl::Span<const BlockKey> keys) {
   std::vector<Withdrawal> withdrawals;
   for (const BlockKey& key : keys) {
     if (!seen.insert(key).second) continue;
-    ASSIGN_OR_RETURN(const std::optional<Withdrawal> withdrawal, WithdrawalOf(key));
+    const std::optional<Withdrawal> withdrawal = WithdrawalOf(key);
     if (withdrawal.has_value()) withdrawals.push_back(*withdrawal);
   }
   return withdrawals_.Withdraw(std::move(withdrawals));
