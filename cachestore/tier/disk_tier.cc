@@ -198,7 +198,8 @@ absl::Status DiskTier::CheckAbsent(absl::Span<const BlockToStore> batch) {
     const std::optional<Withdrawal> present = WithdrawalOf(item.block.key);
     const bool unreadable = present.has_value() && !present->slot.has_value();
     if (unreadable) {
-      RETURN_IF_ERROR(withdrawals_.Withdraw({*present}));
+      // The caller stores no key that is present: if anything lies there, it was never counted.
+      RETURN_IF_ERROR(withdrawals_.Withdraw({{.key = item.block.key}}));
     } else if (present.has_value() || !keys.insert(item.block.key).second) {
       return absl::AlreadyExistsError(
           absl::StrCat("block ", item.block.key.ToHex(), " is stored already"));
