@@ -128,8 +128,6 @@ void Demoter::ServeRequests() {
 }
 
 TakenBlocks Demoter::MoveEverything() {
-  // Blocks whose bad copies are still on disk cannot be stored.
-  EraseCondemned();
   TakenBlocks taken;
   uint64_t moment = 0;
   {
@@ -140,8 +138,11 @@ TakenBlocks Demoter::MoveEverything() {
   const StoreGoal goal = {.max_blocks = kDemoteBlocks, .max_bytes = kDemoteBytes, .moment = moment};
   for (;;) {
     std::vector<BlockId> stored;
+    // First, because blocks whose bad copies are still on disk cannot be stored; each time, because
+    // an invalidation may wait for it.
+    const Outcome erased = EraseCondemned();
     Outcome outcome = StoreOne(goal, stored);
-    if (outcome == Outcome::kNothing) outcome = EraseCondemned();
+    if (outcome == Outcome::kNothing) outcome = erased;
     if (outcome == Outcome::kProgress) {
       absl::MutexLock lock(&core_.mu);
       const TakenBlocks batch = core_.ram.TakeClean(stored);

@@ -68,6 +68,12 @@ class FaultPlan {
     write_gate_open_ = true;
     changed_.SignalAll();
   }
+  // Lets so many writes through the closed gate, those that wait first.
+  void LetWritesPass(int64_t count) {
+    absl::MutexLock lock(&mu_);
+    passing_writes_ += count;
+    changed_.SignalAll();
+  }
   // Waits until `count` writes have reached the gate since it was closed.
   void AwaitWrites(int64_t count) {
     absl::MutexLock lock(&mu_);
@@ -112,7 +118,8 @@ class FaultPlan {
     absl::MutexLock lock(&mu_);
     ++writes_;
     changed_.SignalAll();
-    while (!write_gate_open_) changed_.Wait(&mu_);
+    while (!write_gate_open_ && passing_writes_ == 0) changed_.Wait(&mu_);
+    if (!write_gate_open_) --passing_writes_;
     if (!write_status_.ok()) ++failed_writes_;
     return write_status_;
   }
@@ -128,6 +135,7 @@ class FaultPlan {
   std::vector<absl::AnyInvocable<void() &&>> held_ ABSL_GUARDED_BY(mu_);  // loads at the gate
   bool gate_open_ ABSL_GUARDED_BY(mu_) = true;
   bool write_gate_open_ ABSL_GUARDED_BY(mu_) = true;
+  int64_t passing_writes_ ABSL_GUARDED_BY(mu_) = 0;
   int64_t writes_ ABSL_GUARDED_BY(mu_) = 0;
   int64_t loads_ ABSL_GUARDED_BY(mu_) = 0;
   int64_t failed_writes_ ABSL_GUARDED_BY(mu_) = 0;

@@ -8,6 +8,7 @@
 #include <thread>
 #include <vector>
 
+#include "absl/synchronization/notification.h"
 #include "tests/fakes/store_fixture.h"
 
 namespace reprise::cachestore {
@@ -264,6 +265,31 @@ TEST_F(InvalidateTest, AWriteThatFailsMeanwhileIsWaitedForUntilTheDiskTakesWrite
   EXPECT_GT(faults_->failed_writes(), 0);
   faults_->FailWrites(absl::OkStatus());
   invalidation.join();
+}
+
+TEST_F(InvalidateTest, DoesNotWaitForALongDemotion) {
+  OpenWithDisk(2048, 4096);
+  const NamespaceHandle alice = OpenNamespace(TestIdentity("alice"));
+  SealChain(alice, PromptTokens(1, 4));
+  ASSERT_TRUE(store_->Demote().ok());
+  SealChain(ns_, PromptTokens(1, 1600));  // more than six batches
+  faults_->CloseWriteGate();
+  std::thread demotion([this] { EXPECT_TRUE(store_->Demote().ok()); });
+  faults_->AwaitWrites(1);
+  absl::Notification invalidated;
+  std::thread invalidation([&] {
+    EXPECT_EQ(Invalidate(BlocksOfTenant{"alice"}).disk_blocks, 4);
+    invalidated.Notify();
+  });
+  while (Matched(alice, PromptTokens(1, 4)) > 0) std::this_thread::yield();
+  // The batch under way, the erase, another batch, and an erase if it came before the first one.
+  faults_->LetWritesPass(4);
+  EXPECT_TRUE(invalidated.WaitForNotificationWithTimeout(absl::Seconds(20)));
+  EXPECT_LT(store_->stats().disk_blocks, 1600);
+  faults_->OpenWriteGate();
+  demotion.join();
+  invalidation.join();
+  EXPECT_EQ(store_->stats().disk_blocks, 1600);
 }
 
 TEST_F(InvalidateTest, ADeadlineHoldsForTheTurnToo) {
