@@ -27,6 +27,9 @@ constexpr uint64_t kDemoteBytes = uint64_t{256} << 20;
 // again.
 constexpr absl::Duration kLookBesidePause = absl::Seconds(1);
 
+// Who was refused room and still wants it asks again, or waits, sooner than that.
+constexpr absl::Duration kWantLasts = absl::Milliseconds(100);
+
 // Blocks taken under one hold of the lock.
 constexpr int64_t kTakenAtOnce = 64;
 
@@ -181,6 +184,10 @@ Demoter::Outcome Demoter::Relieve() {
   StoreGoal goal = {.max_blocks = kBatchBlocks, .max_bytes = kBatchBytes};
   {
     absl::MutexLock lock(&core_.mu);
+    const bool somebody_waits = core_.room_waiters + core_.starving_tickets > 0;
+    if (!somebody_waits && absl::Now() >= core_.wanted_at + kWantLasts) {
+      core_.state.wanted_bytes = 0;
+    }
     if (core_.NeedsRelief()) relieving_ = true;
     const int64_t missing = 2 * core_.low_watermark_bytes - core_.ReadyBytes();
     if (missing <= 0) relieving_ = false;

@@ -282,7 +282,7 @@ bool Promoter::StarveLocked(const std::shared_ptr<Pending>& pending) {
   }
   const bool is_news = !pending->is_starving() || core_.state.wanted_bytes == 0;
   pending->Starve(absl::Now());
-  core_.state.wanted_bytes = pending->payload_bytes;
+  core_.WantRoom(pending->payload_bytes);
   if (is_news) {
     core_.NoteChange();
     core_.load_cv.Signal();

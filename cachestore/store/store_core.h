@@ -11,6 +11,8 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "cachestore/memory/host_arena.h"
 #include "cachestore/policy/admission_policy.h"
 #include "cachestore/store/disk_residency.h"
@@ -49,6 +51,7 @@ struct StoreCore {
   absl::CondVar erased_cv;  // disk copies were erased
   // Grows with every event that may give the demoter work; tells it whether to look again.
   uint64_t work_events ABSL_GUARDED_BY(mu) = 0;
+  absl::Time wanted_at ABSL_GUARDED_BY(mu);  // when room was last wanted
   int64_t room_waiters ABSL_GUARDED_BY(mu) = 0;
   int64_t loading_tickets ABSL_GUARDED_BY(mu) = 0;   // not done
   int64_t starving_tickets ABSL_GUARDED_BY(mu) = 0;  // of these, found no slot to load into
@@ -65,6 +68,11 @@ struct StoreCore {
   int64_t ReadyBytes() const ABSL_SHARED_LOCKS_REQUIRED(mu) {
     return state.pool.capacity_bytes() - state.pool.used_bytes() +
            std::min(state.clean_tail_bytes, state.clean_bytes);
+  }
+  // No slot for `block_bytes` was found, and somebody may want one still.
+  void WantRoom(uint64_t block_bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
+    state.wanted_bytes = block_bytes;
+    wanted_at = absl::Now();
   }
   bool NeedsRelief() const ABSL_SHARED_LOCKS_REQUIRED(mu) {
     return state.wanted_bytes > 0 || ReadyBytes() < low_watermark_bytes;

@@ -247,7 +247,7 @@ absl::StatusOr<WritableBlock> TieredStore::Impl::Allocate(const NamespaceHandle&
   const std::optional<SlotIndex> slot = core_.ram.AllocateSlot(block_bytes);
   if (!slot.has_value()) {
     ++state.counters.rejected_allocations;
-    if (core_.tier != nullptr) state.wanted_bytes = block_bytes;
+    if (core_.tier != nullptr) core_.WantRoom(block_bytes);
     core_.NoteChange();
     return absl::ResourceExhaustedError(absl::StrCat(
         "no RAM slot of ", block_bytes, " bytes can be freed now: ", state.index.num_pinned(),
@@ -288,7 +288,7 @@ void TieredStore::Impl::AwaitRoom(const NamespaceHandle& ns, absl::Time deadline
   absl::MutexLock lock(&core_.mu);
   ++core_.room_waiters;
   while (!core_.ram.MakeRoom(block_bytes)) {
-    if (core_.tier != nullptr) core_.state.wanted_bytes = block_bytes;
+    if (core_.tier != nullptr) core_.WantRoom(block_bytes);
     core_.WakeDemoter();
     // A search that was cut short goes on after a moment.
     const absl::Time next = std::min(deadline, absl::Now() + kRoomSearchPause);

@@ -355,6 +355,21 @@ TEST_F(TieredStoreTest, ASealOfABlockThatOnlyDiskHoldsBecomesItsRamCopy) {
   EXPECT_EQ(store_->stats().disk_blocks, 2);
 }
 
+TEST_F(TieredStoreTest, NothingIsWrittenForRoomThatNobodyWantsAnyMore) {
+  OpenWithDisk(8, 64);
+  const NamespaceHandle wide = OpenNamespace(TestIdentity("wide", 6));  // three slots' worth
+  std::vector<BlockRef> pins = SealChain(ns_, PromptTokens(1, 6));
+  ASSERT_FALSE(store_->Allocate(wide).ok());  // and does not ask again
+  const absl::Time later = absl::Now() + absl::Milliseconds(150);
+  while (absl::Now() < later) std::this_thread::yield();
+  pins.pop_back();
+  // Each one waits for the demoter, the second until it has done all that it was woken up for.
+  for (int i = 0; i < 2; ++i) {
+    ASSERT_TRUE(store_->Invalidate(BlocksOfTenant{"nobody"}, absl::InfiniteFuture()).ok());
+  }
+  EXPECT_EQ(store_->stats().disk_blocks, 0) << "there is room";
+}
+
 TEST_F(TieredStoreTest, ANamespaceIsWrittenToDiskWithItsFirstBlock) {
   OpenWithDisk(8, 16);
   const NamespaceHandle other = OpenNamespace(TestIdentity("other"));
