@@ -65,7 +65,6 @@ class Recovery {
       const uint32_t id = SlotFileId(entry.name);
       if (id == 0) continue;
       listed_.emplace(id, entry.bytes);
-      result_.last_file_id = std::max(result_.last_file_id, id);
     }
     return absl::OkStatus();
   }

@@ -17,7 +17,7 @@ namespace reprise::cachestore {
 
 struct RecoveredSlots {
   std::map<uint32_t, FoundSlotFile> files;  // within the budget
-  uint32_t last_file_id = 0;                // the greatest id in use or ever named by the index
+  uint32_t last_file_id = 0;                // the greatest id that a record names
   uint64_t next_sequence = 0;
   int64_t num_blocks = 0;
   int64_t used_bytes = 0;  // of their slots
@@ -27,8 +27,7 @@ struct RecoveredSlots {
 
 // Brings index, payload files in `directory` and the budget into agreement:
 //  - drops records that cannot be read, name a slot outside of their file, or name a slot that
-//  another
-//    record names too (then both, since one of them must be wrong);
+//    another record names too (then both, since one of them must be wrong);
 //  - when the files exceed `capacity_bytes`, drops whole files, those whose blocks were stored last
 //    first, so that parents stay before their children;
 //  - removes payload files that no record names.

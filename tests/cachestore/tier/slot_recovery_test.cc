@@ -44,6 +44,14 @@ class SlotRecoveryTest : public testing::Test {
   std::unique_ptr<BlockCatalog> catalog_;
 };
 
+TEST_F(SlotRecoveryTest, AForeignFileWithTheGreatestIdLeavesIdsToGive) {
+  CreateFile(3, 4);
+  CreateFile(4294967295, 4);
+  Put(10, {3, 0});
+  EXPECT_EQ(Recover(100 * kSlot).last_file_id, 3u) << "the next one would be 0, then 1, 2, 3 again";
+  EXPECT_EQ(files_->List(directory_.path())->size(), 1u);
+}
+
 TEST_F(SlotRecoveryTest, FindsFilesSlotsAndCounters) {
   CreateFile(1, 4);
   CreateFile(7, 4);
