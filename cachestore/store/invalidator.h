@@ -56,7 +56,8 @@ class Invalidator {
   // when there is none.
   BlockId FindTop(const InvalidateTarget::Below& below) const ABSL_SHARED_LOCKS_REQUIRED(core_.mu);
   void OpenFence() ABSL_LOCKS_EXCLUDED(core_.mu);
-  // Looks at every node once.
+  // Looks at every node once, whatever the deadline: between the steps a block may be in the store
+  // without its parent.
   void TakeBlocks() ABSL_LOCKS_EXCLUDED(core_.mu);
   bool IsTarget(BlockId id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
   // Whether `id` is top_ or below it. Remembers the answer for all blocks in between.

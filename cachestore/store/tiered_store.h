@@ -104,8 +104,8 @@ class TieredStore {
   // REQUIRES: prompt.source() is ns.key_source.
 
   // Longest cached prefix of `prompt`, verified by its content. Moves and pins nothing; may be
-  // stale by the time it is read. At most `max_blocks` blocks are considered. `touch`ing is left to
-  // Pin.
+  // stale by the time it is read. At most `max_blocks` blocks are considered. What is matched
+  // does not count as used.
   PrefixMatch Match(const NamespaceHandle& ns, const BlockContent& prompt,
                     int64_t max_blocks) const;
 
@@ -160,7 +160,8 @@ class TieredStore {
   // the call is found again, now or after a restart, and no load or store that was under way makes
   // it so. Blocks that were allocated before it returned stay private in the namespaces concerned.
   // Pinned blocks stay readable for whoever pins them and go with the last pin; until then their
-  // keys are not cached anew. One call at a time; BLOCKS, at most until `deadline`.
+  // keys are not cached anew. One call at a time; BLOCKS, at most until `deadline` or for one look
+  // at every block of the store, in steps, whichever takes longer: half of it would be of no use.
   // kDeadlineExceeded: its turn had not come by then, nothing was taken. kUnavailable: the disk has
   // not erased everything by then; it goes on trying, and until it has, a restart may bring blocks
   // back.
