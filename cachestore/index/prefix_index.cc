@@ -104,7 +104,7 @@ void PrefixIndex::RemoveIfGone(BlockId id) {
   while (id != kNoBlock) {
     const Node& n = node(id);
     if (!n.in_use || n.is_root || n.in_ram() || n.disk != DiskState::kNone || n.pins > 0 ||
-        n.loading || n.first_child != kNoBlock) {
+        n.loading || n.orphan || n.first_child != kNoBlock) {
       return;
     }
     const BlockId parent = n.parent;

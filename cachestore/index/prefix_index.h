@@ -5,8 +5,8 @@
 //  (1) A node's parent node is present for as long as the node is (namespace roots have none).
 //  (2) live_children == children for which InStore() holds; children_on_disk == children stored on
 //      disk or being stored. Both are kept on every change.
-//  (3) A node that is in no tier, not pinned, not in flight and without children does not exist,
-//      once RemoveIfGone was called for it.
+//  (3) A node that is in no tier, not pinned, not in flight, no orphan and without children does
+//      not exist, once RemoveIfGone was called for it.
 //
 // A node may outlive its usefulness: a block whose disk copy is being erased stays as a node, out
 // of the store (never matched), until the disk has forgotten it, so that a key is never stored
@@ -66,6 +66,7 @@ class PrefixIndex {
     bool reused : 1 = false;       // found by a request since it came into the store
     bool rejected : 1 = false;     // not worth a write to disk until it is used again
     bool load_failed : 1 = false;  // the disk copy could not be read the last time
+    bool orphan : 1 = false;       // in StoreState::orphans
     uint64_t payload_hash = 0;     // XXH3-64 of the disk copy
 
     // The block's content (BlockContent), block_words of them; undefined for roots and private
@@ -139,6 +140,7 @@ class PrefixIndex {
   void SetLoadFailed(BlockId id, bool failed) { at(id).load_failed = failed; }
   void SetReused(BlockId id) { at(id).reused = true; }
   void SetRejected(BlockId id, bool rejected) { at(id).rejected = rejected; }
+  void SetOrphan(BlockId id, bool orphan) { at(id).orphan = orphan; }
   void Pin(BlockId id);
   uint32_t Unpin(BlockId id);  // returns the pins left
 

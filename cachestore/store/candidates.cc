@@ -23,9 +23,11 @@ CandidateSet RamSetFor(const StoreState& state, BlockId id) {
 }
 
 CandidateSet DiskSetFor(const StoreState& state, BlockId id) {
+  const uint32_t size_class = state.namespace_of(id).size_class;
+  if (state.index.MayEraseCondemned(id)) return SetFor(size_class, CandidateKind::kCondemned);
   // A pinned block is in use: giving up its disk copy would only mean writing it again.
   if (state.index.node(id).pins > 0 || !state.index.MayEraseFromDisk(id)) return kNoSet;
-  return SetFor(state.namespace_of(id).size_class, CandidateKind::kErasable);
+  return SetFor(size_class, CandidateKind::kErasable);
 }
 
 void Candidates::Update(BlockId id) {
@@ -75,14 +77,6 @@ std::vector<BlockId> Candidates::BestFew(uint32_t size_class, Kinds kinds, size_
             [this](BlockId a, BlockId b) { return state_.order->GoesBefore(a, b); });
   if (few.size() > count) few.resize(count);
   return few;
-}
-
-size_t Candidates::Count(CandidateKind kind) const {
-  size_t count = 0;
-  for (uint32_t size_class = 0; size_class < state_.class_slot_bytes.size(); ++size_class) {
-    count += state_.order->size(SetFor(size_class, kind));
-  }
-  return count;
 }
 
 }  // namespace reprise::cachestore

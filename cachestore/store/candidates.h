@@ -17,9 +17,10 @@ enum class CandidateKind : uint8_t {
   kClean,   // RAM: may go at once: it is on disk too, or was not worth a write and has no children
   kLast,    // RAM: the last copy, without children: may be stored, or dropped
   kParent,  // RAM: the last copy of a block with children: may be stored, not dropped
-  kErasable,  // disk: not needed by a child, a pin or a load
+  kErasable,   // disk: not needed by a child, a pin or a load
+  kCondemned,  // disk: to be erased, and not needed by a child on disk or a load
 };
-inline constexpr uint32_t kNumCandidateKinds = 4;
+inline constexpr uint32_t kNumCandidateKinds = 5;
 
 inline CandidateSet SetFor(uint32_t size_class, CandidateKind kind) {
   return static_cast<CandidateSet>(size_class * kNumCandidateKinds + static_cast<uint32_t>(kind));
@@ -47,8 +48,6 @@ class Candidates {
   BlockId BestOfAll(Kinds kinds) const { return BestOfOthers(kNoClass, kinds); }
   // Up to `count` blocks of these kinds, the one that goes first at first.
   std::vector<BlockId> BestFew(uint32_t size_class, Kinds kinds, size_t count) const;
-  // RAM blocks of a kind, in all size classes.
-  size_t Count(CandidateKind kind) const;
 
  private:
   static constexpr uint32_t kNoClass = 0xffffffff;

@@ -41,6 +41,9 @@ std::optional<size_t> FirstCorrupt(absl::Span<const BlockToStore> batch) {
   return std::nullopt;
 }
 
+// Orphans condemned under one hold of the lock, which takes some ten microseconds.
+constexpr size_t kCondemnedAtOnce = 256;
+
 // Condemned blocks erased in one durable write: an invalidation may leave millions.
 constexpr size_t kErasedAtOnce = 1024;
 
@@ -105,7 +108,8 @@ bool Demoter::AwaitWork() {
 }
 
 bool Demoter::HasWork() const {
-  if (!core_.state.condemned.empty() || core_.state.wanted_bytes > 0) return true;
+  if (!core_.state.condemned.empty() || !core_.state.orphans.empty()) return true;
+  if (core_.state.wanted_bytes > 0) return true;
   if (core_.settlings_done != core_.settlings_wanted) return true;
   const int64_t low = core_.low_watermark_bytes;
   const int64_t ready = core_.ReadyBytes();
@@ -328,6 +332,11 @@ std::vector<BlockId> Demoter::ChooseToErase(uint64_t payload_bytes, int64_t coun
 }
 
 Demoter::Outcome Demoter::EraseCondemned() {
+  for (bool more = true; more;) {
+    absl::MutexLock lock(&core_.mu);
+    core_.disk.CondemnOrphans(kCondemnedAtOnce);
+    more = !core_.state.orphans.empty();
+  }
   std::vector<BlockId> condemned;
   {
     absl::MutexLock lock(&core_.mu);

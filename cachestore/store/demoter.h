@@ -44,7 +44,7 @@ class Demoter {
   void TakeAllBefore(uint64_t moment, RamVictims victims, TakenBlocks& taken)
       ABSL_LOCKS_EXCLUDED(core_.mu);
   Outcome Relieve() ABSL_LOCKS_EXCLUDED(core_.mu);
-  // Erases some condemned copies; none, if only a settling is wanted.
+  // Condemns all orphans. Erases some condemned copies; none, if only a settling is wanted.
   Outcome EraseCondemned() ABSL_LOCKS_EXCLUDED(core_.mu);
   // Stores one batch for `goal`; `stored` gets its blocks.
   Outcome StoreOne(StoreGoal goal, std::vector<BlockId>& stored) ABSL_LOCKS_EXCLUDED(core_.mu);

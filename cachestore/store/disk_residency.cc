@@ -14,6 +14,9 @@ using Node = PrefixIndex::Node;
 // Blocks that one call looks at, besides those that it takes or may take.
 constexpr size_t kLook = 64;
 
+// Of what is below a lost block, condemned at once.
+constexpr size_t kCondemnedAtOnce = 256;
+
 }  // namespace
 
 bool DiskResidency::Storable(BlockId id) const {
@@ -211,14 +214,12 @@ std::vector<BlockId> DiskResidency::BeginEraseTogether(const std::vector<BlockKe
 
 std::vector<BlockId> DiskResidency::BeginEraseCondemned(size_t count) {
   std::vector<BlockId> erased;
-  for (const BlockId condemned : state_.condemned) {
-    // Upwards, because the last child on disk that goes lets its parent go.
-    for (BlockId id = condemned; erased.size() < count && state_.index.MayEraseCondemned(id);
-         id = state_.index.node(id).parent) {
-      BeginEraseOne(id);
-      erased.push_back(id);
-    }
-    if (erased.size() >= count) break;
+  while (erased.size() < count) {
+    // The last child on disk that goes lets its parent go.
+    const BlockId id = candidates_.BestOfAll({CandidateKind::kCondemned});
+    if (id == kNoBlock) break;
+    BeginEraseOne(id);
+    erased.push_back(id);
   }
   return erased;
 }
@@ -323,40 +324,50 @@ void DiskResidency::DropCorrupt(BlockId id) {
 }
 
 void DiskResidency::CondemnBelow(BlockId id, bool reachable) {
-  struct Visit {
-    BlockId id;
-    bool reachable;
-  };
-  std::vector<Visit> visits = {{id, reachable}};
-  for (size_t i = 0; i < visits.size(); ++i) {
-    CondemnOne(visits[i].id, visits[i].reachable);
-    const bool below = visits[i].reachable;
-    for (BlockId child = state_.index.node(visits[i].id).first_child; child != kNoBlock;
-         child = state_.index.node(child).next_sibling) {
-      visits.push_back({child, below});
-    }
+  CondemnAndOrphan(id, reachable);
+  CondemnOrphans(kCondemnedAtOnce);
+}
+
+void DiskResidency::CondemnOrphans(size_t count) {
+  while (count-- > 0 && !state_.orphans.empty()) {
+    const BlockId id = state_.orphans.back();
+    state_.orphans.pop_back();
+    state_.index.SetOrphan(id, false);
+    const Node& node = state_.index.node(id);
+    AddOrphan(node.next_sibling);
+    // What was condemned before it is in the store only if it can be reached, in RAM.
+    CondemnAndOrphan(id, state_.index.node(node.parent).in_store());
   }
-  // Children come after their parents in `visits`, so backwards they are removed first.
-  for (size_t i = visits.size(); i-- > 0;) state_.index.RemoveIfGone(visits[i].id);
+}
+
+void DiskResidency::CondemnAndOrphan(BlockId id, bool reachable) {
+  AddOrphan(state_.index.node(id).first_child);
+  CondemnOne(id, reachable);
+  state_.index.RemoveIfGone(id);
+}
+
+void DiskResidency::AddOrphan(BlockId id) {
+  // One that is there already stands for its next siblings too.
+  if (id == kNoBlock || state_.index.node(id).orphan) return;
+  state_.index.SetOrphan(id, true);
+  state_.orphans.push_back(id);
 }
 
 void DiskResidency::Invalidate(BlockId id) {
-  bool reachable = false;
-  CondemnOne(id, reachable);
+  CondemnOne(id, /*reachable=*/false);
   const Node& node = state_.index.node(id);
   if (node.pins > 0 || node.in_ram()) state_.index.MarkStale(id);
   state_.index.RemoveIfGone(id);
 }
 
-void DiskResidency::CondemnOne(BlockId id, bool& reachable) {
+void DiskResidency::CondemnOne(BlockId id, bool reachable) {
   const Node& node = state_.index.node(id);
   const bool was_in_store = node.in_store();
   if (node.disk != DiskState::kNone && !node.condemned) {
     state_.index.Condemn(id);
     state_.condemned.insert(id);
   }
-  reachable = reachable && node.in_ram() && !node.doomed;
-  if (node.in_ram() && !reachable) DropUnreachable(id);
+  if (node.in_ram() && (!reachable || node.doomed)) DropUnreachable(id);
   candidates_.UpdateWithParent(id);
   if (was_in_store && !node.in_store()) ++state_.counters.dropped_blocks;
 }

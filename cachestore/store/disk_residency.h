@@ -87,8 +87,11 @@ class DiskResidency {
   // condemned.
   void ReplaceUnreadable(BlockId id);
   // The disk copy of `id` is not what was stored. It and everything on disk below it is condemned;
-  // RAM copies that cannot be reached any more are dropped, the pinned ones with their last pin.
+  // RAM copies that cannot be reached any more are dropped, the pinned ones with their last pin. Of
+  // what is below it a bounded number now, the others are orphans then: nothing finds them.
   void Condemn(BlockId id);
+  // The same for up to `count` orphans.
+  void CondemnOrphans(size_t count);
   // `id` alone leaves all tiers; while it is pinned or being stored its key cannot be sealed again.
   // Blocks below it must follow.
   void Invalidate(BlockId id);
@@ -105,8 +108,12 @@ class DiskResidency {
   bool Climb();
   // Moves what may be stored from the end of path_ into the batch.
   void TakePath(const StoreGoal& goal, StoreBatch& batch);
+  // `reachable`: every ancestor is in the store.
   void CondemnBelow(BlockId id, bool reachable);
-  void CondemnOne(BlockId id, bool& reachable);
+  // Condemns `id` and makes its children orphans.
+  void CondemnAndOrphan(BlockId id, bool reachable);
+  void AddOrphan(BlockId id);
+  void CondemnOne(BlockId id, bool reachable);
   void DropUnreachable(BlockId id);
   void BeginEraseOne(BlockId id);
   // The RAM copy of a doomed block goes once nobody reads it.

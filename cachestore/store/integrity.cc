@@ -35,7 +35,10 @@ absl::Status CheckChildren(const StoreState& state, BlockId id) {
   }
   RETURN_IF_ERROR(Same("live children", node.live_children, live));
   RETURN_IF_ERROR(Same("children on disk", node.children_on_disk, on_disk));
-  if (live > 0 && !node.in_store()) return Broken(node, "has children in the store and is not");
+  // With orphans, something below a lost block is in the store still.
+  if (live > 0 && !node.in_store() && state.orphans.empty()) {
+    return Broken(node, "has children in the store and is not");
+  }
   return absl::OkStatus();
 }
 
@@ -51,7 +54,7 @@ absl::Status CheckTreePlace(const StoreState& state, BlockId id) {
     return Broken(node, "is on disk and its parent is not");
   }
   if (!node.in_ram() && node.disk == DiskState::kNone && node.pins == 0 && !node.loading &&
-      node.first_child == kNoBlock) {
+      !node.orphan && node.first_child == kNoBlock) {
     return Broken(node, "is gone and still there");
   }
   return absl::OkStatus();
@@ -92,6 +95,7 @@ absl::Status StateCheck::CheckNode(BlockId id) {
   totals_.condemned += node.condemned;
   totals_.pinned += node.pins > 0;
   totals_.loading += node.loading;
+  totals_.orphans += node.orphan;
   if (node.condemned != state_.condemned.contains(id)) {
     return Broken(node, "is condemned and not listed, or the other way round");
   }
@@ -126,6 +130,7 @@ absl::Status StateCheck::Finish() const {
   RETURN_IF_ERROR(Same("blocks on disk", index.num_on_disk(), totals_.on_disk));
   RETURN_IF_ERROR(Same("condemned blocks", index.num_condemned(), totals_.condemned));
   RETURN_IF_ERROR(Same("condemned list", state_.condemned.size(), totals_.condemned));
+  RETURN_IF_ERROR(Same("orphans", state_.orphans.size(), totals_.orphans));
   RETURN_IF_ERROR(Same("pinned blocks", index.num_pinned(), totals_.pinned));
   RETURN_IF_ERROR(Same("blocks being stored", state_.storing_blocks, totals_.storing));
   RETURN_IF_ERROR(Same("blocks being erased", state_.erasing_blocks, totals_.erasing));

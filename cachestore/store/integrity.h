@@ -36,6 +36,7 @@ class StateCheck {
     int64_t condemned = 0;
     int64_t pinned = 0;
     int64_t loading = 0;
+    int64_t orphans = 0;
     std::vector<int64_t> candidates;  // by set
     int64_t clean_bytes = 0;
     int64_t ram_bytes = 0;  // slots of the blocks in RAM

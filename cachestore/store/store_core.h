@@ -82,8 +82,8 @@ struct StoreCore {
   void NoteChange() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
     if (room_waiters > 0) room_cv.SignalAll();
     if (starving_tickets > 0) load_cv.Signal();
-    if (tier == nullptr || (!NeedsRelief() && state.condemned.empty())) return;
-    WakeDemoter();
+    if (tier == nullptr) return;
+    if (NeedsRelief() || !state.condemned.empty() || !state.orphans.empty()) WakeDemoter();
   }
   void WakeDemoter() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
     ++work_events;

@@ -79,8 +79,11 @@ struct StoreState {
   absl::flat_hash_map<SlotIndex, uint64_t> writing;    // slot of a WritableBlock -> its epoch
   absl::flat_hash_set<SlotIndex> loading;              // slots that loads write into
   absl::flat_hash_set<BlockId> condemned;              // disk copies to erase
-  uint64_t epoch = 0;                                  // grows with every invalidation
-  int64_t loading_blocks = 0;                          // being loaded
+  // Blocks below a lost one that have still to be condemned. Each stands for all that is below it
+  // and for its next siblings with what is below them.
+  std::vector<BlockId> orphans;
+  uint64_t epoch = 0;          // grows with every invalidation
+  int64_t loading_blocks = 0;  // being loaded
   int64_t storing_blocks = 0;
   int64_t erasing_blocks = 0;
   RamVictims victims;

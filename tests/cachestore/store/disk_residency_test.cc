@@ -25,8 +25,10 @@ class DiskResidencyTest : public ::testing::Test {
 
   // An unpinned chain in RAM, root first; keys count from `first`.
   std::vector<BlockId> SealChain(uint64_t first, int64_t count) {
+    return SealBelow(root_, first, count);
+  }
+  std::vector<BlockId> SealBelow(BlockKey parent, uint64_t first, int64_t count) {
     std::vector<BlockId> chain;
-    BlockKey parent = root_;
     for (uint64_t k = first; k < first + count; ++k) {
       const std::optional<SlotIndex> slot = ram_.AllocateSlot(4096);
       EXPECT_TRUE(slot.has_value());
@@ -58,6 +60,19 @@ class DiskResidencyTest : public ::testing::Test {
       if (batch.blocks.empty()) return;
       disk_.EndStore(batch);
     }
+  }
+
+  // A block on disk alone, with five chains of 200 below it.
+  BlockId StoreTree() {
+    const BlockId top = SealChain(100, 1)[0];
+    for (uint64_t i = 1; i <= 5; ++i) {
+      SealBelow({100, 100}, 1000 * i, 200);
+      StoreAll();
+      ram_.TakeVictims(kSlots, RamVictims::kClean, state_.order->now());
+    }
+    EXPECT_EQ(state_.index.num_on_disk(), 1001);
+    EXPECT_EQ(state_.pool.used_slots(), 0);
+    return top;
   }
 
   alignas(4096) std::byte memory_[kSlots * 4096];
@@ -214,6 +229,56 @@ TEST_F(DiskResidencyTest, ABlockThatChangedInRamGoesWithWhatIsBelowIt) {
   EXPECT_TRUE(state_.index.node(chain[2]).doomed) << "as long as it is pinned";
   ram_.Unpin(chain[2]);
   EXPECT_EQ(state_.pool.used_slots(), 1);
+}
+
+TEST_F(DiskResidencyTest, WhatIsBelowALostBlockIsCondemnedInBoundedSteps) {
+  const BlockId top = StoreTree();
+  disk_.Condemn(top);
+  EXPECT_FALSE(state_.index.node(top).in_store());
+  EXPECT_LT(state_.index.num_condemned(), 300);
+  EXPECT_FALSE(state_.orphans.empty());
+  // Erases in between take nodes away, and what is still to be condemned stays.
+  while (!state_.orphans.empty()) {
+    const int64_t condemned = state_.index.num_condemned();
+    disk_.CondemnOrphans(7);
+    EXPECT_LE(state_.index.num_condemned(), condemned + 7);
+    const std::vector<BlockId> erased = disk_.BeginEraseCondemned(5);
+    EXPECT_LE(erased.size(), 5u);
+    disk_.EndErase(erased);
+    ASSERT_EQ(CheckState(state_), absl::OkStatus());
+  }
+  while (!state_.condemned.empty()) disk_.EndErase(disk_.BeginEraseCondemned(100));
+  EXPECT_EQ(state_.index.num_nodes(), 1) << "the root";
+  EXPECT_EQ(state_.counters.dropped_blocks, 1001);
+}
+
+TEST_F(DiskResidencyTest, ALostBlockThatIsSealedAgainKeepsNothingOfTheOldBelowIt) {
+  const BlockId top = StoreTree();
+  disk_.Condemn(top);
+  SealChain(100, 1);
+  EXPECT_TRUE(state_.index.node(top).in_store());
+  const BlockId young = SealBelow({100, 100}, 9000, 1)[0];
+  disk_.Condemn(top);  // while orphans of the first time are left
+  while (!state_.orphans.empty()) disk_.CondemnOrphans(10);
+  while (!state_.condemned.empty()) disk_.EndErase(disk_.BeginEraseCondemned(100));
+  EXPECT_TRUE(state_.index.node(top).in_store()) << "in RAM";
+  EXPECT_TRUE(state_.index.node(young).in_store());
+  EXPECT_EQ(state_.index.num_nodes(), 3);
+}
+
+TEST_F(DiskResidencyTest, InvalidatingOrphansLeavesNothing) {
+  const BlockId top = StoreTree();
+  disk_.Condemn(top);
+  std::vector<BlockId> all;
+  state_.index.VisitSome(0, 100000, [&](BlockId id) {
+    if (!state_.index.node(id).is_root) all.push_back(id);
+  });
+  for (const BlockId id : all) disk_.Invalidate(id);
+  while (!state_.condemned.empty()) disk_.EndErase(disk_.BeginEraseCondemned(100));
+  EXPECT_FALSE(state_.orphans.empty());
+  EXPECT_EQ(CheckState(state_), absl::OkStatus());
+  while (!state_.orphans.empty()) disk_.CondemnOrphans(10);
+  EXPECT_EQ(state_.index.num_nodes(), 1);
 }
 
 }  // namespace
