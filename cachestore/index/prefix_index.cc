@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
-#include <limits>
 #include <new>
 #include <type_traits>
 #include <utility>
@@ -279,10 +278,6 @@ bool PrefixIndex::MayEraseFromDisk(BlockId id) const {
 bool PrefixIndex::MayEraseCondemned(BlockId id) const {
   const Node& n = node(id);
   return n.condemned && n.disk == DiskState::kStored && !n.loading && n.children_on_disk == 0;
-}
-
-void PrefixIndex::ForEach(absl::FunctionRef<void(BlockId)> visit) const {
-  VisitSome(0, std::numeric_limits<size_t>::max(), visit);
 }
 
 BlockId PrefixIndex::VisitSome(BlockId from, size_t count,

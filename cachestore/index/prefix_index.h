@@ -154,10 +154,8 @@ class PrefixIndex {
   // The condemned disk copy may go now: no load in flight, no children on disk.
   bool MayEraseCondemned(BlockId id) const;
 
-  // Calls `visit` for every node, roots and private blocks included.
-  void ForEach(absl::FunctionRef<void(BlockId)> visit) const;
-  // The same for nodes from `from` on, looking at `count` at most; `visit` may change them. Returns
-  // where to go on, kNoBlock after the last one.
+  // Calls `visit` for the nodes from `from` on, roots and private blocks included, looking at
+  // `count` at most; `visit` may change them. Returns where to go on, kNoBlock after the last one.
   BlockId VisitSome(BlockId from, size_t count, absl::FunctionRef<void(BlockId)> visit) const;
 
   int64_t num_nodes() const { return num_nodes_; }

@@ -28,6 +28,9 @@ class EvictionPolicy {
  public:
   virtual ~EvictionPolicy() = default;
 
+  // Room for so many blocks without moving what is there.
+  virtual void Reserve(size_t num_blocks) = 0;
+
   // A use of `id` ends now: nothing goes later. When its parent is idle too, pass that as
   // `idle_parent`, and `id` goes right before it: both were used together. kNoBlock otherwise.
   virtual void OnUse(BlockId id, BlockId idle_parent) = 0;

@@ -14,6 +14,7 @@ namespace reprise::cachestore {
 
 class LruPolicy : public EvictionPolicy {
  public:
+  void Reserve(size_t num_blocks) override { blocks_.reserve(num_blocks); }
   void OnUse(BlockId id, BlockId idle_parent) override;
   void OnHit(absl::Span<const BlockId> chain) override;
   void Place(BlockId id, Membership membership, CandidateSet set) override;

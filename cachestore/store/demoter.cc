@@ -141,7 +141,7 @@ TakenBlocks Demoter::MoveEverything() {
     absl::MutexLock lock(&core_.mu);
     moment = core_.state.order->now();
   }
-  TakeAllBefore(moment, RamVictims::kClean, taken);
+  TakeCleanBefore(moment, taken);
   const StoreGoal goal = {.max_blocks = kDemoteBlocks, .max_bytes = kDemoteBytes, .moment = moment};
   for (;;) {
     std::vector<BlockId> stored;
@@ -169,14 +169,14 @@ TakenBlocks Demoter::MoveEverything() {
     if (dropped.evicted + dropped.dropped == 0) break;
   }
   // Those that were not worth a write.
-  TakeAllBefore(moment, RamVictims::kClean, taken);
+  TakeCleanBefore(moment, taken);
   return taken;
 }
 
-void Demoter::TakeAllBefore(uint64_t moment, RamVictims victims, TakenBlocks& taken) {
+void Demoter::TakeCleanBefore(uint64_t moment, TakenBlocks& taken) {
   for (bool more = true; more;) {
     absl::MutexLock lock(&core_.mu);
-    const TakenBlocks step = core_.ram.TakeVictims(kTakenAtOnce, victims, moment);
+    const TakenBlocks step = core_.ram.TakeVictims(kTakenAtOnce, RamVictims::kClean, moment);
     taken.evicted += step.evicted;
     taken.dropped += step.dropped;
     core_.NoteChange();

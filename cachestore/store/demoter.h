@@ -40,9 +40,8 @@ class Demoter {
   bool HasWork() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
   void ServeRequests() ABSL_LOCKS_EXCLUDED(core_.mu);
   TakenBlocks MoveEverything() ABSL_LOCKS_EXCLUDED(core_.mu);
-  // Takes the victims not used since `moment`, in steps; adds them to `taken`.
-  void TakeAllBefore(uint64_t moment, RamVictims victims, TakenBlocks& taken)
-      ABSL_LOCKS_EXCLUDED(core_.mu);
+  // Takes the clean blocks not used since `moment`, in steps; adds them to `taken`.
+  void TakeCleanBefore(uint64_t moment, TakenBlocks& taken) ABSL_LOCKS_EXCLUDED(core_.mu);
   Outcome Relieve() ABSL_LOCKS_EXCLUDED(core_.mu);
   // Condemns all orphans. Erases some condemned copies; none, if only a settling is wanted.
   Outcome EraseCondemned() ABSL_LOCKS_EXCLUDED(core_.mu);

@@ -297,13 +297,12 @@ void DiskResidency::NoteDiskFull(uint64_t payload_bytes, bool full) {
   class_is_full_[size_class] = full;
 }
 
-bool DiskResidency::NoteIoError(BlockId id) {
-  if (!state_.index.node(id).load_failed) {
+void DiskResidency::NoteIoError(BlockId id) {
+  if (state_.index.node(id).load_failed) {
+    Condemn(id);
+  } else {
     state_.index.SetLoadFailed(id, true);
-    return false;
   }
-  Condemn(id);
-  return true;
 }
 
 void DiskResidency::ReplaceUnreadable(BlockId id) {

@@ -81,8 +81,8 @@ class DiskResidency {
   // (sealed in the meantime).
   bool AbortLoad(BlockId id, SlotIndex slot);
   // The disk copy of `id` could not be read. The second time in a row it is condemned, so that a
-  // good copy can take its place; returns whether it is.
-  bool NoteIoError(BlockId id);
+  // good copy can take its place.
+  void NoteIoError(BlockId id);
   // A new RAM copy of `id` was sealed: if the disk copy could not be read the last time, it is
   // condemned.
   void ReplaceUnreadable(BlockId id);

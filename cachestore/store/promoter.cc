@@ -428,7 +428,8 @@ Promoter::Outcome Promoter::EndLoadLocked(BlockId id, SlotIndex slot, const absl
     }
   }
   if (readable) return Outcome::kReady;
-  return status.code() == absl::StatusCode::kDataLoss ? Outcome::kCorrupt : Outcome::kIoError;
+  if (status.code() == absl::StatusCode::kNotFound) return Outcome::kLost;
+  return lost ? Outcome::kCorrupt : Outcome::kIoError;
 }
 
 void Promoter::Do(Work work) {

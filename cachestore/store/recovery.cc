@@ -1,5 +1,6 @@
 #include "cachestore/store/recovery.h"
 
+#include <algorithm>
 #include <optional>
 #include <string>
 #include <vector>
@@ -11,6 +12,9 @@
 
 namespace reprise::cachestore {
 namespace {
+
+// Erased at once, so that a batch stays small.
+constexpr size_t kEraseBatchKeys = 4096;
 
 // The block entered last: most often the parent of the next one.
 struct LastEntered {
@@ -108,7 +112,13 @@ absl::Status Recover(BackingTier& tier, KeyDeriver derive, StoreState& state) {
   }));
   OrderByAge(blocks, state);
   state.counters.recovered_blocks = static_cast<int64_t>(blocks.size());
-  return orphans.empty() ? absl::OkStatus() : tier.Erase(orphans);
+  // From the youngest on: children go before their parents.
+  while (!orphans.empty()) {
+    const size_t count = std::min(orphans.size(), kEraseBatchKeys);
+    RETURN_IF_ERROR(tier.Erase(absl::MakeSpan(orphans).last(count)));
+    orphans.resize(orphans.size() - count);
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace reprise::cachestore

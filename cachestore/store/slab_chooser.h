@@ -27,7 +27,7 @@ class SlabChooser {
   std::vector<BlockId> BlocksToClean(uint64_t block_bytes);
 
  private:
-  // The blocks in the way around the slot of `id`, or nullopt when another slot is among them.
+  // The blocks in the way around `slot`, or nullopt when another slot is among them.
   std::optional<std::vector<BlockId>> BlocksAround(SlotIndex slot, uint64_t block_bytes) const;
   bool MayTakeAll(const std::vector<BlockId>& blocks) const;
   bool MayCleanAll(const std::vector<BlockId>& blocks) const;

@@ -59,7 +59,6 @@ struct StoreCore {
   // times somebody had to know that none is, and up to which of these it is so.
   uint64_t settlings_wanted ABSL_GUARDED_BY(mu) = 0;
   uint64_t settlings_done ABSL_GUARDED_BY(mu) = 0;
-  bool closing ABSL_GUARDED_BY(mu) = false;
 
   // Counters and gauges as they are now.
   StoreStats Stats() const ABSL_SHARED_LOCKS_REQUIRED(mu);

@@ -23,7 +23,8 @@ struct StoreStats {
   int64_t missed_queue_full_tokens = 0;  // too many tickets were loading
   int64_t missed_deadline_tokens = 0;    // not loaded in time
   int64_t missed_abandoned_tokens = 0;   // the ticket was given up before it was done
-  int64_t missed_lost_tokens = 0;  // given up while loading, with an ancestor or by Invalidate
+  // Given up while loading, with an ancestor or by Invalidate, or not where the index has it.
+  int64_t missed_lost_tokens = 0;
   int64_t missed_after_miss_tokens = 0;  // behind a block that was missed while loading
   int64_t missed_tokens() const {
     return missed_absent_tokens + missed_collision_tokens + missed_corrupt_tokens +

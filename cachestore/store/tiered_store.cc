@@ -101,8 +101,9 @@ class TieredStore::Impl : public BlockRegistry {
   // Gives the namespace its id, a new one or that of the same identity.
   absl::Status EnterNamespace(const NamespaceIdentity& identity, const std::string& encoding,
                               NamespaceHandle& ns) ABSL_LOCKS_EXCLUDED(core_.mu);
-  // Makes room in the index for all blocks that fit, so that it does not grow under the lock later.
-  void ReserveIndex(uint64_t block_bytes) ABSL_LOCKS_EXCLUDED(core_.mu);
+  // Makes room in index and policy for all blocks that fit. Under the lock, but here once: growing
+  // step by step would hold it for as long in all, while requests run.
+  void ReserveMetadata(uint64_t block_bytes) ABSL_LOCKS_EXCLUDED(core_.mu);
 
   const KeyDeriver derive_;
   StoreCore core_;
@@ -117,11 +118,6 @@ class TieredStore::Impl : public BlockRegistry {
 };
 
 TieredStore::Impl::~Impl() {
-  {
-    absl::MutexLock lock(&core_.mu);
-    core_.closing = true;
-    core_.room_cv.SignalAll();
-  }
   auditor_.reset();
   // Ends the loads of abandoned tickets, and with them their pins.
   promoter_.reset();
@@ -180,11 +176,13 @@ absl::Status TieredStore::Impl::EnterNamespace(const NamespaceIdentity& identity
   return absl::OkStatus();
 }
 
-void TieredStore::Impl::ReserveIndex(uint64_t block_bytes) {
+void TieredStore::Impl::ReserveMetadata(uint64_t block_bytes) {
   const int64_t on_disk = core_.tier == nullptr ? 0 : core_.tier->CapacitySlots(block_bytes);
   absl::MutexLock lock(&core_.mu);
   const int64_t blocks = core_.state.pool.CapacitySlots(block_bytes) + on_disk;
-  core_.state.index.Reserve(static_cast<size_t>(std::min(blocks, kMaxReservedBlocks)));
+  const auto reserved = static_cast<size_t>(std::min(blocks, kMaxReservedBlocks));
+  core_.state.index.Reserve(reserved);
+  core_.state.order->Reserve(reserved);
 }
 
 absl::StatusOr<NamespaceHandle> TieredStore::Impl::OpenNamespace(
@@ -198,7 +196,7 @@ absl::StatusOr<NamespaceHandle> TieredStore::Impl::OpenNamespace(
                         .key_source = identity.key_source,
                         .block_words = identity.block_words()};
   RETURN_IF_ERROR(EnterNamespace(identity, encoding, ns));
-  ReserveIndex(identity.layout.BytesPerBlock());
+  ReserveMetadata(identity.layout.BytesPerBlock());
   return ns;
 }
 

@@ -53,8 +53,8 @@ struct NamespaceHandle {
 
 // How much of a prompt is cached, at the moment of asking. In whole blocks from the start.
 struct PrefixMatch {
-  int64_t ram_blocks = 0;   // leading matched blocks readable from RAM
-  int64_t disk_blocks = 0;  // leading matched blocks that only disk holds
+  int64_t ram_blocks = 0;   // of the matched blocks, those readable from RAM
+  int64_t disk_blocks = 0;  // the others, which only disk holds
   int64_t total_blocks() const { return ram_blocks + disk_blocks; }
 };
 

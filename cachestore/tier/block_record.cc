@@ -20,18 +20,11 @@ constexpr size_t kFileIdOffset = 64;
 constexpr size_t kSlotOffset = 68;
 constexpr size_t kTokensOffset = 72;
 
-void PutKey(const BlockKey& key, char* out) {
-  PutLittleEndian64(key.hi, out);
-  PutLittleEndian64(key.lo, out + 8);
-}
-
 absl::Status CheckAtMost(absl::string_view field, uint64_t value, uint64_t greatest) {
   if (value <= greatest) return absl::OkStatus();
   return absl::DataLossError(
       absl::StrCat("index record: ", field, " is ", value, ", at most ", greatest, " can be"));
 }
-
-BlockKey GetKey(const char* in) { return {GetLittleEndian64(in), GetLittleEndian64(in + 8)}; }
 
 }  // namespace
 

@@ -36,9 +36,6 @@ constexpr uint64_t kBestBytesInFlight = uint64_t{16} << 20;
 constexpr int kMinLoadDepth = 8;
 constexpr int kMaxLoadDepth = 64;
 
-// Of records held in memory by ForEach.
-constexpr size_t kMaxRecordBytes = size_t{1} << 30;
-
 bool IsAligned(const void* data) { return reinterpret_cast<uintptr_t>(data) % kIoAlignment == 0; }
 
 // `status` of the block `key`, with where it lies.

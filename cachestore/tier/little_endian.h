@@ -1,9 +1,11 @@
-// Fixed-width integers to and from bytes, least significant byte first: the byte order of
+// Fixed-width integers and keys to and from bytes, least significant byte first: the byte order of
 // everything the disk tier persists, except index keys. Pure functions.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+
+#include "cachestore/block/block_key.h"
 
 namespace reprise::cachestore {
 
@@ -29,6 +31,17 @@ inline uint64_t GetLittleEndian64(const char* in) {
   uint64_t value = 0;
   for (int i = 0; i < 8; ++i) value |= uint64_t{static_cast<unsigned char>(in[i])} << (8 * i);
   return value;
+}
+
+// Writes `key`, hi then lo, to out[0, 16).
+inline void PutKey(const BlockKey& key, char* out) {
+  PutLittleEndian64(key.hi, out);
+  PutLittleEndian64(key.lo, out + 8);
+}
+
+// Reads in[0, 16).
+inline BlockKey GetKey(const char* in) {
+  return {GetLittleEndian64(in), GetLittleEndian64(in + 8)};
 }
 
 }  // namespace reprise::cachestore

@@ -42,6 +42,10 @@ class RecordList {
   std::vector<Entry> entries_;
 };
 
+// Of records held in memory at a time: about 6 million blocks of 16 tokens. More are read in
+// several passes.
+inline constexpr size_t kMaxRecordBytes = size_t{1} << 30;
+
 struct CollectedRecords {
   std::vector<BlockKey> unreadable;  // keys whose records cannot be decoded
   // All readable records, in no order; null when they take more memory than was allowed.

@@ -27,13 +27,6 @@ constexpr size_t kPayloadHashOffset = 72;
 constexpr size_t kSequenceOffset = 80;
 constexpr size_t kHeaderHashOffset = kSlotHeaderBytes - 8;
 
-void PutKey(const BlockKey& key, char* out) {
-  PutLittleEndian64(key.hi, out);
-  PutLittleEndian64(key.lo, out + 8);
-}
-
-BlockKey GetKey(const char* in) { return {GetLittleEndian64(in), GetLittleEndian64(in + 8)}; }
-
 absl::Status Differs(absl::string_view field, absl::string_view found, absl::string_view expected) {
   return absl::DataLossError(
       absl::StrCat("slot header: ", field, " is ", found, ", expected ", expected));

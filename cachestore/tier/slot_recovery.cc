@@ -14,9 +14,6 @@ namespace {
 // Erased at once, so that a batch stays small beside RocksDB's memtable.
 constexpr size_t kEraseBatchKeys = 4096;
 
-// Of records held in memory: about 6 million blocks of 16 tokens. More are read in several passes.
-constexpr size_t kMaxRecordBytes = size_t{1} << 30;
-
 // A payload file while the index is read.
 struct FileInUse {
   FoundSlotFile found;

@@ -48,8 +48,9 @@ TEST_F(PinTicketTest, AFailedLoadAtEveryPlaceLeavesTheGoodBlocksBeforeIt) {
       EXPECT_EQ(PinNow(ns_, PromptTokens(1, kChain)).disk_blocks, bad);
       const StoreStats stats = store_->stats();
       EXPECT_EQ(stats.hit_disk_tokens, bad * kBlockTokens);
-      EXPECT_EQ(stats.missed_corrupt_tokens + stats.missed_io_error_tokens, kBlockTokens);
       EXPECT_EQ(stats.missed_corrupt_tokens, absl::IsDataLoss(fault) ? kBlockTokens : 0);
+      EXPECT_EQ(stats.missed_lost_tokens, absl::IsNotFound(fault) ? kBlockTokens : 0);
+      EXPECT_EQ(stats.missed_io_error_tokens, absl::IsInternal(fault) ? kBlockTokens : 0);
       EXPECT_EQ(stats.missed_after_miss_tokens, (kChain - bad - 1) * kBlockTokens);
       ExpectLookupsAreConserved();
       ASSERT_TRUE(store_->Demote().ok());
