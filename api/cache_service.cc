@@ -200,7 +200,9 @@ grpc::Status CacheService::Stats(grpc::ServerContext* context, const v1::StatsRe
 
 grpc::Status CacheService::Demote(grpc::ServerContext* context, const v1::DemoteRequest* request,
                                   v1::DemoteResponse* response) {
-  const absl::StatusOr<int64_t> demoted = store_->Demote();
+  const absl::Time deadline =
+      std::min(absl::FromChrono(context->deadline()), absl::Now() + kMaxStreamTime);
+  const absl::StatusOr<int64_t> demoted = store_->Demote(deadline);
   if (!demoted.ok()) return ToGrpc(demoted.status());
   response->set_demoted_blocks(*demoted);
   return grpc::Status::OK;

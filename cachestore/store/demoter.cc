@@ -66,13 +66,18 @@ Demoter::~Demoter() {
   thread_.join();
 }
 
-TakenBlocks Demoter::DemoteAll() {
-  Request request;
+std::optional<TakenBlocks> Demoter::DemoteAll(absl::Time deadline) {
+  const auto request = std::make_shared<Request>();
   absl::MutexLock lock(&core_.mu);
-  requests_.push_back(&request);
+  requests_.push_back(request);
   core_.work_cv.Signal();
-  while (!request.done) request_done_.Wait(&core_.mu);
-  return request.taken;
+  bool in_time = true;
+  while (!request->done && in_time) {
+    in_time = !request_done_.WaitWithDeadline(&core_.mu, deadline);
+  }
+  if (request->done) return request->taken;
+  std::erase(requests_, request);
+  return std::nullopt;
 }
 
 void Demoter::Run() {
@@ -119,7 +124,7 @@ bool Demoter::HasWork() const {
 }
 
 void Demoter::ServeRequests() {
-  std::vector<Request*> requests;
+  std::vector<std::shared_ptr<Request>> requests;
   {
     absl::MutexLock lock(&core_.mu);
     requests.swap(requests_);
@@ -127,7 +132,7 @@ void Demoter::ServeRequests() {
   if (requests.empty()) return;
   const TakenBlocks taken = MoveEverything();
   absl::MutexLock lock(&core_.mu);
-  for (Request* request : requests) {
+  for (const std::shared_ptr<Request>& request : requests) {
     request->taken = taken;
     request->done = true;
   }

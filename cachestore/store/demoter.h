@@ -8,6 +8,8 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -24,8 +26,9 @@ class Demoter {
   // Finishes the I/O under way and ends the thread.
   ~Demoter();
 
-  // Moves the blocks that are in RAM and unpinned now; see TieredStore::Demote. BLOCKS.
-  TakenBlocks DemoteAll() ABSL_LOCKS_EXCLUDED(core_.mu);
+  // Moves the blocks that are in RAM and unpinned now; see TieredStore::Demote. BLOCKS, at most
+  // until `deadline`; nullopt: it has passed, the move goes on if it has begun.
+  std::optional<TakenBlocks> DemoteAll(absl::Time deadline) ABSL_LOCKS_EXCLUDED(core_.mu);
 
  private:
   enum class Outcome { kProgress, kNothing, kRefused };
@@ -62,7 +65,7 @@ class Demoter {
   void NoteSuccess() ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
 
   StoreCore& core_;
-  std::vector<Request*> requests_ ABSL_GUARDED_BY(core_.mu);
+  std::vector<std::shared_ptr<Request>> requests_ ABSL_GUARDED_BY(core_.mu);
   absl::CondVar request_done_;
   bool stop_ ABSL_GUARDED_BY(core_.mu) = false;
   // From the low watermark on, until there is twice as much.

@@ -83,7 +83,7 @@ class TieredStore::Impl : public BlockRegistry {
   BlockRef Seal(const NamespaceHandle& ns, WritableBlock block, const BlockKey& parent,
                 const BlockContent& content, std::optional<uint64_t> payload_hash);
   void AwaitRoom(const NamespaceHandle& ns, absl::Time deadline);
-  absl::StatusOr<int64_t> Demote();
+  absl::StatusOr<int64_t> Demote(absl::Time deadline);
   absl::StatusOr<InvalidateReport> Invalidate(const InvalidateScope& scope, absl::Time deadline)
       ABSL_LOCKS_EXCLUDED(invalidating_);
   StoreStats stats() const;
@@ -295,11 +295,16 @@ void TieredStore::Impl::AwaitRoom(const NamespaceHandle& ns, absl::Time deadline
   --core_.room_waiters;
 }
 
-absl::StatusOr<int64_t> TieredStore::Impl::Demote() {
+absl::StatusOr<int64_t> TieredStore::Impl::Demote(absl::Time deadline) {
   if (demoter_ == nullptr) {
     return absl::FailedPreconditionError("there is no disk tier to demote to");
   }
-  return demoter_->DemoteAll().evicted;
+  const std::optional<TakenBlocks> taken = demoter_->DemoteAll(deadline);
+  if (!taken.has_value()) {
+    return absl::DeadlineExceededError(
+        "the disk has not taken all blocks of RAM in time; a move that has begun goes on");
+  }
+  return taken->evicted;
 }
 
 absl::StatusOr<InvalidateReport> TieredStore::Impl::Invalidate(const InvalidateScope& scope,
@@ -415,7 +420,7 @@ void TieredStore::AwaitRoom(const NamespaceHandle& ns, absl::Time deadline) {
   impl_->AwaitRoom(ns, deadline);
 }
 
-absl::StatusOr<int64_t> TieredStore::Demote() { return impl_->Demote(); }
+absl::StatusOr<int64_t> TieredStore::Demote(absl::Time deadline) { return impl_->Demote(deadline); }
 
 absl::StatusOr<InvalidateReport> TieredStore::Invalidate(const InvalidateScope& scope,
                                                          absl::Time deadline) {

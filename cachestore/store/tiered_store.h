@@ -153,8 +153,9 @@ class TieredStore {
 
   // Moves every block that is in RAM and unpinned now to disk and returns how many of those that
   // left RAM are on disk; the others, which the disk did not take, count as dropped_blocks. Durable
-  // when it returns. BLOCKS. kFailedPrecondition: there is no disk tier.
-  absl::StatusOr<int64_t> Demote();
+  // when it returns. BLOCKS, at most until `deadline`. kFailedPrecondition: there is no disk tier.
+  // kDeadlineExceeded: the disk has not taken everything by then; what has begun goes on.
+  absl::StatusOr<int64_t> Demote(absl::Time deadline = absl::InfiniteFuture());
 
   // Takes blocks out of every tier, durably: once it has returned, nothing stored or sealed before
   // the call is found again, now or after a restart, and no load or store that was under way makes

@@ -68,6 +68,20 @@ TEST_F(DiskFaultsTest, DemoteDropsWhatDiskRejects) {
   EXPECT_EQ(store_->Match(ns_, PromptTokens(1, 5), 10).total_blocks(), 0);
 }
 
+TEST_F(DiskFaultsTest, DemoteReturnsAtItsDeadlineThoughTheDiskHangs) {
+  OpenWithDisk(8, 64);
+  SealChain(ns_, PromptTokens(1, 3));
+  faults_->CloseWriteGate();
+  const auto first = store_->Demote(absl::Now() + absl::Milliseconds(50));
+  EXPECT_EQ(first.status().code(), absl::StatusCode::kDeadlineExceeded) << first.status();
+  faults_->AwaitWrites(1);
+  const auto queued = store_->Demote(absl::Now() + absl::Milliseconds(50));
+  EXPECT_EQ(queued.status().code(), absl::StatusCode::kDeadlineExceeded) << queued.status();
+  faults_->OpenWriteGate();
+  ASSERT_TRUE(store_->Demote().ok());
+  EXPECT_EQ(PinNow(ns_, PromptTokens(1, 3)).disk_blocks, 3);
+}
+
 TEST_F(DiskFaultsTest, ABadCopyThatCannotBeErasedIsNeverReadAgain) {
   OpenWithDisk(8, 64);
   SealChain(ns_, PromptTokens(1, 3));
