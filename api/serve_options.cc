@@ -44,7 +44,15 @@ void AddServeFlags(FlagSet& flags, ServeOptions* options) {
   flags.Add("disk-dir", &options->store.disk.directory, "DIR",
             "folder of the disk tier, made when missing; without it blocks live in RAM alone");
   flags.AddBytes("disk-bytes", &options->store.disk.capacity_bytes, "disk space for KV blocks");
-  flags.Need("disk-bytes", "disk-dir");
+  flags.AddChoice(
+      "disk-admission", {"all", "useful"}, "all",
+      [options](const std::string& name) {
+        options->store.disk.admission =
+            name == "useful" ? cachestore::DiskAdmission::kUseful : cachestore::DiskAdmission::kAll;
+      },
+      "which blocks are written to disk: all, or, once it is full, useful ones only: none that "
+      "nobody asked for again and that would push out a block used later");
+  for (const char* of_disk : {"disk-bytes", "disk-admission"}) flags.Need(of_disk, "disk-dir");
   flags.Add("block-tokens", &options->engine.block_tokens, "N",
             "tokens per KV block of the served model: a power of two from 8 to 256");
   std::vector<std::string> dtypes;

@@ -66,6 +66,8 @@ TEST_F(ServeOptionsTest, EveryFlagReachesItsOption) {
                  "d",
                  "--disk-bytes",
                  "8GB",
+                 "--disk-admission",
+                 "useful",
                  "--block-tokens",
                  "32",
                  "--kv-dtype",
@@ -88,6 +90,7 @@ TEST_F(ServeOptionsTest, EveryFlagReachesItsOption) {
   EXPECT_EQ(options_.store.ram.capacity_bytes, int64_t{512} << 20);
   EXPECT_EQ(options_.store.disk.directory, "d");
   EXPECT_EQ(options_.store.disk.capacity_bytes, int64_t{8000000000});
+  EXPECT_EQ(options_.store.disk.admission, cachestore::DiskAdmission::kUseful);
   EXPECT_EQ(options_.engine.block_tokens, 32);
   EXPECT_EQ(options_.engine.kv_dtype, cachestore::DType::kInt8);
   EXPECT_EQ(options_.engine.step_tokens, 64);
@@ -102,7 +105,8 @@ TEST_F(ServeOptionsTest, ConfigFileTakesEverythingThatFlagsTake) {
   const std::string path = WriteConfig(
       "# a comment\n"
       "model = \"m\"\nlisten = \"unix:/s\"\nram-bytes = \"512MiB\"\ndisk-dir = 'd'\n"
-      "disk-bytes = 8000000000\nblock-tokens = 32\nkv-dtype = int8\nstep-tokens = 64\nmax-running "
+      "disk-bytes = 8000000000\ndisk-admission = useful\nblock-tokens = 32\nkv-dtype = "
+      "int8\nstep-tokens = 64\nmax-running "
       "= 3\n"
       "max-waiting = 4\nthreads = 2\nshutdown-grace = 2.5\nallow-insecure-remote = true\n");
   EXPECT_EQ(Run({"--config", path}), 0) << err_.str();
@@ -111,6 +115,7 @@ TEST_F(ServeOptionsTest, ConfigFileTakesEverythingThatFlagsTake) {
   EXPECT_EQ(options_.store.ram.capacity_bytes, int64_t{512} << 20);
   EXPECT_EQ(options_.store.disk.directory, "d");
   EXPECT_EQ(options_.store.disk.capacity_bytes, int64_t{8000000000});
+  EXPECT_EQ(options_.store.disk.admission, cachestore::DiskAdmission::kUseful);
   EXPECT_EQ(options_.engine.block_tokens, 32);
   EXPECT_EQ(options_.engine.kv_dtype, cachestore::DType::kInt8);
   EXPECT_EQ(options_.engine.step_tokens, 64);
@@ -230,6 +235,9 @@ TEST_F(ServeOptionsTest, FlagsThatWouldChangeNothingAreRefused) {
   err_.str("");
   EXPECT_EQ(Run({"--disk-bytes", "8GiB"}), 2);
   EXPECT_THAT(err_.str(), HasSubstr("--disk-bytes requires --disk-dir"));
+  err_.str("");
+  EXPECT_EQ(Run({"--disk-admission", "useful"}), 2);
+  EXPECT_THAT(err_.str(), HasSubstr("--disk-admission requires --disk-dir"));
   EXPECT_EQ(actions_, 0);
 }
 
