@@ -30,6 +30,12 @@ constexpr absl::Duration kLookBesidePause = absl::Seconds(1);
 // Who was refused room and still wants it asks again, or waits, sooner than that.
 constexpr absl::Duration kWantLasts = absl::Milliseconds(100);
 
+// Blocks of a payload file looked at under one hold of the lock: one of small slots has thousands.
+constexpr size_t kLookedAtOnce = 256;
+
+// Below the blocks of a payload file there may be twice as many, and so many more.
+constexpr size_t kFewBelow = 64;
+
 // Blocks taken under one hold of the lock.
 constexpr int64_t kTakenAtOnce = 64;
 
@@ -320,8 +326,7 @@ std::vector<BlockId> Demoter::ChooseToErase(uint64_t payload_bytes, int64_t coun
   if (older_payload_bytes > 0 && absl::Now() >= look_beside_after_) {
     const absl::StatusOr<std::vector<BlockKey>> beside = core_.tier->KeysBeside(older);
     if (beside.ok()) {
-      absl::MutexLock lock(&core_.mu);
-      std::vector<BlockId> victims = core_.disk.BeginEraseTogether(*beside, payload_bytes);
+      std::vector<BlockId> victims = BeginEraseTogether(*beside, payload_bytes);
       if (!victims.empty()) return victims;
     }
     look_beside_after_ = absl::Now() + kLookBesidePause;
@@ -332,6 +337,29 @@ std::vector<BlockId> Demoter::ChooseToErase(uint64_t payload_bytes, int64_t coun
   // With no block of this size on disk, those of the other size go until space is left over.
   if (victims.empty() && older_payload_bytes > 0) {
     victims = core_.disk.BeginErase(older_payload_bytes, std::max(wanted, kBatchBlocks));
+  }
+  return victims;
+}
+
+std::vector<BlockId> Demoter::BeginEraseTogether(absl::Span<const BlockKey> keys,
+                                                 uint64_t payload_bytes) {
+  ErasedTogether together;
+  for (size_t i = 0; i < keys.size(); i += kLookedAtOnce) {
+    absl::MutexLock lock(&core_.mu);
+    if (!core_.disk.AddTogether(keys.subspan(i, kLookedAtOnce), together)) return {};
+  }
+  // Giving up many blocks that lie elsewhere costs more than it brings.
+  const size_t max_blocks = 2 * keys.size() + kFewBelow;
+  while (together.looked_at < together.blocks.size()) {
+    absl::MutexLock lock(&core_.mu);
+    if (!core_.disk.LookTogether(kLookedAtOnce, payload_bytes, max_blocks, together)) return {};
+  }
+  if (2 * together.going_before < together.blocks.size()) return {};
+  std::vector<BlockId> victims;
+  while (!together.done()) {
+    absl::MutexLock lock(&core_.mu);
+    const std::vector<BlockId> some = core_.disk.BeginEraseTogether(kLookedAtOnce, together);
+    victims.insert(victims.end(), some.begin(), some.end());
   }
   return victims;
 }

@@ -59,6 +59,11 @@ class Demoter {
   // The disk copies to erase next for `count` blocks more.
   std::vector<BlockId> ChooseToErase(uint64_t payload_bytes, int64_t count)
       ABSL_LOCKS_EXCLUDED(core_.mu);
+  // Marks the disk copies of `keys`, and those below them, as being erased, if all of them may go
+  // and at least half go before the best victim of the size of `payload_bytes`; returns them. Empty
+  // otherwise.
+  std::vector<BlockId> BeginEraseTogether(absl::Span<const BlockKey> keys, uint64_t payload_bytes)
+      ABSL_LOCKS_EXCLUDED(core_.mu);
   // Erases what a Begin... call marked.
   Outcome Erase(const std::vector<BlockId>& blocks) ABSL_LOCKS_EXCLUDED(core_.mu);
   void NoteRefusal() ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "absl/container/flat_hash_set.h"
 #include "cachestore/base/check.h"
 
 namespace reprise::cachestore {
@@ -171,44 +170,52 @@ BlockId DiskResidency::OlderOfOtherSize(uint64_t payload_bytes) const {
   return same == kNoBlock || state_.order->GoesBefore(other, same) ? other : kNoBlock;
 }
 
-std::vector<BlockId> DiskResidency::BeginEraseTogether(const std::vector<BlockKey>& keys,
-                                                       uint64_t payload_bytes) {
-  const BlockId same =
-      candidates_.Best(state_.SizeClassOf(payload_bytes), {CandidateKind::kErasable});
-  std::vector<BlockId> blocks;
-  absl::flat_hash_set<BlockId> left;
-  const auto add = [&](BlockId id) {
-    if (left.insert(id).second) blocks.push_back(id);
-  };
+bool DiskResidency::AddTogether(absl::Span<const BlockKey> keys, ErasedTogether& together) const {
   for (const BlockKey& key : keys) {
     const BlockId id = state_.index.Find(key);
-    if (id == kNoBlock) return {};
-    add(id);
+    if (id == kNoBlock || !state_.index.node(id).readable_on_disk()) return false;
+    if (together.left.insert(id).second) together.blocks.push_back(id);
   }
-  size_t going_before = 0;
-  for (size_t i = 0; i < blocks.size(); ++i) {
-    const Node& node = state_.index.node(blocks[i]);
-    if (!node.readable_on_disk() || node.loading || node.pins > 0) return {};
-    going_before += same == kNoBlock || state_.order->GoesBefore(blocks[i], same);
+  return true;
+}
+
+bool DiskResidency::LookTogether(size_t count, uint64_t payload_bytes, size_t max_blocks,
+                                 ErasedTogether& together) const {
+  const BlockId same =
+      candidates_.Best(state_.SizeClassOf(payload_bytes), {CandidateKind::kErasable});
+  for (; count > 0 && together.looked_at < together.blocks.size(); --count) {
+    const BlockId id = together.blocks[together.looked_at++];
+    const Node& node = state_.index.node(id);
+    if (!node.readable_on_disk() || node.loading || node.pins > 0) return false;
+    together.going_before += same == kNoBlock || state_.order->GoesBefore(id, same);
     for (BlockId child = node.first_child; child != kNoBlock;
          child = state_.index.node(child).next_sibling) {
-      add(child);
+      // One that is only in RAM may be another block by the next step.
+      if (!state_.index.node(child).readable_on_disk()) return false;
+      if (together.left.insert(child).second) together.blocks.push_back(child);
+      if (together.blocks.size() > max_blocks) return false;
     }
-    // Giving up many blocks that lie elsewhere costs more than it brings.
-    if (blocks.size() > 2 * keys.size() + kLook) return {};
   }
-  if (2 * going_before < blocks.size()) return {};
+  return true;
+}
+
+std::vector<BlockId> DiskResidency::BeginEraseTogether(size_t count, ErasedTogether& together) {
   std::vector<BlockId> erased;
-  for (const BlockId block : blocks) {
-    // Upwards, because the last child that goes lets its parent go.
-    for (BlockId id = block; left.contains(id) && state_.index.MayEraseFromDisk(id);) {
-      left.erase(id);
-      BeginEraseOne(id);
-      erased.push_back(id);
-      id = state_.index.node(id).parent;
+  for (; count > 0 && !together.done(); --count) {
+    if (together.at == kNoBlock) together.at = together.blocks[together.next++];
+    const BlockId id = together.at;
+    together.at = kNoBlock;
+    // Some may be in use again.
+    if (!together.left.contains(id) || state_.index.node(id).pins > 0 ||
+        !state_.index.MayEraseFromDisk(id)) {
+      continue;
     }
+    together.left.erase(id);
+    // Upwards, because the last child that goes lets its parent go.
+    together.at = state_.index.node(id).parent;
+    BeginEraseOne(id);
+    erased.push_back(id);
   }
-  CHECK(left.empty());
   return erased;
 }
 

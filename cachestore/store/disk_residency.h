@@ -14,6 +14,8 @@
 #include <optional>
 #include <vector>
 
+#include "absl/container/flat_hash_set.h"
+#include "absl/types/span.h"
 #include "cachestore/policy/admission_policy.h"
 #include "cachestore/store/candidates.h"
 #include "cachestore/store/ram_residency.h"
@@ -38,6 +40,20 @@ struct StoreBatch {
   bool look_again = false;
 };
 
+// Disk copies that may go together or not at all, found in steps between which the lock is given
+// up. REQUIRES: the thread that writes to the disk tier takes the steps and nothing in between, so
+// that what is on disk stays there.
+struct ErasedTogether {
+  std::vector<BlockId> blocks;        // those asked for, and those below them: all on disk
+  absl::flat_hash_set<BlockId> left;  // of them, not marked as being erased
+  size_t looked_at = 0;               // of `blocks`
+  size_t going_before = 0;            // the best victim of the size that needs room
+  size_t next = 0;                    // of `blocks`, to be marked
+  BlockId at = kNoBlock;              // on the way up from the last one
+
+  bool done() const { return at == kNoBlock && next == blocks.size(); }
+};
+
 class DiskResidency {
  public:
   DiskResidency(StoreState& state, RamResidency& ram, const AdmissionPolicy& admission)
@@ -59,11 +75,15 @@ class DiskResidency {
   // The disk copy of another size that goes before all of the size of `payload_bytes`; kNoBlock
   // when there is none.
   BlockId OlderOfOtherSize(uint64_t payload_bytes) const;
-  // Marks these disk copies, and those below them, as being erased, children first, if all of them
-  // may go and at least half go before the best victim of the size of `payload_bytes`. Empty
-  // otherwise.
-  std::vector<BlockId> BeginEraseTogether(const std::vector<BlockKey>& keys,
-                                          uint64_t payload_bytes);
+  // Adds these disk copies; false when one of them is not in the index.
+  bool AddTogether(absl::Span<const BlockKey> keys, ErasedTogether& together) const;
+  // Looks at up to `count` of them, and adds those below; false when one may not go, or when they
+  // become more than `max_blocks`.
+  bool LookTogether(size_t count, uint64_t payload_bytes, size_t max_blocks,
+                    ErasedTogether& together) const;
+  // Looks at up to `count` of them again and marks those that may go now as being erased, children
+  // first; returns these. REQUIRES: all were looked at.
+  std::vector<BlockId> BeginEraseTogether(size_t count, ErasedTogether& together);
   // Marks up to `count` condemned disk copies that may go now as being erased, children first.
   std::vector<BlockId> BeginEraseCondemned(size_t count);
   void EndErase(const std::vector<BlockId>& blocks);

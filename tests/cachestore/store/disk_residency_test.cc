@@ -62,6 +62,22 @@ class DiskResidencyTest : public ::testing::Test {
     }
   }
 
+  // In the smallest steps; empty when not all may go.
+  std::vector<BlockId> EraseTogether(const std::vector<BlockKey>& keys, uint64_t payload_bytes) {
+    ErasedTogether together;
+    if (!disk_.AddTogether(keys, together)) return {};
+    while (together.looked_at < together.blocks.size()) {
+      if (!disk_.LookTogether(1, payload_bytes, 100, together)) return {};
+    }
+    std::vector<BlockId> erased;
+    while (!together.done()) {
+      const std::vector<BlockId> some = disk_.BeginEraseTogether(1, together);
+      EXPECT_LE(some.size(), 1u);
+      erased.insert(erased.end(), some.begin(), some.end());
+    }
+    return erased;
+  }
+
   // A block on disk alone, with five chains of 200 below it.
   BlockId StoreTree() {
     const BlockId top = SealChain(100, 1)[0];
@@ -207,13 +223,29 @@ TEST_F(DiskResidencyTest, BlocksAreErasedTogetherWithThoseBelowThemOrNotAtAll) {
   const std::vector<BlockKey> keys = {{101, 101}, {200, 200}};
   // Everything but the first block goes for a size that has no block on disk.
   ram_.Pin(chain[3]);
-  EXPECT_TRUE(disk_.BeginEraseTogether(keys, 8192).empty()) << "a block below is pinned";
+  EXPECT_TRUE(EraseTogether(keys, 8192).empty()) << "a block below is pinned";
   ram_.Unpin(chain[3]);
-  const std::vector<BlockId> erased = disk_.BeginEraseTogether(keys, 8192);
+  const std::vector<BlockId> erased = EraseTogether(keys, 8192);
   EXPECT_EQ(erased.size(), 4u);
   disk_.EndErase(erased);
   EXPECT_NE(state_.index.Find({100, 100}), kNoBlock);
   for (const uint64_t k : {101, 102, 103, 200}) EXPECT_EQ(state_.index.Find({k, k}), kNoBlock);
+}
+
+TEST_F(DiskResidencyTest, BlocksOfAFileThatAreUsedBetweenTheStepsStay) {
+  const std::vector<BlockId> chain = SealChain(100, 4);
+  StoreAll();
+  ErasedTogether together;
+  const std::vector<BlockKey> keys = {{100, 100}, {102, 102}};
+  ASSERT_TRUE(disk_.AddTogether(keys, together));
+  ASSERT_TRUE(disk_.LookTogether(100, 8192, 100, together));
+  EXPECT_EQ(together.blocks.size(), 4u);
+  ram_.Pin(chain[1]);
+  const std::vector<BlockId> erased = disk_.BeginEraseTogether(100, together);
+  EXPECT_EQ(erased, (std::vector<BlockId>{chain[3], chain[2]}));
+  EXPECT_TRUE(together.done());
+  disk_.EndErase(erased);
+  ram_.Unpin(chain[1]);
 }
 
 TEST_F(DiskResidencyTest, ABlockThatChangedInRamGoesWithWhatIsBelowIt) {
