@@ -25,6 +25,19 @@ uint64_t HashBytes64(absl::Span<const std::byte> bytes) {
   return XXH3_64bits(bytes.data(), bytes.size());
 }
 
+uint64_t HashWithPieces64(absl::Span<const std::byte> bytes, size_t piece_bytes,
+                          std::vector<uint64_t>* pieces) {
+  pieces->clear();
+  XXH3_state_t whole;
+  XXH3_64bits_reset(&whole);
+  for (size_t begin = 0; begin < bytes.size(); begin += piece_bytes) {
+    const absl::Span<const std::byte> piece = bytes.subspan(begin, piece_bytes);
+    pieces->push_back(XXH3_64bits(piece.data(), piece.size()));
+    XXH3_64bits_update(&whole, piece.data(), piece.size());
+  }
+  return XXH3_64bits_digest(&whole);
+}
+
 uint64_t CopyAndHash64(absl::Span<const std::byte> from, std::byte* to) {
   XXH3_state_t state;
   XXH3_64bits_reset(&state);

@@ -6,22 +6,24 @@
 //     8  format version (u32)    64  payload bytes
 //    12  codec (u32), 0 = raw    72  payload XXH3-64
 //    16  key.hi, key.lo          80  sequence
-//    32  parent.hi, parent.lo    88  zeros
+//    32  parent.hi, parent.lo    88  piece bytes (slot_pieces.h)
+//    96  XXH3-64 of each piece, then zeros
 //  4088  XXH3-64 of bytes [0, 4088)
-// Pure functions.
+// Version 1 has zeros from 88 on: its payload is one piece. Pure functions.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 
-#include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "cachestore/block/block_key.h"
+#include "cachestore/tier/slot_pieces.h"
 
 namespace reprise::cachestore {
 
 inline constexpr uint64_t kSlotHeaderBytes = 4096;
-inline constexpr uint32_t kSlotHeaderVersion = 1;
+inline constexpr uint32_t kSlotHeaderVersion = 2;
 
 // What a slot says about the block in it. The payload is stored raw, without a codec.
 struct SlotHeader {
@@ -33,11 +35,14 @@ struct SlotHeader {
   uint64_t sequence = 0;
 };
 
-// Writes the header's bytes. REQUIRES: out.size() == kSlotHeaderBytes.
-void EncodeSlotHeader(const SlotHeader& header, absl::Span<std::byte> out);
+// Writes the header's bytes. REQUIRES: out.size() == kSlotHeaderBytes; `pieces` cover the payload.
+void EncodeSlotHeader(const SlotHeader& header, const SlotPieces& pieces,
+                      absl::Span<std::byte> out);
 
-// OK when `bytes` is exactly the header that `expected` encodes to; otherwise kDataLoss, naming the
-// first field that differs and both values. REQUIRES: bytes.size() == kSlotHeaderBytes.
-absl::Status CheckSlotHeader(absl::Span<const std::byte> bytes, const SlotHeader& expected);
+// What the pieces of the payload must be, when `bytes` is a whole header, of this or an earlier
+// version, and says what `expected` says; otherwise kDataLoss, naming the first field that differs
+// and both values. REQUIRES: bytes.size() == kSlotHeaderBytes.
+absl::StatusOr<SlotPieces> CheckSlotHeader(absl::Span<const std::byte> bytes,
+                                           const SlotHeader& expected);
 
 }  // namespace reprise::cachestore

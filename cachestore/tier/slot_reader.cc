@@ -4,8 +4,6 @@
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
-#include "absl/strings/str_cat.h"
-#include "cachestore/base/hash.h"
 #include "cachestore/base/status_macros.h"
 #include "cachestore/tier/aligned_bytes.h"
 
@@ -17,11 +15,8 @@ namespace {
 constexpr uint64_t kMaxRunBytes = uint64_t{2} << 20;
 
 absl::Status Verify(const SlotRead& read, absl::Span<const std::byte> header) {
-  RETURN_IF_ERROR(CheckSlotHeader(header, read.expected));
-  const uint64_t hash = HashBytes64(read.payload);
-  if (hash == read.expected.payload_hash) return absl::OkStatus();
-  return absl::DataLossError(absl::StrCat("payload checksum is ", absl::Hex(hash), ", expected ",
-                                          absl::Hex(read.expected.payload_hash)));
+  ASSIGN_OR_RETURN(const SlotPieces pieces, CheckSlotHeader(header, read.expected));
+  return CheckSlotPieces(pieces, read.payload, 0, read.payload.size());
 }
 
 }  // namespace

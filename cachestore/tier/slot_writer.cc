@@ -8,10 +8,10 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
-#include "cachestore/base/hash.h"
 #include "cachestore/base/status_macros.h"
 #include "cachestore/tier/aligned_bytes.h"
 #include "cachestore/tier/block_file.h"
+#include "cachestore/tier/slot_pieces.h"
 
 namespace reprise::cachestore {
 namespace {
@@ -75,13 +75,14 @@ size_t RunLength(absl::Span<const SlotWrite> batch, size_t first) {
 }
 
 absl::Status Seal(SlotWrite& write, absl::Span<std::byte> header) {
-  write.header.payload_hash = HashBytes64(write.payload);
+  const HashedPayload hashed = HashSlotPayload(write.payload);
+  write.header.payload_hash = hashed.hash;
   if (write.expected_hash.has_value() && *write.expected_hash != write.header.payload_hash) {
     return absl::DataLossError(absl::StrCat(
         "block ", write.header.key.ToHex(), " to be stored: payload checksum is ",
         absl::Hex(write.header.payload_hash), ", expected ", absl::Hex(*write.expected_hash)));
   }
-  EncodeSlotHeader(write.header, header);
+  EncodeSlotHeader(write.header, hashed.pieces, header);
   return absl::OkStatus();
 }
 

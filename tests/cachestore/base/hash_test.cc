@@ -8,10 +8,12 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/string_view.h"
+
 namespace reprise::cachestore {
 namespace {
 
-absl::Span<const std::byte> Bytes(const std::string& text) {
+absl::Span<const std::byte> Bytes(absl::string_view text) {
   return {reinterpret_cast<const std::byte*>(text.data()), text.size()};
 }
 
@@ -40,6 +42,20 @@ TEST(HashTest, CopyAndHashCopiesAndHashesTheSameBytes) {
     EXPECT_EQ(CopyAndHash64(from, to.data()), HashBytes64(from)) << size;
     EXPECT_TRUE(std::equal(from.begin(), from.end(), to.begin())) << size;
     EXPECT_EQ(to[size], std::byte{0x5a}) << size;
+  }
+}
+
+TEST(HashTest, HashWithPiecesIsTheHashOfTheWholeAndOfEachPiece) {
+  std::string text(100000, 0);
+  for (size_t i = 0; i < text.size(); ++i) text[i] = static_cast<char>(i * 31 + i / 251);
+  for (const size_t size : {0u, 1u, 4096u, 4097u, 8192u, 100000u}) {
+    const absl::string_view bytes = absl::string_view(text).substr(0, size);
+    std::vector<uint64_t> pieces = {1, 2, 3};
+    EXPECT_EQ(HashWithPieces64(Bytes(bytes), 4096, &pieces), HashBytes64(Bytes(bytes))) << size;
+    ASSERT_EQ(pieces.size(), (size + 4095) / 4096);
+    for (size_t i = 0; i < pieces.size(); ++i) {
+      EXPECT_EQ(pieces[i], HashBytes64(Bytes(bytes.substr(i * 4096, 4096)))) << size << " " << i;
+    }
   }
 }
 
