@@ -48,9 +48,15 @@ struct BlockToStore {
 // multiple of 4 KiB) is the tier's until `done` is called. `done` gets OK after identity header and
 // checksum of the block were verified; kNotFound; kDataLoss: the bytes are not what was stored;
 // kInternal: I/O error. After an error the contents of `payload` are undefined.
+//
+// With `progress`, the block is wanted piece by piece, its first bytes first: of all such loads
+// under way, first the first piece of each, then the second, and so on. `progress` gets how many
+// leading bytes of `payload` are verified like a whole block: growing, before `done`, and never all
+// of them, which is what `done` says. A tier may leave it out.
 struct LoadRequest {
   StoredBlock block;  // `sequence` and `payload_hash` do not matter
   absl::Span<std::byte> payload;
+  absl::AnyInvocable<void(uint64_t)> progress = nullptr;
   absl::AnyInvocable<void(const absl::Status&) &&> done;
 };
 
@@ -84,7 +90,7 @@ class BackingTier {
 
   // Starts loading the batch; never waits for I/O. Calls `done` of each request exactly once, in no
   // order, on a thread of the tier and never inside this call. No lock is held then: `done` may
-  // call the tier, but while it runs it holds up other loads.
+  // call the tier, but while it or `progress` runs it holds up other loads.
   virtual void StartLoads(std::vector<LoadRequest> batch) = 0;
   // Loads of `payload_bytes` bytes under way at which the tier is about as fast as it gets; more
   // only wait in line.

@@ -19,6 +19,7 @@
 #include "cachestore/tier/record_list.h"
 #include "cachestore/tier/slot_files.h"
 #include "cachestore/tier/slot_header.h"
+#include "cachestore/tier/slot_piece_reader.h"
 #include "cachestore/tier/slot_reader.h"
 #include "cachestore/tier/slot_recovery.h"
 #include "cachestore/tier/slot_writer.h"
@@ -35,6 +36,10 @@ constexpr int64_t kMinCapacityBytes = kSlotHeaderBytes + kIoAlignment;
 constexpr uint64_t kBestBytesInFlight = uint64_t{16} << 20;
 constexpr int kMinLoadDepth = 8;
 constexpr int kMaxLoadDepth = 64;
+
+// Pieces of at least 64 KiB reach the disk's rate with so many; the other loads find the rest of
+// its queue.
+constexpr int kMaxPieceReads = 32;
 
 bool IsAligned(const void* data) { return reinterpret_cast<uintptr_t>(data) % kIoAlignment == 0; }
 
@@ -65,6 +70,7 @@ class DiskTier final : public BackingTier {
                        used_bytes_.fetch_sub(withdrawal.slot_bytes, std::memory_order_relaxed);
                      }),
         recovered_(std::move(recovered.records)),
+        piece_reader_(*slots_, *files_, std::min(kMaxPieceReads, files_->max_in_flight())),
         reader_(*slots_, *files_) {}
 
   Hash128 secret() const override { return catalog_->secret(); }
@@ -130,7 +136,10 @@ class DiskTier final : public BackingTier {
   absl::Mutex recovered_mu_;
   std::unique_ptr<RecordList> recovered_ ABSL_GUARDED_BY(recovered_mu_);
 
-  SlotReader reader_;  // last: its reads use everything above
+  // Last: their reads use everything above, and what is posted to reader_ starts those of the
+  // other.
+  SlotPieceReader piece_reader_;
+  SlotReader reader_;
 };
 
 absl::Status DiskTier::Store(absl::Span<const BlockToStore> batch) {
@@ -252,6 +261,7 @@ void DiskTier::StartLoads(std::vector<LoadRequest> batch) {
 
 void DiskTier::StartReads(std::vector<LoadRequest> batch) {
   std::vector<SlotRead> reads;
+  std::vector<SlotPieceRead> piece_reads;
   reads.reserve(batch.size());
   for (LoadRequest& request : batch) {
     absl::StatusOr<BlockRecord> record = FindRecord(request.block);
@@ -261,20 +271,27 @@ void DiskTier::StartReads(std::vector<LoadRequest> batch) {
     }
     // Parent and root are the caller's, so that index and slot both have to agree with what is
     // asked.
-    reads.push_back({.expected = {.key = request.block.key,
+    SlotRead read = {.expected = {.key = request.block.key,
                                   .parent = request.block.parent,
                                   .root = request.block.root,
                                   .payload_bytes = request.block.payload_bytes,
                                   .payload_hash = record->payload_hash,
                                   .sequence = record->sequence},
                      .address = record->address,
-                     .payload = request.payload});
-    reads.back().done = [key = request.block.key, address = record->address,
-                         done = std::move(request.done)](const absl::Status& status) mutable {
+                     .payload = request.payload,
+                     .done = {}};
+    read.done = [key = request.block.key, address = record->address,
+                 done = std::move(request.done)](const absl::Status& status) mutable {
       std::move(done)(status.ok() ? status : InBlock(key, address, status));
     };
+    if (request.progress) {
+      piece_reads.push_back({std::move(read), std::move(request.progress)});
+    } else {
+      reads.push_back(std::move(read));
+    }
   }
   reader_.Start(std::move(reads));
+  piece_reader_.Start(std::move(piece_reads));
 }
 
 absl::StatusOr<BlockRecord> DiskTier::FindRecord(const StoredBlock& block) const {
