@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <utility>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
@@ -34,18 +35,32 @@ struct PinState {
       absl::MutexLock lock(&mu);
       prefix = std::move(result);
       done = true;
-      completed.SignalAll();
+      changed.SignalAll();
     }
     if (on_done) on_done();
+  }
+
+  // What is known of blocks that are loaded by layer, before the result: where all of them lie or
+  // will lie; that `bytes` leading bytes of each are verified.
+  void TellAddresses(std::vector<const std::byte*> blocks) ABSL_LOCKS_EXCLUDED(mu) {
+    absl::MutexLock lock(&mu);
+    addresses = std::move(blocks);
+  }
+  void NoteArrived(uint64_t bytes) ABSL_LOCKS_EXCLUDED(mu) {
+    absl::MutexLock lock(&mu);
+    arrived_bytes = bytes;
+    changed.SignalAll();
   }
 
   PinCanceller& canceller;
   const int64_t matched_blocks;
   const std::function<void()> on_done;
   mutable absl::Mutex mu;
-  mutable absl::CondVar completed;
+  mutable absl::CondVar changed;
   bool done ABSL_GUARDED_BY(mu) = false;
   PinnedPrefix prefix ABSL_GUARDED_BY(mu);
+  std::vector<const std::byte*> addresses ABSL_GUARDED_BY(mu);
+  uint64_t arrived_bytes ABSL_GUARDED_BY(mu) = 0;
 };
 
 }  // namespace reprise::cachestore

@@ -1,5 +1,6 @@
 #include "cachestore/store/pin_ticket.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "cachestore/base/check.h"
@@ -33,9 +34,28 @@ bool PinTicket::done() const {
 bool PinTicket::Wait(absl::Time deadline) const {
   absl::MutexLock lock(&state_->mu);
   while (!state_->done) {
-    if (state_->completed.WaitWithDeadline(&state_->mu, deadline)) break;
+    if (state_->changed.WaitWithDeadline(&state_->mu, deadline)) break;
   }
   return state_->done;
+}
+
+std::vector<const std::byte*> PinTicket::addresses() const {
+  absl::MutexLock lock(&state_->mu);
+  return state_->addresses;
+}
+
+bool PinTicket::AwaitBytes(uint64_t bytes, absl::Time deadline) const {
+  absl::MutexLock lock(&state_->mu);
+  while (!state_->done && state_->arrived_bytes < bytes) {
+    if (state_->changed.WaitWithDeadline(&state_->mu, deadline)) break;
+  }
+  if (!state_->done) return state_->arrived_bytes >= bytes;
+  const auto lies_at = [](const BlockRef& block, const std::byte* address) {
+    return block.bytes().data() == address;
+  };
+  const std::vector<BlockRef>& blocks = state_->prefix.blocks;
+  return std::equal(blocks.begin(), blocks.end(), state_->addresses.begin(),
+                    state_->addresses.end(), lies_at);
 }
 
 PinnedPrefix PinTicket::Take() {

@@ -72,8 +72,12 @@ PinTicket Promoter::Pin(const PinRequest& request, std::function<void()> on_done
     FinishIfDoneLocked(pending, work);
     if (!pending->finished) {
       core_.loading_tickets = static_cast<int64_t>(tickets_.size());
+      if (request.order == LoadOrder::kByLayer && MayLoadByLayerLocked()) {
+        LoadByLayerLocked(pending, work);
+      }
       turns_.push_back(pending);
       PumpLocked(work);
+      if (!pending->finished) TellAddressesLocked(*pending);
       if (request.deadline != absl::InfiniteFuture()) core_.load_cv.Signal();
     }
     core_.NoteChange();
@@ -218,6 +222,7 @@ bool Promoter::PinResidentLocked(Pending& pending) {
     if (!node.in_ram()) break;
     PinEntryLocked(entry);
     entry.outcome = Outcome::kReady;
+    NoteArrivedLocked(pending, pending.next, pending.payload_bytes);
   }
   if (pending.next == first) return false;
   pending.starving_since = absl::InfiniteFuture();
@@ -231,7 +236,8 @@ bool Promoter::LoadNextLocked(const std::shared_ptr<Pending>& pending, NoRoom& n
   const BlockId id = entry.id;
   if (!loads_.contains(id)) {
     const uint64_t bytes = pending->payload_bytes;
-    if (TierShareLocked() >= 1) return false;
+    const bool by_layer = pending->arriving.has_value();
+    if (!by_layer && TierShareLocked() >= 1) return false;
     const absl::Time now = absl::Now();
     if (std::find(no_room.begin(), no_room.end(), bytes) != no_room.end()) {
       pending->Starve(now);
@@ -244,20 +250,23 @@ bool Promoter::LoadNextLocked(const std::shared_ptr<Pending>& pending, NoRoom& n
       return false;
     }
     Line& line = lines_.at(bytes);
-    ++line.in_flight;
+    line.in_flight += by_layer ? 0 : 1;
     line.last_slot = now;
     core_.load_rates.Begin(bytes, now);
-    loads_[id];
+    loads_[id] = {.slot = *slot, .by_layer = by_layer, .waiters = {}};
     LoadRequest load{.block = core_.Describe(id),
                      .payload = core_.state.pool.SlotMemory(*slot).first(bytes),
                      .done = {}};
     load.done = [this, id, slot = *slot](const absl::Status& status) {
       FinishLoad(id, slot, status);
     };
+    if (by_layer) load.progress = [this, id](uint64_t arrived) { NoteProgress(id, arrived); };
     work.loads.push_back(std::move(load));
   }
   pending->starving_since = absl::InfiniteFuture();
-  loads_[id].push_back({pending, next});
+  Load& load = loads_.at(id);
+  load.waiters.push_back({pending, next});
+  NoteArrivedLocked(*pending, next, load.arrived_bytes);
   PinEntryLocked(entry);
   entry.from_disk = true;
   entry.outcome = Outcome::kLoading;
@@ -384,17 +393,18 @@ void Promoter::FinishLoad(BlockId id, SlotIndex slot, const absl::Status& status
   {
     absl::MutexLock lock(&core_.mu);
     const uint64_t bytes = core_.state.payload_bytes(id);
-    --lines_.at(bytes).in_flight;
     ++ending_;
-    // Their states are held by tickets_, or given up.
-    const std::vector<Waiter> waiters = std::move(loads_.at(id));
+    // The states of those who wait are held by tickets_, or given up.
+    const Load load = std::move(loads_.at(id));
     loads_.erase(id);
+    if (!load.by_layer) --lines_.at(bytes).in_flight;
     const Outcome outcome = EndLoadLocked(id, slot, status);
-    for (const Waiter& waiter : waiters) {
+    for (const Waiter& waiter : load.waiters) {
       Pending& pending = *waiter.pending;
       if (waiter.entry >= pending.end) continue;
       if (outcome == Outcome::kReady) {
         pending.entries[waiter.entry].outcome = outcome;
+        NoteArrivedLocked(pending, waiter.entry, bytes);
         --pending.loads_left;
       } else {
         EndAtLocked(pending, waiter.entry, outcome);

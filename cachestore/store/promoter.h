@@ -8,7 +8,11 @@
 // a short prefix does not wait for a long one to end, nor one of large blocks for one of small
 // ones. Where RAM is short, the ticket that has waited longest takes what room there is, and when
 // there was none for some time, all that wait for it end.
-// Thread-safe.
+//
+// The blocks of a ticket that is loaded by layer all start at once, if there is room for them, and
+// the tier brings the first pieces of all of them first (LoadRequest). They are not part of what
+// the tier works on at a time: the tier keeps a limit of its own for them, and there is one such
+// ticket at a time, which begins while nothing else is loaded. Thread-safe.
 #pragma once
 
 #include <algorithm>
@@ -18,6 +22,7 @@
 #include <list>
 #include <map>
 #include <memory>
+#include <optional>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -27,6 +32,7 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "cachestore/store/block_ref.h"
+#include "cachestore/store/leading_bytes.h"
 #include "cachestore/store/load_forecast.h"
 #include "cachestore/store/pin_state.h"
 #include "cachestore/store/pin_ticket.h"
@@ -43,6 +49,7 @@ struct PinRequest {
   absl::Span<const uint32_t> words;  // their contents
   size_t first_block = 0;            // at most keys.size()
   absl::Time deadline = absl::InfiniteFuture();
+  LoadOrder order = LoadOrder::kByBlock;
 };
 
 class Promoter : public PinCanceller {
@@ -94,6 +101,7 @@ class Promoter : public PinCanceller {
     int64_t loads_left = 0;
     absl::Time starving_since = absl::InfiniteFuture();  // for want of a slot
     bool finished = false;
+    std::optional<LeadingBytes> arriving;  // of a ticket that is loaded by layer
 
     bool is_starving() const { return starving_since != absl::InfiniteFuture(); }
     void Starve(absl::Time now) { starving_since = std::min(starving_since, now); }
@@ -101,6 +109,12 @@ class Promoter : public PinCanceller {
   struct Waiter {
     std::shared_ptr<Pending> pending;
     size_t entry = 0;
+  };
+  struct Load {
+    SlotIndex slot = kNoSlot;
+    bool by_layer = false;
+    uint64_t arrived_bytes = 0;
+    std::vector<Waiter> waiters;
   };
   using Tickets = std::list<std::shared_ptr<Pending>>;
   // The loads of blocks of one size.
@@ -138,6 +152,16 @@ class Promoter : public PinCanceller {
   // Joins or starts the load that comes next; false when it must wait.
   bool LoadNextLocked(const std::shared_ptr<Pending>& pending, NoRoom& no_room, Work& work)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
+  // Lets a ticket, the only one, load all its blocks now, by layer.
+  bool MayLoadByLayerLocked() const ABSL_SHARED_LOCKS_REQUIRED(core_.mu);
+  void LoadByLayerLocked(const std::shared_ptr<Pending>& pending, Work& work)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
+  // The first `bytes` bytes of `id`, which is being loaded, or of an entry are there.
+  void NoteProgress(BlockId id, uint64_t bytes) ABSL_LOCKS_EXCLUDED(core_.mu);
+  void NoteArrivedLocked(Pending& pending, size_t entry, uint64_t bytes)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
+  // Once all blocks of a ticket that is loaded by layer have a slot.
+  void TellAddressesLocked(Pending& pending) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
   // The share of what the tier works on at a time that the loads under way take, 1 for load_depth()
   // loads of one size.
   double TierShareLocked() const ABSL_SHARED_LOCKS_REQUIRED(core_.mu);
@@ -180,7 +204,7 @@ class Promoter : public PinCanceller {
   absl::flat_hash_map<const PinState*, std::shared_ptr<Pending>> tickets_ ABSL_GUARDED_BY(core_.mu);
   Tickets turns_ ABSL_GUARDED_BY(core_.mu);
   std::map<uint64_t, Line> lines_ ABSL_GUARDED_BY(core_.mu);
-  absl::flat_hash_map<BlockId, std::vector<Waiter>> loads_ ABSL_GUARDED_BY(core_.mu);
+  absl::flat_hash_map<BlockId, Load> loads_ ABSL_GUARDED_BY(core_.mu);
   int ending_ ABSL_GUARDED_BY(core_.mu) = 0;  // calls of FinishLoad
   bool closing_ ABSL_GUARDED_BY(core_.mu) = false;
   absl::CondVar idle_cv_;  // a call of FinishLoad has ended

@@ -78,7 +78,7 @@ class TieredStore::Impl : public BlockRegistry {
   LoadForecast ForecastLoad(const NamespaceHandle& ns, const BlockContent& prompt,
                             int64_t max_blocks) const;
   PinTicket Pin(const NamespaceHandle& ns, const BlockContent& prompt, BlockRange range,
-                std::function<void()> on_done, absl::Time deadline);
+                std::function<void()> on_done, absl::Time deadline, LoadOrder order);
   absl::StatusOr<WritableBlock> Allocate(const NamespaceHandle& ns);
   BlockRef Seal(const NamespaceHandle& ns, WritableBlock block, const BlockKey& parent,
                 const BlockContent& content, std::optional<uint64_t> payload_hash);
@@ -226,7 +226,7 @@ LoadForecast TieredStore::Impl::ForecastLoad(const NamespaceHandle& ns, const Bl
 
 PinTicket TieredStore::Impl::Pin(const NamespaceHandle& ns, const BlockContent& prompt,
                                  BlockRange range, std::function<void()> on_done,
-                                 absl::Time deadline) {
+                                 absl::Time deadline, LoadOrder order) {
   const Chain chain = ChainOf(ns, prompt, range);
   const std::vector<BlockKey> keys = ChainKeys(ns.root, chain.words, ns.block_words, derive_);
   return promoter_->Pin({.namespace_id = ns.id,
@@ -234,7 +234,8 @@ PinTicket TieredStore::Impl::Pin(const NamespaceHandle& ns, const BlockContent& 
                          .keys = keys,
                          .words = chain.words,
                          .first_block = chain.first_block,
-                         .deadline = deadline},
+                         .deadline = deadline,
+                         .order = order},
                         std::move(on_done));
 }
 
@@ -403,8 +404,8 @@ LoadForecast TieredStore::ForecastLoad(const NamespaceHandle& ns, const BlockCon
 }
 
 PinTicket TieredStore::Pin(const NamespaceHandle& ns, const BlockContent& prompt, BlockRange range,
-                           std::function<void()> on_done, absl::Time deadline) {
-  return impl_->Pin(ns, prompt, range, std::move(on_done), deadline);
+                           std::function<void()> on_done, absl::Time deadline, LoadOrder order) {
+  return impl_->Pin(ns, prompt, range, std::move(on_done), deadline, order);
 }
 
 absl::StatusOr<WritableBlock> TieredStore::Allocate(const NamespaceHandle& ns) {

@@ -123,7 +123,8 @@ class TieredStore {
   // when the ticket is done; it must not call into the store. It does not run for a ticket that was
   // given up before. After `deadline`, blocks that are not loaded yet are misses.
   PinTicket Pin(const NamespaceHandle& ns, const BlockContent& prompt, BlockRange range,
-                std::function<void()> on_done, absl::Time deadline = absl::InfiniteFuture());
+                std::function<void()> on_done, absl::Time deadline = absl::InfiniteFuture(),
+                LoadOrder order = LoadOrder::kByBlock);
   // The same for the first `max_blocks` blocks.
   PinTicket Pin(const NamespaceHandle& ns, const BlockContent& prompt, int64_t max_blocks,
                 std::function<void()> on_done, absl::Time deadline = absl::InfiniteFuture()) {

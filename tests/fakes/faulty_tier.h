@@ -2,6 +2,7 @@
 // can also hold loads at a gate, so that a test decides what happens while they run. Thread-safe.
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <string>
@@ -56,6 +57,37 @@ class FaultPlan {
   void AwaitLoads(int64_t count) {
     absl::MutexLock lock(&mu_);
     while (loads_ < count) changed_.Wait(&mu_);
+  }
+  // Loads by layer tell of their first `bytes` bytes and then wait for LetLoadsEnd(), with garbage
+  // in place of the rest.
+  void HoldLoadsBehind(uint64_t bytes) {
+    absl::MutexLock lock(&mu_);
+    hold_behind_ = bytes;
+  }
+  void LetLoadsEnd() {
+    std::vector<absl::AnyInvocable<void() &&>> held;
+    {
+      absl::MutexLock lock(&mu_);
+      hold_behind_ = 0;
+      held.swap(held_ends_);
+    }
+    for (auto& end : held) std::move(end)();
+  }
+  // How many bytes of a load by layer come before it waits; 0: it does not.
+  uint64_t hold_behind() const {
+    absl::MutexLock lock(&mu_);
+    return hold_behind_;
+  }
+  // Runs `end` when loads may end.
+  void HoldEnd(absl::AnyInvocable<void() &&> end) {
+    {
+      absl::MutexLock lock(&mu_);
+      if (hold_behind_ > 0) {
+        held_ends_.push_back(std::move(end));
+        return;
+      }
+    }
+    std::move(end)();
   }
   // The same for Store and Erase.
   void CloseWriteGate() {
@@ -133,6 +165,8 @@ class FaultPlan {
   absl::Status write_status_ ABSL_GUARDED_BY(mu_);
   absl::Duration load_delay_ ABSL_GUARDED_BY(mu_);
   std::vector<absl::AnyInvocable<void() &&>> held_ ABSL_GUARDED_BY(mu_);  // loads at the gate
+  std::vector<absl::AnyInvocable<void() &&>> held_ends_ ABSL_GUARDED_BY(mu_);
+  uint64_t hold_behind_ ABSL_GUARDED_BY(mu_) = 0;
   bool gate_open_ ABSL_GUARDED_BY(mu_) = true;
   bool write_gate_open_ ABSL_GUARDED_BY(mu_) = true;
   int64_t passing_writes_ ABSL_GUARDED_BY(mu_) = 0;
@@ -173,6 +207,7 @@ class FaultyTier : public BackingTier {
           plan_->DelayLoad();
           std::move(done)(fault.ok() ? status : fault);
         };
+        if (request.progress) HoldBehind(request);
         std::vector<LoadRequest> one;
         one.push_back(std::move(request));
         tier_->StartLoads(std::move(one));
@@ -200,6 +235,23 @@ class FaultyTier : public BackingTier {
   int64_t num_blocks() const override { return tier_->num_blocks(); }
 
  private:
+  void HoldBehind(LoadRequest& request) {
+    const uint64_t first = plan_->hold_behind();
+    if (first == 0) return;
+    request.done = [this, first, payload = request.payload, progress = std::move(request.progress),
+                    done = std::move(request.done)](const absl::Status& status) mutable {
+      const absl::Span<std::byte> rest = payload.subspan(first);
+      std::vector<std::byte> bytes(rest.begin(), rest.end());
+      std::fill(rest.begin(), rest.end(), std::byte{0x7f});
+      progress(first);
+      plan_->HoldEnd([rest, bytes = std::move(bytes), status, done = std::move(done)]() mutable {
+        std::copy(bytes.begin(), bytes.end(), rest.begin());
+        std::move(done)(status);
+      });
+    };
+    request.progress = nullptr;
+  }
+
   const std::unique_ptr<BackingTier> tier_;
   const std::shared_ptr<FaultPlan> plan_;
 };

@@ -90,7 +90,9 @@ class MemoryBackingTier : public BackingTier {
   void StartLoads(std::vector<LoadRequest> batch) override {
     for (LoadRequest& request : batch) {
       load_thread_.Post([this, request = std::move(request)]() mutable {
-        std::move(request.done)(Load(request.block, request.payload));
+        const absl::Status loaded = Load(request.block, request.payload);
+        if (loaded.ok() && request.progress) request.progress(request.payload.size() / 2);
+        std::move(request.done)(loaded);
       });
     }
   }

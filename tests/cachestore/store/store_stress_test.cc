@@ -24,8 +24,18 @@ class StoreStressTest : public StoreFixture {
       const std::vector<TokenId> prompt =
           PromptTokens(random() % 6, 1 + static_cast<int64_t>(random() % 6));
       store_->Match(ns, prompt, 100);
-      PinTicket ticket = store_->Pin(ns, prompt, 100, nullptr);
+      const LoadOrder order = random() % 2 == 0 ? LoadOrder::kByLayer : LoadOrder::kByBlock;
+      PinTicket ticket = store_->Pin(ns, prompt, BlockRange{.first = 0, .count = 100}, nullptr,
+                                     absl::InfiniteFuture(), order);
       if (random() % 8 == 0) continue;  // abandoned
+      const std::vector<const std::byte*> addresses = ticket.addresses();
+      const size_t bytes = ns.layout.BytesPerBlock();
+      if (!addresses.empty() && ticket.AwaitBytes(bytes, absl::Now() + absl::Seconds(60))) {
+        const std::vector<BlockKey> keys = ChainKeys(ns.root, prompt, kBlockTokens);
+        for (size_t i = 0; i < addresses.size(); ++i) {
+          if (!PayloadIsRight(keys[i], {addresses[i], bytes})) ++wrong_;
+        }
+      }
       CHECK(ticket.Wait(absl::Now() + absl::Seconds(60)));
       std::vector<BlockRef> refs = std::move(ticket.Take().blocks);
       for (const BlockRef& ref : refs) Verify(ref);
