@@ -71,6 +71,8 @@ constexpr Field<EngineStats> kEngineFields[] = {
     {"missed_deadlines", &EngineStats::missed_deadlines},
     {"passed_over_tokens", &EngineStats::passed_over_tokens},
     {"abandoned_loads", &EngineStats::abandoned_loads},
+    {"arrived_prefixes", &EngineStats::arrived_prefixes},
+    {"void_steps", &EngineStats::void_steps},
     {"prefill_tokens_per_second", &EngineStats::prefill_tokens_per_second},
     {"waiting_requests", &EngineStats::waiting_requests},
     {"running_requests", &EngineStats::running_requests},

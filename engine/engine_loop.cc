@@ -150,6 +150,8 @@ void EngineLoop::PublishStats() {
                        .missed_deadlines = counters.missed_deadlines,
                        .passed_over_tokens = counters.passed_over_tokens,
                        .abandoned_loads = counters.abandoned_loads,
+                       .arrived_prefixes = counters.arrived_prefixes,
+                       .void_steps = counters.void_steps,
                        .prefill_tokens_per_second = scheduler_.prefill_rate().tokens_per_second(),
                        .running_requests = scheduler_.num_admitted()};
 }

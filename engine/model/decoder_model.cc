@@ -152,6 +152,13 @@ void DecoderModel::Project(const Linear& linear, Activations x, Activations out)
   backend_->MatMul(x, *linear.weight, linear.bias_view(), out);
 }
 
+absl::Status DecoderModel::AwaitLayer(absl::Span<const SequenceChunk> chunks, int32_t layer) {
+  for (const SequenceChunk& chunk : chunks) {
+    if (chunk.arrival != nullptr) RETURN_IF_ERROR(chunk.arrival->AwaitLayer(layer));
+  }
+  return absl::OkStatus();
+}
+
 void DecoderModel::Embed(const Batch& batch) {
   backend_->Embed(weights_.token_embedding.view, batch.ids, buffers_.x);
   if (config_.embedding_scale != 1) backend_->Scale(buffers_.x, config_.embedding_scale);
@@ -231,6 +238,7 @@ absl::Status DecoderModel::Forward(absl::Span<const SequenceChunk> chunks,
   }
   Embed(batch);
   for (size_t i = 0; i < weights_.layers.size(); ++i) {
+    RETURN_IF_ERROR(AwaitLayer(chunks, static_cast<int32_t>(i)));
     Attend(weights_.layers[i], static_cast<int32_t>(i), layout, &batch);
     if (buffers_.x.rows == 0) return absl::OkStatus();
     RunMlp(weights_.layers[i]);

@@ -46,6 +46,7 @@ class DecoderModel final : public Model {
   absl::Status Check(absl::Span<const SequenceChunk> chunks, const cachestore::KvLayout& layout,
                      size_t num_logits) const;
   absl::Status CheckChunk(const SequenceChunk& chunk, const cachestore::KvLayout& layout) const;
+  static absl::Status AwaitLayer(absl::Span<const SequenceChunk> chunks, int32_t layer);
   void Embed(const Batch& batch);
   // Both work on the rows of x and leave their result there.
   void Attend(const DecoderLayer& layer, int32_t index, const cachestore::KvLayout& layout,

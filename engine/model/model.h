@@ -18,6 +18,14 @@
 
 namespace reprise::engine {
 
+// KV before a chunk that is still on its way into the chunk's blocks, first layers first.
+class LayerArrival {
+ public:
+  virtual ~LayerArrival() = default;
+  // Waits until the KV of `layer` is there. BLOCKS. Any error: it will not be.
+  virtual absl::Status AwaitLayer(int32_t layer) = 0;
+};
+
 // One sequence's share of a forward pass: `tokens` at positions [start, start + tokens.size()).
 struct SequenceChunk {
   absl::Span<const uint32_t> tokens;
@@ -26,6 +34,7 @@ struct SequenceChunk {
   absl::Span<std::byte* const> blocks;
   // True when the logits of the chunk's last token are wanted.
   bool wants_logits = false;
+  LayerArrival* arrival = nullptr;  // null: the KV of all positions before `start` is in `blocks`
 };
 
 class Model {
@@ -42,8 +51,9 @@ class Model {
   virtual std::string position_scheme() const = 0;
 
   // Runs the chunks as one batch. `logits`: [number of chunks that want them, vocab_size], f32, in
-  // the order of the chunks. kInvalidArgument: a token id or position outside of the model;
-  // kResourceExhausted: no memory for the batch.
+  // the order of the chunks. Each layer of a chunk with an `arrival` is awaited once, in order,
+  // before it is computed. kInvalidArgument: a token id or position outside of the model;
+  // kResourceExhausted: no memory for the batch; the error of an AwaitLayer().
   virtual absl::Status Forward(absl::Span<const SequenceChunk> chunks,
                                const cachestore::KvLayout& layout, absl::Span<float> logits) = 0;
 };

@@ -1,10 +1,12 @@
 #include "engine/run/model_runner.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <utility>
 
 #include "absl/types/span.h"
 #include "engine/backend/cpu_tasks.h"
+#include "engine/run/prefix_arrival.h"
 
 namespace reprise::engine {
 
@@ -14,17 +16,27 @@ std::vector<ChunkOutcome> ModelRunner::Run(const StepPlan& plan) {
   std::vector<SequenceChunk> batch;
   batch.reserve(plan.chunks.size());
   std::vector<size_t> sampling;  // chunks, by row of logits
+  std::vector<PrefixArrival> arrivals;
+  arrivals.reserve(plan.chunks.size());
   for (const PlannedChunk& chunk : plan.chunks) {
     const Sequence& sequence = *chunk.sequence;
     batch.push_back({sequence.NextTokens(chunk.num_tokens), sequence.computed(), sequence.blocks(),
                      chunk.samples});
+    if (sequence.state() == SequenceState::kArriving) {
+      batch.back().arrival = &arrivals.emplace_back(&sequence, layout_);
+    }
     if (chunk.samples) sampling.push_back(batch.size() - 1);
   }
   const size_t vocab_size = static_cast<size_t>(model_->config().vocab_size);
   logits_.resize(sampling.size() * vocab_size);
   const absl::Status status = model_->Forward(batch, layout_, absl::MakeSpan(logits_));
   if (!status.ok()) {
-    for (ChunkOutcome& outcome : outcomes) outcome.status = status;
+    const bool is_void = std::any_of(arrivals.begin(), arrivals.end(),
+                                     [](const PrefixArrival& a) { return a.has_failed(); });
+    for (ChunkOutcome& outcome : outcomes) {
+      outcome.is_void = is_void;
+      if (!is_void) outcome.status = status;
+    }
     return outcomes;
   }
   // Rows of equal cost that do not touch each other; a large vocabulary takes a millisecond each.

@@ -17,7 +17,8 @@ class ModelRunner {
   ModelRunner(Model* model, const cachestore::KvLayout& layout) : model_(model), layout_(layout) {}
 
   // One outcome per chunk of `plan`, in its order; `finish` is left open. When the forward pass
-  // fails, every outcome carries its error; a sequence with unusable logits carries its own.
+  // fails, every outcome carries its error, or is void when a prefix did not arrive; a sequence
+  // with unusable logits carries its own.
   std::vector<ChunkOutcome> Run(const StepPlan& plan);
 
  private:

@@ -19,6 +19,7 @@ LoadChoice ChooseLoad(const LoadForecast& load, int64_t first_block,
       std::max<int64_t>(static_cast<int64_t>(load.needs_load.size()) - first_block, 0);
   absl::Duration best = absl::InfiniteDuration();
   int64_t chosen = 0;
+  int64_t chosen_loads = 0;
   int64_t loads = 0;
   for (int64_t n = 0; n <= matched; ++n) {
     if (n > 0) loads += load.needs_load[first_block + n - 1] ? 1 : 0;
@@ -28,10 +29,17 @@ LoadChoice ChooseLoad(const LoadForecast& load, int64_t first_block,
     if (time > best) continue;
     best = time;
     chosen = n;
+    chosen_loads = loads;
   }
-  return {.num_blocks = chosen,
-          .passed_over_blocks = matched - chosen,
-          .patience = std::max(kLeastPatience, compute.queue + compute.per_block * chosen)};
+  LoadChoice choice = {
+      .num_blocks = chosen,
+      .passed_over_blocks = matched - chosen,
+      .patience = std::max(kLeastPatience, compute.queue + compute.per_block * chosen)};
+  if (compute.is_alone && load.measured && chosen_loads > 0) {
+    choice.order = cachestore::LoadOrder::kByLayer;
+    choice.arrival_patience = kLeastPatience + 2 * load.p90.For(chosen_loads);
+  }
+  return choice;
 }
 
 }  // namespace reprise::engine

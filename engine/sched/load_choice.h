@@ -10,6 +10,7 @@
 
 #include "absl/time/time.h"
 #include "cachestore/store/load_forecast.h"
+#include "cachestore/store/pin_ticket.h"
 
 namespace reprise::engine {
 
@@ -23,12 +24,18 @@ enum class PrefixLoading {
 struct ComputeForecast {
   absl::Duration queue;      // prefill of others, before anything of this sequence
   absl::Duration per_block;  // then for each block
+  // There is no other sequence, which would run meanwhile, or be held up by a step that waits.
+  bool is_alone = false;
 };
 
 struct LoadChoice {
   int64_t num_blocks = 0;          // to pin, from the first that the sequence lacks
   int64_t passed_over_blocks = 0;  // cached, behind those: computing them is sooner done
   absl::Duration patience = absl::InfiniteDuration();  // what is not loaded by then is computed
+  // By layer: a step that computes what is behind the prefix may begin at once. It waits so long
+  // for the prefix at most; after that, no step begins before all of it is there.
+  cachestore::LoadOrder order = cachestore::LoadOrder::kByBlock;
+  absl::Duration arrival_patience;
 };
 
 // What to pin of the matched blocks from `first_block` on.

@@ -7,7 +7,8 @@ namespace reprise::engine {
 
 using cachestore::BlockRange;
 
-LoadChoice LoadChooser::Choose(const Sequence& sequence, int64_t tokens_ahead) const {
+LoadChoice LoadChooser::Choose(const Sequence& sequence, int64_t tokens_ahead,
+                               bool is_alone) const {
   const BlockRange range = sequence.LoadableBlocks();
   const LoadChoice all = {.num_blocks = range.count, .patience = load_timeout_};
   const std::optional<absl::Duration> per_token = prefill_rate_.PerToken();
@@ -16,7 +17,8 @@ LoadChoice LoadChooser::Choose(const Sequence& sequence, int64_t tokens_ahead) c
       ChooseLoad(store_->ForecastLoad(sequence.ns(), sequence.tokens(), range.first + range.count),
                  range.first,
                  {.queue = *per_token * tokens_ahead,
-                  .per_block = *per_token * sequence.ns().layout.block_tokens});
+                  .per_block = *per_token * sequence.ns().layout.block_tokens,
+                  .is_alone = is_alone});
   choice.patience = std::min(choice.patience, load_timeout_);
   // The misses behind the match are looked up too, and counted.
   if (choice.passed_over_blocks == 0) choice.num_blocks = range.count;

@@ -22,9 +22,9 @@ class LoadChooser {
   PrefillRate& prefill_rate() { return prefill_rate_; }
   const PrefillRate& prefill_rate() const { return prefill_rate_; }
 
-  // `tokens_ahead`: of prompts that are prefilled before the sequence. Before a step has told how
-  // fast this engine is, everything is loaded.
-  LoadChoice Choose(const Sequence& sequence, int64_t tokens_ahead) const;
+  // `tokens_ahead`: of prompts that are prefilled before the sequence; `is_alone`: as in
+  // ComputeForecast. Before a step has told how fast this engine is, everything is loaded.
+  LoadChoice Choose(const Sequence& sequence, int64_t tokens_ahead, bool is_alone) const;
 
  private:
   const cachestore::TieredStore* const store_;

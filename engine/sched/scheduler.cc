@@ -73,6 +73,7 @@ StepPlan Scheduler::Plan(absl::Time now) {
     if (left == 0) break;
     left -= PlanChunk(sequence.get(), left, &spare_blocks, &plan);
   }
+  if (plan.chunks.empty() && plan.starved_sequences == 0) PlanArrival(now, &plan);
   starved_ = plan.starved_sequences > 0;
   CheckStall(plan, now);
   return plan;
@@ -142,7 +143,10 @@ LoadChoice Scheduler::ChooseLoadFor(const Sequence& sequence) {
       tokens_ahead += other->remaining();
     }
   }
-  const LoadChoice choice = chooser_.Choose(sequence, tokens_ahead);
+  const bool is_alone =
+      waiting_.size() == 0 && std::all_of(admitted_.begin(), admitted_.end(),
+                                          [&](const auto& s) { return s.get() == &sequence; });
+  const LoadChoice choice = chooser_.Choose(sequence, tokens_ahead, is_alone);
   counters_.passed_over_tokens += choice.passed_over_blocks * sequence.ns().layout.block_tokens;
   return choice;
 }
@@ -157,9 +161,12 @@ void Scheduler::TakeOverLoad(Sequence& sequence, absl::Time now) {
     ++counters_.abandoned_loads;
   }
   RunOrFollow(sequence, now);
-  const int64_t cached = sequence.cached_tokens() - cached_before;
-  counters_.cached_tokens += cached;
-  waiting_.Charge(sequence, -cached);
+  NoteCached(sequence, sequence.cached_tokens() - cached_before);
+}
+
+void Scheduler::NoteCached(const Sequence& sequence, int64_t tokens) {
+  counters_.cached_tokens += tokens;
+  waiting_.Charge(sequence, -tokens);
 }
 
 void Scheduler::RunOrFollow(Sequence& sequence, absl::Time now) {
@@ -253,6 +260,30 @@ int64_t Scheduler::PlanChunk(Sequence* sequence, int64_t budget_tokens, int64_t*
   return n;
 }
 
+void Scheduler::PlanArrival(absl::Time now, StepPlan* plan) {
+  if (admitted_.size() != 1 || waiting_.size() > 0) return;
+  Sequence* const sequence = admitted_.front().get();
+  if (sequence->state() != SequenceState::kLoading || !sequence->TryBeginArrival(now)) return;
+  int64_t spare_blocks = std::max<int64_t>(budget_.usable_blocks() - sequence->num_blocks() - 1, 0);
+  if (PlanChunk(sequence, options_.step_tokens, &spare_blocks, plan) > 0) return;
+  plan->starved_sequences = 0;
+  sequence->EndArrival(account_, /*prefix_is_safe=*/false);
+}
+
+void Scheduler::FinishArrival(Sequence& sequence, const ChunkOutcome& outcome, absl::Time now) {
+  if (outcome.is_void || !outcome.status.ok()) {
+    counters_.void_steps += outcome.is_void ? 1 : 0;
+    sequence.EndArrival(account_, /*prefix_is_safe=*/false);
+    TakeOverLoad(sequence, now);
+    return;
+  }
+  const int64_t cached_before = sequence.cached_tokens();
+  sequence.EndArrival(account_, /*prefix_is_safe=*/true);
+  claims_.Claim(sequence, sequence.UnsealedBlockKeys());
+  ++counters_.arrived_prefixes;
+  NoteCached(sequence, sequence.cached_tokens() - cached_before);
+}
+
 void Scheduler::CheckStall(const StepPlan& plan, absl::Time now) {
   if (!plan.chunks.empty() || plan.starved_sequences == 0) {
     stalled_since_ = absl::InfiniteFuture();
@@ -290,6 +321,7 @@ void Scheduler::NoteStepTime(const StepPlan& plan, absl::Time now) {
   int64_t prefill_tokens = 0;
   int64_t decode_tokens = 0;
   for (const PlannedChunk& chunk : plan.chunks) {
+    if (chunk.sequence->state() == SequenceState::kArriving) return;  // it waited, too
     (chunk.num_tokens > 1 ? prefill_tokens : decode_tokens) += chunk.num_tokens;
   }
   chooser_.prefill_rate().AddStep(prefill_tokens, decode_tokens, now - planned_);
@@ -297,6 +329,8 @@ void Scheduler::NoteStepTime(const StepPlan& plan, absl::Time now) {
 
 void Scheduler::Finish(const PlannedChunk& chunk, const ChunkOutcome& outcome, absl::Time now) {
   Sequence* const sequence = chunk.sequence;
+  if (sequence->state() == SequenceState::kArriving) FinishArrival(*sequence, outcome, now);
+  if (outcome.is_void) return;
   if (outcome.status.ok()) {
     CHECK(outcome.token.has_value() == chunk.samples);
     const int64_t prompt_left = sequence->prompt_tokens() - sequence->computed();

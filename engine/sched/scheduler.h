@@ -19,6 +19,10 @@
 // wait costs nothing: computing them itself, the follower would have got the slower share of a
 // step.
 //
+// A sequence that is alone need not wait for its cached prefix: a step computes the tokens behind
+// it layer by layer, as the layers of the prefix come in from disk. Should one not come, the step
+// is void, and the sequence goes on as if it had not been.
+//
 // Samples of one request follow the first, which computes the prompt: they pin its full blocks and
 // copy the partial one at its end (copy-on-write), with its last token left to compute, whose
 // logits each needs for itself.
@@ -87,6 +91,7 @@ struct ChunkOutcome {
   std::optional<uint32_t> token;          // sampled; set exactly when the chunk samples
   std::optional<TokenLogprobs> logprobs;  // of that token, when the request asks for them
   std::optional<FinishReason> finish;     // the sequence ends with that token
+  bool is_void = false;  // a prefix of the step did not arrive: nothing was computed
 };
 
 // A sequence that has left the scheduler. Its pins and slots are gone already.
@@ -110,6 +115,8 @@ struct SchedulerCounters {
   int64_t followed_blocks = 0;     // waited for instead of computing them again
   int64_t passed_over_tokens = 0;  // cached, and sooner computed than loaded
   int64_t abandoned_loads = 0;     // prefixes that were not all there in time
+  int64_t arrived_prefixes = 0;    // used by a step while they were loaded
+  int64_t void_steps = 0;          // that waited in vain for a prefix to arrive
   int64_t starved_plans = 0;       // plans in which nothing could be computed for want of slots
 };
 
@@ -161,6 +168,7 @@ class Scheduler {
   LoadChoice ChooseLoadFor(const Sequence& sequence);
   // Takes over a load if it has ended or has taken too long. The sequence runs or follows then.
   void TakeOverLoad(Sequence& sequence, absl::Time now);
+  void NoteCached(const Sequence& sequence, int64_t tokens);
   void RunOrFollow(Sequence& sequence, absl::Time now);
   bool MayEndFollowing(const Sequence& sequence) const;
   // The first sample of the request that `sequence` is another sample of, while it is admitted;
@@ -178,6 +186,10 @@ class Scheduler {
   // lacks and `*spare_blocks` more. Returns how many tokens.
   int64_t PlanChunk(Sequence* sequence, int64_t budget_tokens, int64_t* spare_blocks,
                     StepPlan* plan);
+  // A step for the only sequence there is, whose prefix is being loaded by layer.
+  void PlanArrival(absl::Time now, StepPlan* plan);
+  // What became of it.
+  void FinishArrival(Sequence& sequence, const ChunkOutcome& outcome, absl::Time now);
   // Makes room when nothing has moved for a while.
   void CheckStall(const StepPlan& plan, absl::Time now);
   void NoteStepTime(const StepPlan& plan, absl::Time now);

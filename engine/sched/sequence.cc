@@ -89,12 +89,14 @@ void Sequence::StartLoading(const BlockAccount& account, const LoadChoice& choic
   load_started_ = now;
   load_deadline_ = now + choice.patience;
   unloaded_blocks_ = 0;
+  may_arrive_ = choice.order == cachestore::LoadOrder::kByLayer;
+  arrival_patience_ = choice.arrival_patience;
   if (choice.num_blocks == 0) return;
   const cachestore::BlockRange loadable = LoadableBlocks();
   CHECK(choice.num_blocks <= loadable.count);
   ticket_ = account.store()->Pin(
       ns_, tokens_, cachestore::BlockRange{.first = loadable.first, .count = choice.num_blocks},
-      on_loaded, load_deadline_);
+      on_loaded, load_deadline_, choice.order);
 }
 
 bool Sequence::TryFinishLoading(BlockAccount& account) {
@@ -119,6 +121,40 @@ bool Sequence::TryFinishLoading(BlockAccount& account) {
   }
   CHECK(remaining() > 0);
   return true;
+}
+
+bool Sequence::TryBeginArrival(absl::Time now) {
+  CHECK(state_ == SequenceState::kLoading);
+  if (!ticket_.has_value() || !writable_.empty() || !std::exchange(may_arrive_, false)) {
+    return false;
+  }
+  const std::vector<const std::byte*> addresses = ticket_->addresses();
+  if (addresses.empty()) return false;
+  state_ = SequenceState::kArriving;
+  arrival_began_ = now;
+  arriving_blocks_ = static_cast<int64_t>(addresses.size());
+  for (const std::byte* address : addresses) blocks_.push_back(const_cast<std::byte*>(address));
+  computed_ += arriving_blocks_ * block_tokens();
+  return true;
+}
+
+bool Sequence::AwaitPrefix(uint64_t bytes) const {
+  CHECK(state_ == SequenceState::kArriving);
+  return ticket_->AwaitBytes(bytes, std::min(load_deadline_, arrival_began_ + arrival_patience_));
+}
+
+void Sequence::EndArrival(BlockAccount& account, bool prefix_is_safe) {
+  CHECK(state_ == SequenceState::kArriving);
+  state_ = SequenceState::kLoading;
+  computed_ -= std::exchange(arriving_blocks_, 0) * block_tokens();
+  blocks_.resize(sealed_.size());
+  if (!prefix_is_safe) {
+    for (; !writable_.empty(); writable_.pop_back()) account.GiveBack(std::move(writable_.back()));
+    return;
+  }
+  CHECK(TryFinishLoading(account) && unloaded_blocks_ == 0);
+  for (const WritableBlock& block : writable_) blocks_.push_back(block.bytes().data());
+  Run(arrival_began_);
 }
 
 void Sequence::AbandonLoading() {
@@ -170,7 +206,7 @@ void Sequence::ForgetFollowed() {
 }
 
 int64_t Sequence::Reserve(BlockAccount& account, int64_t n) {
-  CHECK(state_ == SequenceState::kRunning);
+  CHECK(state_ == SequenceState::kRunning || state_ == SequenceState::kArriving);
   while (num_blocks() * block_tokens() < computed_ + n) {
     absl::StatusOr<WritableBlock> block = account.Allocate(ns_);
     if (!block.ok()) break;

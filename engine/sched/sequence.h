@@ -39,8 +39,9 @@ namespace reprise::engine {
 using SequenceId = uint64_t;
 
 // waiting: queued, holds no blocks. loading: its cached prefix is being made resident. following:
-// another sequence computes its next blocks. running: takes part in steps.
-enum class SequenceState { kWaiting, kLoading, kFollowing, kRunning };
+// another sequence computes its next blocks. running: takes part in steps. arriving, during a step:
+// takes part in it while the prefix before its tokens is still being loaded.
+enum class SequenceState { kWaiting, kLoading, kFollowing, kRunning, kArriving };
 
 class Sequence {
  public:
@@ -99,6 +100,15 @@ class Sequence {
              const std::function<void()>& on_loaded, absl::Time now);
   // Takes over what was loaded. False: loads go on. True: Run() or Follow() comes next.
   bool TryFinishLoading(BlockAccount& account);
+  // loading -> arriving: blocks() holds the addresses that the cached prefix comes to, and
+  // computed() is its end. False: not loaded by layer, not all of it has a place, or tried before.
+  bool TryBeginArrival(absl::Time now);
+  // Waits until the first `bytes` bytes of every block that arrives are there; for whole blocks,
+  // until the prefix is safe. False: it does not come, or not while there is patience. BLOCKS.
+  bool AwaitPrefix(uint64_t bytes) const;
+  // arriving -> running, when the step has counted on a prefix that is safe; else -> loading, as if
+  // the step had not been.
+  void EndArrival(BlockAccount& account, bool prefix_is_safe);
   // Does without what is not loaded; Run() or Follow() comes next.
   void AbandonLoading();
   // loading -> following: until nobody computes the next `num_blocks` blocks any more, the last of
@@ -178,6 +188,12 @@ class Sequence {
   std::vector<cachestore::BlockRef> sealed_;        // root first
   std::deque<cachestore::WritableBlock> writable_;  // after the sealed ones
   std::vector<std::byte*> blocks_;                  // of both
+
+  // While arriving, the blocks that do.
+  int64_t arriving_blocks_ = 0;
+  bool may_arrive_ = false;  // the load is by layer, and no step has tried to use it so
+  absl::Duration arrival_patience_;
+  absl::Time arrival_began_ = absl::InfiniteFuture();
 
   // What it gets by following: blocks that it shares, and tokens, those included that it copies.
   // Nothing unless following.

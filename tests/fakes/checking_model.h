@@ -12,6 +12,7 @@
 #include <atomic>
 #include <cmath>
 #include <cstring>
+#include <functional>
 #include <limits>
 #include <numeric>
 #include <string>
@@ -57,6 +58,8 @@ class CheckingModel : public Model {
   int64_t computed_tokens() const { return computed_tokens_; }
   int64_t passes() const { return passes_; }
 
+  // Called before a layer of an arriving prefix is awaited.
+  void OnAwait(std::function<void(int32_t layer)> callback) { on_await_ = std::move(callback); }
   // The next time the KV of `position` is written, one byte of it is wrong.
   void CorruptNextWriteOf(int64_t position) { corrupt_position_ = position; }
 
@@ -66,6 +69,13 @@ class CheckingModel : public Model {
     for (const SequenceChunk& chunk : chunks) {
       for (uint32_t token : chunk.tokens) {
         if (token == kFailToken) return absl::InternalError("the pass was told to fail");
+      }
+    }
+    for (int32_t layer = 0; layer < config_.num_layers; ++layer) {
+      for (const SequenceChunk& chunk : chunks) {
+        if (chunk.arrival == nullptr) continue;
+        if (on_await_) on_await_(layer);
+        if (absl::Status status = chunk.arrival->AwaitLayer(layer); !status.ok()) return status;
       }
     }
     size_t row = 0;
@@ -168,6 +178,7 @@ class CheckingModel : public Model {
   }
 
   ModelConfig config_;
+  std::function<void(int32_t)> on_await_;
   const std::string digest_ = "checking-model";
   std::atomic<int64_t> wrong_positions_{0};
   std::atomic<int64_t> read_positions_{0};

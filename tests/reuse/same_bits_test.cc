@@ -34,6 +34,28 @@ std::vector<std::string> Models() {
   return models;
 }
 
+// Brings the first blocks of a donor, each layer when the model waits for it, up to `num_layers`.
+class DonorArrival final : public LayerArrival {
+ public:
+  DonorArrival(KvSequence* to, const KvSequence& donor, int64_t blocks, int32_t num_layers)
+      : to_(to), donor_(donor), blocks_(blocks), num_layers_(num_layers) {}
+
+  absl::Status AwaitLayer(int32_t layer) override {
+    EXPECT_EQ(layer, awaited_);
+    if (awaited_ == num_layers_) return absl::UnavailableError("no more layers come");
+    to_->CopyLayer(donor_, blocks_, awaited_++);
+    return absl::OkStatus();
+  }
+  int32_t awaited() const { return awaited_; }
+
+ private:
+  KvSequence* const to_;
+  const KvSequence& donor_;
+  const int64_t blocks_;
+  const int32_t num_layers_;
+  int32_t awaited_ = 0;
+};
+
 class SameBitsTest : public testing::TestWithParam<std::string> {
  protected:
   void SetUp() override {
@@ -165,6 +187,45 @@ TEST_P(SameBitsTest, WhateverWasCachedChunkedAndBatched) {
   }
   EXPECT_GT(cached_blocks_, 0);
   EXPECT_GT(chunks_, static_cast<int64_t>(cases)) << "nothing was cut";
+}
+
+TEST_P(SameBitsTest, WhenThePrefixArrivesLayerByLayer) {
+  const int32_t num_layers = model_->config().num_layers;
+  for (int i = 0; i < 8; ++i) {
+    dtype_ = cachestore::kAllDTypes[Below(std::ssize(cachestore::kAllDTypes))];
+    const Text text = RandomText(block_tokens_ + 1 + Below(context_ - 1 - block_tokens_));
+    const int64_t blocks = 1 + Below((static_cast<int64_t>(text.size()) - 1) / block_tokens_);
+    const auto prefix = absl::MakeSpan(text).first(blocks * block_tokens_);
+    const auto rest = absl::MakeSpan(text).subspan(blocks * block_tokens_);
+    KvSequence whole = NewSequence();
+    const std::vector<float> expected = whole.Run(text);
+    KvSequence donor = NewSequence();
+    donor.Run(prefix);
+    // Once without the last layer, then with it: what the first pass has left behind does no harm.
+    KvSequence arriving = NewSequence();
+    arriving.BeginBehind(blocks);
+    SequenceChunk chunk = arriving.Next(rest);
+    std::vector<float> logits(expected.size());
+    DonorArrival too_short(&arriving, donor, blocks, num_layers - 1);
+    chunk.arrival = &too_short;
+    const absl::Status status = model_->Forward({chunk}, arriving.layout(), absl::MakeSpan(logits));
+    ASSERT_EQ(status.code(), absl::StatusCode::kUnavailable);
+    ASSERT_EQ(too_short.awaited(), num_layers - 1);
+    DonorArrival whole_arrival(&arriving, donor, blocks, num_layers);
+    chunk.arrival = &whole_arrival;
+    ASSERT_TRUE(model_->Forward({chunk}, arriving.layout(), absl::MakeSpan(logits)).ok());
+    ASSERT_EQ(logits, expected) << text.size() << " tokens, " << blocks << " blocks";
+    ASSERT_EQ(arriving.memory(), whole.memory());
+    // A prefix need not end where a chunk wants logits.
+    KvSequence silent = NewSequence();
+    silent.BeginBehind(blocks);
+    DonorArrival for_silent(&silent, donor, blocks, num_layers);
+    SequenceChunk silent_chunk = silent.Next(rest);
+    silent_chunk.wants_logits = false;
+    silent_chunk.arrival = &for_silent;
+    ASSERT_TRUE(model_->Forward({silent_chunk}, silent.layout(), {}).ok());
+    ASSERT_EQ(silent.memory(), whole.memory());
+  }
 }
 
 TEST_P(SameBitsTest, AroundBlockEndsAtEverySplitPoint) {

@@ -39,6 +39,21 @@ class KvSequence {
     ASSERT_LE(computed_, other.computed_);
     for (int64_t i = 0; i < count; ++i) std::ranges::copy(other.memory_[i], memory_[i].begin());
   }
+  // The first `count` blocks count as computed; their bytes come later, by CopyLayer. REQUIRES:
+  // nothing was computed yet.
+  void BeginBehind(int64_t count) {
+    ASSERT_EQ(computed_, 0);
+    computed_ = count * layout_.block_tokens;
+  }
+  // One layer of the first `count` blocks of `other`.
+  void CopyLayer(const KvSequence& other, int64_t count, int32_t layer) {
+    const auto begin = static_cast<int64_t>(layout_.PartOffset(layer, 0));
+    const auto end = static_cast<int64_t>(layout_.PartOffset(layer + 1, 0));
+    for (int64_t i = 0; i < count; ++i) {
+      std::copy(other.memory_[i].begin() + begin, other.memory_[i].begin() + end,
+                memory_[i].begin() + begin);
+    }
+  }
   // Makes one byte of a block another one.
   void Corrupt(int64_t block, size_t byte) { memory_[block][byte] ^= std::byte{0x40}; }
 

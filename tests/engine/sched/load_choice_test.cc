@@ -79,6 +79,23 @@ TEST(ChooseLoadTest, NothingMatchedIsNothingChosen) {
   EXPECT_EQ(ChooseLoad(LoadForecast{}, 3, Compute(Milliseconds(10))).num_blocks, 0);
 }
 
+TEST(ChooseLoadTest, ByLayerWhenAloneAndTheTierIsKnown) {
+  LoadForecast load = Forecast(3, 10, Milliseconds(5), Milliseconds(2));
+  load.p90 = {.start = Milliseconds(6), .per_block = Milliseconds(3)};
+  ComputeForecast compute = Compute(Milliseconds(10));
+  EXPECT_EQ(ChooseLoad(load, 0, compute).order, cachestore::LoadOrder::kByBlock);
+  compute.is_alone = true;
+  const LoadChoice choice = ChooseLoad(load, 0, compute);
+  EXPECT_EQ(choice.order, cachestore::LoadOrder::kByLayer);
+  EXPECT_EQ(choice.num_blocks, 13);
+  EXPECT_GE(choice.arrival_patience, Milliseconds(2 * 36));
+  EXPECT_LT(choice.arrival_patience, Milliseconds(200));
+  load.measured = false;
+  EXPECT_EQ(ChooseLoad(load, 0, compute).order, cachestore::LoadOrder::kByBlock);
+  load = Forecast(3, 0, Milliseconds(5), Milliseconds(2));
+  EXPECT_EQ(ChooseLoad(load, 0, compute).order, cachestore::LoadOrder::kByBlock) << "all in RAM";
+}
+
 TEST(ChooseLoadTest, ThereIsPatienceForAMoment) {
   const LoadChoice choice = ChooseLoad(Forecast(0, 1, absl::ZeroDuration(), absl::ZeroDuration()),
                                        0, Compute(absl::Microseconds(1)));

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <deque>
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -16,6 +17,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "cachestore/store/tiered_store.h"
+#include "engine/run/prefix_arrival.h"
 #include "engine/sched/scheduler.h"
 #include "gtest/gtest.h"
 #include "tests/fakes/checking_model.h"
@@ -176,6 +178,7 @@ class SchedulerDriver {
 
   std::vector<ChunkOutcome> Compute(const StepPlan& plan) {
     std::vector<SequenceChunk> batch;
+    std::deque<PrefixArrival> arrivals;
     for (const PlannedChunk& chunk : plan.chunks) {
       const Sequence& sequence = *chunk.sequence;
       if (std::find(first_steps_.begin(), first_steps_.end(), sequence.id()) ==
@@ -184,13 +187,16 @@ class SchedulerDriver {
       }
       batch.push_back({sequence.NextTokens(chunk.num_tokens), sequence.computed(),
                        sequence.blocks(), chunk.samples});
+      if (sequence.state() != SequenceState::kArriving) continue;
+      batch.back().arrival = &arrivals.emplace_back(&sequence, ns_.layout);
     }
     std::vector<float> logits(plan.chunks.size() * CheckingModel::kVocabSize);
     const absl::Status status = model_.Forward(batch, ns_.layout, absl::MakeSpan(logits));
     std::vector<ChunkOutcome> outcomes(plan.chunks.size());
     size_t row = 0;
     for (size_t i = 0; i < outcomes.size(); ++i) {
-      outcomes[i].status = status;
+      outcomes[i].is_void = !arrivals.empty() && arrivals[0].has_failed();
+      if (!outcomes[i].is_void) outcomes[i].status = status;
       if (!status.ok() || !plan.chunks[i].samples) continue;
       const Sequence& sequence = *plan.chunks[i].sequence;
       outcomes[i].token =
