@@ -32,7 +32,7 @@ class SchedulerArrivalTest : public testing::Test {
     }
     driver_ = std::make_unique<SchedulerDriver>(store_.get(), kBlockTokens);
     driver_->PretendStepsTake(absl::Seconds(100));
-    Run(Prompt(9));
+    Run(PromptOf(100, 9));
     plan().SlowLoadsDown(absl::Milliseconds(10));  // so that the patience for loads is long
     EXPECT_EQ(Run(Prompt(2)).cached_disk_tokens, kCachedTokens);
     plan().SlowLoadsDown(absl::ZeroDuration());
@@ -87,9 +87,10 @@ TEST_F(SchedulerArrivalTest, AStepUsesThePrefixWhileItIsLoaded) {
 TEST_F(SchedulerArrivalTest, AStepLearnsNothingAboutPrefillFromItsWait) {
   EndLoadsAfterLayer0();
   const int64_t rate = driver_->scheduler().prefill_rate().tokens_per_second();
+  ASSERT_GT(rate, 0);
   driver_->PretendStepsTake(absl::Seconds(1000000));
-  // A long suffix, so that its step would count.
-  std::vector<uint32_t> prompt = PromptOf(400, 3, Prompt(1));
+  // A suffix so long that its step would count more than any before.
+  std::vector<uint32_t> prompt = PromptOf(450, 3, Prompt(1));
   const SequenceId id = driver_->Submit(prompt, 1);
   driver_->RunUntilEnded(driver_->num_ended() + 1);
   EXPECT_EQ(driver_->answer(id), ReferenceAnswer(prompt, 1, kBlockTokens));
