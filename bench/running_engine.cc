@@ -46,6 +46,15 @@ absl::StatusOr<std::unique_ptr<RunningEngine>> RunningEngine::Open(
   return running;
 }
 
+absl::StatusOr<std::unique_ptr<RunningEngine>> RunningEngine::Open(
+    const engine::EngineOptions& options, const cachestore::StoreOptions& store_options,
+    std::unique_ptr<cachestore::BackingTier> tier) {
+  std::unique_ptr<RunningEngine> running(new RunningEngine());
+  ASSIGN_OR_RETURN(running->store_, cachestore::TieredStore::Open(store_options, std::move(tier)));
+  ASSIGN_OR_RETURN(running->engine_, engine::Engine::Open(options, running->store_.get()));
+  return running;
+}
+
 absl::StatusOr<Answer> RunningEngine::Generate(absl::Span<const uint32_t> prompt,
                                                int32_t new_tokens, engine::CacheMode cache) {
   engine::GenerateRequest request;

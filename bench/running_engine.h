@@ -26,6 +26,10 @@ class RunningEngine {
   // Errors of TieredStore::Open and Engine::Open. BLOCKS.
   static absl::StatusOr<std::unique_ptr<RunningEngine>> Open(
       const engine::EngineOptions& options, const cachestore::StoreOptions& store_options);
+  // The same over a given tier.
+  static absl::StatusOr<std::unique_ptr<RunningEngine>> Open(
+      const engine::EngineOptions& options, const cachestore::StoreOptions& store_options,
+      std::unique_ptr<cachestore::BackingTier> tier);
 
   // Generates `new_tokens` tokens greedily, past any end token. BLOCKS. Errors are the engine's.
   absl::StatusOr<Answer> Generate(absl::Span<const uint32_t> prompt, int32_t new_tokens,

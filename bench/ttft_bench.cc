@@ -220,6 +220,7 @@ absl::StatusOr<std::vector<Result>> RunTtftBench(const TtftBenchOptions& options
                                            : options.directory;
   return RunGroups({{"hit", [&] { return MeasureRamHit(setting); }},
                     {"disk", [&] { return MeasureDiskHit(setting); }},
+                    {"by_layer", [&] { return MeasureByLayer(setting); }},
                     {"zero", [&] { return MeasureZeroReuse(setting); }},
                     {"serve", [&] { return MeasureServe(setting); }}},
                    options.groups, options.extent);

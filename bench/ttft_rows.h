@@ -47,6 +47,9 @@ absl::StatusOr<std::vector<Result>> MeasureRamHit(const TtftSetting& setting);
 // ttft.disk_over_best: every full block of the prompt is on disk.
 absl::StatusOr<std::vector<Result>> MeasureDiskHit(const TtftSetting& setting);
 
+// ttft.by_layer, and the same on a disk of 200 MB/s: a prefix on disk, and tokens behind it.
+absl::StatusOr<std::vector<Result>> MeasureByLayer(const TtftSetting& setting);
+
 // ttft.zero_reuse_p50, _p99: nothing is cached.
 absl::StatusOr<std::vector<Result>> MeasureZeroReuse(const TtftSetting& setting);
 

@@ -21,6 +21,7 @@ TEST(TtftBenchTest, QuickFormMeasuresEveryRow) {
     EXPECT_FALSE(row.goal.has_value()) << row.metric;
   }
   EXPECT_THAT(metrics, testing::UnorderedElementsAre("ttft.hit_over_bound", "ttft.disk_over_best",
+                                                     "ttft.by_layer", "ttft.by_layer_200_mb_per_s",
                                                      "ttft.zero_reuse_p50", "ttft.zero_reuse_p99",
                                                      "serve.throughput"));
 }
