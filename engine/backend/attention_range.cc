@@ -48,6 +48,22 @@ void LoadQueries(const AttentionTask& task, const AttentionBuffers& buffers) {
   std::fill(buffers.zeros, buffers.zeros + padded, 0.0f);
 }
 
+// Of `left` pairs, those to be computed next: the last ones in two equal parts rather than as
+// kPairs and one or two, whose few chains would leave the multipliers idle.
+int64_t NextPairs(int64_t left) {
+  if (left <= kPairs) return left;
+  return left < 2 * kPairs ? (left + 1) / 2 : kPairs;
+}
+
+// AttendPairs of `count` pairs, at most kMost.
+template <int kMost, typename... Args>
+HWY_INLINE void AttendSomePairs(int64_t count, const Args&... args) {
+  if constexpr (kMost > 1) {
+    if (count < kMost) return AttendSomePairs<kMost - 1>(count, args...);
+  }
+  AttendPairs<kMost>(args...);
+}
+
 // Sets `state` to what it is after positions [begin, begin + kAttentionRange) alone. Rows that see
 // none of them are left unseen. A row takes part in the tiles that it sees something of, and in no
 // other, whatever rows are computed with it.
@@ -73,13 +89,11 @@ void AttendRange(const AttentionTask& task, const AttentionBuffers& buffers, int
     GatherRows(task, task.values, begin, count, buffers, rows);
     int64_t pair = first_row * task.group;
     const int64_t last = end_row * task.group;
-    for (; pair + kPairs <= last; pair += kPairs) {
-      AttendPairs<kPairs>(task, buffers, state, begin, pair, rows, &ahead);
+    while (pair < last) {
+      const int64_t taken = NextPairs(last - pair);
+      AttendSomePairs<kPairs>(taken, task, buffers, state, begin, pair, rows, &ahead);
+      pair += taken;
     }
-    for (; pair + 2 <= last; pair += 2) {
-      AttendPairs<2>(task, buffers, state, begin, pair, rows, &ahead);
-    }
-    if (pair < last) AttendPairs<1>(task, buffers, state, begin, pair, rows, &ahead);
   }
 }
 

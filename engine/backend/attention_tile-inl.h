@@ -45,7 +45,7 @@ HWY_NOINLINE void ScoreTile(const float* HWY_RESTRICT q, int64_t q_stride, int64
     }
     const float* column = keys + strip * kLanes;
     for (int64_t c = 0; c < head_dim; ++c, column += kAttentionTile) {
-      if (c % 2 == 0) ahead->FetchRow();
+      ahead->FetchLine();
       Vec key[kStripVecs];
       for (int v = 0; v < kStripVecs; ++v) key[v] = hn::Load(d, column + v * kLanes);
       for (int r = 0; r < kRows; ++r) {
@@ -72,7 +72,7 @@ HWY_NOINLINE void AddValueStrip(const float* HWY_RESTRICT p, const float* const*
     for (int v = 0; v < kVecs; ++v) sum[r][v] = hn::Load(d, sums + r * stride + dim + v * kLanes);
   }
   for (int64_t t = 0; t < count; ++t) {
-    if (t % 2 == 0) ahead->FetchRow();
+    ahead->FetchLine();
     Vec value[kVecs];
     for (int v = 0; v < kVecs; ++v) value[v] = hn::LoadU(d, values[t] + dim + v * kLanes);
     for (int r = 0; r < kRows; ++r) {

@@ -22,6 +22,8 @@ using F32 = hn::CappedTag<float, 16>;
 using Vec = hn::Vec<F32>;
 
 constexpr int64_t kLanes = hn::MaxLanes(F32());
+// Lines of the next tile fetched while four vectors are turned around: half of a tile of f32.
+constexpr int kFetchedLines = static_cast<int>(kLanes) / 4;
 
 #if HWY_TARGET != HWY_SCALAR  // has no vectors of four
 
@@ -66,7 +68,7 @@ HWY_NOINLINE void TransposeKeys(const float* const* rows, int64_t head_dim, Tile
 #if HWY_TARGET != HWY_SCALAR
   for (; c + 4 <= head_dim; c += 4) {
     for (int64_t t = 0; t < kAttentionTile; t += kLanes) {
-      if (t % (2 * kLanes) == 0) ahead->FetchRow();
+      for (int line = 0; line < kFetchedLines; ++line) ahead->FetchLine();
       TransposeFour(rows + t, c, keys + c * kAttentionTile + t);
     }
   }

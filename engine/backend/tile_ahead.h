@@ -1,7 +1,8 @@
 // TileAhead: the encoded rows of a task's next tile, which memory brings while this one is
 // computed. The blocks of a sequence lie anywhere, so the CPU cannot guess where it goes on.
-// Kernels ask for a row now and then between their operations: only so many lines can be under way
-// at once, and what asks for more waits. Compiled for every vector target alike.
+// Kernels ask for a line now and then between their operations, evenly over the tile: only so many
+// lines can be under way at once, and what asks for more waits. Compiled for every vector target
+// alike.
 #pragma once
 
 #include <algorithm>
@@ -19,7 +20,8 @@ class TileAhead {
   // Sets it to the tile at position `begin`, which may be the task's end.
   void Locate(const AttentionTask& task, int64_t begin) {
     const int64_t count = std::min(kAttentionTile, task.end() - begin);
-    next_ = 0;
+    row_ = 0;
+    at_ = 0;
     count_ = 2 * count;
     row_bytes_ = task.keys.row_bytes();
     const std::byte* scales[kAttentionTile] = {};
@@ -30,18 +32,22 @@ class TileAhead {
     }
   }
 
-  // Fetches one more row, keys before values; nothing when all are fetched.
-  HWY_INLINE void FetchRow() {
-    if (next_ == count_) return;
-    const std::byte* const row = rows_[next_++];
-    for (int64_t at = 0; at < row_bytes_; at += kLineBytes) hwy::Prefetch(row + at);
+  // Fetches one more line, keys before values; nothing when all are fetched.
+  HWY_INLINE void FetchLine() {
+    if (row_ == count_) return;
+    hwy::Prefetch(rows_[row_] + at_);
+    at_ += kLineBytes;
+    if (at_ < row_bytes_) return;
+    at_ = 0;
+    ++row_;
   }
 
  private:
   static constexpr int64_t kLineBytes = 64;
 
   const std::byte* rows_[2 * kAttentionTile];
-  int64_t next_ = 0;
+  int64_t row_ = 0;  // the row that comes next, and how much of it is fetched
+  int64_t at_ = 0;
   int64_t count_ = 0;
   int64_t row_bytes_ = 0;
 };
