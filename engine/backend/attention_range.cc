@@ -18,21 +18,20 @@ HWY_BEFORE_NAMESPACE();
 namespace reprise::engine {
 namespace HWY_NAMESPACE {
 
-// Points rows[t] at the f32 elements of position begin + t, and the rest of the tile at zeros.
-// They are decoded into buffers.rows, unless they are f32 and end with a whole vector.
+// Points rows[t] at the elements of position begin + t, and the rest of the tile at zeros: in the
+// blocks, or as f32 in buffers.rows.
 void GatherRows(const AttentionTask& task, const KvRows& source, int64_t begin, int64_t count,
-                const AttentionBuffers& buffers, const float** rows) {
-  const std::byte* encoded[kAttentionTile] = {};
-  const std::byte* scales[kAttentionTile] = {};
-  source.Locate(begin, count, encoded, scales);
-  if (task.kv_dtype == cachestore::DType::kF32 && task.head_dim % kLanes == 0) {
-    for (int64_t t = 0; t < count; ++t) rows[t] = reinterpret_cast<const float*>(encoded[t]);
-  } else {
+                bool in_place, const AttentionBuffers& buffers, const std::byte** rows) {
+  const std::byte* scales[kAttentionTile];
+  source.Locate(begin, count, rows, scales);
+  if (!in_place) {
     const int64_t padded = PaddedHeadDim(task.head_dim);
-    DecodeKvRows(task.kv_dtype, encoded, scales, count, task.head_dim, padded, buffers.rows);
-    for (int64_t t = 0; t < count; ++t) rows[t] = buffers.rows + t * padded;
+    DecodeKvRows(task.kv_dtype, rows, scales, count, task.head_dim, padded, buffers.rows);
+    for (int64_t t = 0; t < count; ++t) {
+      rows[t] = reinterpret_cast<const std::byte*>(buffers.rows + t * padded);
+    }
   }
-  std::fill(rows + count, rows + kAttentionTile, buffers.zeros);
+  std::fill(rows + count, rows + kAttentionTile, reinterpret_cast<const std::byte*>(buffers.zeros));
 }
 
 // q x scale, one padded row a pair; and the row of zeros.
@@ -56,25 +55,19 @@ int64_t NextPairs(int64_t left) {
 }
 
 // AttendPairs of `count` pairs, at most kMost.
-template <int kMost, typename... Args>
+template <class Elements, int kMost, typename... Args>
 HWY_INLINE void AttendSomePairs(int64_t count, const Args&... args) {
   if constexpr (kMost > 1) {
-    if (count < kMost) return AttendSomePairs<kMost - 1>(count, args...);
+    if (count < kMost) return AttendSomePairs<Elements, kMost - 1>(count, args...);
   }
-  AttendPairs<kMost>(args...);
+  AttendPairs<Elements, kMost>(args...);
 }
 
-// Sets `state` to what it is after positions [begin, begin + kAttentionRange) alone. Rows that see
-// none of them are left unseen. A row takes part in the tiles that it sees something of, and in no
-// other, whatever rows are computed with it.
-void AttendRange(const AttentionTask& task, const AttentionBuffers& buffers, int64_t begin,
-                 const AttentionState& state) {
-  const int64_t padded = PaddedHeadDim(task.head_dim);
-  const int64_t pairs = task.num_rows * task.group;
-  std::fill(state.sums, state.sums + pairs * padded, 0.0f);
-  std::fill(state.weights, state.weights + pairs * 16, 0.0f);
-  std::fill(state.maxima, state.maxima + pairs, kUnseen);
-  const float* rows[kAttentionTile];
+// AttendRange by kernels that read `Elements`: those in the blocks, or f32 decoded from them.
+template <class Elements>
+void AttendRangeOf(const AttentionTask& task, const AttentionBuffers& buffers, int64_t begin,
+                   bool in_place, const AttentionState& state) {
+  const std::byte* rows[kAttentionTile];
   TileAhead ahead;
   const int64_t end = std::min(begin + kAttentionRange, task.end());
   for (; begin < end; begin += kAttentionTile) {
@@ -84,17 +77,45 @@ void AttendRange(const AttentionTask& task, const AttentionBuffers& buffers, int
     if (first_row >= end_row) continue;
     const int64_t count = std::min(kAttentionTile, end - begin);
     ahead.Locate(task, begin + count);
-    GatherRows(task, task.keys, begin, count, buffers, rows);
-    TransposeKeys(rows, task.head_dim, &ahead, buffers.keys);
-    GatherRows(task, task.values, begin, count, buffers, rows);
+    GatherRows(task, task.keys, begin, count, in_place, buffers, rows);
+    TransposeKeys<Elements>(rows, task.head_dim, &ahead, buffers.keys);
+    GatherRows(task, task.values, begin, count, in_place, buffers, rows);
     int64_t pair = first_row * task.group;
     const int64_t last = end_row * task.group;
     while (pair < last) {
       const int64_t taken = NextPairs(last - pair);
-      AttendSomePairs<kPairs>(taken, task, buffers, state, begin, pair, rows, &ahead);
+      AttendSomePairs<Elements, kPairs>(taken, task, buffers, state, begin, pair, rows, &ahead);
       pair += taken;
     }
   }
+}
+
+// Sets `state` to what it is after positions [begin, begin + kAttentionRange) alone. Rows that see
+// none of them are left unseen. A row takes part in the tiles that it sees something of, and in no
+// other, whatever rows are computed with it.
+void AttendRange(const AttentionTask& task, const AttentionBuffers& buffers, int64_t begin,
+                 const AttentionState& state) {
+  using cachestore::DType;
+  const int64_t padded = PaddedHeadDim(task.head_dim);
+  const int64_t pairs = task.num_rows * task.group;
+  std::fill(state.sums, state.sums + pairs * padded, 0.0f);
+  std::fill(state.weights, state.weights + pairs * 16, 0.0f);
+  std::fill(state.maxima, state.maxima + pairs, kUnseen);
+  if (task.kv_dtype == DType::kF32 && task.head_dim % kLanes == 0) {
+    return AttendRangeOf<F32Elements>(task, buffers, begin, /*in_place=*/true, state);
+  }
+  // Rows of 16 bits are widened each time they are read: for a few pairs that is less than writing
+  // them to the buffer. It is exact, so no bit depends on where it is done.
+  const bool widens_often = pairs > 2 * kPairs;
+  if (HWY_TARGET != HWY_SCALAR && !widens_often && task.head_dim % 16 == 0) {
+    if (task.kv_dtype == DType::kF16) {
+      return AttendRangeOf<F16Elements>(task, buffers, begin, /*in_place=*/true, state);
+    }
+    if (task.kv_dtype == DType::kBF16) {
+      return AttendRangeOf<BF16Elements>(task, buffers, begin, /*in_place=*/true, state);
+    }
+  }
+  AttendRangeOf<F32Elements>(task, buffers, begin, /*in_place=*/false, state);
 }
 
 // Adds the range `part`, which follows, to `merged`. Leaves `part` undefined.

@@ -18,6 +18,7 @@
 
 #include "engine/backend/attention_task.h"
 #include "engine/backend/key_transpose-inl.h"
+#include "engine/backend/kv_widen-inl.h"
 #include "engine/backend/tile_ahead.h"
 #include "hwy/contrib/math/math-inl.h"
 #include "hwy/highway.h"
@@ -62,10 +63,11 @@ HWY_NOINLINE void ScoreTile(const float* HWY_RESTRICT q, int64_t q_stride, int64
 
 // sums[r][dims] += sum over t < count of p[r][t] values[t][dims], for kRows pairs and kVecs
 // vectors.
-template <int kRows, int kVecs>
-HWY_NOINLINE void AddValueStrip(const float* HWY_RESTRICT p, const float* const* values,
+template <class Elements, int kRows, int kVecs>
+HWY_NOINLINE void AddValueStrip(const float* HWY_RESTRICT p, const std::byte* const* values,
                                 int64_t dim, int64_t count, TileAhead* ahead,
                                 float* HWY_RESTRICT sums, int64_t stride) {
+  constexpr int64_t kBytes = 4 / Elements::kPerWord;
   const F32 d;
   Vec sum[kRows][kVecs];
   for (int r = 0; r < kRows; ++r) {
@@ -74,7 +76,9 @@ HWY_NOINLINE void AddValueStrip(const float* HWY_RESTRICT p, const float* const*
   for (int64_t t = 0; t < count; ++t) {
     ahead->FetchLine();
     Vec value[kVecs];
-    for (int v = 0; v < kVecs; ++v) value[v] = hn::LoadU(d, values[t] + dim + v * kLanes);
+    for (int v = 0; v < kVecs; ++v) {
+      value[v] = Elements::Load(values[t] + (dim + v * kLanes) * kBytes);
+    }
     for (int r = 0; r < kRows; ++r) {
       const Vec weight = hn::Set(d, p[r * kAttentionTile + t]);
       for (int v = 0; v < kVecs; ++v) sum[r][v] = hn::MulAdd(weight, value[v], sum[r][v]);
@@ -85,16 +89,16 @@ HWY_NOINLINE void AddValueStrip(const float* HWY_RESTRICT p, const float* const*
   }
 }
 
-template <int kRows>
-HWY_INLINE void AddValues(const float* p, const float* const* values, int64_t dims, int64_t count,
-                          TileAhead* ahead, float* sums, int64_t stride) {
+template <class Elements, int kRows>
+HWY_INLINE void AddValues(const float* p, const std::byte* const* values, int64_t dims,
+                          int64_t count, TileAhead* ahead, float* sums, int64_t stride) {
   constexpr int64_t kStrip = kStripVecs * kLanes;
   int64_t dim = 0;
   for (; dim + kStrip <= dims; dim += kStrip) {
-    AddValueStrip<kRows, kStripVecs>(p, values, dim, count, ahead, sums, stride);
+    AddValueStrip<Elements, kRows, kStripVecs>(p, values, dim, count, ahead, sums, stride);
   }
   for (; dim < dims; dim += kLanes) {
-    AddValueStrip<kRows, 1>(p, values, dim, count, ahead, sums, stride);
+    AddValueStrip<Elements, kRows, 1>(p, values, dim, count, ahead, sums, stride);
   }
 }
 
@@ -165,10 +169,10 @@ HWY_NOINLINE void SoftmaxTile(const AttentionState& state, int64_t pair, int64_t
 
 // Adds the tile at position `begin` to `state`, for pairs [pair, pair + kRows). REQUIRES: each sees
 // a position of the tile.
-template <int kRows>
+template <class Elements, int kRows>
 HWY_INLINE void AttendPairs(const AttentionTask& task, const AttentionBuffers& buffers,
                             const AttentionState& state, int64_t begin, int64_t pair,
-                            const float* const* values, TileAhead* ahead) {
+                            const std::byte* const* values, TileAhead* ahead) {
   const int64_t padded = PaddedHeadDim(task.head_dim);
   // Whole vectors that hold head_dim; rows in place end there.
   const int64_t dims = (task.head_dim + kLanes - 1) / kLanes * kLanes;
@@ -186,7 +190,8 @@ HWY_INLINE void AttendPairs(const AttentionTask& task, const AttentionBuffers& b
     }
   }
   SoftmaxTile<kRows>(state, pair, padded, dims, buffers.scores);
-  AddValues<kRows>(buffers.scores, values, dims, count, ahead, state.sums + pair * padded, padded);
+  AddValues<Elements, kRows>(buffers.scores, values, dims, count, ahead, state.sums + pair * padded,
+                             padded);
 }
 
 }  // namespace HWY_NAMESPACE

@@ -9,24 +9,18 @@
 // clang-format off
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
+#include "engine/backend/kv_widen-inl.h"
 // clang-format on
 
 HWY_BEFORE_NAMESPACE();
 namespace reprise::engine {
 namespace HWY_NAMESPACE {
 
-namespace hn = hwy::HWY_NAMESPACE;
 using cachestore::DType;
-using F32 = hn::CappedTag<float, 16>;
 using I32 = hn::Rebind<int32_t, F32>;
-using U32 = hn::Rebind<uint32_t, F32>;
-using F16 = hn::Rebind<hwy::float16_t, F32>;
-using U16 = hn::Rebind<uint16_t, F32>;
 using I8 = hn::Rebind<int8_t, F32>;
 using U8 = hn::Rebind<uint8_t, F32>;
-using Vec = hn::Vec<F32>;
 
-constexpr int64_t kLanes = hn::MaxLanes(F32());
 constexpr int64_t kGroup = 32;  // elements that share an int4 scale
 
 float WidenScale(const std::byte* scale) {
@@ -52,23 +46,6 @@ HWY_INLINE void DecodeVectors(const std::byte* from, int64_t element_bytes, int6
   std::byte tail[kLanes * sizeof(float)] = {};
   std::memcpy(tail, from + c * element_bytes, (head_dim - c) * element_bytes);
   hn::Store(load(tail), d, out + c);
-}
-
-HWY_INLINE Vec LoadF32(const std::byte* from) {
-  return hn::LoadU(F32(), reinterpret_cast<const float*>(from));
-}
-
-// Blocks hold no infinity. Not every target tells NaN from a number beyond the largest.
-HWY_INLINE Vec LoadF16(const std::byte* from) {
-  const F32 d;
-  const auto half = hn::LoadU(F16(), reinterpret_cast<const hwy::float16_t*>(from));
-  const Vec value = hn::PromoteTo(d, half);
-  return hn::IfThenElse(hn::Le(hn::Abs(value), hn::Set(d, 65504.0f)), value, hn::NaN(d));
-}
-
-HWY_INLINE Vec LoadBF16(const std::byte* from) {
-  const auto upper = hn::LoadU(U16(), reinterpret_cast<const uint16_t*>(from));
-  return hn::BitCast(F32(), hn::ShiftLeft<16>(hn::PromoteTo(U32(), upper)));
 }
 
 // The same bits one place further right are an f16 2^-8 as large; 480 would be NaN's.
@@ -141,11 +118,11 @@ void DecodeRows(DType dtype, const std::byte* const* elements, const std::byte* 
   };
   switch (dtype) {
     case DType::kF32:
-      return plain(4, [](const std::byte* p) HWY_ATTR { return LoadF32(p); });
+      return plain(4, [](const std::byte* p) HWY_ATTR { return F32Elements::Load(p); });
     case DType::kF16:
-      return plain(2, [](const std::byte* p) HWY_ATTR { return LoadF16(p); });
+      return plain(2, [](const std::byte* p) HWY_ATTR { return F16Elements::Load(p); });
     case DType::kBF16:
-      return plain(2, [](const std::byte* p) HWY_ATTR { return LoadBF16(p); });
+      return plain(2, [](const std::byte* p) HWY_ATTR { return BF16Elements::Load(p); });
     case DType::kF8E4M3:
       return plain(1, [](const std::byte* p) HWY_ATTR { return LoadE4M3(p); });
     case DType::kInt8:

@@ -52,6 +52,11 @@ TEST_F(KvFormatTest, AttentionReadsWhatWasEncodedOnEveryVectorTarget) {
             {.heads = 4, .kv_heads = 2, .head_dim = head_dim, .block_tokens = 16, .dtype = dtype});
         AddSequence(kTokens);
         const std::vector<float> out = Run(*backend, {{0, 0, kTokens}});
+        // Alone, a row of 16-bit elements is computed from the blocks themselves.
+        const std::vector<float> last = Run(*backend, {{0, kTokens - 1, 1}});
+        EXPECT_EQ(std::memcmp(last.data(), out.data() + (kTokens - 1) * q_cols(),
+                              last.size() * sizeof(float)),
+                  0);
         // Rows of the chunk itself are read from the blocks too: nothing here saw the numbers as
         // they were computed.
         const double unrounded = WorstError({0, 0, kTokens}, out.data());
