@@ -88,8 +88,8 @@ void AttentionLoad::Attend(absl::Span<const SequenceRows> sequences) {
   const auto rows = static_cast<int64_t>(q_.size()) / (kHeads * kHeadDim);
   const float scale = 1.0f / std::sqrt(static_cast<float>(kHeadDim));
   for (int32_t layer = 0; layer < shape_.layers; ++layer) {
-    backend_->Attention({q_.data(), rows, kHeads * kHeadDim}, sequences, layout_, layer, scale,
-                        /*window=*/0, {out_.data(), rows, kHeads * kHeadDim});
+    backend_->Attention({q_.data(), rows, kHeads * kHeadDim}, sequences, layout_, layer,
+                        {.scale = scale}, {out_.data(), rows, kHeads * kHeadDim});
   }
 }
 

@@ -21,7 +21,7 @@ struct AttentionPlan {
 
 // Plans Backend::Attention for `num_threads` threads. REQUIRES: what Backend::Attention does.
 AttentionPlan PlanAttention(Activations q, absl::Span<const SequenceRows> sequences,
-                            const cachestore::KvLayout& layout, int32_t layer, float scale,
-                            int64_t window, int num_threads, Activations out);
+                            const cachestore::KvLayout& layout, int32_t layer,
+                            const AttentionScheme& scheme, int num_threads, Activations out);
 
 }  // namespace reprise::engine

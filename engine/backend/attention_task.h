@@ -33,6 +33,7 @@ struct AttentionTask {
   KvRows keys;
   KvRows values;
   int64_t window = kNoWindow;  // a row sees itself and the window - 1 positions before it
+  float softcap = 0;           // as AttentionScheme's
 
   // Positions that its last row sees.
   int64_t end() const { return start + num_rows; }

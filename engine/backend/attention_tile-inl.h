@@ -102,6 +102,15 @@ HWY_INLINE void AddValues(const float* p, const std::byte* const* values, int64_
   }
 }
 
+// scores = cap x tanh(scores / cap), of `rows` pairs.
+HWY_NOINLINE void CapScores(float cap, int64_t rows, float* HWY_RESTRICT scores) {
+  const F32 d;
+  const Vec caps = hn::Set(d, cap);
+  for (int64_t i = 0; i < rows * kAttentionTile; i += kLanes) {
+    hn::Store(hn::Mul(caps, hn::Tanh(d, hn::Div(hn::Load(d, scores + i), caps))), d, scores + i);
+  }
+}
+
 // Sets the scores of positions outside of [first, end) to minus infinity.
 void HideScores(float* HWY_RESTRICT scores, int64_t first, int64_t end) {
   const F32 d;
@@ -178,6 +187,7 @@ HWY_INLINE void AttendPairs(const AttentionTask& task, const AttentionBuffers& b
   const int64_t dims = (task.head_dim + kLanes - 1) / kLanes * kLanes;
   ScoreTile<kRows>(buffers.queries + pair * padded, padded, task.head_dim, buffers.keys, ahead,
                    buffers.scores);
+  if (task.softcap > 0) CapScores(task.softcap, kRows, buffers.scores);
   int64_t count = kAttentionTile;
   const int64_t first_row = task.start + pair / task.group;
   const int64_t last_row = task.start + (pair + kRows - 1) / task.group;

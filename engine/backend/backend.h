@@ -46,6 +46,13 @@ struct SequenceRows {
   absl::Span<std::byte* const> blocks;
 };
 
+// What attention makes of a query and the keys before it.
+struct AttentionScheme {
+  float scale = 1;     // scores are q . k x scale
+  int64_t window = 0;  // a row sees itself and the window - 1 positions before it; 0: all of them
+  float softcap = 0;   // scores become softcap x tanh(score / softcap); 0: they stay
+};
+
 class RopeTable;  // see rope_table.h
 
 class Backend {
@@ -90,12 +97,12 @@ class Backend {
                         const cachestore::KvLayout& layout, int32_t layer) = 0;
 
   // Causal attention over paged blocks, for prefill and decode rows alike: row r of a sequence
-  // attends to positions [0, start + r], or to the last `window` of them when window > 0. q, out:
+  // attends to positions [0, start + r], or to the last of them when `scheme` has a window. q, out:
   // [rows, heads x head_dim]; heads is a multiple of layout.num_kv_heads (MHA, GQA, MQA). KV of the
   // rows themselves was appended before.
   virtual void Attention(Activations q, absl::Span<const SequenceRows> sequences,
-                         const cachestore::KvLayout& layout, int32_t layer, float scale,
-                         int64_t window, Activations out) = 0;
+                         const cachestore::KvLayout& layout, int32_t layer,
+                         const AttentionScheme& scheme, Activations out) = 0;
 
   // kSiluMul, kGeluTanhMul: out[r][c] = act(x[r][c]) * x[r][cols + c], x: [rows, 2 x cols].
   // Others: out = act(x), same shape; may work in place.
@@ -103,6 +110,8 @@ class Backend {
 
   // x *= factor.
   virtual void Scale(Activations x, float factor) = 0;
+  // x = cap x tanh(x / cap).
+  virtual void SoftCap(Activations x, float cap) = 0;
   // x += y.
   virtual void Add(Activations x, Activations y) = 0;
 

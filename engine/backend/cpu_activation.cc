@@ -67,6 +67,14 @@ struct Relu {
   HWY_INLINE Vec operator()(F32 d, Vec x) const { return hn::Max(x, hn::Zero(d)); }
 };
 
+struct Capped {
+  float cap;
+  HWY_INLINE Vec operator()(F32 d, Vec x) const {
+    const Vec caps = hn::Set(d, cap);
+    return hn::Mul(caps, hn::Tanh(d, hn::Div(x, caps)));
+  }
+};
+
 // Tails go through a whole vector in `scratch`, so that an element's value does not depend on where
 // in its row it stands.
 template <class Function>
@@ -114,6 +122,8 @@ void ActivateElements(Activation activation, const float* x, int64_t count, floa
   }
 }
 
+void CapElements(float cap, int64_t count, float* x) { Apply(Capped{cap}, x, count, x); }
+
 }  // namespace HWY_NAMESPACE
 }  // namespace reprise::engine
 HWY_AFTER_NAMESPACE();
@@ -125,30 +135,46 @@ HWY_AFTER_NAMESPACE();
 namespace reprise::engine {
 
 HWY_EXPORT(ActivateElements);
+HWY_EXPORT(CapElements);
+
+namespace {
+
+// One element costs about as much as ten of a plain sum.
+constexpr int64_t kParallelElements = 4 * 1024;
+
+// Calls fn(first, count) for pieces of [0, count), on all threads: a single decode row is shared by
+// them too.
+template <typename Function>
+void ForEachRun(int64_t count, const Function& fn) {
+  constexpr int64_t kRun = 1024;
+  ParallelRanges((count + kRun - 1) / kRun, kRun, kParallelElements,
+                 [&](int, int64_t begin, int64_t end) {
+                   const int64_t first = begin * kRun;
+                   fn(first, std::min(end * kRun, count) - first);
+                 });
+}
+
+}  // namespace
 
 void ActivateRows(Activation activation, Activations x, Activations out) {
   const bool gated = activation == Activation::kSiluMul || activation == Activation::kGeluTanhMul;
   CHECK(x.rows == out.rows && x.cols == (gated ? 2 : 1) * out.cols);
-  // One element costs about as much as ten of a plain sum.
-  constexpr int64_t kParallelElements = 4 * 1024;
-  if (gated) {
-    ParallelRanges(x.rows, out.cols, kParallelElements, [&](int, int64_t begin, int64_t end) {
-      for (int64_t r = begin; r < end; ++r) {
-        HWY_DYNAMIC_DISPATCH(ActivateElements)(activation, x.row(r), out.cols, out.row(r));
-      }
+  if (!gated) {
+    return ForEachRun(x.rows * x.cols, [&](int64_t first, int64_t count) {
+      HWY_DYNAMIC_DISPATCH(ActivateElements)(activation, x.data + first, count, out.data + first);
     });
-    return;
   }
-  // The rows are one run of elements: a single decode row is shared by the threads too.
-  constexpr int64_t kRun = 1024;
-  const int64_t count = x.rows * x.cols;
-  ParallelRanges((count + kRun - 1) / kRun, kRun, kParallelElements,
-                 [&](int, int64_t begin, int64_t end) {
-                   const int64_t first = begin * kRun;
-                   const int64_t last = std::min(end * kRun, count);
-                   HWY_DYNAMIC_DISPATCH(ActivateElements)
-                   (activation, x.data + first, last - first, out.data + first);
-                 });
+  ParallelRanges(x.rows, out.cols, kParallelElements, [&](int, int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) {
+      HWY_DYNAMIC_DISPATCH(ActivateElements)(activation, x.row(r), out.cols, out.row(r));
+    }
+  });
+}
+
+void SoftCapInPlace(Activations x, float cap) {
+  ForEachRun(x.rows * x.cols, [&](int64_t first, int64_t count) {
+    HWY_DYNAMIC_DISPATCH(CapElements)(cap, count, x.data + first);
+  });
 }
 
 }  // namespace reprise::engine

@@ -8,4 +8,7 @@ namespace reprise::engine {
 // Backend::Activate on all threads. Relative error against exact arithmetic is below 1e-6 of |x|.
 void ActivateRows(Activation activation, Activations x, Activations out);
 
+// Backend::SoftCap on all threads.
+void SoftCapInPlace(Activations x, float cap);
+
 }  // namespace reprise::engine

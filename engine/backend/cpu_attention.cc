@@ -83,10 +83,10 @@ class PlanRunner {
 }  // namespace
 
 void AttendRows(Activations q, absl::Span<const SequenceRows> sequences,
-                const cachestore::KvLayout& layout, int32_t layer, float scale, int64_t window,
+                const cachestore::KvLayout& layout, int32_t layer, const AttentionScheme& scheme,
                 AttentionScratch* scratch, Activations out) {
   const AttentionPlan plan =
-      PlanAttention(q, sequences, layout, layer, scale, window, omp_get_max_threads(), out);
+      PlanAttention(q, sequences, layout, layer, scheme, omp_get_max_threads(), out);
   const PlanRunner runner(plan, layout.head_dim, scratch);
   if (static_cast<int>(plan.tasks.size()) < omp_get_max_threads()) {
     runner.RunInParts();

@@ -4,6 +4,7 @@
 // 0, in order. Per (row, head) and tile, with m the largest score so far,
 //
 //     s[t] = (((q[0] k[t][0]) + q[1] k[t][1]) + ...)      one chain of multiply-adds over head_dim
+//     s[t] = softcap tanh(s[t] / softcap)                 for models that cap their scores
 //     p[t] = exp(s[t] - m);  sum += p[t];  out += p[t] v[t]  one chain of multiply-adds over t
 //
 // and earlier sums are scaled when m grows. That is done for each range of 256 positions by itself;
@@ -35,7 +36,7 @@ struct AttentionScratch {
 
 // Backend::Attention on all threads.
 void AttendRows(Activations q, absl::Span<const SequenceRows> sequences,
-                const cachestore::KvLayout& layout, int32_t layer, float scale, int64_t window,
+                const cachestore::KvLayout& layout, int32_t layer, const AttentionScheme& scheme,
                 AttentionScratch* scratch, Activations out);
 
 }  // namespace reprise::engine

@@ -126,10 +126,10 @@ class CpuBackend final : public Backend {
   }
 
   void Attention(Activations q, absl::Span<const SequenceRows> sequences,
-                 const cachestore::KvLayout& layout, int32_t layer, float scale, int64_t window,
+                 const cachestore::KvLayout& layout, int32_t layer, const AttentionScheme& scheme,
                  Activations out) override {
     UseThreads();
-    AttendRows(q, sequences, layout, layer, scale, window, &attention_scratch_, out);
+    AttendRows(q, sequences, layout, layer, scheme, &attention_scratch_, out);
   }
 
   void Activate(Activation activation, Activations x, Activations out) override {
@@ -140,6 +140,11 @@ class CpuBackend final : public Backend {
   void Scale(Activations x, float factor) override {
     UseThreads();
     ScaleInPlace(x.data, factor, x.rows * x.cols);
+  }
+
+  void SoftCap(Activations x, float cap) override {
+    UseThreads();
+    SoftCapInPlace(x, cap);
   }
 
   void Add(Activations x, Activations y) override {

@@ -187,8 +187,8 @@ void DecoderModel::Attend(const DecoderLayer& layer, int32_t index,
     batch->sequences = batch->last_sequences;
     if (batch->last_rows.empty()) return;
   }
-  backend_->Attention(b.q, batch->sequences, layout, index, config_.attention_scale, window,
-                      b.attended);
+  backend_->Attention(b.q, batch->sequences, layout, index,
+                      {config_.attention_scale, window, config_.attention_softcap}, b.attended);
   Project(layer.attention_output, b.attended, b.hidden);
   NormalizeInPlace(layer.attention_output_norm, b.hidden);
   backend_->Add(b.x, b.hidden);
@@ -244,8 +244,9 @@ absl::Status DecoderModel::Forward(absl::Span<const SequenceChunk> chunks,
     RunMlp(weights_.layers[i]);
   }
   Normalize(weights_.final_norm, buffers_.x, buffers_.hidden);
-  Project(weights_.lm_head, buffers_.hidden,
-          {logits.data(), buffers_.hidden.rows, config_.vocab_size});
+  const Activations out = {logits.data(), buffers_.hidden.rows, config_.vocab_size};
+  Project(weights_.lm_head, buffers_.hidden, out);
+  if (config_.logit_softcap > 0) backend_->SoftCap(out, config_.logit_softcap);
   return absl::OkStatus();
 }
 

@@ -53,6 +53,8 @@ struct ModelConfig {
   RopeScheme rope;                        // of rotary positions
   std::optional<RopeScheme> window_rope;  // of layers with a window, where it is another one
   float attention_scale = 0;              // scores are q . k x this
+  float attention_softcap = 0;            // scores become this x tanh(score / this); 0: they stay
+  float logit_softcap = 0;                // likewise for logits
   Activation activation = Activation::kSiluMul;
   bool gated_mlp = true;
   ExpertConfig experts;  // of layers that have them

@@ -126,8 +126,8 @@ class AttentionFixture : public ::testing::Test {
     std::vector<float> out(q.size(), std::numeric_limits<float>::quiet_NaN());
     backend.AppendKv({k.data(), total, kv_cols()}, {v.data(), total, kv_cols()}, rows, layout_,
                      kLayer);
-    backend.Attention({q.data(), total, q_cols()}, rows, layout_, kLayer, scale_, window_,
-                      {out.data(), total, q_cols()});
+    backend.Attention({q.data(), total, q_cols()}, rows, layout_, kLayer,
+                      {scale_, window_, softcap_}, {out.data(), total, q_cols()});
     return out;
   }
 
@@ -145,6 +145,7 @@ class AttentionFixture : public ::testing::Test {
         const float* k = sequence.k.data() + t * kv_cols() + head / group * dim;
         for (int64_t c = 0; c < dim; ++c) scores[t] += double{q[c]} * k[c];
         scores[t] *= scale_;
+        if (softcap_ > 0) scores[t] = softcap_ * std::tanh(scores[t] / softcap_);
       }
       const double largest = *std::max_element(scores.begin(), scores.end());
       double total = 0;
@@ -181,6 +182,7 @@ class AttentionFixture : public ::testing::Test {
   KvLayout layout_;
   float scale_ = 1;
   int64_t window_ = 0;
+  float softcap_ = 0;
   std::vector<Sequence> sequences_;
   std::vector<Blocks> blocks_;
 };

@@ -175,6 +175,31 @@ TEST_F(CpuAttentionTest, WindowsHideWhatLiesBeforeThem) {
   }
 }
 
+TEST_F(CpuAttentionTest, SoftcapsBoundScoresInEveryRowAlike) {
+  const std::unique_ptr<Backend> one = NewCpuBackend(1);
+  const std::unique_ptr<Backend> eight = NewCpuBackend(8);
+  for (const int64_t target : hwy::SupportedAndGeneratedTargets()) {
+    SCOPED_TRACE(hwy::TargetName(target));
+    const VectorTarget scope(target);
+    UseShape({.heads = 4, .kv_heads = 2, .head_dim = 20, .block_tokens = 16});
+    AddSequence(600);
+    scale_ = 1;  // scores of about 4.5: most are past a cap of 1, few past one of 20
+    for (const float softcap : {1.0f, 20.0f}) {
+      softcap_ = softcap;
+      const std::vector<float> whole = Run(*one, {{0, 0, 600}});
+      const Piece last{0, 560, 40};
+      EXPECT_LT(WorstError(last, whole.data() + 560 * q_cols()), 4e-6) << softcap;
+      for (const int64_t position : {0, 63, 64, 255, 256, 599}) {
+        const std::vector<float> row = Run(*eight, {{0, position, 1}});
+        EXPECT_EQ(std::memcmp(row.data(), whole.data() + position * q_cols(), row.size() * 4), 0);
+      }
+      // The bound can tell a wrong cap.
+      softcap_ *= 1.01f;
+      EXPECT_GT(WorstError(last, whole.data() + 560 * q_cols()), 4e-5) << softcap;
+    }
+  }
+}
+
 TEST_F(CpuAttentionTest, NothingBeforeTheWindowIsRead) {
   UseShape({.heads = 2, .kv_heads = 2, .head_dim = 16, .block_tokens = 64});
   AddSequence(600);

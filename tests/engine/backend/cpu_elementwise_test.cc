@@ -134,6 +134,24 @@ TEST_P(CpuElementwiseTest, ScalesEveryElement) {
   }
 }
 
+TEST_P(CpuElementwiseTest, SoftCapsBoundEveryElement) {
+  for (const int64_t width : kWidths) {
+    std::vector<float> x = RandomFloats(3 * width, 1, 20.0f);
+    x[0] = 1e30f;
+    const std::vector<float> before = x;
+    backend_->SoftCap(Rows(x, 3), 30);
+    for (size_t i = 0; i < x.size(); ++i) {
+      EXPECT_NEAR(x[i], 30 * std::tanh(before[i] / 30.0),
+                  1e-6 * std::min(std::abs(before[i]), 30.0f));
+      EXPECT_LE(std::abs(x[i]), 30);
+    }
+    // A row by itself has the same bits.
+    std::vector<float> row(before.end() - width, before.end());
+    backend_->SoftCap(Rows(row, 1), 30);
+    EXPECT_TRUE(SameBits(row, {x.end() - width, x.end()})) << width;
+  }
+}
+
 TEST_P(CpuElementwiseTest, GathersRowsAndAddsThemScaled) {
   for (const int64_t width : kWidths) {
     const std::vector<int64_t> rows = {0, 2, 3};
