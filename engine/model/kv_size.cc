@@ -96,6 +96,9 @@ absl::Span<const KvGeometry> KvPresets() {
       {"qwen3-32b", 64, 64, 8, 128},        // Qwen/Qwen3-32B
       {"qwen3-30b-a3b", 48, 32, 4, 128},    // Qwen/Qwen3-30B-A3B
       {"qwen3-235b-a22b", 94, 64, 4, 128},  // Qwen/Qwen3-235B-A22B
+      {"gemma2-2b", 26, 8, 4, 256},         // google/gemma-2-2b
+      {"gemma2-9b", 42, 16, 8, 256},        // google/gemma-2-9b
+      {"gemma2-27b", 46, 32, 16, 128},      // google/gemma-2-27b
       {"gemma3-270m", 18, 4, 1, 256},       // google/gemma-3-270m
       {"gemma3-1b", 26, 4, 1, 256},         // google/gemma-3-1b-pt
       {"gemma3-4b", 34, 8, 4, 256},         // google/gemma-3-4b-pt

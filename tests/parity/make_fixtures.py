@@ -23,8 +23,9 @@ import sys
 
 import numpy as np
 import torch
-from transformers import (AutoModelForCausalLM, Gemma3TextConfig, GPT2Config, LlamaConfig,
-                          MistralConfig, MixtralConfig, Qwen2Config, Qwen3Config, Qwen3MoeConfig)
+from transformers import (AutoModelForCausalLM, Gemma2Config, Gemma3TextConfig, GPT2Config,
+                          LlamaConfig, MistralConfig, MixtralConfig, Qwen2Config, Qwen3Config,
+                          Qwen3MoeConfig)
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 ROOT = pathlib.Path(__file__).parent / "fixtures"
@@ -112,6 +113,15 @@ FIXTURES = {
     "qwen2_window": (Qwen2Config(**dict(GATED, num_hidden_layers=3), num_key_value_heads=2,
                                  tie_word_embeddings=True, use_sliding_window=True,
                                  sliding_window=20, max_window_layers=1), torch.float32, None),
+    # The first with caps that scores and logits come near to, the second with the usual ones.
+    "gemma2_gqa_tied": (Gemma2Config(
+        **dict(GATED, num_hidden_layers=3), num_key_value_heads=2, head_dim=16,
+        query_pre_attn_scalar=20, sliding_window=20, attn_logit_softcapping=20.0,
+        final_logit_softcapping=20.0, tie_word_embeddings=True), torch.float32, None),
+    "gemma2_mqa_untied": (Gemma2Config(
+        **GATED, num_key_value_heads=1, head_dim=12, query_pre_attn_scalar=12, sliding_window=70,
+        tie_word_embeddings=False, layer_types=["full_attention", "sliding_attention"]),
+                          torch.bfloat16, None),
     "gemma3_mqa_tied": (Gemma3TextConfig(
         **dict(GATED, num_hidden_layers=3), num_key_value_heads=1, head_dim=16,
         query_pre_attn_scalar=20, sliding_window=20, tie_word_embeddings=True,

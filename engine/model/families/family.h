@@ -20,6 +20,7 @@ struct Family {
 // In the order of help texts.
 absl::Span<const Family> Families();
 
+absl::Status ReadGemma2(const JsonObject& config, ModelConfig* out);
 absl::Status ReadGemma3(const JsonObject& config, ModelConfig* out);
 absl::Status ReadGpt2(const JsonObject& config, ModelConfig* out);
 absl::Status ReadLlama(const JsonObject& config, ModelConfig* out);

@@ -1,29 +1,15 @@
-#include <cmath>
 #include <cstdint>
 
 #include "cachestore/base/status_macros.h"
 #include "engine/model/families/config_fields.h"
 #include "engine/model/families/family.h"
+#include "engine/model/families/gemma.h"
 #include "engine/model/families/llama_like.h"
 #include "engine/model/families/rope_fields.h"
 #include "engine/model/families/window_fields.h"
 
 namespace reprise::engine {
 namespace {
-
-// What configs of this class can ask for, and Gemma 3 does not.
-absl::Status RefuseOtherAttention(const JsonObject& config) {
-  ASSIGN_OR_RETURN(const bool both_ways, config.BoolOr("use_bidirectional_attention", false));
-  if (both_ways) {
-    return config.Error("use_bidirectional_attention",
-                        "is true: earlier positions see later tokens, so cached KV of a prefix is "
-                        "not valid");
-  }
-  for (const char* field : {"attn_logit_softcapping", "final_logit_softcapping"}) {
-    if (config.Has(field)) return config.Error(field, "is there, which is not supported");
-  }
-  return absl::OkStatus();
-}
 
 // Layers with a window turn by angles of their own.
 absl::Status ReadRopes(const JsonObject& config, ModelConfig* out) {
@@ -60,25 +46,11 @@ absl::Status ReadWindows(const JsonObject& config, ModelConfig* out) {
 
 absl::Status ReadGemma3(const JsonObject& config, ModelConfig* out) {
   out->family = "gemma3";
-  RETURN_IF_ERROR(RequireFields(config, {"num_key_value_heads", "head_dim"}));
-  RETURN_IF_ERROR(RefuseOtherAttention(config));
-  RETURN_IF_ERROR(ReadLlamaLike(config, out));
+  RETURN_IF_ERROR(ReadGemmaLike(config, /*defaults=*/{}, out));
   RETURN_IF_ERROR(ReadRopes(config, out));
   RETURN_IF_ERROR(ReadWindows(config, out));
-  ASSIGN_OR_RETURN(out->qkv_bias, config.BoolOr("attention_bias", false));
-  out->attention_output_bias = out->qkv_bias;
-  ASSIGN_OR_RETURN(out->activation, ReadActivation(config, "hidden_activation", "gelu_pytorch_tanh",
-                                                   out->gated_mlp));
-  ASSIGN_OR_RETURN(const double scalar, config.PositiveOr("query_pre_attn_scalar", 256));
-  out->attention_scale = static_cast<float>(1 / std::sqrt(scalar));
-  out->embedding_scale = static_cast<float>(std::sqrt(static_cast<double>(out->hidden_size)));
-  out->norm_adds_one = true;
-  ASSIGN_OR_RETURN(out->tied_embeddings, config.BoolOr("tie_word_embeddings", true));
   out->names.query_norm = "self_attn.q_norm";
   out->names.key_norm = "self_attn.k_norm";
-  out->names.attention_output_norm = "post_attention_layernorm";
-  out->names.mlp_norm = "pre_feedforward_layernorm";
-  out->names.mlp_output_norm = "post_feedforward_layernorm";
   return absl::OkStatus();
 }
 

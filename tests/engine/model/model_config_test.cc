@@ -154,7 +154,8 @@ TEST(ModelConfigTest, UnknownArchitectureListsTheSupportedOnes) {
   EXPECT_THAT(ErrorOf(As("FalconForCausalLM")),
               AllOf(HasSubstr("FalconForCausalLM"), HasSubstr(SupportedArchitectures())));
   EXPECT_EQ(SupportedArchitectures(),
-            "Gemma3ForCausalLM, GPT2LMHeadModel, LlamaForCausalLM, MistralForCausalLM, "
+            "Gemma2ForCausalLM, Gemma3ForCausalLM, GPT2LMHeadModel, LlamaForCausalLM, "
+            "MistralForCausalLM, "
             "MixtralForCausalLM, "
             "Qwen2ForCausalLM, Qwen3ForCausalLM, Qwen3MoeForCausalLM");
   nlohmann::json json = Llama();

@@ -257,17 +257,68 @@ TEST(ModelFamiliesTest, Gemma3ReadsItsTwoRopesOldAndNew) {
   EXPECT_THAT(ErrorOf(json), AllOf(HasSubstr("sliding_attention"), HasSubstr("missing")));
 }
 
-TEST(ModelFamiliesTest, Gemma3WithOtherAttentionIsRefused) {
+TEST(ModelFamiliesTest, Gemma3CapsScoresOnlyWhereItSaysSo) {
   nlohmann::json json = Gemma3();
+  EXPECT_EQ(ReadConfig(json)->attention_softcap, 0);
+  EXPECT_EQ(ReadConfig(json)->logit_softcap, 0);
+  json.update({{"attn_logit_softcapping", 40.0}, {"final_logit_softcapping", nullptr}});
+  EXPECT_EQ(ReadConfig(json)->attention_softcap, 40);
+  EXPECT_EQ(ReadConfig(json)->logit_softcap, 0);
   json["use_bidirectional_attention"] = true;
   EXPECT_THAT(ErrorOf(json), HasSubstr("cached KV of a prefix is not valid"));
+}
+
+nlohmann::json Gemma2() {
+  nlohmann::json json = As("Gemma2ForCausalLM");
+  for (const char* field : {"hidden_act", "rope_theta", "tie_word_embeddings"}) json.erase(field);
+  json.update({{"head_dim", 32}, {"num_hidden_layers", 5}, {"sliding_window", 100}});
+  return json;
+}
+
+TEST(ModelFamiliesTest, ReadsGemma2) {
+  const auto config = ReadConfig(Gemma2());
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->family, "gemma2");
+  EXPECT_EQ(config->activation, Activation::kGeluTanhMul);
+  EXPECT_TRUE(config->norm_adds_one);
+  EXPECT_TRUE(config->tied_embeddings);
+  EXPECT_EQ(config->attention_scale, 1.0f / 16);  // query_pre_attn_scalar 256
+  EXPECT_EQ(config->embedding_scale, 8);          // hidden_size 64
+  EXPECT_EQ(config->names.attention_norm, "input_layernorm");
+  EXPECT_EQ(config->names.mlp_norm, "pre_feedforward_layernorm");
+  EXPECT_EQ(config->names.attention_output_norm, "post_attention_layernorm");
+  EXPECT_EQ(config->names.mlp_output_norm, "post_feedforward_layernorm");
+  EXPECT_EQ(config->names.query_norm, "");
+  EXPECT_EQ(config->rope, (RopeScheme{1e4, {}}));
+  EXPECT_FALSE(config->window_rope.has_value());
+}
+
+TEST(ModelFamiliesTest, Gemma2LayersAlternate) {
+  nlohmann::json json = Gemma2();
+  EXPECT_THAT(Windows(json), ElementsAre(100, 0, 100, 0, 100));
+  json["num_hidden_layers"] = 2;
+  json["layer_types"] = {"full_attention", "sliding_attention"};
+  EXPECT_THAT(Windows(json), ElementsAre(0, 100));
+  json.erase("layer_types");
+  json.erase("sliding_window");
+  EXPECT_THAT(ErrorOf(json), AllOf(HasSubstr("sliding_window"), HasSubstr("missing")));
+}
+
+TEST(ModelFamiliesTest, Gemma2CapsScoresUnlessItSaysNot) {
+  nlohmann::json json = Gemma2();
+  EXPECT_EQ(ReadConfig(json)->attention_softcap, 50);
+  EXPECT_EQ(ReadConfig(json)->logit_softcap, 30);
+  json.update({{"attn_logit_softcapping", nullptr}, {"final_logit_softcapping", 20}});
+  EXPECT_EQ(ReadConfig(json)->attention_softcap, 0);
+  EXPECT_EQ(ReadConfig(json)->logit_softcap, 20);
   for (const char* field : {"attn_logit_softcapping", "final_logit_softcapping"}) {
-    json = Gemma3();
-    json[field] = nullptr;
-    EXPECT_TRUE(ReadConfig(json).ok());
-    json[field] = 30.0;
+    json = Gemma2();
+    json[field] = -1;
     EXPECT_THAT(ErrorOf(json), HasSubstr(field));
   }
+  json = Gemma2();
+  json["use_bidirectional_attention"] = true;
+  EXPECT_THAT(ErrorOf(json), HasSubstr("cached KV of a prefix is not valid"));
 }
 
 }  // namespace
