@@ -6,6 +6,7 @@
 #include "absl/time/time.h"
 #include "api/limits.h"
 #include "cachestore/base/status_macros.h"
+#include "engine/tokenizer/template_variables.h"
 
 namespace reprise::api {
 namespace {
@@ -25,7 +26,7 @@ absl::Status CheckConversation(const v1::Conversation& conversation) {
         absl::StrCat("the conversation has ", conversation.messages_size(), " messages; at most ",
                      kMaxChatMessages, " are taken"));
   }
-  int64_t bytes = 0;
+  int64_t bytes = static_cast<int64_t>(conversation.template_variables().size());
   for (int i = 0; i < conversation.messages_size(); ++i) {
     const v1::ChatMessage& message = conversation.messages(i);
     if (static_cast<int64_t>(message.role().size()) > kMaxRoleBytes) {
@@ -131,7 +132,9 @@ absl::StatusOr<std::vector<uint32_t>> TokenizeConversation(const engine::Engine&
   for (const v1::ChatMessage& message : conversation.messages()) {
     messages.push_back({message.role(), message.content()});
   }
-  return engine.chat_format().RenderTokens(messages);
+  ASSIGN_OR_RETURN(const engine::jinja::Map variables,
+                   engine::ReadTemplateVariables(conversation.template_variables()));
+  return engine.chat_format().RenderTokens(messages, variables);
 }
 
 absl::StatusOr<engine::GenerateRequest> FromProto(const engine::Engine& engine,

@@ -17,8 +17,8 @@ inline constexpr char kDefaultTenant[] = "default";
 
 // Token ids of a request's input: GenerateRequest's or TokenizeRequest's text, or a conversation
 // rendered with the model's chat format.
-// kInvalidArgument: no UTF-8, too long, an unknown role, or an order of roles the format cannot
-// hold.
+// kInvalidArgument: no UTF-8, too long, an unknown role, an order of roles the format cannot hold,
+// or variables of the template that are not what ReadTemplateVariables takes.
 absl::StatusOr<std::vector<uint32_t>> TokenizeText(const engine::Engine& engine,
                                                    const std::string& text);
 absl::StatusOr<std::vector<uint32_t>> TokenizeConversation(const engine::Engine& engine,

@@ -5,8 +5,11 @@
 #include <memory>
 #include <random>
 #include <string>
+#include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "api/cli/commands.h"
 #include "api/cli/generate_flags.h"
 #include "api/cli/table.h"
@@ -21,13 +24,27 @@ struct ChatFlags {
   GenerateFlags generate;
   std::string system;
   std::string system_file;
+  std::string tools_file;
+  bool no_thinking = false;
 };
+
+// What the model's chat template is told besides the messages; empty: nothing.
+absl::StatusOr<std::string> TemplateVariables(const ChatFlags& flags) {
+  std::vector<std::string> members;
+  if (!flags.tools_file.empty()) {
+    ASSIGN_OR_RETURN(const std::string tools, ReadFile(flags.tools_file));
+    members.push_back(absl::StrCat("\"tools\": ", tools));
+  }
+  if (flags.no_thinking) members.push_back("\"enable_thinking\": false");
+  if (members.empty()) return "";
+  return absl::StrCat("{", absl::StrJoin(members, ", "), "}");
+}
 
 // One conversation with a server. Sends the whole of it each turn: what was sent before comes from
 // the server's cache.
 class Chat {
  public:
-  // `settings`: a request without input or hints; each turn is sent with them.
+  // `settings`: a request without messages or hints; each turn is sent with them.
   Chat(const GenerateFlags& flags, v1::GenerateRequest settings, std::string system)
       : timeout_(flags.timeout()),
         settings_(std::move(settings)),
@@ -91,6 +108,8 @@ absl::Status RunChat(const ChatFlags& flags) {
   }
   const bool interactive = isatty(STDIN_FILENO) != 0;
   ASSIGN_OR_RETURN(v1::GenerateRequest settings, flags.generate.ToRequest());
+  ASSIGN_OR_RETURN(*settings.mutable_conversation()->mutable_template_variables(),
+                   TemplateVariables(flags));
   Chat chat(flags.generate, std::move(settings), std::move(system));
   ASSIGN_OR_RETURN(const v1::GetModelResponse model, chat.Model());
   if (interactive) {
@@ -124,6 +143,10 @@ void AddChatCommand(FlagSet& program) {
   command.Add("system", &flags->system, "TEXT", "system prompt");
   command.Add("system-file", &flags->system_file, "FILE", "read the system prompt from a file");
   command.Exclude("system", "system-file");
+  command.Add("tools", &flags->tools_file, "FILE",
+              "a JSON list of the tools that the model may call, for its chat template");
+  command.AddSwitch("no-thinking", &flags->no_thinking,
+                    "tell the chat template enable_thinking=false: Qwen3 answers at once");
   AddGenerateFlags(command, &flags->generate);
   command.SetExamples(
       "Each line is a turn; answers go to stdout. After each turn stderr shows the prompt's "

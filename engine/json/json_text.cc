@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "cachestore/base/status_macros.h"
 
 namespace reprise::engine {
 namespace {
@@ -75,12 +76,15 @@ absl::StatusOr<std::string> ReadTextFile(const std::string& path, int64_t max_by
       absl::StrCat(path, ": only ", in.gcount(), " of ", size, " bytes could be read"));
 }
 
-absl::StatusOr<nlohmann::json> ParseJson(absl::string_view text, absl::string_view origin) {
+absl::Status CheckJsonDepth(absl::string_view text, absl::string_view origin) {
   const int depth = DepthOf(text);
-  if (depth > kMostJsonDepth) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        origin, ": nests ", depth, " arrays and objects; at most ", kMostJsonDepth, " are read"));
-  }
+  if (depth <= kMostJsonDepth) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      origin, ": nests ", depth, " arrays and objects; at most ", kMostJsonDepth, " are read"));
+}
+
+absl::StatusOr<nlohmann::json> ParseJson(absl::string_view text, absl::string_view origin) {
+  RETURN_IF_ERROR(CheckJsonDepth(text, origin));
   try {
     return nlohmann::json::parse(text.begin(), text.end());
   } catch (const nlohmann::json::exception& error) {

@@ -7,6 +7,7 @@
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 
@@ -18,6 +19,10 @@ inline constexpr int kMostJsonDepth = 64;
 // The whole of the file at `path`. kNotFound: there is none; kInvalidArgument: not a regular file,
 // larger than `max_bytes`, or not readable to its end; kResourceExhausted: no memory for it.
 absl::StatusOr<std::string> ReadTextFile(const std::string& path, int64_t max_bytes);
+
+// kInvalidArgument: arrays and objects of `text`, which need not be JSON, nest deeper than
+// kMostJsonDepth. `origin` names it.
+absl::Status CheckJsonDepth(absl::string_view text, absl::string_view origin);
 
 // The value that `text` describes; `origin` names the text in errors. kInvalidArgument: malformed
 // (with the place), or deeper than kMostJsonDepth; kResourceExhausted: no memory for it.

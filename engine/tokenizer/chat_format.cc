@@ -101,7 +101,7 @@ absl::string_view ChatFormat::Name() const {
 }
 
 absl::StatusOr<MarkedText> ChatFormat::Render(absl::Span<const ChatMessage> messages,
-                                              Cue cue) const {
+                                              const jinja::Map& variables, Cue cue) const {
   RETURN_IF_ERROR(refusal_);
   RETURN_IF_ERROR(CheckMessages(messages));
   jinja::List list;
@@ -111,21 +111,22 @@ absl::StatusOr<MarkedText> ChatFormat::Render(absl::Span<const ChatMessage> mess
         jinja::Value(jinja::Map{{"role", jinja::Value::Own(message.role)},
                                 {"content", jinja::Value(MarkedText::Plain(message.content))}}));
   }
-  jinja::Map variables = {{"messages", jinja::Value(std::move(list))},
-                          {"add_generation_prompt", jinja::Value(cue == Cue::kAnswer)},
-                          {"tools", jinja::Value()},
-                          {"documents", jinja::Value()}};
+  jinja::Map all = {{"messages", jinja::Value(std::move(list))},
+                    {"add_generation_prompt", jinja::Value(cue == Cue::kAnswer)},
+                    {"tools", jinja::Value()},
+                    {"documents", jinja::Value()}};
   for (const auto& [name, token] : tokenizer_->chat_template().special_tokens) {
-    variables.emplace_back(name, jinja::Value::Own(token));
+    all.emplace_back(name, jinja::Value::Own(token));
   }
-  absl::StatusOr<MarkedText> text = template_->Render(std::move(variables));
+  for (const auto& [name, value] : variables) jinja::SetMember(&all, name, value);
+  absl::StatusOr<MarkedText> text = template_->Render(std::move(all));
   if (!text.ok()) return Explain(text.status());
   return text;
 }
 
 absl::StatusOr<std::vector<uint32_t>> ChatFormat::RenderTokens(
-    absl::Span<const ChatMessage> messages) const {
-  ASSIGN_OR_RETURN(const MarkedText text, Render(messages, Cue::kAnswer));
+    absl::Span<const ChatMessage> messages, const jinja::Map& variables) const {
+  ASSIGN_OR_RETURN(const MarkedText text, Render(messages, variables, Cue::kAnswer));
   ASSIGN_OR_RETURN(std::vector<uint32_t> ids, tokenizer_->EncodeMarked(text));
   if (style_ != Style::kTemplate) {
     ids.insert(ids.begin(), tokenizer_->leading_ids().begin(), tokenizer_->leading_ids().end());
@@ -133,8 +134,9 @@ absl::StatusOr<std::vector<uint32_t>> ChatFormat::RenderTokens(
   return ids;
 }
 
-absl::StatusOr<std::string> ChatFormat::RenderText(absl::Span<const ChatMessage> messages) const {
-  ASSIGN_OR_RETURN(const MarkedText text, Render(messages, Cue::kAnswer));
+absl::StatusOr<std::string> ChatFormat::RenderText(absl::Span<const ChatMessage> messages,
+                                                   const jinja::Map& variables) const {
+  ASSIGN_OR_RETURN(const MarkedText text, Render(messages, variables, Cue::kAnswer));
   return text.text();
 }
 
@@ -151,7 +153,8 @@ void ChatFormat::FindStopTokens() {
       AddStopToken(tokenizer_->TokenToId(token).value());
     }
   }
-  const absl::StatusOr<MarkedText> text = Render({{"user", "a"}, {"assistant", "b"}}, Cue::kNone);
+  const absl::StatusOr<MarkedText> text =
+      Render({{"user", "a"}, {"assistant", "b"}}, {}, Cue::kNone);
   if (!text.ok() || text->plain().empty()) return;
   const absl::StatusOr<std::vector<uint32_t>> behind =
       tokenizer_->EncodeMarked(text->Slice({text->plain().back().end, text->size()}));

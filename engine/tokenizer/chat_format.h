@@ -1,8 +1,7 @@
 // ChatFormat: how a conversation is written for the model, always by a template:
 //
 //   template    the one of the model's folder, as transformers' apply_chat_template renders it,
-//   token
-//               for token, with add_generation_prompt and without tools
+//               token for token, with add_generation_prompt
 //   chatml      <|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\n
 //               for folders that have no template, but these two special tokens
 //   transcript  User: Hello\n\nAssistant:            for models that know no turns
@@ -45,14 +44,17 @@ class ChatFormat {
   // "template", "chatml", "transcript" or "refused".
   absl::string_view Name() const;
 
-  // `messages`, oldest first, and the cue for the assistant to answer, as token ids. BOS is there
-  // if the folder's template writes it, and for the other formats if it is the tokenizer's leading
-  // id. kInvalidArgument: no messages, another role (which is named), content that is not UTF-8, or
+  // `messages`, oldest first, and the cue for the assistant to answer, as token ids. The template
+  // sees `variables` (template_variables.h) too; the other formats know none. BOS is there if the
+  // folder's template writes it, and for the other formats if it is the tokenizer's leading id.
+  // kInvalidArgument: no messages, another role (which is named), content that is not UTF-8, or
   // the template refuses the conversation, in its words; kFailedPrecondition: the template cannot
   // be rendered, with line and cause; kResourceExhausted: nor in bounded time.
-  absl::StatusOr<std::vector<uint32_t>> RenderTokens(absl::Span<const ChatMessage> messages) const;
+  absl::StatusOr<std::vector<uint32_t>> RenderTokens(absl::Span<const ChatMessage> messages,
+                                                     const jinja::Map& variables = {}) const;
   // The same as text, without leading ids.
-  absl::StatusOr<std::string> RenderText(absl::Span<const ChatMessage> messages) const;
+  absl::StatusOr<std::string> RenderText(absl::Span<const ChatMessage> messages,
+                                         const jinja::Map& variables = {}) const;
 
   // What ends an answer besides the model's own end-of-sequence tokens: the special token that the
   // template writes behind an answer, and the folder's eos_token.
@@ -64,7 +66,8 @@ class ChatFormat {
   enum class Cue { kAnswer, kNone };
 
   ChatFormat(const Tokenizer* tokenizer, Style style, absl::string_view source);
-  absl::StatusOr<MarkedText> Render(absl::Span<const ChatMessage> messages, Cue cue) const;
+  absl::StatusOr<MarkedText> Render(absl::Span<const ChatMessage> messages,
+                                    const jinja::Map& variables, Cue cue) const;
   void FindStopTokens();
   void AddStopToken(uint32_t id);
 

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "api/cli/text_file.h"
 #include "api/limits.h"
 #include "tests/api/test_server.h"
 
@@ -158,6 +159,35 @@ TEST_F(InferenceServiceTest, ALongerConversationReusesTheShorterOne) {
   *tokenize.mutable_conversation() = request.conversation();
   EXPECT_EQ(static_cast<int64_t>(client_.Tokenize(tokenize, kTestTimeout)->size()),
             second.summary.prompt_tokens());
+}
+
+TEST_F(InferenceServiceTest, TheChatTemplateIsToldItsVariables) {
+  const absl::Status written =
+      WriteFile(server_.folder() / "tiny/chat_template.jinja",
+                "{{ messages[0].content }}"
+                "{% if enable_thinking is false %}!{% endif %}"
+                "{% for tool in tools or [] %}{{ tool.name }}{% endfor %}");
+  ASSERT_TRUE(written.ok()) << written;
+  server_.Restart();
+  InferenceClient client = server_.inference();
+  v1::TokenizeRequest request;
+  v1::Conversation& conversation = *request.mutable_conversation();
+  v1::ChatMessage& message = *conversation.add_messages();
+  message.set_role("user");
+  message.set_content("Hi");
+  const auto count = [&](const std::string& variables) {
+    conversation.set_template_variables(variables);
+    const auto ids = client.Tokenize(request, kTestTimeout);
+    return ids.ok() ? static_cast<int64_t>(ids->size()) : -1;
+  };
+  EXPECT_EQ(count(""), 2);
+  EXPECT_EQ(count("{\"enable_thinking\": true}"), 2);
+  EXPECT_EQ(count("{\"enable_thinking\": false}"), 3);
+  EXPECT_EQ(count("{\"tools\": [{\"name\": \"abcd\"}]}"), 6);
+  conversation.set_template_variables("{\"tools\": 0.5}");
+  const absl::Status refused = client.Tokenize(request, kTestTimeout).status();
+  EXPECT_EQ(refused.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(refused.message()), HasSubstr("template_variables"));
 }
 
 TEST_F(InferenceServiceTest, APromptLongerThanTheContextIsRefusedWithBothLengths) {

@@ -8,7 +8,8 @@ tests/parity/chat for each family of chat_templates.py
 
     NAME/tokenizer.json         one of tests/parity/tokenizers, with the family's special tokens
     NAME/tokenizer_config.json  the template and the special tokens that it names
-    NAME/expected.json          a list of {"messages", "text", "ids"} or {"messages", "error"}
+    NAME/expected.json          a list of {"messages", "text", "ids"} or {"messages", "error"}, some
+                                with "variables", what the template was told besides, as JSON text
 """
 
 import json
@@ -53,6 +54,19 @@ CONTENTS = [
 ]
 
 
+TOOLS = [
+    {"type": "function", "function": {
+        "name": "count_boats", "description": "Counts \"boats\" of a day,\nwith their crews.",
+        "parameters": {"type": "object", "required": ["day"], "properties": {
+            "day": {"type": "string", "enum": ["Monday", "Tuesday"]},
+            "at_least": {"type": "integer", "minimum": 0, "description": "\u6e2f"}}}}},
+    {"type": "function", "function": {
+        "name": "close", "description": "", "parameters": {"type": "object", "properties": {}}}},
+]
+VARIABLES = [{"enable_thinking": False}, {"enable_thinking": True}, {"tools": TOOLS},
+             {"tools": TOOLS[:1], "enable_thinking": False}, {"tools": []}, {"tools": None}]
+
+
 def conversations():
     """With and without a system message, one to five turns, and some whose roles do not alternate."""
     at = 0
@@ -82,15 +96,18 @@ def with_tokens(document, contents):
     return document
 
 
-def expect(tokenizer, messages):
+def expect(tokenizer, messages, variables=None):
     # strftime_now is there for transformers and not for us: the date is given.
-    options = {"add_generation_prompt": True, "date_string": "26 Jul 2024"}
+    options = {"add_generation_prompt": True, "date_string": "26 Jul 2024", **(variables or {})}
+    asked = {"messages": messages}
+    if variables is not None:
+        asked["variables"] = json.dumps(variables)
     try:
         text = tokenizer.apply_chat_template(messages, tokenize=False, **options)
     except jinja2.TemplateError as error:
-        return {"messages": messages, "error": str(error)}
+        return {**asked, "error": str(error)}
     ids = tokenizer.apply_chat_template(messages, return_dict=False, **options)
-    return {"messages": messages, "text": text, "ids": ids}
+    return {**asked, "text": text, "ids": ids}
 
 
 def make(name, template, base, tokens, bos, eos):
@@ -109,6 +126,7 @@ def make(name, template, base, tokens, bos, eos):
         tokenizer_file=str(tokenizer_file), bos_token=bos, eos_token=eos, chat_template=template,
         clean_up_tokenization_spaces=False)
     expected = [expect(tokenizer, messages) for messages in conversations()]
+    expected += [expect(tokenizer, conversations()[2], variables) for variables in VARIABLES]
     (folder / "expected.json").write_text(json.dumps(expected, separators=(",", ":")) + "\n")
     print(name, len(expected), "conversations,", sum("error" in e for e in expected), "refused")
 

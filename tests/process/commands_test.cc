@@ -159,6 +159,19 @@ TEST_F(CommandsTest, ChatReadsTurnsFromAPipeAndReusesTheTurnsBefore) {
   EXPECT_THAT(summaries[1], AllOf(HasSubstr("first token"), HasSubstr("tokens/s")));
 }
 
+TEST_F(CommandsTest, ChatSendsToolsAndThinking) {
+  const auto chat = [](const std::string& tools) {
+    return Call({"chat", "--no-thinking", "--tools", Write("tools.json", tools),
+                 "--max-new-tokens", "2"},
+                "Hi\n");
+  };
+  const CommandResult result = chat("[{\"name\": \"f\"}]\n");
+  EXPECT_EQ(result.exit_code, 0) << result.errors;
+  const CommandResult refused = chat("[0.5]");
+  EXPECT_EQ(refused.exit_code, 1);
+  EXPECT_THAT(refused.errors, HasSubstr("0.5 is not whole"));
+}
+
 TEST_F(CommandsTest, ChatForgetsTheConversationOnRequest) {
   const CommandResult result = Call({"chat", "--max-new-tokens", "4", "--no-cache"},
                                     "First question?\n/new\nFirst question?\n");

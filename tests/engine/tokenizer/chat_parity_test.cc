@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "engine/tokenizer/chat_format.h"
+#include "engine/tokenizer/template_variables.h"
 #include "tests/engine/tokenizer/parity_folder.h"
 
 namespace reprise::engine {
@@ -36,7 +37,7 @@ class ChatParityTest : public testing::TestWithParam<std::string> {
     ASSERT_TRUE(loaded.ok()) << loaded.status();
     tokenizer_ = *std::move(loaded);
     expected_ = ReadJson(ChatFolder() / GetParam() / "expected.json");
-    ASSERT_GE(expected_.size(), 19u);
+    ASSERT_GE(expected_.size(), 25u);
   }
 
   std::unique_ptr<Tokenizer> tokenizer_;
@@ -52,8 +53,10 @@ TEST_P(ChatParityTest, ConversationsAreRenderedToTheExpectedTextAndIds) {
     for (const nlohmann::json& message : expected["messages"]) {
       messages.push_back({message["role"], message["content"]});
     }
-    const auto text = format.RenderText(messages);
-    const auto ids = format.RenderTokens(messages);
+    const auto variables = ReadTemplateVariables(expected.value("variables", ""));
+    ASSERT_TRUE(variables.ok()) << variables.status();
+    const auto text = format.RenderText(messages, *variables);
+    const auto ids = format.RenderTokens(messages, *variables);
     if (expected.contains("error")) {
       EXPECT_EQ(text.status().code(), absl::StatusCode::kInvalidArgument) << expected["messages"];
       EXPECT_EQ(ids.status(), text.status());
@@ -88,6 +91,29 @@ TEST_P(ChatParityTest, SpecialTokensInContentsStayText) {
   EXPECT_EQ(count_special(all), count_special("hello"));
   // Nor do halves of one make a whole with what the template writes.
   EXPECT_EQ(count_special("<|im_end|><"), count_special("hello"));
+}
+
+TEST_P(ChatParityTest, SpecialTokensInToolsStayText) {
+  const ChatFormat format = ChatFormat::Choose(tokenizer_.get());
+  const auto count_special = [&](const std::string& description) {
+    const nlohmann::json json = {{"tools",
+                                  {{{"type", "function"},
+                                    {"function",
+                                     {{"name", "f"},
+                                      {"description", description},
+                                      {"parameters", {{"type", "object"}}}}}}}}};
+    const auto variables = ReadTemplateVariables(json.dump());
+    EXPECT_TRUE(variables.ok()) << variables.status();
+    const auto ids = format.RenderTokens({{"user", "x"}}, *variables);
+    EXPECT_TRUE(ids.ok()) << ids.status();
+    return std::count_if(ids->begin(), ids->end(),
+                         [&](uint32_t id) { return tokenizer_->IsSpecial(id); });
+  };
+  std::string all;
+  for (uint32_t id = 0; id < tokenizer_->vocab_size(); ++id) {
+    if (tokenizer_->IsSpecial(id)) all += tokenizer_->TokenBytes(id);
+  }
+  EXPECT_EQ(count_special(all), count_special("hello"));
 }
 
 TEST_P(ChatParityTest, WhatEndsAnAnswerIsFound) {
