@@ -36,8 +36,8 @@ struct EngineStats {
   int64_t arrived_prefixes = 0;           // used by a step while they were loaded
   int64_t void_steps = 0;                 // that waited in vain for a prefix to arrive
   int64_t prefill_tokens_per_second = 0;  // gauge, of the last large steps; 0: none yet
-  int64_t waiting_requests = 0;           // gauge
-  int64_t running_requests = 0;           // gauge
+  int64_t waiting_requests = 0;           // gauge; each sample of a request counts
+  int64_t running_requests = 0;           // gauge; likewise
 };
 
 class Engine {

@@ -90,9 +90,11 @@ void AddSizeCommand(FlagSet& program) {
   command.AddSwitch("all-dtypes", &flags->all_dtypes,
                     "one row for every dtype, whatever --dtype says");
   command.SetExamples(
-      "2 (K and V) x layers x kv heads x head dim x tokens x batch x bytes of the dtype; as the "
-      "model\n"
-      "shares its heads, and as it would be with MHA, GQA and MQA.\n\n"
+      "2 (K and V) x layers x kv heads x tokens x batch x (head dim x bytes of the dtype + "
+      "scales), with\n"
+      "the scales that blocks of int8 and int4 have; as the model shares its heads, and as it "
+      "would be\n"
+      "with MHA, GQA and MQA.\n\n"
       "Examples:\n"
       "  reprise size --model llama-7b --tokens 4096 --batch 32\n"
       "  reprise size --model models/qwen --tokens 32768 --all-dtypes\n");

@@ -1,11 +1,13 @@
 #include "engine/model/kv_size.h"
 
 #include <filesystem>
+#include <limits>
 #include <system_error>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "cachestore/base/status_macros.h"
+#include "engine/backend/kv_format.h"
 #include "engine/model/model_config.h"
 
 namespace reprise::engine {
@@ -27,6 +29,20 @@ KvVariant Variant(const KvGeometry& geometry, int64_t kv_heads) {
   return variant;
 }
 
+// K and V of one token in one layer for one kv head, elements and scales.
+absl::StatusOr<int64_t> PairBytes(int64_t head_dim, cachestore::DType dtype) {
+  if (head_dim > std::numeric_limits<int32_t>::max()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("head dim is ", head_dim, "; that is too large"));
+  }
+  cachestore::KvLayout layout;
+  layout.num_layers = layout.num_kv_heads = layout.block_tokens = 1;
+  layout.head_dim = static_cast<int32_t>(head_dim);
+  layout = WithDType(layout, dtype);
+  RETURN_IF_ERROR(layout.Validate());
+  return static_cast<int64_t>(layout.BytesPerBlock());
+}
+
 }  // namespace
 
 absl::StatusOr<int64_t> KvBytes(const KvGeometry& geometry, const KvLoad& load) {
@@ -35,19 +51,19 @@ absl::StatusOr<int64_t> KvBytes(const KvGeometry& geometry, const KvLoad& load) 
     int64_t value;
   } factors[] = {{"number of layers", geometry.num_layers},
                  {"number of kv heads", geometry.num_kv_heads},
-                 {"head dim", geometry.head_dim},
                  {"number of tokens", load.tokens},
                  {"batch", load.batch}};
-  int64_t product = 2 * cachestore::DTypeBits(load.dtype);  // K and V
+  RETURN_IF_ERROR(CheckPositive("head dim", geometry.head_dim));
+  ASSIGN_OR_RETURN(int64_t product, PairBytes(geometry.head_dim, load.dtype));
   for (const auto& factor : factors) {
     RETURN_IF_ERROR(CheckPositive(factor.what, factor.value));
     if (__builtin_mul_overflow(product, factor.value, &product)) {
       return absl::InvalidArgumentError(absl::StrCat("the KV of ", load.batch, " x ", load.tokens,
                                                      " tokens of ", geometry.name,
-                                                     " is more than 2^63 bits"));
+                                                     " is more than 2^63 bytes"));
     }
   }
-  return product / 8 + (product % 8 != 0 ? 1 : 0);
+  return product;
 }
 
 std::vector<KvVariant> KvVariants(const KvGeometry& geometry) {

@@ -28,8 +28,10 @@ struct KvLoad {
   cachestore::DType dtype = cachestore::DType::kF16;
 };
 
-// 2 (K and V) x layers x kv heads x head dim x tokens x batch x bits / 8, rounded up to a byte.
-// kInvalidArgument names a value that is not positive, or says that the product is over 63 bits.
+// 2 (K and V) x layers x kv heads x tokens x batch x (head dim x bits / 8 + scales): what blocks
+// hold, with the scales that the backend keeps in them for int8 and int4 (kv_format.h).
+// kInvalidArgument names a value that is not positive, says why there is no such row (int4 needs
+// an even head dim), or that the product is over 63 bits.
 absl::StatusOr<int64_t> KvBytes(const KvGeometry& geometry, const KvLoad& load);
 
 // How heads share keys and values.

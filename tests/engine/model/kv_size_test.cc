@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/backend/kv_format.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/engine/model/model_folder.h"
@@ -34,8 +35,19 @@ TEST(KvSizeTest, EveryDtypeCountsItsBits) {
   EXPECT_EQ(Bytes("llama-7b", {4096, 1, DType::kF32}), 2 * f16);
   EXPECT_EQ(Bytes("llama-7b", {4096, 1, DType::kBF16}), f16);
   EXPECT_EQ(Bytes("llama-7b", {4096, 1, DType::kF8E4M3}), f16 / 2);
-  EXPECT_EQ(Bytes("llama-7b", {4096, 1, DType::kInt8}), f16 / 2);
-  EXPECT_EQ(Bytes("llama-7b", {4096, 1, DType::kInt4}), f16 / 4);
+}
+
+TEST(KvSizeTest, ScalesOfIntegersAreCounted) {
+  const int64_t rows = int64_t{2} * 32 * 32 * 4096;  // K and V, layers, heads, tokens
+  EXPECT_EQ(Bytes("llama-7b", {4096, 1, DType::kInt8}), rows * (128 + 2));
+  EXPECT_EQ(Bytes("llama-7b", {4096, 1, DType::kInt4}), rows * (64 + 4 * 2));
+  // As blocks have them.
+  cachestore::KvLayout block;
+  block.num_layers = block.num_kv_heads = 32;
+  block.head_dim = 128;
+  block.block_tokens = 1;
+  block = WithDType(block, DType::kInt4);
+  EXPECT_EQ(Bytes("llama-7b", {1, 1, DType::kInt4}), static_cast<int64_t>(block.BytesPerBlock()));
 }
 
 TEST(KvSizeTest, PresetsHaveTheGeometryOfTheirModels) {
@@ -59,9 +71,10 @@ TEST(KvSizeTest, PresetsHaveTheGeometryOfTheirModels) {
   }
 }
 
-TEST(KvSizeTest, OddBitsAreRoundedUpToAByte) {
-  EXPECT_EQ(KvBytes({"tiny", 1, 1, 1, 1}, {1, 1, DType::kInt4}).value(), 1);
-  EXPECT_EQ(KvBytes({"tiny", 1, 3, 3, 1}, {1, 1, DType::kInt4}).value(), 3);
+TEST(KvSizeTest, RowsThatNoBlockHasAreRefused) {
+  EXPECT_THAT(std::string(KvBytes({"tiny", 1, 1, 1, 1}, {1, 1, DType::kInt4}).status().message()),
+              HasSubstr("int4"));
+  EXPECT_EQ(KvBytes({"tiny", 1, 3, 3, 2}, {1, 1, DType::kInt4}).value(), 2 * 3 * (1 + 2));
 }
 
 TEST(KvSizeTest, VariantsOfOneGeometryDifferInKvHeadsOnly) {
