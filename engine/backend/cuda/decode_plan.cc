@@ -1,0 +1,78 @@
+#include "engine/backend/cuda/decode_plan.h"
+
+#include <algorithm>
+
+#include "cachestore/base/check.h"
+
+namespace reprise::engine::cuda {
+namespace {
+
+struct Tiles {
+  int64_t begin = 0;
+  int64_t end = 0;
+  int64_t count() const { return end - begin; }
+};
+
+Tiles TilesOf(const AttentionRow& row, int32_t window) {
+  CHECK(row.length > 0 && window > 0);
+  const int32_t first = row.length > window ? row.length - window : 0;
+  return {first / kDecodeTile, (int64_t{row.length} + kDecodeTile - 1) / kDecodeTile};
+}
+
+// Every block's share, in tiles: a row may begin in the middle of one, so kMaxPieces - 2 whole
+// shares must hold it.
+int64_t ShareOf(absl::Span<const AttentionRow> rows, int head_tiles, int32_t window,
+                int num_blocks) {
+  int64_t total = kSegmentCost * num_blocks;  // each cut makes one segment more
+  int64_t longest = 0;
+  for (const AttentionRow& row : rows) {
+    const int64_t tiles = TilesOf(row, window).count();
+    total += head_tiles * (tiles + kSegmentCost);
+    longest = std::max(longest, tiles);
+  }
+  const int64_t least = kSegmentCost + (longest + kMaxPieces - 3) / (kMaxPieces - 2);
+  return std::max((total + num_blocks - 1) / num_blocks, least);
+}
+
+}  // namespace
+
+DecodePlan PlanDecode(absl::Span<const AttentionRow> rows, int head_tiles, int32_t window,
+                      int num_blocks) {
+  CHECK(head_tiles > 0 && num_blocks > 0);
+  const int64_t share = ShareOf(rows, head_tiles, window, num_blocks);
+  DecodePlan plan;
+  plan.first_segment = {0};
+  int64_t left = share;
+  const auto next_block = [&] {
+    plan.first_segment.push_back(static_cast<int32_t>(plan.segments.size()));
+    left = share;
+  };
+  for (size_t r = 0; r < rows.size(); ++r) {
+    const Tiles tiles = TilesOf(rows[r], window);
+    for (int head_tile = 0; head_tile < head_tiles; ++head_tile) {
+      const size_t first = plan.segments.size();
+      for (int64_t tile = tiles.begin; tile < tiles.end;) {
+        if (left <= kSegmentCost) next_block();
+        const int64_t count = std::min(tiles.end - tile, left - kSegmentCost);
+        DecodeSegment segment;
+        segment.row = static_cast<int32_t>(r);
+        segment.head_tile = head_tile;
+        segment.tile_begin = static_cast<int32_t>(tile);
+        segment.tile_end = static_cast<int32_t>(tile + count);
+        segment.piece = static_cast<int32_t>(plan.segments.size() - first);
+        segment.first_state = static_cast<int32_t>(plan.num_states);
+        plan.segments.push_back(segment);
+        left -= count + kSegmentCost;
+        tile += count;
+      }
+      const auto pieces = static_cast<int32_t>(plan.segments.size() - first);
+      for (size_t i = first; i < plan.segments.size(); ++i) plan.segments[i].pieces = pieces;
+      if (pieces > 1) plan.num_states += pieces;
+    }
+  }
+  while (static_cast<int>(plan.first_segment.size()) <= num_blocks) next_block();
+  CHECK(static_cast<int>(plan.first_segment.size()) == num_blocks + 1);
+  return plan;
+}
+
+}  // namespace reprise::engine::cuda

@@ -1,0 +1,33 @@
+// The online softmax of one (row, head) over some of its positions, in base 2:
+//     state [head_dim + 2] f32 = sum of 2^(s - m) v [head_dim], m (largest score), sum of 2^(s - m)
+// States over disjoint positions merge in any grouping to the softmax over all of them; they are
+// merged in their order, so the bits depend on how positions were cut and on nothing else.
+#pragma once
+
+#include "engine/backend/cuda/kernels/device_code.h"
+
+namespace reprise::engine::cuda {
+
+// Floats of a state.
+REPRISE_DEVICE int StateFloats(int head_dim) { return head_dim + 2; }
+
+// Element c of the output: `pieces` states, `stride` floats from one to the next, merged. States
+// may have been written by other blocks of this launch.
+REPRISE_DEVICE float MergedElement(const float* states, int64_t stride, int pieces, int head_dim,
+                                   int c) {
+  float largest = -kInfinity;
+  for (int i = 0; i < pieces; ++i) {
+    largest = Max(largest, LoadFresh(states + i * stride + head_dim));
+  }
+  float sum = 0;
+  float weight = 0;
+  for (int i = 0; i < pieces; ++i) {
+    const float* state = states + i * stride;
+    const float factor = PowerOf2(LoadFresh(state + head_dim) - largest);
+    sum += factor * LoadFresh(state + c);
+    weight += factor * LoadFresh(state + head_dim + 1);
+  }
+  return sum / weight;
+}
+
+}  // namespace reprise::engine::cuda

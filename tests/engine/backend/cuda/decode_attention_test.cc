@@ -1,0 +1,116 @@
+#include "engine/backend/cuda/kernels/decode_attention.cuh"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <functional>
+#include <limits>
+#include <vector>
+
+#include "engine/backend/cuda/decode_plan.h"
+#include "tests/engine/backend/cuda/paged_batch.h"
+#include "tests/engine/backend/cuda/schedules.h"
+
+namespace reprise::engine::cuda {
+namespace {
+
+using cachestore::DType;
+using emulation::Launch;
+using emulation::Schedule;
+using testing::Each;
+
+template <KvType kType>
+void RunBlock(const DecodeParams& params) {
+  params.kv.head_dim == 64 ? DecodeAttentionBlock<kType, 64>(params)
+                           : DecodeAttentionBlock<kType, 128>(params);
+}
+
+void RunBlock(const DecodeParams& params) {
+  switch (params.kv.type) {
+    case KvType::kBF16:
+      return RunBlock<KvType::kBF16>(params);
+    case KvType::kF16:
+      return RunBlock<KvType::kF16>(params);
+    case KvType::kE4M3:
+      return RunBlock<KvType::kE4M3>(params);
+    default:
+      return RunBlock<KvType::kInt8>(params);
+  }
+}
+
+std::vector<float> Decode(PagedBatch& batch, int num_blocks, const Schedule& schedule) {
+  const PagedShape& shape = batch.shape();
+  const int head_tiles = HeadTiles(shape.heads, shape.kv_heads);
+  const DecodePlan plan = PlanDecode(batch.rows(), head_tiles, batch.window(), num_blocks);
+  std::vector<float> states(plan.num_states * kTileHeads * (shape.head_dim + 2),
+                            std::numeric_limits<float>::quiet_NaN());
+  std::vector<uint32_t> counters(batch.rows().size() * head_tiles);
+  std::vector<float> out = batch.PoisonedOut();
+  DecodeParams params;
+  params.q = batch.q().data();
+  params.out = out.data();
+  params.kv = batch.kv();
+  params.rows = batch.rows().data();
+  params.segments = plan.segments.data();
+  params.first_segment = plan.first_segment.data();
+  params.states = states.data();
+  params.counters = counters.data();
+  params.heads = shape.heads;
+  params.head_tiles = head_tiles;
+  params.window = batch.window();
+  params.scale_log2 = batch.scale_log2();
+  const LaunchShape launch = DecodeShape(shape.head_dim, num_blocks);
+  const absl::Status status =
+      Launch({launch.grid_x, launch.grid_y, launch.threads, launch.shared_bytes}, schedule,
+             [&] { RunBlock(params); });
+  EXPECT_TRUE(status.ok()) << status;
+  EXPECT_THAT(counters, Each(0u)) << "the next launch would merge too early";
+  return out;
+}
+
+// Of the roundings of q, and of 2^(s - m), to the type that they are multiplied in.
+double Tolerance(DType dtype) {
+  return dtype == DType::kBF16 || dtype == DType::kInt8 ? 1e-2 : 2e-3;
+}
+
+class DecodeAttentionTest : public testing::TestWithParam<PagedShape> {};
+
+TEST_P(DecodeAttentionTest, AgreesWithTheCpuBackend) {
+  PagedBatch batch(GetParam(), {{0}, {14}, {15}, {16}, {62}, {63}, {64}, {128}});
+  // 5 blocks: rows are cut within and between blocks; 40: most of them into single tiles.
+  for (const int num_blocks : {5, 40}) {
+    const auto outputs = OnAllSchedules<float>(
+        [&](const Schedule& schedule) { return Decode(batch, num_blocks, schedule); });
+    EXPECT_TRUE(AreSame(outputs));
+    EXPECT_LE(batch.WorstError(outputs[0]), Tolerance(GetParam().dtype));
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Shapes, DecodeAttentionTest,
+    testing::Values(
+        PagedShape{4, 1, 64, 16, DType::kBF16}, PagedShape{3, 3, 64, 8, DType::kBF16},
+        PagedShape{14, 2, 128, 16, DType::kBF16}, PagedShape{16, 1, 64, 16, DType::kBF16},
+        PagedShape{6, 2, 128, 64, DType::kF16}, PagedShape{8, 1, 64, 32, DType::kF16},
+        PagedShape{4, 1, 128, 16, DType::kF8E4M3}, PagedShape{3, 1, 64, 16, DType::kF8E4M3},
+        PagedShape{8, 2, 128, 16, DType::kInt8}, PagedShape{2, 1, 64, 8, DType::kInt8},
+        PagedShape{4, 2, 64, 16, DType::kBF16, 21}, PagedShape{2, 1, 64, 8, DType::kInt8, 64}),
+    [](const auto& info) {
+      std::string name = info.param.Name();
+      std::replace_if(
+          name.begin(), name.end(), [](char c) { return c == ' ' || c == '/'; }, '_');
+      return name;
+    });
+
+// What a row gives depends on its own length and cut alone.
+TEST(DecodeAttentionTest, ARowAloneHasTheSameBits) {
+  const PagedShape shape{4, 1, 64, 16, DType::kBF16};
+  PagedBatch alone(shape, {{99}});
+  const std::vector<float> expected = Decode(alone, 1, {});
+  EXPECT_EQ(Decode(alone, 1, {emulation::Order::kShuffled, 3}), expected);
+  EXPECT_NE(Decode(alone, 4, {}), expected) << "not cut at all?";
+}
+
+}  // namespace
+}  // namespace reprise::engine::cuda
