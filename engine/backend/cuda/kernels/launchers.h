@@ -1,0 +1,21 @@
+// Launchers: each enqueues one kernel on `stream` and returns at once. cudaErrorInvalidValue: the
+// kernel was not compiled for such operands. Operands lie in the card's memory and stay as they are
+// until the stream is past the kernel.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include "engine/backend/cuda/kernels/decode_params.h"
+#include "engine/backend/cuda/kernels/generic_attention_params.h"
+#include "engine/backend/cuda/kernels/launch_types.h"
+
+namespace reprise::engine::cuda {
+
+cudaError_t LaunchDecodeAttention(const DecodeParams& params, int num_blocks, cudaStream_t stream);
+// How many blocks of it run at once on the current card: what a plan is made for.
+cudaError_t DecodeAttentionBlocks(KvType type, int head_dim, int* num_blocks);
+
+cudaError_t LaunchGenericAttention(const GenericAttentionParams& params, int num_rows,
+                                   cudaStream_t stream);
+
+}  // namespace reprise::engine::cuda
