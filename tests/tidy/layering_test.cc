@@ -27,6 +27,7 @@ const std::map<std::string, Folders> kBelow = {
     {"cachestore/base", {}},
     {"cachestore/block", {"cachestore/base"}},
     {"cachestore/memory", {"cachestore/base"}},
+    {"cachestore/memory/none", {"cachestore/memory"}},
     {"cachestore/policy", {"cachestore/block"}},
     {"cachestore/index", {"cachestore/block"}},
     {"cachestore/pool", {"cachestore/block", "cachestore/memory"}},
