@@ -27,6 +27,7 @@ const std::map<std::string, Folders> kBelow = {
     {"cachestore/base", {}},
     {"cachestore/block", {"cachestore/base"}},
     {"cachestore/memory", {"cachestore/base"}},
+    {"cachestore/memory/cuda", {"cachestore/memory"}},
     {"cachestore/memory/none", {"cachestore/memory"}},
     {"cachestore/policy", {"cachestore/block"}},
     {"cachestore/index", {"cachestore/block"}},
@@ -48,7 +49,7 @@ const std::map<std::string, Folders> kBelow = {
     {"engine", {"engine/run", "engine/tokenizer"}},
     {"api", {"engine"}},
     {"bench", {"api"}},
-    {"tests", {"bench", "engine/backend/cuda"}},
+    {"tests", {"bench", "engine/backend/cuda", "cachestore/memory/cuda", "cachestore/memory/none"}},
 };
 
 // The one file that may look above its folder: the binary holds the benchmarks too.
@@ -67,7 +68,7 @@ const std::vector<Library> kLibraries = {
     {"oneapi/", {"engine/backend", "bench"}},
     {"dnnl", {"engine/backend"}},
     {"hwy/", {"engine/backend", "bench"}},
-    {"cuda", {"engine/backend/cuda"}},
+    {"cuda", {"cachestore/memory/cuda", "engine/backend/cuda"}},
     {"pcre2", {"engine/tokenizer"}},
     {"utf8proc", {"engine/tokenizer"}},
     {"nlohmann/", {"engine", "api", "bench", "tests"}},
@@ -232,6 +233,8 @@ TEST(LayeringTest, ForbiddenIncludesAreCaught) {
       {"engine/model/a.cc", "<hwy/highway.h>"},
       {"engine/model/a.cc", "\"oneapi/dnnl/dnnl.hpp\""},
       {"engine/backend/a.cc", "<cuda_runtime.h>"},
+      {"cachestore/memory/a.cc", "<cuda_runtime_api.h>"},
+      {"cachestore/memory/a.cc", "\"cachestore/memory/cuda/cuda_device.h\""},
       {"engine/backend/cuda/kernels/a.cuh", "\"engine/backend/backend.h\""},
       {"engine/engine.cc", "<CLI/CLI.hpp>"},
       {"cachestore/base/a.cc", "<nlohmann/json.hpp>"},
@@ -254,6 +257,7 @@ TEST(LayeringTest, AllowedIncludesPass) {
       {"engine/engine.cc", "\"engine/backend/backend.h\""},
       {"engine/backend/cuda/a.cc", "\"engine/backend/cuda/kernels/a.h\""},
       {"engine/backend/cuda/kernels/a.cuh", "<cuda_runtime.h>"},
+      {"cachestore/memory/cuda/a.cc", "<cuda_runtime_api.h>"},
       {"engine/run/a.cc", "\"engine/sched/request.h\""},
       {"engine/sched/a.cc", "\"cachestore/store/tiered_store.h\""},
       {"cachestore/store/a.cc", "\"cachestore/memory/arena.h\""},
