@@ -14,6 +14,7 @@
 #include "bench/decode_bench.h"
 #include "bench/disk_bench.h"
 #include "bench/engine_bench.h"
+#include "bench/gpu_copy_bench.h"
 #include "bench/kvquant_bench.h"
 #include "bench/report.h"
 #include "bench/sampling_bench.h"
@@ -237,6 +238,23 @@ void AddEngine(api::FlagSet& bench) {
       RunEngineBench);
 }
 
+void AddGpuCopy(api::FlagSet& bench) {
+  Suite<GpuCopyBenchOptions> suite(
+      bench, "gpu-copy", "copies between host and GPU, beside one large pinned copy; needs a GPU");
+  suite.AddGroups("blocks, scattered, crossover");
+  suite.AddQuick();
+  suite.Finish(
+      "Takes a minute, 2 GiB of RAM and as much of the GPU.\n\n"
+      "Examples:\n"
+      "  reprise bench gpu-copy\n"
+      "  reprise bench gpu-copy --groups crossover --json results.json\n",
+      [](const GpuCopyBenchOptions& o) {
+        return RunGpuCopyBench(o, [](const cachestore::CopyCrossovers& crossovers) {
+          return cachestore::OpenDevice(crossovers);
+        });
+      });
+}
+
 void AddTtft(api::FlagSet& bench) {
   Suite<TtftBenchOptions> suite(
       bench, "ttft",
@@ -277,11 +295,13 @@ void AddBenchCommand(api::FlagSet& program) {
            RunSchedulerBench);
   AddEngine(bench);
   AddTtft(bench);
+  AddGpuCopy(bench);
   bench.SetExamples(
       "Examples:\n  reprise bench decode --help\n  reprise bench chat --help\n"
       "  reprise bench store --help\n  reprise bench disk --help\n"
       "  reprise bench sampling --help\n  reprise bench scheduler --help\n"
-      "  reprise bench engine --help\n  reprise bench ttft --help\n");
+      "  reprise bench engine --help\n  reprise bench ttft --help\n"
+      "  reprise bench gpu-copy --help\n");
 }
 
 }  // namespace reprise::bench
