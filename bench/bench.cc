@@ -241,7 +241,7 @@ void AddEngine(api::FlagSet& bench) {
 void AddGpuCopy(api::FlagSet& bench) {
   Suite<GpuCopyBenchOptions> suite(
       bench, "gpu-copy", "copies between host and GPU, beside one large pinned copy; needs a GPU");
-  suite.AddGroups("blocks, scattered, crossover");
+  suite.AddGroups("blocks, scattered, interference, crossover");
   suite.AddQuick();
   suite.Finish(
       "Takes a minute, 2 GiB of RAM and as much of the GPU.\n\n"
@@ -249,9 +249,7 @@ void AddGpuCopy(api::FlagSet& bench) {
       "  reprise bench gpu-copy\n"
       "  reprise bench gpu-copy --groups crossover --json results.json\n",
       [](const GpuCopyBenchOptions& o) {
-        return RunGpuCopyBench(o, [](const cachestore::CopyCrossovers& crossovers) {
-          return cachestore::OpenDevice(crossovers);
-        });
+        return RunGpuCopyBench(o, cachestore::OpenDevice, OpenProductLoop);
       });
 }
 

@@ -2,15 +2,14 @@
 // copy.
 #pragma once
 
-#include <functional>
-#include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "bench/copy_bed.h"
 #include "bench/extent.h"
+#include "bench/gpu/product_loop.h"
 #include "bench/report.h"
-#include "cachestore/memory/device.h"
 
 namespace reprise::bench {
 
@@ -19,14 +18,11 @@ struct GpuCopyBenchOptions {
   Extent extent = Extent::kFull;
 };
 
-// Opens the device to measure; OpenDevice, but in tests.
-using DeviceOpener = std::function<absl::StatusOr<std::unique_ptr<cachestore::Device>>(
-    const cachestore::CopyCrossovers&)>;
-
 // A row for each size and direction of the chosen groups: "blocks" (2 MiB), "scattered" (16 and 64
 // KiB), "crossover" (each means alone, by piece size: what CopyCrossovers' defaults should be).
 // kNotFound: there is no device. kDataLoss: bytes came back changed. BLOCKS for a minute.
 absl::StatusOr<std::vector<Result>> RunGpuCopyBench(const GpuCopyBenchOptions& options,
-                                                    const DeviceOpener& open);
+                                                    const DeviceOpener& open,
+                                                    const ProductsOpener& open_products);
 
 }  // namespace reprise::bench

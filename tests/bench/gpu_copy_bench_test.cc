@@ -21,9 +21,33 @@ absl::StatusOr<std::unique_ptr<cachestore::Device>> OpenLazy(const CopyCrossover
   return std::make_unique<LazyDevice>();
 }
 
+// Products that count.
+class CountedProducts : public ProductLoop {
+ public:
+  explicit CountedProducts(cachestore::Device* device) : device_(device) {}
+  absl::Status Enqueue(int count) override {
+    for (int i = 0; i < count; ++i) {
+      static_cast<LazyDevice::Queue*>(device_->Stream(cachestore::Lane::kCompute))->Enqueue([] {
+        ++made;
+      });
+    }
+    return absl::OkStatus();
+  }
+  std::string name() const override { return "none"; }
+
+  static inline int made = 0;
+
+ private:
+  cachestore::Device* const device_;
+};
+
+absl::StatusOr<std::unique_ptr<ProductLoop>> OpenCounted(cachestore::Device* device) {
+  return std::make_unique<CountedProducts>(device);
+}
+
 // On a device that is none: the suite runs to its end and measures every row.
 TEST(GpuCopyBenchTest, QuickFormMeasuresEveryRow) {
-  const auto rows = RunGpuCopyBench({.extent = Extent::kQuick}, OpenLazy);
+  const auto rows = RunGpuCopyBench({.extent = Extent::kQuick}, OpenLazy, OpenCounted);
   ASSERT_TRUE(rows.ok()) << rows.status();
   std::set<std::string> metrics;
   for (const Result& row : *rows) {
@@ -35,9 +59,12 @@ TEST(GpuCopyBenchTest, QuickFormMeasuresEveryRow) {
        {"gpu.copy_2mib_to_device", "gpu.copy_2mib_to_host", "gpu.copy_2mib_both",
         "gpu.copy_scattered_16kib_to_device", "gpu.copy_scattered_16kib_to_host",
         "gpu.copy_scattered_64kib_to_device", "gpu.copy_scattered_64kib_to_host",
+        "gpu.copy_interference_2mib", "gpu.copy_beside_products_2mib",
+        "gpu.copy_interference_16kib", "gpu.copy_beside_products_16kib",
         "gpu.copy_crossover_4kib_to_device", "gpu.copy_crossover_128kib_to_host"}) {
     EXPECT_TRUE(metrics.contains(metric)) << metric;
   }
+  EXPECT_GT(CountedProducts::made, 0);
 }
 
 // Brings one byte back wrong.
@@ -54,16 +81,19 @@ class FlippingDevice : public LazyDevice {
 };
 
 TEST(GpuCopyBenchTest, ADeviceThatChangesBytesIsNotMeasured) {
-  const auto rows =
-      RunGpuCopyBench({.groups = {"blocks"}, .extent = Extent::kQuick},
-                      [](const CopyCrossovers&) { return std::make_unique<FlippingDevice>(); });
+  const auto rows = RunGpuCopyBench(
+      {.groups = {"blocks"}, .extent = Extent::kQuick},
+      [](const CopyCrossovers&) { return std::make_unique<FlippingDevice>(); }, OpenCounted);
   EXPECT_EQ(rows.status().code(), absl::StatusCode::kDataLoss) << rows.status();
 }
 
 TEST(GpuCopyBenchTest, WithoutADeviceTheSuiteSaysWhy) {
-  const auto rows = RunGpuCopyBench({}, [](const CopyCrossovers&) {
-    return absl::StatusOr<std::unique_ptr<cachestore::Device>>(absl::NotFoundError("no card"));
-  });
+  const auto rows = RunGpuCopyBench(
+      {},
+      [](const CopyCrossovers&) {
+        return absl::StatusOr<std::unique_ptr<cachestore::Device>>(absl::NotFoundError("no card"));
+      },
+      OpenCounted);
   EXPECT_EQ(rows.status().code(), absl::StatusCode::kNotFound);
 }
 

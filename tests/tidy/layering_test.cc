@@ -69,6 +69,7 @@ const std::vector<Library> kLibraries = {
     {"dnnl", {"engine/backend"}},
     {"hwy/", {"engine/backend", "bench"}},
     {"cuda", {"cachestore/memory/cuda", "engine/backend/cuda"}},
+    {"cublasLt", {"bench/gpu"}},
     {"pcre2", {"engine/tokenizer"}},
     {"utf8proc", {"engine/tokenizer"}},
     {"nlohmann/", {"engine", "api", "bench", "tests"}},
