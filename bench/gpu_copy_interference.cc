@@ -25,7 +25,7 @@ class Copier {
  public:
   Copier(CopyBed& bed, const LanePieces& list)
       : bed_(bed), list_(list), thread_([this] { Run(); }) {}
-  ~Copier() { Stop(); }
+  ~Copier() { Stop().IgnoreError(); }
 
   // GB/s so far, once the copy that is under way has ended. BLOCKS.
   absl::StatusOr<double> Stop() {
