@@ -11,6 +11,7 @@
 
 #define REPRISE_DEVICE inline
 #define REPRISE_UNROLL
+#define REPRISE_NO_UNROLL
 
 namespace reprise::engine::cuda {
 

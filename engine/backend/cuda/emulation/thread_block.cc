@@ -7,13 +7,9 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "cachestore/base/check.h"
 
 namespace reprise::engine::cuda::emulation {
 namespace {
-
-// Fibers of one OS thread find their block through it.
-thread_local ThreadBlock* current_block = nullptr;
 
 uint64_t NextRandom(uint64_t* state) {
   *state = *state * 6364136223846793005u + 1442695040888963407u;
@@ -61,14 +57,9 @@ ThreadBlock::ThreadBlock(const Grid& grid, int x, int y, const Schedule& schedul
   }
 }
 
-ThreadBlock& ThreadBlock::Current() {
-  CHECK(current_block != nullptr);
-  return *current_block;
-}
-
 absl::Status ThreadBlock::Run() {
-  CHECK(current_block == nullptr);
-  current_block = this;
+  CHECK(current_ == nullptr);
+  current_ = this;
   bool any_ran = true;
   while (status_.ok() && any_ran) {
     any_ran = false;
@@ -80,7 +71,7 @@ absl::Status ThreadBlock::Run() {
       if (!status_.ok()) break;
     }
   }
-  current_block = nullptr;
+  current_ = nullptr;
   if (status_.ok() && std::any_of(threads_.begin(), threads_.end(),
                                   [](const Thread& t) { return !t.fiber->ended(); })) {
     status_ = absl::InternalError(absl::StrCat("block (", x_, ", ", y_, "): deadlock:", Waiting()));

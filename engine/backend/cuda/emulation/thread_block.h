@@ -18,6 +18,7 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include "cachestore/base/check.h"
 #include "engine/backend/cuda/emulation/fiber.h"
 
 namespace reprise::engine::cuda::emulation {
@@ -60,7 +61,10 @@ class ThreadBlock {
   absl::Status Run();
 
   // The block that is running on this OS thread. REQUIRES: called from a kernel.
-  static ThreadBlock& Current();
+  static ThreadBlock& Current() {
+    CHECK(current_ != nullptr);
+    return *current_;
+  }
 
   // For the running thread, from here on.
   int x() const { return x_; }
@@ -122,6 +126,9 @@ class ThreadBlock {
   void Perform(const std::vector<Copy>& copies);
   std::vector<int> NextTurns();
   std::string Waiting() const;
+
+  // Fibers find their block through it.
+  static inline constinit thread_local ThreadBlock* current_ = nullptr;
 
   const Grid grid_;
   const int x_;

@@ -2,7 +2,6 @@
 
 #include <cmath>
 #include <cstring>
-#include <limits>
 
 #include "engine/backend/cuda/emulation/thread_block.h"
 
@@ -11,9 +10,10 @@ namespace {
 
 uint16_t Half(uint32_t word, int which) { return static_cast<uint16_t>(word >> (16 * which)); }
 
+// What a lane holds of A and B, widened: the elements of a[0], a[1], ... and of b[0], b[1].
 struct Operands {
-  uint32_t a[4];
-  uint32_t b[2];
+  float a[8];
+  float b[4];
 };
 
 }  // namespace
@@ -26,18 +26,13 @@ float FloatOfBF16(uint16_t bits) {
 }
 
 float FloatOfF16(uint16_t bits) {
-  const int exponent = (bits >> 10) & 31;
-  const int mantissa = bits & 1023;
+  const bool is_finite = (bits & 0x7C00) != 0x7C00;
+  // The exponent's bias is 112 less; scaling also makes subnormals normal.
+  const uint32_t word = uint32_t{bits & 0x7FFFu} << 13 | (is_finite ? 0 : 0x7F800000u);
   float magnitude;
-  if (exponent == 31) {
-    magnitude = mantissa == 0 ? std::numeric_limits<float>::infinity()
-                              : std::numeric_limits<float>::quiet_NaN();
-  } else if (exponent == 0) {
-    magnitude = std::ldexp(static_cast<float>(mantissa), -24);
-  } else {
-    magnitude = std::ldexp(static_cast<float>(1024 + mantissa), exponent - 25);
-  }
-  return std::copysign(magnitude, (bits & 0x8000) != 0 ? -1.0f : 1.0f);
+  std::memcpy(&magnitude, &word, sizeof(magnitude));
+  if (is_finite) magnitude *= 0x1.0p112f;
+  return (bits & 0x8000) != 0 ? -magnitude : magnitude;
 }
 
 uint16_t F16OfFloat(float value) {
@@ -63,21 +58,20 @@ uint16_t BF16OfFloat(float value) {
 
 void MultiplyAdd(const uint32_t a[4], const uint32_t b[2], float (*widen)(uint16_t), float c[4]) {
   Operands mine;
-  std::memcpy(mine.a, a, sizeof(mine.a));
-  std::memcpy(mine.b, b, sizeof(mine.b));
+  for (int i = 0; i < 8; ++i) mine.a[i] = widen(Half(a[i / 2], i % 2));
+  for (int i = 0; i < 4; ++i) mine.b[i] = widen(Half(b[i / 2], i % 2));
   ThreadBlock& block = ThreadBlock::Current();
-  Operands lanes[kWarpLanes];
-  std::memcpy(lanes, block.Exchange("mma", &mine, sizeof(mine)), sizeof(lanes));
+  const auto* lanes = reinterpret_cast<const Operands*>(block.Exchange("mma", &mine, sizeof(mine)));
   const int lane = block.thread() % kWarpLanes;
   for (int i = 0; i < 4; ++i) {
     const int row = lane / 4 + 8 * (i / 2);
     const int column = 2 * (lane % 4) + i % 2;
     double sum = c[i];
-    for (int k = 0; k < 16; ++k) {
-      const int t = k % 8 / 2;
-      const uint32_t left = lanes[4 * (row % 8) + t].a[row / 8 + 2 * (k / 8)];
-      const uint32_t right = lanes[4 * column + t].b[k / 8];
-      sum += double{widen(Half(left, k % 2))} * widen(Half(right, k % 2));
+    for (int t = 0; t < 4; ++t) {
+      const float* left = lanes[4 * (row % 8) + t].a + 2 * (row / 8);
+      const float* right = lanes[4 * column + t].b;
+      sum += double{left[0]} * right[0] + double{left[1]} * right[1];  // k = 2 t, 2 t + 1
+      sum += double{left[4]} * right[2] + double{left[5]} * right[3];  // k = 2 t + 8, 2 t + 9
     }
     c[i] = static_cast<float>(sum);
   }

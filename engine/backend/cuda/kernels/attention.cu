@@ -1,5 +1,6 @@
 #include "engine/backend/cuda/kernels/decode_attention_launch.cuh"
 #include "engine/backend/cuda/kernels/generic_attention.cuh"
+#include "engine/backend/cuda/kernels/prefill_attention_launch.cuh"
 
 namespace reprise::engine::cuda {
 namespace {
@@ -44,6 +45,22 @@ cudaError_t DecodeAttentionBlocks(KvType type, int head_dim, int* num_blocks) {
       return CountDecodeBlocksOf<KvType::kE4M3>(head_dim, num_blocks);
     case KvType::kInt8:
       return CountDecodeBlocksOf<KvType::kInt8>(head_dim, num_blocks);
+    default:
+      return cudaErrorInvalidValue;
+  }
+}
+
+cudaError_t LaunchPrefillAttention(const PrefillParams& params, int num_items,
+                                   cudaStream_t stream) {
+  switch (params.kv.type) {
+    case KvType::kBF16:
+      return LaunchPrefillOf<KvType::kBF16>(params, num_items, stream);
+    case KvType::kF16:
+      return LaunchPrefillOf<KvType::kF16>(params, num_items, stream);
+    case KvType::kE4M3:
+      return LaunchPrefillOf<KvType::kE4M3>(params, num_items, stream);
+    case KvType::kInt8:
+      return LaunchPrefillOf<KvType::kInt8>(params, num_items, stream);
     default:
       return cudaErrorInvalidValue;
   }

@@ -30,4 +30,18 @@ REPRISE_DEVICE float MergedElement(const float* states, int64_t stride, int piec
   return sum / weight;
 }
 
+// Whether this block is the last of `blocks` to come here; then all that the others wrote before
+// can be read, and the counter is 0 again. By all threads of the block.
+REPRISE_DEVICE bool IsLastToArrive(uint32_t* counter, int blocks, const Shared<int>& is_last) {
+  FenceDevice();
+  SyncBlock();
+  if (ThreadInBlock() == 0) {
+    is_last[0] = AtomicIncrement(counter) + 1 == static_cast<uint32_t>(blocks);
+    if (is_last[0] != 0) *counter = 0;
+  }
+  SyncBlock();
+  FenceDevice();
+  return is_last[0] != 0;
+}
+
 }  // namespace reprise::engine::cuda

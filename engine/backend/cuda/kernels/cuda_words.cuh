@@ -12,6 +12,7 @@
 #define REPRISE_DEVICE __device__ __forceinline__
 // Before a loop whose arrays must stay in registers.
 #define REPRISE_UNROLL _Pragma("unroll")
+#define REPRISE_NO_UNROLL _Pragma("unroll 1")
 
 namespace reprise::engine::cuda {
 

@@ -232,16 +232,8 @@ REPRISE_DEVICE void MergeWarps(const Shared<float>& shared, int num_heads, float
 template <int kHeadDim>
 REPRISE_DEVICE void MergeWhenLast(const DecodeParams& params, const DecodeSegment& segment,
                                   int num_heads, const Shared<int>& is_last, float* out) {
-  const int counter = segment.row * params.head_tiles + segment.head_tile;
-  FenceDevice();
-  SyncBlock();
-  if (ThreadInBlock() == 0) {
-    const uint32_t before = AtomicIncrement(params.counters + counter);
-    is_last[0] = before + 1 == static_cast<uint32_t>(segment.pieces);
-  }
-  SyncBlock();
-  if (is_last[0] == 0) return;
-  FenceDevice();
+  uint32_t* counter = params.counters + segment.row * params.head_tiles + segment.head_tile;
+  if (!IsLastToArrive(counter, segment.pieces, is_last)) return;
   constexpr int kFloats = kHeadDim + 2;
   const float* states =
       params.states + static_cast<int64_t>(segment.first_state) * kTileHeads * kFloats;
@@ -249,7 +241,6 @@ REPRISE_DEVICE void MergeWhenLast(const DecodeParams& params, const DecodeSegmen
     out[i] = MergedElement(states + i / kHeadDim * kFloats, kTileHeads * kFloats, segment.pieces,
                            kHeadDim, i % kHeadDim);
   }
-  if (ThreadInBlock() == 0) params.counters[counter] = 0;
 }
 
 template <KvType kType, int kHeadDim>

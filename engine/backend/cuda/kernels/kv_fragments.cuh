@@ -55,6 +55,16 @@ struct KvFragment {
     return PairOfInt8(BytePermute(a[i / 4], b[i / 4], (4 + k) << 8 | k));
   }
 
+  // Bytes `which` and `which` + 2 of a word: elements of 8 bits that ldmatrix transposed in pairs.
+  static REPRISE_DEVICE uint32_t Alternate(uint32_t word, int which) {
+    static_assert(!kIs16Bit);
+    const uint32_t k = which;
+    if constexpr (kType == KvType::kE4M3) {
+      return PairOfE4M3(BytePermute(word, 0, (2 + k) << 12 | k << 4));
+    }
+    return PairOfInt8(BytePermute(word, 0, (2 + k) << 8 | k));
+  }
+
   // Two numbers in the type that elements are multiplied in, within its range.
   static REPRISE_DEVICE uint32_t Pack(float low, float high) {
     if constexpr (kType == KvType::kF16 || kType == KvType::kE4M3) return PackF16(low, high);

@@ -8,12 +8,15 @@
 #include "engine/backend/cuda/kernels/decode_params.h"
 #include "engine/backend/cuda/kernels/generic_attention_params.h"
 #include "engine/backend/cuda/kernels/launch_types.h"
+#include "engine/backend/cuda/kernels/prefill_params.h"
 
 namespace reprise::engine::cuda {
 
 cudaError_t LaunchDecodeAttention(const DecodeParams& params, int num_blocks, cudaStream_t stream);
 // How many blocks of it run at once on the current card: what a plan is made for.
 cudaError_t DecodeAttentionBlocks(KvType type, int head_dim, int* num_blocks);
+
+cudaError_t LaunchPrefillAttention(const PrefillParams& params, int num_items, cudaStream_t stream);
 
 cudaError_t LaunchGenericAttention(const GenericAttentionParams& params, int num_rows,
                                    cudaStream_t stream);

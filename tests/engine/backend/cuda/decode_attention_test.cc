@@ -80,8 +80,9 @@ TEST_P(DecodeAttentionTest, AgreesWithTheCpuBackend) {
   PagedBatch batch(GetParam(), {{0}, {14}, {15}, {16}, {62}, {63}, {64}, {128}});
   // 5 blocks: rows are cut within and between blocks; 40: most of them into single tiles.
   for (const int num_blocks : {5, 40}) {
-    const auto outputs = OnAllSchedules<float>(
-        [&](const Schedule& schedule) { return Decode(batch, num_blocks, schedule); });
+    const auto outputs = OnSchedules<float>(FewSchedules(), [&](const Schedule& schedule) {
+      return Decode(batch, num_blocks, schedule);
+    });
     EXPECT_TRUE(AreSame(outputs));
     EXPECT_LE(batch.WorstError(outputs[0]), Tolerance(GetParam().dtype));
   }

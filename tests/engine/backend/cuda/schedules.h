@@ -24,13 +24,28 @@ inline std::vector<emulation::Schedule> AllSchedules() {
   return schedules;
 }
 
-// What `run` gives under each schedule. It must make its output afresh each time.
+// Each order and each time once: for kernels, whose emulation takes seconds.
+inline std::vector<emulation::Schedule> FewSchedules() {
+  using emulation::CopyTime;
+  using emulation::Order;
+  return {{Order::kForward, 0, CopyTime::kLatest},
+          {Order::kReverse, 0, CopyTime::kEarliest},
+          {Order::kShuffled, 1, CopyTime::kLatest}};
+}
+
+// What `run` gives under each of `schedules`. It must make its output afresh each time.
+template <typename Number>
+std::vector<std::vector<Number>> OnSchedules(
+    const std::vector<emulation::Schedule>& schedules,
+    const std::function<std::vector<Number>(const emulation::Schedule&)>& run) {
+  std::vector<std::vector<Number>> outputs;
+  for (const emulation::Schedule& schedule : schedules) outputs.push_back(run(schedule));
+  return outputs;
+}
 template <typename Number>
 std::vector<std::vector<Number>> OnAllSchedules(
     const std::function<std::vector<Number>(const emulation::Schedule&)>& run) {
-  std::vector<std::vector<Number>> outputs;
-  for (const emulation::Schedule& schedule : AllSchedules()) outputs.push_back(run(schedule));
-  return outputs;
+  return OnSchedules<Number>(AllSchedules(), run);
 }
 
 // Equal bit for bit, NaN included.

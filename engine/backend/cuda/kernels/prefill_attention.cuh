@@ -1,0 +1,323 @@
+// Causal attention of many rows of a sequence over paged KV, on mma.sync: every card from sm_80 on.
+//
+//     q, out  f32 [rows, heads, head_dim]; heads = kv_heads x group, group up to 64
+//     KV      as decode_attention.cuh
+//     states  f32 [plan's states][kPrefillPairs][head_dim + 2], counters u32 [plan's counters], 0
+//             before and after
+//
+// Operations: 4 heads x head_dim x positions seen by each row; 2K to 32K tokens, 32 heads of 128:
+// 34 GFLOP to 8.8 TFLOP, 43 us to 11 ms at 790 TFLOP/s. Bytes: each item of 64 pairs reads its KV
+// once, 64 operations a byte of bf16 and more with L2: arithmetic is the limit.
+//
+// A block of 4 warps runs one item: 64 (row, head) pairs, 16 to a warp, q in registers. Of each
+// tile of 64 positions, S = Q K^T [16, 64], softmax in registers, O += P V, with the accumulators
+// of S as operand of the second product. Elements of 8 bits are widened as they are loaded from
+// shared memory: for K, dims meet in another order, which Q shares; for V, one transposed word
+// holds two dims of two positions, which go to two products.
+#pragma once
+
+#include "engine/backend/cuda/kernels/attention_state.cuh"
+#include "engine/backend/cuda/kernels/device_code.h"
+#include "engine/backend/cuda/kernels/kv_fragments.cuh"
+#include "engine/backend/cuda/kernels/prefill_params.h"
+#include "engine/backend/cuda/kernels/prefill_tile.cuh"
+
+namespace reprise::engine::cuda {
+
+// Of a lane 4 g + t: what its pairs g and g + 8 of the warp (index 0 and 1) are.
+struct PrefillPairs {
+  bool is_there[2];
+  int position[2];   // of the row
+  int64_t place[2];  // of the head in q and out, in floats
+};
+
+REPRISE_DEVICE PrefillPairs PairsOfLane(const PrefillParams& params, const PrefillItem& item) {
+  const int group = params.heads / params.kv.kv_heads;
+  PrefillPairs pairs;
+  for (int r = 0; r < 2; ++r) {
+    const int pair = WarpInBlock() * 16 + Lane() / 4 + 8 * r;
+    const int row = pair / group;
+    pairs.is_there[r] = row < item.num_rows;
+    pairs.position[r] = item.start + (pairs.is_there[r] ? row : 0);
+    pairs.place[r] = (static_cast<int64_t>(item.first_row + row) * params.heads +
+                      item.kv_head * group + pair % group) *
+                     params.kv.head_dim;
+  }
+  return pairs;
+}
+
+// The first of the two dims that operand register 2 half (+ row) of step `step` of Q holds.
+template <KvType kType>
+REPRISE_DEVICE int QueryDim(int step, int half) {
+  const int t = Lane() % 4;
+  return KvFragment<kType>::kIs16Bit ? 16 * step + 8 * half + 2 * t : 16 * step + 4 * t + 2 * half;
+}
+
+// Which dim column 2 t + i of output tile `tile` stands for.
+template <KvType kType>
+REPRISE_DEVICE int OutputDim(int tile, int i) {
+  const int t = Lane() % 4;
+  return KvFragment<kType>::kIs16Bit ? 8 * tile + 2 * t + i
+                                     : 16 * (tile / 2) + 4 * t + 2 * i + tile % 2;
+}
+
+template <KvType kType, int kHeadDim>
+REPRISE_DEVICE void LoadPrefillQuery(const float* q, const PrefillPairs& pairs,
+                                     uint32_t query[kHeadDim / 16][4]) {
+  REPRISE_UNROLL
+  for (int step = 0; step < kHeadDim / 16; ++step) {
+    REPRISE_UNROLL
+    for (int i = 0; i < 4; ++i) {
+      const int r = i % 2;
+      const float* from = q + pairs.place[r] + QueryDim<kType>(step, i / 2);
+      query[step][i] = pairs.is_there[r] ? KvFragment<kType>::PackBounded(from[0], from[1]) : 0u;
+    }
+  }
+}
+
+// The softmax of a lane's two pairs: the largest scores, the lane's shares of the weights, and the
+// sums of its columns.
+template <int kHeadDim>
+struct PrefillState {
+  float largest[2] = {-kInfinity, -kInfinity};
+  float weight[2] = {0, 0};
+  float sums[kHeadDim / 8][4] = {};
+};
+
+// Scores of the warp's pairs with the 64 positions of the stage: scores[n] holds columns 8 n + 2 t,
+// + 1. Not scaled.
+template <KvType kType, int kHeadDim>
+REPRISE_DEVICE void PrefillScores(const uint32_t query[kHeadDim / 16][4], int stage_number,
+                                  float scores[8][4]) {
+  using Fragment = KvFragment<kType>;
+  const PrefillStage<kType, kHeadDim> stage(stage_number);
+  const int matrix = Lane() / 8;
+  const int row = Lane() % 8;
+  REPRISE_UNROLL
+  for (int step = 0; step < kHeadDim / 16; ++step) {
+    if constexpr (Fragment::kIs16Bit) {
+      REPRISE_UNROLL
+      for (int n = 0; n < 8; n += 2) {  // two tiles of 8 positions, 16 dims each
+        uint32_t words[4];
+        LoadMatrices(stage.Piece(0, 8 * n + 8 * (matrix / 2) + row, 2 * step + matrix % 2), words);
+        Fragment::MultiplyAdd(query[step], words, scores[n]);
+        Fragment::MultiplyAdd(query[step], words + 2, scores[n + 1]);
+      }
+    } else {
+      REPRISE_UNROLL
+      for (int n = 0; n < 8; n += 4) {  // four tiles of 8 positions, 16 dims each
+        uint32_t words[4];
+        LoadMatrices(stage.Piece(0, 8 * n + 8 * matrix + row, step), words);
+        REPRISE_UNROLL
+        for (int i = 0; i < 4; ++i) {
+          const uint32_t b[2] = {Fragment::Adjacent(words + i, 0),
+                                 Fragment::Adjacent(words + i, 1)};
+          Fragment::MultiplyAdd(query[step], b, scores[n + i]);
+        }
+      }
+    }
+  }
+}
+
+// Scales the scores of the tile at `begin`; those that a pair does not see become minus infinity.
+template <KvType kType, int kHeadDim>
+REPRISE_DEVICE void ScaleAndMask(const PrefillParams& params, const PrefillItem& item,
+                                 const PrefillPairs& pairs, int begin, int stage,
+                                 float scores[8][4]) {
+  using Fragment = KvFragment<kType>;
+  const float scale = params.scale_log2 * Fragment::kFactor;
+  const int end = begin + kPrefillTile;
+  const bool sees_all = end <= item.start + 1 && end <= item.kv_end &&
+                        item.start + item.num_rows - begin <= params.window;
+  REPRISE_UNROLL
+  for (int n = 0; n < 8; ++n) {
+    REPRISE_UNROLL
+    for (int i = 0; i < 4; ++i) {
+      const int column = 8 * n + 2 * (Lane() % 4) + i % 2;
+      scores[n][i] *= scale;
+      if constexpr (Fragment::kHasScales) {
+        scores[n][i] *= StageScale<kType, kHeadDim>(stage, 0, column);
+      }
+      const int seen_from = pairs.position[i / 2] - begin - column;
+      if (!sees_all &&
+          (seen_from < 0 || seen_from >= params.window || begin + column >= item.kv_end)) {
+        scores[n][i] = -kInfinity;
+      }
+    }
+  }
+}
+
+// Adds a tile with `scores` to the softmax: largest, weight, sums scaled; leaves 2^(s - m) in
+// `scores`. A pair that has seen nothing yet stays at minus infinity, with weights of 0.
+template <int kHeadDim>
+REPRISE_DEVICE void WeighTile(float scores[8][4], PrefillState<kHeadDim>* state) {
+  REPRISE_UNROLL
+  for (int r = 0; r < 2; ++r) {
+    float largest = state->largest[r];
+    REPRISE_UNROLL
+    for (int n = 0; n < 8; ++n) {
+      largest = Max(largest, Max(scores[n][2 * r], scores[n][2 * r + 1]));
+    }
+    largest = Max(largest, ShuffleXor(largest, 1));
+    largest = Max(largest, ShuffleXor(largest, 2));
+    const float base = largest == -kInfinity ? 0.0f : largest;
+    const float factor = PowerOf2(state->largest[r] - base);
+    state->largest[r] = largest;
+    float weight = 0;
+    REPRISE_UNROLL
+    for (int n = 0; n < 8; ++n) {
+      scores[n][2 * r] = PowerOf2(scores[n][2 * r] - base);
+      scores[n][2 * r + 1] = PowerOf2(scores[n][2 * r + 1] - base);
+      weight += scores[n][2 * r] + scores[n][2 * r + 1];
+    }
+    state->weight[r] = state->weight[r] * factor + weight;
+    REPRISE_UNROLL
+    for (int j = 0; j < kHeadDim / 8; ++j) {
+      state->sums[j][2 * r] *= factor;
+      state->sums[j][2 * r + 1] *= factor;
+    }
+  }
+}
+
+// Positions [16 step, 16 step + 16) of the tile's weights as an operand.
+template <KvType kType, int kHeadDim>
+REPRISE_DEVICE void WeightOperand(const float weights[8][4], int stage, int step, uint32_t a[4]) {
+  using Fragment = KvFragment<kType>;
+  REPRISE_UNROLL
+  for (int i = 0; i < 4; ++i) {
+    const int n = 2 * step + i / 2;
+    const int r = i % 2;
+    float low = weights[n][2 * r];
+    float high = weights[n][2 * r + 1];
+    if constexpr (Fragment::kHasScales) {
+      const int column = 8 * n + 2 * (Lane() % 4);
+      low *= StageScale<kType, kHeadDim>(stage, 1, column);
+      high *= StageScale<kType, kHeadDim>(stage, 1, column + 1);
+    }
+    a[i] = Fragment::Pack(low, high);
+  }
+}
+
+template <KvType kType, int kHeadDim>
+REPRISE_DEVICE void AddWeightedValues(const float weights[8][4], int stage_number,
+                                      PrefillState<kHeadDim>* state) {
+  using Fragment = KvFragment<kType>;
+  const PrefillStage<kType, kHeadDim> stage(stage_number);
+  const int matrix = Lane() / 8;
+  const int row = Lane() % 8;
+  REPRISE_UNROLL
+  for (int step = 0; step < kPrefillTile / 16; ++step) {
+    uint32_t a[4];
+    WeightOperand<kType, kHeadDim>(weights, stage_number, step, a);
+    // Two pieces of 16 bytes, of 16 positions.
+    REPRISE_UNROLL
+    for (int piece = 0; piece < PrefillStage<kType, kHeadDim>::kPieces; piece += 2) {
+      uint32_t words[4];
+      LoadMatricesTransposed(stage.Piece(1, 16 * step + 8 * (matrix % 2) + row, piece + matrix / 2),
+                             words);
+      REPRISE_UNROLL
+      for (int i = 0; i < 2; ++i) {
+        if constexpr (Fragment::kIs16Bit) {
+          Fragment::MultiplyAdd(a, words + 2 * i, state->sums[piece + i]);
+        } else {
+          REPRISE_UNROLL
+          for (int which = 0; which < 2; ++which) {
+            const uint32_t b[2] = {Fragment::Alternate(words[2 * i], which),
+                                   Fragment::Alternate(words[2 * i + 1], which)};
+            Fragment::MultiplyAdd(a, b, state->sums[2 * (piece + i) + which]);
+          }
+        }
+      }
+    }
+  }
+}
+
+// Writes the lane's part of its pairs: to `out`, or as states [kPrefillPairs][head_dim + 2].
+template <KvType kType, int kHeadDim>
+REPRISE_DEVICE void StorePairs(const PrefillState<kHeadDim>& state, const PrefillPairs& pairs,
+                               float* out, float* states) {
+  REPRISE_UNROLL
+  for (int r = 0; r < 2; ++r) {
+    float weight = state.weight[r];
+    weight += ShuffleXor(weight, 1);
+    weight += ShuffleXor(weight, 2);
+    if (!pairs.is_there[r]) continue;
+    const int pair = WarpInBlock() * 16 + Lane() / 4 + 8 * r;
+    float* to = states == nullptr ? out + pairs.place[r] : states + pair * (kHeadDim + 2);
+    const float factor = KvFragment<kType>::kFactor / (states == nullptr ? weight : 1.0f);
+    REPRISE_UNROLL
+    for (int j = 0; j < kHeadDim / 8; ++j) {
+      to[OutputDim<kType>(j, 0)] = state.sums[j][2 * r] * factor;
+      to[OutputDim<kType>(j, 1)] = state.sums[j][2 * r + 1] * factor;
+    }
+    if (states != nullptr && Lane() % 4 == 0) {
+      to[kHeadDim] = state.largest[r];
+      to[kHeadDim + 1] = weight;
+    }
+  }
+}
+
+// Of the items that share rows and kv head, the block that comes last merges their states in the
+// order of positions.
+template <int kHeadDim>
+REPRISE_DEVICE void MergeItemsWhenLast(const PrefillParams& params, const PrefillItem& item,
+                                       const Shared<int>& is_last) {
+  if (!IsLastToArrive(params.counters + item.counter, item.pieces, is_last)) return;
+  const int group = params.heads / params.kv.kv_heads;
+  const float* states =
+      params.states + static_cast<int64_t>(item.first_state) * kPrefillPairs * (kHeadDim + 2);
+  for (int i = ThreadInBlock(); i < item.num_rows * group * kHeadDim; i += kPrefillThreads) {
+    const int pair = i / kHeadDim;
+    const int64_t head = static_cast<int64_t>(item.first_row + pair / group) * params.heads +
+                         item.kv_head * group + pair % group;
+    params.out[head * kHeadDim + i % kHeadDim] =
+        MergedElement(states + pair * (kHeadDim + 2), kPrefillPairs * (kHeadDim + 2), item.pieces,
+                      kHeadDim, i % kHeadDim);
+  }
+}
+
+// Writes what the block has of its item. Reads the item again, so that nothing of it has to be kept
+// in registers until here.
+template <KvType kType, int kHeadDim>
+REPRISE_DEVICE void StoreItem(const PrefillParams& params, const PrefillState<kHeadDim>& state) {
+  const PrefillItem item = params.items[BlockX()];
+  const PrefillPairs pairs = PairsOfLane(params, item);
+  if (item.pieces == 1) {
+    StorePairs<kType, kHeadDim>(state, pairs, params.out, nullptr);
+    return;
+  }
+  const int64_t slot = static_cast<int64_t>(item.first_state) + item.piece;
+  StorePairs<kType, kHeadDim>(state, pairs, params.out,
+                              params.states + slot * kPrefillPairs * (kHeadDim + 2));
+  constexpr int kRowBytes = PrefillStage<kType, kHeadDim>::kRowBytes;
+  const Shared<int> is_last(SharedBase() + PrefillSharedBytes(kRowBytes) - 16);
+  MergeItemsWhenLast<kHeadDim>(params, item, is_last);
+}
+
+// The kernel. Block b runs item b.
+template <KvType kType, int kHeadDim>
+REPRISE_DEVICE void PrefillAttentionBlock(const PrefillParams& params) {
+  const PrefillItem item = params.items[BlockX()];
+  const PrefillPairs pairs = PairsOfLane(params, item);
+  FetchTile<kType, kHeadDim>(params.kv, item, item.kv_begin, 0);
+  uint32_t query[kHeadDim / 16][4];
+  LoadPrefillQuery<kType, kHeadDim>(params.q, pairs, query);
+  PrefillState<kHeadDim> state;
+  int stage = 0;
+  for (int begin = item.kv_begin; begin < item.kv_end; begin += kPrefillTile) {
+    // This tile is there, and nobody uses the one before any more.
+    WaitForCopies<0>();
+    SyncBlock();
+    const int next = begin + kPrefillTile;
+    if (next < item.kv_end) FetchTile<kType, kHeadDim>(params.kv, item, next, 1 - stage);
+    float scores[8][4] = {};
+    PrefillScores<kType, kHeadDim>(query, stage, scores);
+    ScaleAndMask<kType, kHeadDim>(params, item, pairs, begin, stage, scores);
+    WeighTile(scores, &state);
+    AddWeightedValues<kType, kHeadDim>(scores, stage, &state);
+    stage = 1 - stage;
+  }
+  StoreItem<kType, kHeadDim>(params, state);
+}
+
+}  // namespace reprise::engine::cuda

@@ -1,0 +1,7 @@
+#include "engine/backend/cuda/kernels/prefill_attention_launch.cuh"
+
+namespace reprise::engine::cuda {
+
+template cudaError_t LaunchPrefillOf<KvType::kBF16>(const PrefillParams&, int, cudaStream_t);
+
+}  // namespace reprise::engine::cuda

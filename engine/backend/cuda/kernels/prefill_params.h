@@ -1,0 +1,52 @@
+// What the prefill kernel is told: its plan (prefill_plan.h makes it) and its operands
+// (prefill_attention.cuh has their shapes). Plain data.
+#pragma once
+
+#include "engine/backend/cuda/kernels/launch_types.h"
+
+namespace reprise::engine::cuda {
+
+inline constexpr int kPrefillPairs = 64;  // (row, head) pairs of an item, at most
+inline constexpr int kPrefillTile = 64;   // positions
+inline constexpr int kPrefillWarps = kPrefillPairs / 16;
+inline constexpr int kPrefillThreads = 32 * kPrefillWarps;
+inline constexpr int kPrefillStages = 2;
+
+// Rows [first_row, first_row + num_rows) of the batch, at positions start ... of `sequence`, for
+// the heads of one kv head, over positions [kv_begin, kv_end) of those that they see.
+struct PrefillItem {
+  int32_t first_row = 0;
+  int32_t num_rows = 0;
+  int32_t sequence = 0;
+  int32_t start = 0;
+  int32_t kv_head = 0;
+  int32_t kv_begin = 0;  // a multiple of kPrefillTile
+  int32_t kv_end = 0;
+  int32_t piece = 0;        // which of the items of these rows and kv head, in order
+  int32_t pieces = 1;       // how many there are; one alone writes the output
+  int32_t first_state = 0;  // the state of piece 0; the others follow
+  int32_t counter = 0;
+};
+
+struct PrefillParams {
+  const float* q = nullptr;
+  float* out = nullptr;
+  PagedKv kv;
+  const PrefillItem* items = nullptr;
+  float* states = nullptr;
+  uint32_t* counters = nullptr;
+  int32_t heads = 0;
+  int32_t window = kNoWindow;
+  float scale_log2 = 0;  // the scale of scores, times log2(e)
+};
+
+// The stages' keys and values, their scales, one flag.
+constexpr int PrefillSharedBytes(int row_bytes) {
+  return kPrefillStages * 2 * kPrefillTile * (row_bytes + 4) + 16;
+}
+
+constexpr LaunchShape PrefillShape(int row_bytes, int num_items) {
+  return {num_items, 1, kPrefillThreads, PrefillSharedBytes(row_bytes)};
+}
+
+}  // namespace reprise::engine::cuda

@@ -1,0 +1,126 @@
+#include "engine/backend/cuda/kernels/prefill_attention.cuh"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <limits>
+#include <vector>
+
+#include "engine/backend/cuda/prefill_plan.h"
+#include "tests/engine/backend/cuda/paged_batch.h"
+#include "tests/engine/backend/cuda/schedules.h"
+
+namespace reprise::engine::cuda {
+namespace {
+
+using cachestore::DType;
+using emulation::Launch;
+using emulation::Schedule;
+using testing::Each;
+
+template <KvType kType>
+void RunBlock(const PrefillParams& params) {
+  params.kv.head_dim == 64 ? PrefillAttentionBlock<kType, 64>(params)
+                           : PrefillAttentionBlock<kType, 128>(params);
+}
+
+void RunBlock(const PrefillParams& params) {
+  switch (params.kv.type) {
+    case KvType::kBF16:
+      return RunBlock<KvType::kBF16>(params);
+    case KvType::kF16:
+      return RunBlock<KvType::kF16>(params);
+    case KvType::kE4M3:
+      return RunBlock<KvType::kE4M3>(params);
+    default:
+      return RunBlock<KvType::kInt8>(params);
+  }
+}
+
+PrefillPlan PlanOf(const PagedBatch& batch, int num_blocks) {
+  std::vector<PrefillRows> rows;
+  int32_t first_row = 0;
+  for (size_t i = 0; i < batch.sequences().size(); ++i) {
+    const PagedSequence& s = batch.sequences()[i];
+    rows.push_back({first_row, s.num_rows, static_cast<int32_t>(i), s.start});
+    first_row += s.num_rows;
+  }
+  const PagedShape& shape = batch.shape();
+  return PlanPrefill(rows, shape.kv_heads, shape.heads / shape.kv_heads, batch.window(),
+                     num_blocks);
+}
+
+std::vector<float> Prefill(PagedBatch& batch, const PrefillPlan& plan, const Schedule& schedule) {
+  const PagedShape& shape = batch.shape();
+  std::vector<float> states(plan.num_states * kPrefillPairs * (shape.head_dim + 2),
+                            std::numeric_limits<float>::quiet_NaN());
+  std::vector<uint32_t> counters(plan.num_counters);
+  std::vector<float> out = batch.PoisonedOut();
+  PrefillParams params;
+  params.q = batch.q().data();
+  params.out = out.data();
+  params.kv = batch.kv();
+  params.items = plan.items.data();
+  params.states = states.data();
+  params.counters = counters.data();
+  params.heads = shape.heads;
+  params.window = batch.window();
+  params.scale_log2 = batch.scale_log2();
+  const LaunchShape launch = PrefillShape(params.kv.row_bytes, static_cast<int>(plan.items.size()));
+  const absl::Status status =
+      Launch({launch.grid_x, launch.grid_y, launch.threads, launch.shared_bytes}, schedule,
+             [&] { RunBlock(params); });
+  EXPECT_TRUE(status.ok()) << status;
+  EXPECT_THAT(counters, Each(0u)) << "the next launch would merge too early";
+  return out;
+}
+
+// Of the roundings of q, and of 2^(s - m), to the type that they are multiplied in.
+double Tolerance(DType dtype) {
+  return dtype == DType::kBF16 || dtype == DType::kInt8 ? 1e-2 : 2e-3;
+}
+
+class PrefillAttentionTest : public testing::TestWithParam<PagedShape> {};
+
+// Chunks that begin and end off every tile; rows that see 1 position, a whole tile, one more; with
+// a window of 10 rows that see nothing of an item's first tile.
+TEST_P(PrefillAttentionTest, AgreesWithTheCpuBackend) {
+  PagedBatch batch(GetParam(), {{0, 17}, {50, 25}, {63, 2}, {130, 1}});
+  const PrefillPlan plan = PlanOf(batch, 1);
+  const auto outputs = OnSchedules<float>(
+      FewSchedules(), [&](const Schedule& schedule) { return Prefill(batch, plan, schedule); });
+  EXPECT_TRUE(AreSame(outputs));
+  EXPECT_LE(batch.WorstError(outputs[0]), Tolerance(GetParam().dtype));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Shapes, PrefillAttentionTest,
+    testing::Values(PagedShape{4, 1, 64, 16, DType::kBF16}, PagedShape{7, 1, 128, 16, DType::kBF16},
+                    PagedShape{3, 3, 64, 8, DType::kF16}, PagedShape{16, 1, 128, 64, DType::kF16},
+                    PagedShape{2, 1, 64, 16, DType::kF8E4M3},
+                    PagedShape{8, 2, 128, 32, DType::kF8E4M3},
+                    PagedShape{4, 1, 64, 16, DType::kInt8}, PagedShape{3, 1, 128, 8, DType::kInt8},
+                    PagedShape{4, 2, 64, 16, DType::kBF16, 10},
+                    PagedShape{2, 1, 128, 8, DType::kInt8, 64}),
+    [](const auto& info) {
+      std::string name = info.param.Name();
+      std::replace_if(
+          name.begin(), name.end(), [](char c) { return c == ' ' || c == '/'; }, '_');
+      return name;
+    });
+
+TEST(PrefillAttentionTest, PiecesOfLongRowsMerge) {
+  PagedBatch batch({2, 1, 64, 16, DType::kF16}, {{1020, 9}});
+  const PrefillPlan plan = PlanOf(batch, 2);
+  ASSERT_EQ(plan.items.size(), 2u);
+  ASSERT_EQ(plan.items[0].pieces, 2);
+  for (const emulation::Order order : {emulation::Order::kForward, emulation::Order::kReverse}) {
+    const std::vector<float> out = Prefill(batch, plan, {order});
+    EXPECT_LE(batch.WorstError(out), Tolerance(DType::kF16));
+    EXPECT_EQ(out, Prefill(batch, plan, {})) << "merged in the order of arrival?";
+  }
+}
+
+}  // namespace
+}  // namespace reprise::engine::cuda
