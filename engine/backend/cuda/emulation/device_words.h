@@ -129,6 +129,7 @@ inline float DivRn(float x, float y) { return x / y; }
 inline float SqrtRn(float x) { return std::sqrt(x); }
 inline int RoundToInt(float x) { return static_cast<int>(std::nearbyint(x)); }
 inline float PowerOf2(float x) { return std::exp2(x); }
+inline float Erfc(float x) { return std::erfc(x); }
 inline float Max(float x, float y) { return std::fmax(x, y); }
 inline float Min(float x, float y) { return std::fmin(x, y); }
 inline constexpr float kInfinity = INFINITY;

@@ -151,6 +151,7 @@ REPRISE_DEVICE float PowerOf2(float x) {
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(x));
   return power;
 }
+REPRISE_DEVICE float Erfc(float x) { return erfcf(x); }
 // Of a number and a NaN the number.
 REPRISE_DEVICE float Max(float x, float y) { return fmaxf(x, y); }
 REPRISE_DEVICE float Min(float x, float y) { return fminf(x, y); }

@@ -9,6 +9,7 @@
 #include "engine/backend/cuda/kernels/generic_attention_params.h"
 #include "engine/backend/cuda/kernels/launch_types.h"
 #include "engine/backend/cuda/kernels/prefill_params.h"
+#include "engine/backend/cuda/kernels/row_params.h"
 
 namespace reprise::engine::cuda {
 
@@ -20,5 +21,10 @@ cudaError_t LaunchPrefillAttention(const PrefillParams& params, int num_items, c
 
 cudaError_t LaunchGenericAttention(const GenericAttentionParams& params, int num_rows,
                                    cudaStream_t stream);
+
+cudaError_t LaunchEmbed(const EmbedParams& params, int num_rows, cudaStream_t stream);
+cudaError_t LaunchNorm(const NormParams& params, int num_rows, cudaStream_t stream);
+cudaError_t LaunchActivation(const ActivationParams& params, int num_rows, cudaStream_t stream);
+cudaError_t LaunchRopeAppend(const RopeAppendParams& params, int num_rows, cudaStream_t stream);
 
 }  // namespace reprise::engine::cuda
