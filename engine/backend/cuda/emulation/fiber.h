@@ -44,8 +44,8 @@ class Fiber {
   void* fake_stack_ = nullptr;
   const void* outside_stack_ = nullptr;
   size_t outside_bytes_ = 0;
-  void* tsan_fiber_ = nullptr;
-  void* tsan_outside_ = nullptr;
+  [[maybe_unused]] void* tsan_fiber_ = nullptr;
+  [[maybe_unused]] void* tsan_outside_ = nullptr;
 };
 
 }  // namespace reprise::engine::cuda::emulation
