@@ -24,6 +24,14 @@ install_grpc_for_python() {
     echo "tests/run.sh: pip cannot install grpcio; the test of the client in Python is skipped" >&2
 }
 
+# What reads the machine code of the CUDA kernels (tests/gpu); without it that check says it was skipped.
+install_cuda_disassembler() {
+  compgen -G 'build/venv/lib/python3*/site-packages/nvidia/*/bin/nvdisasm' >/dev/null && return
+  build/venv/bin/pip install --quiet --disable-pip-version-check --timeout 15 --retries 1 \
+    nvidia-cuda-cuobjdump nvidia-cuda-nvdisasm ||
+    echo "tests/run.sh: pip cannot install NVIDIA's disassembler; the check of machine code is skipped" >&2
+}
+
 presets=("$@")
 [ ${#presets[@]} -gt 0 ] || presets=(clang release asan tsan)
 case " ${presets[*]} " in
@@ -32,6 +40,7 @@ case " ${presets[*]} " in
 esac
 mkdir -p build
 install_grpc_for_python
+install_cuda_disassembler
 for preset in "${presets[@]}"; do
   case "$preset" in
     clang)
