@@ -68,7 +68,7 @@ const std::vector<Library> kLibraries = {
     {"oneapi/", {"engine/backend", "bench"}},
     {"dnnl", {"engine/backend"}},
     {"hwy/", {"engine/backend", "bench"}},
-    {"cuda", {"cachestore/memory/cuda", "engine/backend/cuda"}},
+    {"cuda", {"cachestore/memory/cuda", "engine/backend/cuda", "tests/gpu"}},
     {"cublasLt", {"bench/gpu"}},
     {"pcre2", {"engine/tokenizer"}},
     {"utf8proc", {"engine/tokenizer"}},
