@@ -16,8 +16,13 @@ inline constexpr uint16_t kNanScale = 0x7FC0;
 REPRISE_DEVICE float FloatOfBF16(uint16_t bits) {
   return FloatOf(static_cast<uint32_t>(bits) << 16);
 }
+// Scale i of a row. Byte by byte: behind an odd number of int8 elements it is not aligned.
 REPRISE_DEVICE float ScaleAt(const uint8_t* scales, int i) {
-  return FloatOfBF16(reinterpret_cast<const uint16_t*>(scales)[i]);
+  return FloatOfBF16(static_cast<uint16_t>(scales[2 * i] | scales[2 * i + 1] << 8));
+}
+REPRISE_DEVICE void StoreScale(uint16_t scale, uint8_t* scales, int i) {
+  scales[2 * i] = static_cast<uint8_t>(scale);
+  scales[2 * i + 1] = static_cast<uint8_t>(scale >> 8);
 }
 
 // The same bits one place further right are an f16 2^-8 as large; 480 would be NaN's.
@@ -121,7 +126,7 @@ REPRISE_DEVICE void EncodeInt8Row(const Row& x, int head_dim, uint8_t* elements,
     largest = bits > largest ? bits : largest;
   }
   const uint16_t scale = ScaleOf(WarpLargest(largest), 127);
-  if (Lane() == 0) *reinterpret_cast<uint16_t*>(scales) = scale;
+  if (Lane() == 0) StoreScale(scale, scales, 0);
   for (int c = Lane(); c < head_dim; c += kLanes) {
     elements[c] = static_cast<uint8_t>(StepsOf(x[c], scale, 127));
   }
@@ -137,7 +142,7 @@ REPRISE_DEVICE void EncodeInt4Row(const Row& x, int head_dim, uint8_t* elements,
     const uint16_t scale = ScaleOf(WarpLargest(static_cast<int>(BitsOf(value) & 0x7FFFFFFFu)), 7);
     const int code = StepsOf(value, scale, 7) + 8;
     const int upper = ShuffleFrom(code, (Lane() + half) % kLanes);
-    if (Lane() == 0) reinterpret_cast<uint16_t*>(scales)[begin / kScaleGroup] = scale;
+    if (Lane() == 0) StoreScale(scale, scales, begin / kScaleGroup);
     if (Lane() < half) elements[begin / 2 + Lane()] = static_cast<uint8_t>(code | upper << 4);
   }
 }

@@ -14,6 +14,9 @@
 // of S as operand of the second product. Elements of 8 bits are widened as they are loaded from
 // shared memory: for K, dims meet in another order, which Q shares; for V, one transposed word
 // holds two dims of two positions, which go to two products.
+//
+// Tiles are counted from position 0: a row whose positions are not cut into pieces has the same
+// bits whatever rows are computed with it.
 #pragma once
 
 #include "engine/backend/cuda/kernels/attention_state.cuh"

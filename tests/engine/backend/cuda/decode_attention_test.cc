@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <limits>
@@ -104,13 +105,25 @@ INSTANTIATE_TEST_SUITE_P(
       return name;
     });
 
-// What a row gives depends on its own length and cut alone.
-TEST(DecodeAttentionTest, ARowAloneHasTheSameBits) {
-  const PagedShape shape{4, 1, 64, 16, DType::kBF16};
-  PagedBatch alone(shape, {{99}});
-  const std::vector<float> expected = Decode(alone, 1, {});
-  EXPECT_EQ(Decode(alone, 1, {emulation::Order::kShuffled, 3}), expected);
-  EXPECT_NE(Decode(alone, 4, {}), expected) << "not cut at all?";
+// What a row gives depends on its own positions and their cuts, not on the rows beside it.
+TEST(DecodeAttentionTest, ARowThatIsNotCutHasTheSameBits) {
+  PagedBatch batch({4, 1, 64, 16, DType::kBF16}, {{20}, {99}, {7}, {40}, {33}});
+  constexpr int kBlocks = 3;
+  const DecodePlan plan = PlanDecode(batch.rows(), 1, kNoWindow, kBlocks);
+  const std::vector<float> whole = Decode(batch, 1, {});
+  const std::vector<float> cut = Decode(batch, kBlocks, {});
+  const int cols = batch.shape().heads * batch.shape().head_dim;
+  int num_equal = 0;
+  for (const DecodeSegment& segment : plan.segments) {
+    if (segment.piece > 0) continue;
+    const bool is_equal =
+        std::equal(whole.begin() + segment.row * cols, whole.begin() + (segment.row + 1) * cols,
+                   cut.begin() + segment.row * cols);
+    num_equal += is_equal ? 1 : 0;
+    EXPECT_TRUE(is_equal || segment.pieces > 1) << "row " << segment.row;
+  }
+  EXPECT_GT(num_equal, 0);
+  EXPECT_NE(whole, cut) << "no row was cut";
 }
 
 }  // namespace

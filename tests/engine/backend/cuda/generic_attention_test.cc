@@ -38,7 +38,7 @@ TEST(GenericAttentionTest, AgreesWithTheCpuBackend) {
            PagedShape{3, 1, 5, 3, DType::kF32},
            PagedShape{4, 2, 80, 16, DType::kF32, 9},
            PagedShape{2, 1, 40, 7, DType::kInt4},
-           PagedShape{2, 2, 33, 5, DType::kInt8},
+           PagedShape{2, 1, 33, 5, DType::kInt8},
            PagedShape{2, 1, 256, 16, DType::kF8E4M3},
            PagedShape{2, 1, 18, 4, DType::kF16, 3},
            PagedShape{2, 1, 96, 16, DType::kBF16},

@@ -110,6 +110,18 @@ INSTANTIATE_TEST_SUITE_P(
       return name;
     });
 
+// Tiles are counted from position 0: as long as positions are not cut into pieces, a row has the
+// same bits whatever rows are computed with it.
+TEST(PrefillAttentionTest, RowsHaveTheSameBitsHoweverTheyAreChunked) {
+  for (const int window : {0, 10}) {
+    PagedBatch batch({2, 1, 64, 16, DType::kBF16, window}, {{0, 100}});
+    const auto run = [&](const std::vector<PrefillRows>& chunks) {
+      return Prefill(batch, PlanPrefill(chunks, 1, 2, batch.window(), 1), {});
+    };
+    EXPECT_EQ(run({{0, 100, 0, 0}}), run({{0, 1, 0, 0}, {1, 36, 0, 1}, {37, 63, 0, 37}}));
+  }
+}
+
 TEST(PrefillAttentionTest, PiecesOfLongRowsMerge) {
   PagedBatch batch({2, 1, 64, 16, DType::kF16}, {{1020, 9}});
   const PrefillPlan plan = PlanOf(batch, 2);
