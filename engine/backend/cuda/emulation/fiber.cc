@@ -45,10 +45,9 @@ void EndSwitch(void* fake_stack, const void** from, size_t* bytes) {
 
 }  // namespace
 
-Fiber::Fiber(std::function<void()> body)
-    : body_(std::move(body)), stack_(new std::byte[kStackBytes]) {
+Fiber::Fiber(std::function<void()> body, std::byte* stack) : body_(std::move(body)), stack_(stack) {
   CHECK(getcontext(&inside_) == 0);
-  inside_.uc_stack.ss_sp = stack_.get();
+  inside_.uc_stack.ss_sp = stack_;
   inside_.uc_stack.ss_size = kStackBytes;
   inside_.uc_link = nullptr;
   const auto self = reinterpret_cast<uintptr_t>(this);
@@ -84,7 +83,7 @@ void Fiber::Resume() {
   tsan_outside_ = __tsan_get_current_fiber();
   __tsan_switch_to_fiber(tsan_fiber_, 0);
 #endif
-  BeginSwitch(&fake_stack, stack_.get(), kStackBytes);
+  BeginSwitch(&fake_stack, stack_, kStackBytes);
   CHECK(swapcontext(&outside_, &inside_) == 0);
   EndSwitch(fake_stack, nullptr, nullptr);
 }

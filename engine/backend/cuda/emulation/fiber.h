@@ -1,4 +1,4 @@
-// Fiber: a function with a stack of its own, which can give the OS thread back in its middle and go
+// Fiber: a function on a stack of its own, which can give the OS thread back in its middle and go
 // on later. Many fibers share one OS thread. Known to the address and thread sanitizers.
 //
 // A fiber may be destroyed before it ended: what lies on its stack is then dropped, no destructor
@@ -9,14 +9,16 @@
 
 #include <cstddef>
 #include <functional>
-#include <memory>
 
 namespace reprise::engine::cuda::emulation {
 
 class Fiber {
  public:
-  // Does not run `body` yet.
-  explicit Fiber(std::function<void()> body);
+  static constexpr size_t kStackBytes = 256 * 1024;  // sanitizers blow frames up
+
+  // Does not run `body` yet. `stack`: kStackBytes that outlive the fiber, of no other fiber that
+  // has not ended.
+  Fiber(std::function<void()> body, std::byte* stack);
   ~Fiber();
   Fiber(const Fiber&) = delete;
   Fiber& operator=(const Fiber&) = delete;
@@ -28,15 +30,13 @@ class Fiber {
   bool ended() const { return ended_; }
 
  private:
-  static constexpr size_t kStackBytes = 256 * 1024;  // sanitizers blow frames up
-
   static void Enter(unsigned low, unsigned high);
   void Run();
   // `dying`: the fiber does not come back.
   void SwitchOut(bool dying);
 
   std::function<void()> body_;
-  std::unique_ptr<std::byte[]> stack_;
+  std::byte* const stack_;
   ucontext_t inside_;
   ucontext_t outside_;
   bool ended_ = false;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <numeric>
 #include <utility>
 
@@ -33,8 +34,10 @@ absl::Status Launch(const Grid& grid, const Schedule& schedule, absl::FunctionRe
   CHECK(grid.x > 0 && grid.y > 0 && grid.threads > 0 && grid.threads <= 1024);
   CHECK(grid.threads % kWarpLanes == 0 && grid.shared_bytes >= 0);
   uint64_t random = schedule.seed;
+  // Used by block after block: the address sanitizer takes long to make and to forget one.
+  const std::unique_ptr<std::byte[]> stacks(new std::byte[grid.threads * Fiber::kStackBytes]);
   for (const int i : Turns(schedule.order, grid.x * grid.y, &random)) {
-    ThreadBlock block(grid, i % grid.x, i / grid.x, schedule, kernel);
+    ThreadBlock block(grid, i % grid.x, i / grid.x, schedule, kernel, stacks.get());
     const absl::Status status = block.Run();
     if (!status.ok()) return status;
   }
@@ -42,7 +45,7 @@ absl::Status Launch(const Grid& grid, const Schedule& schedule, absl::FunctionRe
 }
 
 ThreadBlock::ThreadBlock(const Grid& grid, int x, int y, const Schedule& schedule,
-                         absl::FunctionRef<void()> kernel)
+                         absl::FunctionRef<void()> kernel, std::byte* stacks)
     : grid_(grid),
       x_(x),
       y_(y),
@@ -53,7 +56,8 @@ ThreadBlock::ThreadBlock(const Grid& grid, int x, int y, const Schedule& schedul
       threads_(grid.threads),
       warps_(grid.threads / kWarpLanes) {
   for (Thread& thread : threads_) {
-    thread.fiber = std::make_unique<Fiber>([this] { RunThread(); });
+    thread.fiber = std::make_unique<Fiber>([this] { RunThread(); }, stacks);
+    stacks += Fiber::kStackBytes;
   }
 }
 

@@ -54,8 +54,9 @@ absl::Status Launch(const Grid& grid, const Schedule& schedule, absl::FunctionRe
 
 class ThreadBlock {
  public:
+  // `stacks`: Fiber::kStackBytes a thread; outlive the block.
   ThreadBlock(const Grid& grid, int x, int y, const Schedule& schedule,
-              absl::FunctionRef<void()> kernel);
+              absl::FunctionRef<void()> kernel, std::byte* stacks);
 
   // Runs all threads to their end.
   absl::Status Run();
