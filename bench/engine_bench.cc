@@ -30,6 +30,13 @@ absl::Status StartPeers(const std::string& venv, EngineContest* contest) {
   return absl::OkStatus();
 }
 
+// What llama.cpp keeps KV as: its default beside weights of 16 bits is f16. transformers takes the
+// weights' type.
+cachestore::DType KvDTypeOf(const BenchModel& model) {
+  const bool f32 = model.options.dtype == engine::ElementType::kF32;
+  return f32 ? cachestore::DType::kF32 : cachestore::DType::kF16;
+}
+
 absl::StatusOr<EngineContest> Prepare(const BenchModel& model, const EngineBenchOptions& options,
                                       const std::string& models) {
   EngineContest contest;
@@ -39,8 +46,8 @@ absl::StatusOr<EngineContest> Prepare(const BenchModel& model, const EngineBench
   RETURN_IF_ERROR(StartPeers(options.peers, &contest));
   contest.backend = engine::NewCpuBackend(contest.num_threads);
   ASSIGN_OR_RETURN(contest.model, engine::LoadModel(contest.folder, contest.backend.get()));
-  contest.ours =
-      std::make_unique<EngineDecoder>(contest.model.get(), engine::EngineOptions().step_tokens);
+  contest.ours = std::make_unique<EngineDecoder>(
+      contest.model.get(), engine::EngineOptions().step_tokens, KvDTypeOf(model));
   return contest;
 }
 
@@ -67,7 +74,8 @@ absl::StatusOr<std::vector<Result>> MeasureModel(const BenchModel& model,
 Result EngineRow(const EngineContest& contest, const std::string& metric, const std::string& unit) {
   Result row{.metric = absl::StrCat(metric, "_", contest.bench_model.name), .unit = unit};
   row.context = {{"model", contest.bench_model.name},
-                 {"threads", absl::StrCat(contest.num_threads)}};
+                 {"threads", absl::StrCat(contest.num_threads)},
+                 {"kv", std::string(cachestore::DTypeName(KvDTypeOf(contest.bench_model)))}};
   return row;
 }
 

@@ -1,14 +1,18 @@
 #include "bench/engine_decoder.h"
 
-#include <algorithm>
+#include <cmath>
 
 #include "bench/rounds.h"
 #include "cachestore/base/status_macros.h"
+#include "engine/backend/cpu_logits.h"
+#include "engine/backend/kv_format.h"
 
 namespace reprise::bench {
 
-EngineDecoder::EngineDecoder(engine::Model* model, int64_t chunk_tokens)
-    : model_(model), chunk_tokens_(chunk_tokens), layout_(model->layout(kBlockTokens)) {}
+EngineDecoder::EngineDecoder(engine::Model* model, int64_t chunk_tokens, cachestore::DType kv_dtype)
+    : model_(model),
+      chunk_tokens_(chunk_tokens),
+      layout_(engine::WithDType(model->layout(kBlockTokens), kv_dtype)) {}
 
 int64_t EngineDecoder::kv_bytes_per_token() const {
   return static_cast<int64_t>(layout_.BytesPerBlock()) / kBlockTokens;
@@ -80,9 +84,9 @@ absl::Status EngineDecoder::ComputePrompt(size_t sequence, absl::Span<const uint
 
 uint32_t EngineDecoder::Best(size_t row) const {
   const size_t vocab_size = static_cast<size_t>(model_->config().vocab_size);
-  const auto begin = logits_.begin() + static_cast<int64_t>(row * vocab_size);
-  return static_cast<uint32_t>(std::max_element(begin, begin + static_cast<int64_t>(vocab_size)) -
-                               begin);
+  const auto logits = absl::MakeConstSpan(logits_).subspan(row * vocab_size, vocab_size);
+  const float largest = engine::FindLargestLogit(logits).value;
+  return static_cast<uint32_t>(engine::FirstAbove(logits, 0, std::nextafter(largest, -HUGE_VALF)));
 }
 
 }  // namespace reprise::bench

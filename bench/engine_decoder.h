@@ -19,8 +19,9 @@ namespace reprise::bench {
 
 class EngineDecoder final : public Decoder {
  public:
-  // `model` must outlive the decoder. Cuts prompts into chunks of `chunk_tokens`.
-  EngineDecoder(engine::Model* model, int64_t chunk_tokens);
+  // `model` must outlive the decoder. Cuts prompts into chunks of `chunk_tokens`, and keeps KV as
+  // `kv_dtype`.
+  EngineDecoder(engine::Model* model, int64_t chunk_tokens, cachestore::DType kv_dtype);
 
   const std::string& name() const override { return name_; }
   // Errors are the model's; kResourceExhausted: no memory for the blocks.

@@ -95,8 +95,8 @@ absl::StatusOr<BareModel> BareModel::Load(const std::string& folder, int32_t num
   BareModel bare;
   bare.backend = engine::NewCpuBackend(num_threads);
   ASSIGN_OR_RETURN(bare.model, engine::LoadModel(folder, bare.backend.get()));
-  bare.decoder =
-      std::make_unique<EngineDecoder>(bare.model.get(), engine::EngineOptions().step_tokens);
+  bare.decoder = std::make_unique<EngineDecoder>(
+      bare.model.get(), engine::EngineOptions().step_tokens, cachestore::DType::kF32);
   return bare;
 }
 
