@@ -22,7 +22,7 @@ namespace HWY_NAMESPACE {
 // blocks, or as f32 in buffers.rows.
 void GatherRows(const AttentionTask& task, const KvRows& source, int64_t begin, int64_t count,
                 bool in_place, const AttentionBuffers& buffers, const std::byte** rows) {
-  const std::byte* scales[kAttentionTile];
+  const std::byte* scales[kAttentionTile] = {};
   source.Locate(begin, count, rows, scales);
   if (!in_place) {
     const int64_t padded = PaddedHeadDim(task.head_dim);

@@ -74,9 +74,9 @@ HWY_INLINE void TransposeFour(const std::byte* const* rows, int64_t at, float* H
 template <class Elements>
 HWY_NOINLINE void TransposeKeys(const std::byte* const* rows, int64_t head_dim, TileAhead* ahead,
                                 float* HWY_RESTRICT keys) {
-  constexpr int64_t kStep = 4 * Elements::kPerWord;  // elements in four words
   int64_t c = 0;
 #if HWY_TARGET != HWY_SCALAR
+  constexpr int64_t kStep = 4 * Elements::kPerWord;  // elements in four words
   for (; c + kStep <= head_dim; c += kStep) {
     for (int64_t t = 0; t < kAttentionTile; t += kLanes) {
       for (int line = 0; line < kFetchedLines; ++line) ahead->FetchLine();

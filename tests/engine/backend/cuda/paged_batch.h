@@ -79,8 +79,8 @@ class PagedBatch {
     std::vector<float> out = PoisonedOut();
     const auto rows = static_cast<int64_t>(rows_.size());
     const int64_t cols = int64_t{shape_.heads} * shape_.head_dim;
-    backend_->Attention({q_.data(), rows, cols}, BatchRows(), layout_, kLayer, scale(),
-                        shape_.window, {out.data(), rows, cols});
+    backend_->Attention({q_.data(), rows, cols}, BatchRows(), layout_, kLayer,
+                        {.scale = scale(), .window = shape_.window}, {out.data(), rows, cols});
     return out;
   }
 
