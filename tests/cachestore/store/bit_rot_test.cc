@@ -130,8 +130,8 @@ TEST_F(BitRotTest, ALostBlockTakesOnlyWhatIsBelowIt) {
   EXPECT_EQ(PinNow(ns_, PromptTokens(1, kBlocks)).blocks.size(), 5u);
   EXPECT_EQ(store_->stats().missed_corrupt_tokens, kBlockTokens);
   SealChain(ns_, PromptTokens(1, kBlocks));
-  // Copies that were being loaded when they were condemned go, and their blocks are stored anew, only
-  // when these loads have ended.
+  // Copies that were being loaded when they were condemned go, and their blocks are stored anew,
+  // only when these loads have ended.
   int64_t on_disk = 0;
   for (int i = 0; i < 1000 && on_disk < kBlocks; ++i) {
     ASSERT_TRUE(store_->Demote().ok());
