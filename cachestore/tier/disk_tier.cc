@@ -255,6 +255,9 @@ void DiskTier::StartLoads(std::vector<LoadRequest> batch) {
     CHECK(request.payload.size() == request.block.payload_bytes);
     CHECK(IsAligned(request.payload.data()));
   }
+  // Behind a load that ends, posted work would wait for others that have ended as well, and the
+  // disk for it.
+  if (reader_.InDone()) return StartReads(std::move(batch));
   // The index may be on a disk that hangs; the caller must not.
   reader_.Post([this, batch = std::move(batch)]() mutable { StartReads(std::move(batch)); });
 }
@@ -266,7 +269,9 @@ void DiskTier::StartReads(std::vector<LoadRequest> batch) {
   for (LoadRequest& request : batch) {
     absl::StatusOr<BlockRecord> record = FindRecord(request.block);
     if (!record.ok()) {
-      std::move(request.done)(record.status());
+      reader_.Post([done = std::move(request.done), status = record.status()]() mutable {
+        std::move(done)(status);
+      });
       continue;
     }
     // Parent and root are the caller's, so that index and slot both have to agree with what is

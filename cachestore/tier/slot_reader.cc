@@ -14,6 +14,9 @@ namespace {
 // several can be verified on several threads.
 constexpr uint64_t kMaxRunBytes = uint64_t{2} << 20;
 
+// The reader whose `done` this thread is running; null: none.
+thread_local const SlotReader* in_done_of = nullptr;
+
 absl::Status Verify(const SlotRead& read, absl::Span<const std::byte> header) {
   ASSIGN_OR_RETURN(const SlotPieces pieces, CheckSlotHeader(header, read.expected));
   return CheckSlotPieces(pieces, read.payload, 0, read.payload.size());
@@ -126,10 +129,14 @@ void SlotReader::EndRun(Run run, absl::Span<const std::byte> headers, const absl
 
 void SlotReader::End(absl::AnyInvocable<void(const absl::Status&) &&> done,
                      const absl::Status& status) {
+  const SlotReader* outer = std::exchange(in_done_of, this);
   std::move(done)(status);
   done = nullptr;
+  in_done_of = outer;
   NoteEnd();
 }
+
+bool SlotReader::InDone() const { return in_done_of == this; }
 
 void SlotReader::NoteEnd() {
   absl::MutexLock lock(&mu_);

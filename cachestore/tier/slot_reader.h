@@ -43,6 +43,9 @@ class SlotReader {
   void Start(std::vector<SlotRead> batch) ABSL_LOCKS_EXCLUDED(mu_);
   // Runs `work`, which may call Start, once on a thread of the file system. Never blocks.
   void Post(absl::AnyInvocable<void() &&> work) ABSL_LOCKS_EXCLUDED(mu_);
+  // Whether this is called inside `done` of one of the reader's reads, and so on a thread of the
+  // file system.
+  bool InDone() const;
 
  private:
   struct Run;  // neighbouring slots, read in one go
