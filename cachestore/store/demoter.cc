@@ -75,7 +75,9 @@ Demoter::~Demoter() {
 std::optional<TakenBlocks> Demoter::DemoteAll(absl::Time deadline) {
   const auto request = std::make_shared<Request>();
   absl::MutexLock lock(&core_.mu);
+  request->moment = core_.state.order->now();
   requests_.push_back(request);
+  has_new_request_ = true;
   core_.work_cv.Signal();
   bool in_time = true;
   while (!request->done && in_time) {
@@ -105,9 +107,9 @@ void Demoter::Run() {
 bool Demoter::AwaitWork() {
   absl::MutexLock lock(&core_.mu);
   while (!stop_) {
-    if (!requests_.empty()) return true;
+    if (has_new_request_) return true;
     const bool changed = core_.work_events != fruitless_events_;
-    if (!changed || !HasWork()) {
+    if (!changed || (requests_.empty() && !HasWork())) {
       core_.work_cv.Wait(&core_.mu);
     } else if (absl::Now() < retry_after_) {
       core_.work_cv.WaitWithDeadline(&core_.mu, retry_after_);
@@ -133,27 +135,25 @@ void Demoter::ServeRequests() {
   std::vector<std::shared_ptr<Request>> requests;
   {
     absl::MutexLock lock(&core_.mu);
-    requests.swap(requests_);
+    requests = requests_;
+    has_new_request_ = false;
   }
   if (requests.empty()) return;
-  const TakenBlocks taken = MoveEverything();
+  TakenBlocks taken;
+  const bool all_moved = MoveBefore(requests.back()->moment, taken);
   absl::MutexLock lock(&core_.mu);
   for (const std::shared_ptr<Request>& request : requests) {
-    request->taken = taken;
-    request->done = true;
+    request->taken += taken;
+    request->done = all_moved;
   }
-  request_done_.SignalAll();
+  std::erase_if(requests_, [](const auto& request) { return request->done; });
+  if (all_moved) request_done_.SignalAll();
 }
 
-TakenBlocks Demoter::MoveEverything() {
-  TakenBlocks taken;
-  uint64_t moment = 0;
-  {
-    absl::MutexLock lock(&core_.mu);
-    moment = core_.state.order->now();
-  }
+bool Demoter::MoveBefore(uint64_t moment, TakenBlocks& taken) {
   TakeCleanBefore(moment, taken);
   const StoreGoal goal = {.max_blocks = kDemoteBlocks, .max_bytes = kDemoteBytes, .moment = moment};
+  bool awaits_loads = false;
   for (;;) {
     std::vector<BlockId> stored;
     // First, because blocks whose bad copies are still on disk cannot be stored; each time, because
@@ -163,35 +163,35 @@ TakenBlocks Demoter::MoveEverything() {
     if (outcome == Outcome::kNothing) outcome = erased;
     if (outcome == Outcome::kProgress) {
       absl::MutexLock lock(&core_.mu);
-      const TakenBlocks batch = core_.ram.TakeClean(stored);
-      taken.evicted += batch.evicted;
-      taken.dropped += batch.dropped;
+      taken += core_.ram.TakeClean(stored);
       core_.NoteChange();
       continue;
     }
-    if (outcome == Outcome::kNothing) break;
+    if (outcome == Outcome::kNothing) {
+      absl::MutexLock lock(&core_.mu);
+      awaits_loads = !core_.state.condemned.empty();
+      break;
+    }
     // What disk does not take is dropped, so much at a time that it is soon asked again.
     absl::MutexLock lock(&core_.mu);
     const TakenBlocks dropped =
         core_.ram.TakeVictims(kBatchBlocks, RamVictims::kCleanOrLast, moment);
-    taken.evicted += dropped.evicted;
-    taken.dropped += dropped.dropped;
+    taken += dropped;
     core_.NoteChange();
-    if (dropped.evicted + dropped.dropped == 0) break;
+    if (dropped.total() == 0) break;
   }
   // Those that were not worth a write.
   TakeCleanBefore(moment, taken);
-  return taken;
+  return !awaits_loads;
 }
 
 void Demoter::TakeCleanBefore(uint64_t moment, TakenBlocks& taken) {
   for (bool more = true; more;) {
     absl::MutexLock lock(&core_.mu);
     const TakenBlocks step = core_.ram.TakeVictims(kTakenAtOnce, RamVictims::kClean, moment);
-    taken.evicted += step.evicted;
-    taken.dropped += step.dropped;
+    taken += step;
     core_.NoteChange();
-    more = step.evicted + step.dropped == kTakenAtOnce;
+    more = step.total() == kTakenAtOnce;
   }
 }
 

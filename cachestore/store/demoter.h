@@ -33,6 +33,7 @@ class Demoter {
  private:
   enum class Outcome { kProgress, kNothing, kRefused };
   struct Request {
+    uint64_t moment = 0;  // of the policy; blocks used since are left alone
     TakenBlocks taken;
     bool done = false;
   };
@@ -42,7 +43,9 @@ class Demoter {
   bool AwaitWork() ABSL_LOCKS_EXCLUDED(core_.mu);
   bool HasWork() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
   void ServeRequests() ABSL_LOCKS_EXCLUDED(core_.mu);
-  TakenBlocks MoveEverything() ABSL_LOCKS_EXCLUDED(core_.mu);
+  // Moves the blocks not used since `moment`; adds them to `taken`. False: some can move only when
+  // loads of their condemned disk copies, in flight now, have ended.
+  bool MoveBefore(uint64_t moment, TakenBlocks& taken) ABSL_LOCKS_EXCLUDED(core_.mu);
   // Takes the clean blocks not used since `moment`, in steps; adds them to `taken`.
   void TakeCleanBefore(uint64_t moment, TakenBlocks& taken) ABSL_LOCKS_EXCLUDED(core_.mu);
   Outcome Relieve() ABSL_LOCKS_EXCLUDED(core_.mu);
@@ -70,7 +73,8 @@ class Demoter {
   void NoteSuccess() ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
 
   StoreCore& core_;
-  std::vector<std::shared_ptr<Request>> requests_ ABSL_GUARDED_BY(core_.mu);
+  std::vector<std::shared_ptr<Request>> requests_ ABSL_GUARDED_BY(core_.mu);  // not done
+  bool has_new_request_ ABSL_GUARDED_BY(core_.mu) = false;
   absl::CondVar request_done_;
   bool stop_ ABSL_GUARDED_BY(core_.mu) = false;
   // From the low watermark on, until there is twice as much.

@@ -31,6 +31,13 @@ struct SealRequest {
 struct TakenBlocks {
   int64_t evicted = 0;  // a copy stays on disk
   int64_t dropped = 0;  // was the last copy
+
+  int64_t total() const { return evicted + dropped; }
+  TakenBlocks& operator+=(const TakenBlocks& other) {
+    evicted += other.evicted;
+    dropped += other.dropped;
+    return *this;
+  }
 };
 
 class RamResidency {

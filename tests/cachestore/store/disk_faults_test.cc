@@ -135,6 +135,33 @@ TEST_F(DiskFaultsTest, ABlockComputedAgainReplacesACopyThatCannotBeRead) {
   EXPECT_EQ(PinNow(ns_, PromptTokens(1, 3)).disk_blocks, 3);
 }
 
+TEST_F(DiskFaultsTest, DemoteWaitsForLoadsOfCopiesThatAreBeingReplaced) {
+  OpenWithDisk(8, 64);
+  SealChain(ns_, PromptTokens(1, 1));
+  ASSERT_TRUE(store_->Demote().ok());
+  const BlockKey key = ChainKeys(ns_.root, PromptTokens(1, 1), kBlockTokens)[0];
+  const uint64_t bad_sequence = contents_->items[key].block.sequence;
+  faults_->FailLoadsOf(key, absl::InternalError("read failed"));
+  EXPECT_EQ(PinNow(ns_, PromptTokens(1, 1)).blocks.size(), 0u);
+  // A load that goes on without its ticket, of a copy that is condemned meanwhile.
+  faults_->CloseLoadGate();
+  { const PinTicket abandoned = store_->Pin(ns_, PromptTokens(1, 1), 1, nullptr); }
+  faults_->AwaitLoads(2);
+  SealChain(ns_, PromptTokens(1, 1));
+  const auto moved = store_->Demote(absl::Now() + absl::Milliseconds(50));
+  EXPECT_EQ(moved.status().code(), absl::StatusCode::kDeadlineExceeded) << moved.status();
+  EXPECT_EQ(store_->stats().ram_blocks, 1);
+  // Others of its requests wait as well, and need nobody to ask again.
+  std::thread opener([this] { faults_->OpenLoadGate(); });
+  const auto waited = store_->Demote();
+  opener.join();
+  EXPECT_TRUE(waited.ok()) << waited.status();
+  EXPECT_EQ(store_->stats().ram_blocks, 0);
+  faults_->FailLoadsOf(key, absl::OkStatus());
+  EXPECT_EQ(PinNow(ns_, PromptTokens(1, 1)).disk_blocks, 1);
+  EXPECT_GT(contents_->items[key].block.sequence, bad_sequence) << "written anew";
+}
+
 TEST_F(DiskFaultsTest, ABlockSealedWhileItsCopyCannotBeReadReplacesIt) {
   OpenWithDisk(8, 64);
   SealChain(ns_, PromptTokens(1, 3));
