@@ -65,6 +65,7 @@ TEST(LaunchersTest, WithoutACardThereIsAnError) {
   }
   EXPECT_NE(LaunchEmbed({}, 1, nullptr), cudaSuccess);
   EXPECT_NE(LaunchRopeAppend({}, 1, nullptr), cudaSuccess);
+  EXPECT_NE(LaunchMergeStates({}, 1, nullptr), cudaSuccess);
 }
 
 }  // namespace

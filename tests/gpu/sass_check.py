@@ -27,6 +27,7 @@ RULES = {
     "NormKernel": [("LDG.128", 2)],
     "ActivationKernel": [("LDG.128", 2)],
     "GenericAttentionKernel": [],
+    "MergeStatesKernel": [],
     "EmbedKernel": [],
     "RopeAppendKernel": [],
     "GatherCopyKernel": [("LDG.128", 8)],

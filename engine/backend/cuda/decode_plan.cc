@@ -13,22 +13,31 @@ struct Tiles {
   int64_t count() const { return end - begin; }
 };
 
-Tiles TilesOf(const AttentionRow& row, int32_t window) {
-  CHECK(row.length > 0 && window > 0);
-  const int32_t first = row.length > window ? row.length - window : 0;
+Tiles TilesOf(const AttentionRow& row, int32_t prefix, int32_t window) {
+  CHECK(prefix >= 0 && row.length > prefix && window > 0);
+  const int32_t first = std::max(prefix, row.length > window ? row.length - window : 0);
   return {first / kDecodeTile, (int64_t{row.length} + kDecodeTile - 1) / kDecodeTile};
+}
+
+// The tiles of each row.
+std::vector<Tiles> TilesOf(absl::Span<const AttentionRow> rows, int32_t window,
+                           absl::Span<const int32_t> prefixes) {
+  CHECK(prefixes.empty() || prefixes.size() == rows.size());
+  std::vector<Tiles> tiles(rows.size());
+  for (size_t r = 0; r < rows.size(); ++r) {
+    tiles[r] = TilesOf(rows[r], prefixes.empty() ? 0 : prefixes[r], window);
+  }
+  return tiles;
 }
 
 // Every block's share, in tiles: a row may begin in the middle of one, so kMaxPieces - 2 whole
 // shares must hold it.
-int64_t ShareOf(absl::Span<const AttentionRow> rows, int head_tiles, int32_t window,
-                int num_blocks) {
+int64_t ShareOf(absl::Span<const Tiles> rows, int head_tiles, int num_blocks) {
   int64_t total = kSegmentCost * num_blocks;  // each cut makes one segment more
   int64_t longest = 0;
-  for (const AttentionRow& row : rows) {
-    const int64_t tiles = TilesOf(row, window).count();
-    total += head_tiles * (tiles + kSegmentCost);
-    longest = std::max(longest, tiles);
+  for (const Tiles& tiles : rows) {
+    total += head_tiles * (tiles.count() + kSegmentCost);
+    longest = std::max(longest, tiles.count());
   }
   const int64_t least = kSegmentCost + (longest + kMaxPieces - 3) / (kMaxPieces - 2);
   return std::max((total + num_blocks - 1) / num_blocks, least);
@@ -37,9 +46,10 @@ int64_t ShareOf(absl::Span<const AttentionRow> rows, int head_tiles, int32_t win
 }  // namespace
 
 DecodePlan PlanDecode(absl::Span<const AttentionRow> rows, int head_tiles, int32_t window,
-                      int num_blocks) {
+                      int num_blocks, absl::Span<const int32_t> prefixes) {
   CHECK(head_tiles > 0 && num_blocks > 0);
-  const int64_t share = ShareOf(rows, head_tiles, window, num_blocks);
+  const std::vector<Tiles> row_tiles = TilesOf(rows, window, prefixes);
+  const int64_t share = ShareOf(row_tiles, head_tiles, num_blocks);
   DecodePlan plan;
   plan.first_segment = {0};
   int64_t left = share;
@@ -48,7 +58,7 @@ DecodePlan PlanDecode(absl::Span<const AttentionRow> rows, int head_tiles, int32
     left = share;
   };
   for (size_t r = 0; r < rows.size(); ++r) {
-    const Tiles tiles = TilesOf(rows[r], window);
+    const Tiles& tiles = row_tiles[r];
     for (int head_tile = 0; head_tile < head_tiles; ++head_tile) {
       const size_t first = plan.segments.size();
       for (int64_t tile = tiles.begin; tile < tiles.end;) {

@@ -26,7 +26,7 @@ std::vector<PrefillItem> WholeItems(absl::Span<const PrefillRows> rows, int kv_h
       item.start = sequence.start + row;
       const int32_t first = item.start >= window ? item.start + 1 - window : 0;
       item.kv_begin = first / kPrefillTile * kPrefillTile;
-      item.kv_end = item.start + item.num_rows;
+      item.kv_end = std::min(item.start + item.num_rows, sequence.end);
       for (item.kv_head = 0; item.kv_head < kv_heads; ++item.kv_head) items.push_back(item);
     }
   }

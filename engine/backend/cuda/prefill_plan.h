@@ -16,6 +16,7 @@ struct PrefillRows {
   int32_t num_rows = 0;
   int32_t sequence = 0;
   int32_t start = 0;
+  int32_t end = kNoWindow;  // they see no position from here on
 };
 
 struct PrefillPlan {

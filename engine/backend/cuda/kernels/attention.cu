@@ -1,5 +1,6 @@
 #include "engine/backend/cuda/kernels/decode_attention_launch.cuh"
 #include "engine/backend/cuda/kernels/generic_attention.cuh"
+#include "engine/backend/cuda/kernels/merge_states.cuh"
 #include "engine/backend/cuda/kernels/prefill_attention_launch.cuh"
 
 namespace reprise::engine::cuda {
@@ -10,6 +11,11 @@ __global__ void __launch_bounds__(kLanes)
   GenericAttentionBlock(params);
 }
 
+__global__ void __launch_bounds__(kLanes)
+    MergeStatesKernel(const __grid_constant__ MergeStatesParams params) {
+  MergeStatesBlock(params);
+}
+
 }  // namespace
 
 cudaError_t LaunchGenericAttention(const GenericAttentionParams& params, int num_rows,
@@ -17,6 +23,12 @@ cudaError_t LaunchGenericAttention(const GenericAttentionParams& params, int num
   if (params.kv.head_dim > kGenericMostDims) return cudaErrorInvalidValue;
   const LaunchShape shape = GenericAttentionShape(num_rows, params.heads);
   GenericAttentionKernel<<<dim3(shape.grid_x, shape.grid_y), shape.threads, 0, stream>>>(params);
+  return cudaGetLastError();
+}
+
+cudaError_t LaunchMergeStates(const MergeStatesParams& params, int num_rows, cudaStream_t stream) {
+  const LaunchShape shape = MergeStatesShape(num_rows, params.heads);
+  MergeStatesKernel<<<dim3(shape.grid_x, shape.grid_y), shape.threads, 0, stream>>>(params);
   return cudaGetLastError();
 }
 

@@ -11,23 +11,49 @@ namespace reprise::engine::cuda {
 // Floats of a state.
 REPRISE_DEVICE int StateFloats(int head_dim) { return head_dim + 2; }
 
-// Element c of the output: `pieces` states, `stride` floats from one to the next, merged. States
-// may have been written by other blocks of this launch.
-REPRISE_DEVICE float MergedElement(const float* states, int64_t stride, int pieces, int head_dim,
-                                   int c) {
-  float largest = -kInfinity;
+// One element of the state of all positions.
+struct MergedElement {
+  float largest;
+  float sum;  // of the element
+  float weight;
+};
+
+// Element c of `pieces` states, `stride` floats from one to the next. They may have been written by
+// other blocks of this launch.
+REPRISE_DEVICE MergedElement MergeElement(const float* states, int64_t stride, int pieces,
+                                          int head_dim, int c) {
+  MergedElement merged = {-kInfinity, 0, 0};
   for (int i = 0; i < pieces; ++i) {
-    largest = Max(largest, LoadFresh(states + i * stride + head_dim));
+    merged.largest = Max(merged.largest, LoadFresh(states + i * stride + head_dim));
   }
-  float sum = 0;
-  float weight = 0;
   for (int i = 0; i < pieces; ++i) {
     const float* state = states + i * stride;
-    const float factor = PowerOf2(LoadFresh(state + head_dim) - largest);
-    sum += factor * LoadFresh(state + c);
-    weight += factor * LoadFresh(state + head_dim + 1);
+    const float factor = PowerOf2(LoadFresh(state + head_dim) - merged.largest);
+    merged.sum += factor * LoadFresh(state + c);
+    merged.weight += factor * LoadFresh(state + head_dim + 1);
   }
-  return sum / weight;
+  return merged;
+}
+
+// Where heads go whose positions have all been seen: to the output f32 [heads][head_dim], or, where
+// `out` is null because others see more positions, to states [heads][head_dim + 2].
+struct HeadsPlace {
+  float* out;
+  float* states;
+};
+
+REPRISE_DEVICE void StoreElement(const MergedElement& merged, const HeadsPlace& place, int64_t head,
+                                 int head_dim, int c) {
+  if (place.out != nullptr) {
+    place.out[head * head_dim + c] = merged.sum / merged.weight;
+    return;
+  }
+  float* state = place.states + head * StateFloats(head_dim);
+  state[c] = merged.sum;
+  if (c == 0) {
+    state[head_dim] = merged.largest;
+    state[head_dim + 1] = merged.weight;
+  }
 }
 
 // Whether this block is the last of `blocks` to come here; then all that the others wrote before

@@ -194,36 +194,25 @@ REPRISE_DEVICE void ShareState(const DecodeState<kHeadDim>& state, const Shared<
   }
 }
 
-// Merges the warps' states: into `out` when the segment is all that its row sees, else into `state`
-// [kTileHeads][head_dim + 2].
+// Merges the warps' states of heads 0 ... of `place`.
 template <int kHeadDim>
-REPRISE_DEVICE void MergeWarps(const Shared<float>& shared, int num_heads, float* out,
-                               float* state) {
+REPRISE_DEVICE void MergeWarps(const Shared<float>& shared, int num_heads,
+                               const HeadsPlace& place) {
   constexpr int kFloats = kHeadDim + 2;
   for (int i = ThreadInBlock(); i < num_heads * kHeadDim; i += kDecodeThreads) {
     const int head = i / kHeadDim;
     const int c = i % kHeadDim;
-    float largest = -kInfinity;
+    MergedElement merged = {-kInfinity, 0, 0};
     for (int w = 0; w < kDecodeWarps; ++w) {
-      largest = Max(largest, shared[(w * kTileHeads + head) * kFloats + kHeadDim]);
+      merged.largest = Max(merged.largest, shared[(w * kTileHeads + head) * kFloats + kHeadDim]);
     }
-    float sum = 0;
-    float weight = 0;
     for (int w = 0; w < kDecodeWarps; ++w) {
       const int base = (w * kTileHeads + head) * kFloats;
-      const float factor = PowerOf2(shared[base + kHeadDim] - largest);
-      sum += factor * shared[base + c];
-      weight += factor * shared[base + kHeadDim + 1];
+      const float factor = PowerOf2(shared[base + kHeadDim] - merged.largest);
+      merged.sum += factor * shared[base + c];
+      merged.weight += factor * shared[base + kHeadDim + 1];
     }
-    if (out != nullptr) {
-      out[i] = sum / weight;
-      continue;
-    }
-    state[head * kFloats + c] = sum;
-    if (c == 0) {
-      state[head * kFloats + kHeadDim] = largest;
-      state[head * kFloats + kHeadDim + 1] = weight;
-    }
+    StoreElement(merged, place, head, kHeadDim, c);
   }
 }
 
@@ -231,16 +220,32 @@ REPRISE_DEVICE void MergeWarps(const Shared<float>& shared, int num_heads, float
 // in the order of positions.
 template <int kHeadDim>
 REPRISE_DEVICE void MergeWhenLast(const DecodeParams& params, const DecodeSegment& segment,
-                                  int num_heads, const Shared<int>& is_last, float* out) {
+                                  int num_heads, const Shared<int>& is_last,
+                                  const HeadsPlace& place) {
   uint32_t* counter = params.counters + segment.row * params.head_tiles + segment.head_tile;
   if (!IsLastToArrive(counter, segment.pieces, is_last)) return;
   constexpr int kFloats = kHeadDim + 2;
   const float* states =
       params.states + static_cast<int64_t>(segment.first_state) * kTileHeads * kFloats;
   for (int i = ThreadInBlock(); i < num_heads * kHeadDim; i += kDecodeThreads) {
-    out[i] = MergedElement(states + i / kHeadDim * kFloats, kTileHeads * kFloats, segment.pieces,
-                           kHeadDim, i % kHeadDim);
+    const int head = i / kHeadDim;
+    const int c = i % kHeadDim;
+    StoreElement(
+        MergeElement(states + head * kFloats, kTileHeads * kFloats, segment.pieces, kHeadDim, c),
+        place, head, kHeadDim, c);
   }
+}
+
+// How many positions of the row others see.
+REPRISE_DEVICE int PrefixOf(const DecodeParams& params, int row) {
+  return params.prefixes == nullptr ? 0 : params.prefixes[row];
+}
+
+// Where heads `head` ... of all rows' go.
+REPRISE_DEVICE HeadsPlace PlaceOfRow(const DecodeParams& params, int row, int64_t head) {
+  const int head_dim = params.kv.head_dim;
+  if (PrefixOf(params, row) == 0) return {params.out + head * head_dim, nullptr};
+  return {nullptr, params.row_states + head * StateFloats(head_dim)};
 }
 
 template <KvType kType, int kHeadDim>
@@ -253,29 +258,30 @@ REPRISE_DEVICE void RunSegment(const DecodeParams& params, const DecodeSegment& 
   const int left = group - head_in_group;
   const int num_heads = left < kTileHeads ? left : kTileHeads;
   const AttentionRow row = params.rows[segment.row];
-  const int64_t place =
-      (static_cast<int64_t>(segment.row) * params.heads + kv_head * group + head_in_group) *
-      kHeadDim;
+  const int64_t head =
+      static_cast<int64_t>(segment.row) * params.heads + kv_head * group + head_in_group;
   DecodeWork work;
   work.kv_head = kv_head;
   work.end = row.length;
-  work.begin = row.length > params.window ? row.length - params.window : 0;
+  work.begin = PrefixOf(params, segment.row);
+  if (row.length - work.begin > params.window) work.begin = row.length - params.window;
   work.table = params.kv.table + static_cast<int64_t>(row.sequence) * params.kv.table_stride;
 
   uint32_t query[kHeadDim / 8];
-  LoadQuery<kType, kHeadDim>(params.q + place, num_heads, query);
+  LoadQuery<kType, kHeadDim>(params.q + head * kHeadDim, num_heads, query);
   DecodeState<kHeadDim> state;
   AttendTiles<kType, kHeadDim>(params, work, segment, query, &state);
   ShareState<kType, kHeadDim>(state, shared);
   SyncBlock();
-  float* out = params.out + place;
-  const bool is_whole = segment.pieces == 1;
-  const int64_t slot = static_cast<int64_t>(segment.first_state) + segment.piece;
-  MergeWarps<kHeadDim>(shared, num_heads, is_whole ? out : nullptr,
-                       params.states + slot * kTileHeads * (kHeadDim + 2));
-  if (!is_whole) {
+  const HeadsPlace place = PlaceOfRow(params, segment.row, head);
+  if (segment.pieces == 1) {
+    MergeWarps<kHeadDim>(shared, num_heads, place);
+  } else {
+    const int64_t slot = static_cast<int64_t>(segment.first_state) + segment.piece;
+    MergeWarps<kHeadDim>(shared, num_heads,
+                         {nullptr, params.states + slot * kTileHeads * (kHeadDim + 2)});
     const Shared<int> is_last(SharedBase() + DecodeSharedBytes(kHeadDim) - 16);
-    MergeWhenLast<kHeadDim>(params, segment, num_heads, is_last, out);
+    MergeWhenLast<kHeadDim>(params, segment, num_heads, is_last, place);
   }
   SyncBlock();
 }

@@ -8,6 +8,7 @@
 #include "engine/backend/cuda/kernels/decode_params.h"
 #include "engine/backend/cuda/kernels/generic_attention_params.h"
 #include "engine/backend/cuda/kernels/launch_types.h"
+#include "engine/backend/cuda/kernels/merge_states_params.h"
 #include "engine/backend/cuda/kernels/prefill_params.h"
 #include "engine/backend/cuda/kernels/row_params.h"
 
@@ -18,6 +19,9 @@ cudaError_t LaunchDecodeAttention(const DecodeParams& params, int num_blocks, cu
 cudaError_t DecodeAttentionBlocks(KvType type, int head_dim, int* num_blocks);
 
 cudaError_t LaunchPrefillAttention(const PrefillParams& params, int num_items, cudaStream_t stream);
+
+// `num_rows`: of params.rows.
+cudaError_t LaunchMergeStates(const MergeStatesParams& params, int num_rows, cudaStream_t stream);
 
 cudaError_t LaunchGenericAttention(const GenericAttentionParams& params, int num_rows,
                                    cudaStream_t stream);

@@ -30,9 +30,15 @@ namespace reprise::engine::cuda {
 // Of a lane 4 g + t: what its pairs g and g + 8 of the warp (index 0 and 1) are.
 struct PrefillPairs {
   bool is_there[2];
-  int position[2];   // of the row
-  int64_t place[2];  // of the head in q and out, in floats
+  int position[2];  // of the row
+  int64_t head[2];  // of all rows' heads
 };
+
+// The batch's row `row` of an item.
+REPRISE_DEVICE int64_t RowOfItem(const PrefillParams& params, const PrefillItem& item, int row) {
+  const int at = item.first_row + row;
+  return params.row_list == nullptr ? at : params.row_list[at];
+}
 
 REPRISE_DEVICE PrefillPairs PairsOfLane(const PrefillParams& params, const PrefillItem& item) {
   const int group = params.heads / params.kv.kv_heads;
@@ -42,9 +48,8 @@ REPRISE_DEVICE PrefillPairs PairsOfLane(const PrefillParams& params, const Prefi
     const int row = pair / group;
     pairs.is_there[r] = row < item.num_rows;
     pairs.position[r] = item.start + (pairs.is_there[r] ? row : 0);
-    pairs.place[r] = (static_cast<int64_t>(item.first_row + row) * params.heads +
-                      item.kv_head * group + pair % group) *
-                     params.kv.head_dim;
+    pairs.head[r] = RowOfItem(params, item, pairs.is_there[r] ? row : 0) * params.heads +
+                    item.kv_head * group + pair % group;
   }
   return pairs;
 }
@@ -72,7 +77,7 @@ REPRISE_DEVICE void LoadPrefillQuery(const float* q, const PrefillPairs& pairs,
     REPRISE_UNROLL
     for (int i = 0; i < 4; ++i) {
       const int r = i % 2;
-      const float* from = q + pairs.place[r] + QueryDim<kType>(step, i / 2);
+      const float* from = q + pairs.head[r] * kHeadDim + QueryDim<kType>(step, i / 2);
       query[step][i] = pairs.is_there[r] ? KvFragment<kType>::PackBounded(from[0], from[1]) : 0u;
     }
   }
@@ -235,25 +240,26 @@ REPRISE_DEVICE void AddWeightedValues(const float weights[8][4], int stage_numbe
   }
 }
 
-// Writes the lane's part of its pairs: to `out`, or as states [kPrefillPairs][head_dim + 2].
+// Writes the lane's part of its pairs, of which pair r is head heads[r] of `place`.
 template <KvType kType, int kHeadDim>
 REPRISE_DEVICE void StorePairs(const PrefillState<kHeadDim>& state, const PrefillPairs& pairs,
-                               float* out, float* states) {
+                               const int64_t heads[2], const HeadsPlace& place) {
+  const bool is_whole = place.out != nullptr;
   REPRISE_UNROLL
   for (int r = 0; r < 2; ++r) {
     float weight = state.weight[r];
     weight += ShuffleXor(weight, 1);
     weight += ShuffleXor(weight, 2);
     if (!pairs.is_there[r]) continue;
-    const int pair = WarpInBlock() * 16 + Lane() / 4 + 8 * r;
-    float* to = states == nullptr ? out + pairs.place[r] : states + pair * (kHeadDim + 2);
-    const float factor = KvFragment<kType>::kFactor / (states == nullptr ? weight : 1.0f);
+    float* to =
+        is_whole ? place.out + heads[r] * kHeadDim : place.states + heads[r] * (kHeadDim + 2);
+    const float factor = KvFragment<kType>::kFactor / (is_whole ? weight : 1.0f);
     REPRISE_UNROLL
     for (int j = 0; j < kHeadDim / 8; ++j) {
       to[OutputDim<kType>(j, 0)] = state.sums[j][2 * r] * factor;
       to[OutputDim<kType>(j, 1)] = state.sums[j][2 * r + 1] * factor;
     }
-    if (states != nullptr && Lane() % 4 == 0) {
+    if (!is_whole && Lane() % 4 == 0) {
       to[kHeadDim] = state.largest[r];
       to[kHeadDim + 1] = weight;
     }
@@ -264,18 +270,19 @@ REPRISE_DEVICE void StorePairs(const PrefillState<kHeadDim>& state, const Prefil
 // order of positions.
 template <int kHeadDim>
 REPRISE_DEVICE void MergeItemsWhenLast(const PrefillParams& params, const PrefillItem& item,
-                                       const Shared<int>& is_last) {
+                                       const Shared<int>& is_last, const HeadsPlace& place) {
   if (!IsLastToArrive(params.counters + item.counter, item.pieces, is_last)) return;
   const int group = params.heads / params.kv.kv_heads;
   const float* states =
       params.states + static_cast<int64_t>(item.first_state) * kPrefillPairs * (kHeadDim + 2);
   for (int i = ThreadInBlock(); i < item.num_rows * group * kHeadDim; i += kPrefillThreads) {
     const int pair = i / kHeadDim;
-    const int64_t head = static_cast<int64_t>(item.first_row + pair / group) * params.heads +
-                         item.kv_head * group + pair % group;
-    params.out[head * kHeadDim + i % kHeadDim] =
-        MergedElement(states + pair * (kHeadDim + 2), kPrefillPairs * (kHeadDim + 2), item.pieces,
-                      kHeadDim, i % kHeadDim);
+    const int c = i % kHeadDim;
+    const int64_t head =
+        RowOfItem(params, item, pair / group) * params.heads + item.kv_head * group + pair % group;
+    StoreElement(MergeElement(states + pair * (kHeadDim + 2), kPrefillPairs * (kHeadDim + 2),
+                              item.pieces, kHeadDim, c),
+                 place, head, kHeadDim, c);
   }
 }
 
@@ -285,16 +292,18 @@ template <KvType kType, int kHeadDim>
 REPRISE_DEVICE void StoreItem(const PrefillParams& params, const PrefillState<kHeadDim>& state) {
   const PrefillItem item = params.items[BlockX()];
   const PrefillPairs pairs = PairsOfLane(params, item);
+  const HeadsPlace place = {params.row_states == nullptr ? params.out : nullptr, params.row_states};
   if (item.pieces == 1) {
-    StorePairs<kType, kHeadDim>(state, pairs, params.out, nullptr);
+    StorePairs<kType, kHeadDim>(state, pairs, pairs.head, place);
     return;
   }
   const int64_t slot = static_cast<int64_t>(item.first_state) + item.piece;
-  StorePairs<kType, kHeadDim>(state, pairs, params.out,
-                              params.states + slot * kPrefillPairs * (kHeadDim + 2));
+  const int64_t first = slot * kPrefillPairs + WarpInBlock() * 16 + Lane() / 4;
+  const int64_t slots[2] = {first, first + 8};
+  StorePairs<kType, kHeadDim>(state, pairs, slots, {nullptr, params.states});
   constexpr int kRowBytes = PrefillStage<kType, kHeadDim>::kRowBytes;
   const Shared<int> is_last(SharedBase() + PrefillSharedBytes(kRowBytes) - 16);
-  MergeItemsWhenLast<kHeadDim>(params, item, is_last);
+  MergeItemsWhenLast<kHeadDim>(params, item, is_last, place);
 }
 
 // The kernel. Block b runs item b.

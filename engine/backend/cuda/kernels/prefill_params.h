@@ -12,7 +12,8 @@ inline constexpr int kPrefillWarps = kPrefillPairs / 16;
 inline constexpr int kPrefillThreads = 32 * kPrefillWarps;
 inline constexpr int kPrefillStages = 2;
 
-// Rows [first_row, first_row + num_rows) of the batch, at positions start ... of `sequence`, for
+// Rows [first_row, first_row + num_rows) of the batch (of row_list, where there is one), at
+// positions start ... of `sequence`, for
 // the heads of one kv head, over positions [kv_begin, kv_end) of those that they see.
 struct PrefillItem {
   int32_t first_row = 0;
@@ -33,8 +34,12 @@ struct PrefillParams {
   float* out = nullptr;
   PagedKv kv;
   const PrefillItem* items = nullptr;
+  const int32_t* row_list = nullptr;  // the batch's rows that items count; null: all, in order
   float* states = nullptr;
   uint32_t* counters = nullptr;
+  // Not null: the rows see more positions elsewhere, and leave states here [rows][heads][head_dim +
+  // 2] instead of outputs.
+  float* row_states = nullptr;
   int32_t heads = 0;
   int32_t window = kNoWindow;
   float scale_log2 = 0;  // the scale of scores, times log2(e)

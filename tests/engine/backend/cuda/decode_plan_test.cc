@@ -94,6 +94,21 @@ TEST(DecodePlanTest, SkewedLengthsAreSharedEvenly) {
   EXPECT_LE(LargestShare(plan), mean + kSegmentCost + 1);
 }
 
+// Rows of which others see 1,024 positions are cut as if they began there.
+TEST(DecodePlanTest, PositionsThatOthersSeeAreLeftOut) {
+  const std::vector<AttentionRow> rows = {{0, 1100}, {1, 700}, {2, 1025}};
+  const std::vector<int32_t> prefixes = {1024, 0, 1024};
+  const DecodePlan plan = PlanDecode(rows, 1, kNoWindow, 1, prefixes);
+  ASSERT_EQ(plan.segments.size(), 3u);
+  EXPECT_EQ(plan.segments[0].tile_begin, 64);
+  EXPECT_EQ(plan.segments[0].tile_end, 69);
+  EXPECT_EQ(plan.segments[1].tile_begin, 0);
+  EXPECT_EQ(plan.segments[2].tile_begin, 64);
+  EXPECT_EQ(plan.segments[2].tile_end, 65);
+  const DecodePlan windowed = PlanDecode(rows, 1, 40, 1, prefixes);
+  EXPECT_EQ(windowed.segments[0].tile_begin, (1100 - 40) / kDecodeTile);
+}
+
 TEST(DecodePlanTest, ALongRowAloneIsCutForManyBlocksAndMergedByOne) {
   const std::vector<AttentionRow> rows = {{0, 131072}};
   const DecodePlan plan = PlanDecode(rows, 8, kNoWindow, 264);

@@ -36,10 +36,13 @@ struct PagedShape {
   }
 };
 
-// Sequence i has `start` tokens, and `num_rows` more, which are rows of the batch.
+// Sequence i has `start` tokens, and `num_rows` more, which are rows of the batch. Its first
+// `shared` tokens, whole blocks, are those of `sharer`, a sequence before it.
 struct PagedSequence {
   int start = 0;
   int num_rows = 1;
+  int sharer = 0;
+  int shared = 0;
 };
 
 class PagedBatch {
@@ -69,6 +72,8 @@ class PagedBatch {
   int32_t window() const { return shape_.window > 0 ? shape_.window : kNoWindow; }
   float scale() const { return 1.0f / std::sqrt(static_cast<float>(shape_.head_dim)); }
   float scale_log2() const { return scale() * 1.44269504f; }
+  const std::vector<uint32_t>& table() const { return table_; }
+  int32_t table_stride() const { return table_stride_; }
   PagedKv kv() { return DescribeKv(layout_, kLayer, arena_, table_.data(), table_stride_); }
   std::vector<float> PoisonedOut() const {
     return std::vector<float>(q_.size(), std::numeric_limits<float>::quiet_NaN());
@@ -127,8 +132,11 @@ class PagedBatch {
     table_.assign(sequences_.size() * table_stride_, 0xFFFFFFF0u);
     blocks_.resize(sequences_.size());
     for (size_t i = 0, next = 0; i < sequences_.size(); ++i) {
-      for (int b = 0; b < BlocksOf(sequences_[i]); ++b, ++next) {
-        const int64_t unit = places[next] * units;
+      const PagedSequence& s = sequences_[i];
+      for (int b = 0; b < BlocksOf(s); ++b) {
+        const int64_t unit = b < s.shared / shape_.block_tokens
+                                 ? table_[s.sharer * table_stride_ + b]
+                                 : places[next++] * units;
         table_[i * table_stride_ + b] = static_cast<uint32_t>(unit);
         blocks_[i].push_back(reinterpret_cast<std::byte*>(arena_ + unit * kBlockUnit));
       }
