@@ -26,14 +26,6 @@ uint64_t Mix(uint64_t x) {
   return x ^ (x >> 31);
 }
 
-// Uniform in [0, 1), from the `position`th state of the SplitMix64 generator of `seed`.
-double Uniform(uint64_t seed, int64_t position) {
-  // The seed is mixed first: neighbouring seeds must not give shifted copies of one sequence.
-  const uint64_t state =
-      Mix(seed + 0x632be59bd9b4e019u) + static_cast<uint64_t>(position + 1) * 0x9e3779b97f4a7c15u;
-  return static_cast<double>(Mix(state) >> 11) * 0x1.0p-53;
-}
-
 // The largest logit, or why there is none.
 absl::StatusOr<float> Largest(absl::Span<const float> logits) {
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
@@ -48,6 +40,14 @@ absl::StatusOr<float> Largest(absl::Span<const float> logits) {
 }
 
 }  // namespace
+
+// From the `position`th state of the SplitMix64 generator of `seed`.
+double DrawUniform(uint64_t seed, int64_t position) {
+  // The seed is mixed first: neighbouring seeds must not give shifted copies of one sequence.
+  const uint64_t state =
+      Mix(seed + 0x632be59bd9b4e019u) + static_cast<uint64_t>(position + 1) * 0x9e3779b97f4a7c15u;
+  return static_cast<double>(Mix(state) >> 11) * 0x1.0p-53;
+}
 
 bool TokenDraw::RanksBefore(const Candidate& a, const Candidate& b) {
   return a.logit != b.logit ? a.logit > b.logit : a.token < b.token;
@@ -149,7 +149,7 @@ absl::StatusOr<uint32_t> TokenDraw::Draw(const SamplingParams& params, int64_t p
     const float below = std::nextafter(largest, -std::numeric_limits<float>::infinity());
     return static_cast<uint32_t>(FirstAbove(logits, 0, below));
   }
-  const double uniform = Uniform(params.seed, position);
+  const double uniform = DrawUniform(params.seed, position);
   double total = 0;
   if (params.top_k > 0 && static_cast<size_t>(params.top_k) < logits.size()) {
     total = TakeTopK(logits, params.top_k, params.temperature);

@@ -18,6 +18,9 @@
 
 namespace reprise::engine {
 
+// The random number of the draw at `position` of its sequence: uniform in [0, 1).
+double DrawUniform(uint64_t seed, int64_t position);
+
 // Keeps buffers from call to call, and nothing else. Thread-compatible.
 class TokenDraw {
  public:

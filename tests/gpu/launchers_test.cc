@@ -44,6 +44,11 @@ TEST(LaunchersTest, OtherShapesThanTheKernelsAreRefused) {
   ActivationParams activation;
   activation.cols = 6;
   EXPECT_EQ(LaunchActivation(activation, 1, nullptr), cudaErrorInvalidValue);
+  SampleParams sample;
+  for (const int32_t vocab : {0, kMostVocab + 1}) {
+    sample.vocab = vocab;
+    EXPECT_EQ(LaunchSample(sample, 1, nullptr), cudaErrorInvalidValue);
+  }
 }
 
 // The runtime's own errors come back, and the process goes on.
@@ -66,6 +71,9 @@ TEST(LaunchersTest, WithoutACardThereIsAnError) {
   EXPECT_NE(LaunchEmbed({}, 1, nullptr), cudaSuccess);
   EXPECT_NE(LaunchRopeAppend({}, 1, nullptr), cudaSuccess);
   EXPECT_NE(LaunchMergeStates({}, 1, nullptr), cudaSuccess);
+  SampleParams sample;
+  sample.vocab = 1;
+  EXPECT_NE(LaunchSample(sample, 1, nullptr), cudaSuccess);
 }
 
 }  // namespace

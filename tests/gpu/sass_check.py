@@ -30,6 +30,7 @@ RULES = {
     "MergeStatesKernel": [],
     "EmbedKernel": [],
     "RopeAppendKernel": [],
+    "SampleKernel": [],
     "GatherCopyKernel": [("LDG.128", 8)],
     "Spin": [],  # of the tests
 }

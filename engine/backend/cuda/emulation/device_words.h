@@ -23,6 +23,7 @@ inline int BlockX() { return emulation::ThreadBlock::Current().x(); }
 inline int BlockY() { return emulation::ThreadBlock::Current().y(); }
 inline int GridX() { return emulation::ThreadBlock::Current().grid().x; }
 inline int ThreadInBlock() { return emulation::ThreadBlock::Current().thread(); }
+inline int ThreadsInBlock() { return emulation::ThreadBlock::Current().grid().threads; }
 
 inline void SyncBlock() { emulation::ThreadBlock::Current().SyncBlock(); }
 inline void SyncWarp() { emulation::ThreadBlock::Current().Exchange("warp barrier", nullptr, 0); }
@@ -63,6 +64,7 @@ inline void Load8(const void* from, uint32_t to[2]) {
 }
 inline float LoadFresh(const float* from) { return *from; }
 inline uint32_t AtomicIncrement(uint32_t* counter) { return (*counter)++; }
+inline void AtomicAdd(uint64_t* sum, uint64_t amount) { *sum += amount; }
 inline void FenceDevice() {}
 
 inline void CopyAsync16(void* to, const void* from) {
@@ -127,11 +129,14 @@ inline float AddRn(float x, float y) { return x + y; }
 inline float SubRn(float x, float y) { return x - y; }
 inline float DivRn(float x, float y) { return x / y; }
 inline float SqrtRn(float x) { return std::sqrt(x); }
+inline float FmaRn(float x, float y, float z) { return std::fma(x, y, z); }
 inline int RoundToInt(float x) { return static_cast<int>(std::nearbyint(x)); }
 inline float PowerOf2(float x) { return std::exp2(x); }
+inline double Exp(double x) { return std::exp(x); }
 inline float Erfc(float x) { return std::erfc(x); }
 inline float Max(float x, float y) { return std::fmax(x, y); }
 inline float Min(float x, float y) { return std::fmin(x, y); }
 inline constexpr float kInfinity = INFINITY;
+inline constexpr float kLargestFloat = 3.40282347e+38f;
 
 }  // namespace reprise::engine::cuda

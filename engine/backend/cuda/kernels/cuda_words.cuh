@@ -24,6 +24,7 @@ REPRISE_DEVICE int BlockX() { return static_cast<int>(blockIdx.x); }
 REPRISE_DEVICE int BlockY() { return static_cast<int>(blockIdx.y); }
 REPRISE_DEVICE int GridX() { return static_cast<int>(gridDim.x); }
 REPRISE_DEVICE int ThreadInBlock() { return static_cast<int>(threadIdx.x); }
+REPRISE_DEVICE int ThreadsInBlock() { return static_cast<int>(blockDim.x); }
 
 // All threads of the block, all lanes of the warp: what each wrote before, the others see after.
 REPRISE_DEVICE void SyncBlock() { __syncthreads(); }
@@ -64,6 +65,10 @@ REPRISE_DEVICE void Load8(const void* from, uint32_t to[2]) {
 REPRISE_DEVICE float LoadFresh(const float* from) { return __ldcg(from); }
 // Returns what the counter was.
 REPRISE_DEVICE uint32_t AtomicIncrement(uint32_t* counter) { return atomicAdd(counter, 1u); }
+// A sum in shared memory.
+REPRISE_DEVICE void AtomicAdd(uint64_t* sum, uint64_t amount) {
+  atomicAdd(reinterpret_cast<unsigned long long*>(sum), static_cast<unsigned long long>(amount));
+}
 // What this thread wrote before, all threads of the card see before what it writes after.
 REPRISE_DEVICE void FenceDevice() { __threadfence(); }
 
@@ -143,6 +148,8 @@ REPRISE_DEVICE float AddRn(float x, float y) { return __fadd_rn(x, y); }
 REPRISE_DEVICE float SubRn(float x, float y) { return __fsub_rn(x, y); }
 REPRISE_DEVICE float DivRn(float x, float y) { return __fdiv_rn(x, y); }
 REPRISE_DEVICE float SqrtRn(float x) { return __fsqrt_rn(x); }
+// x y + z, rounded once.
+REPRISE_DEVICE float FmaRn(float x, float y, float z) { return __fmaf_rn(x, y, z); }
 // To nearest, ties to even.
 REPRISE_DEVICE int RoundToInt(float x) { return __float2int_rn(x); }
 // 2^x, within 2 units in the last place; 0 for minus infinity.
@@ -151,10 +158,13 @@ REPRISE_DEVICE float PowerOf2(float x) {
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(x));
   return power;
 }
+// e^x, within 1 unit in the last place.
+REPRISE_DEVICE double Exp(double x) { return exp(x); }
 REPRISE_DEVICE float Erfc(float x) { return erfcf(x); }
 // Of a number and a NaN the number.
 REPRISE_DEVICE float Max(float x, float y) { return fmaxf(x, y); }
 REPRISE_DEVICE float Min(float x, float y) { return fminf(x, y); }
 inline constexpr float kInfinity = __builtin_huge_valf();
+inline constexpr float kLargestFloat = 3.40282347e+38f;
 
 }  // namespace reprise::engine::cuda

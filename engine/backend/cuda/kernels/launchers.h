@@ -11,6 +11,7 @@
 #include "engine/backend/cuda/kernels/merge_states_params.h"
 #include "engine/backend/cuda/kernels/prefill_params.h"
 #include "engine/backend/cuda/kernels/row_params.h"
+#include "engine/backend/cuda/kernels/sample_params.h"
 
 namespace reprise::engine::cuda {
 
@@ -30,5 +31,7 @@ cudaError_t LaunchEmbed(const EmbedParams& params, int num_rows, cudaStream_t st
 cudaError_t LaunchNorm(const NormParams& params, int num_rows, cudaStream_t stream);
 cudaError_t LaunchActivation(const ActivationParams& params, int num_rows, cudaStream_t stream);
 cudaError_t LaunchRopeAppend(const RopeAppendParams& params, int num_rows, cudaStream_t stream);
+
+cudaError_t LaunchSample(const SampleParams& params, int num_rows, cudaStream_t stream);
 
 }  // namespace reprise::engine::cuda
