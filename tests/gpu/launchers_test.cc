@@ -70,6 +70,7 @@ TEST(LaunchersTest, WithoutACardThereIsAnError) {
   }
   EXPECT_NE(LaunchEmbed({}, 1, nullptr), cudaSuccess);
   EXPECT_NE(LaunchRopeAppend({}, 1, nullptr), cudaSuccess);
+  EXPECT_NE(LaunchNarrow({}, nullptr), cudaSuccess);
   EXPECT_NE(LaunchMergeStates({}, 1, nullptr), cudaSuccess);
   SampleParams sample;
   sample.vocab = 1;

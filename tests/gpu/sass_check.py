@@ -24,6 +24,7 @@ ARCHITECTURES = ("sm_80", "sm_90a")
 RULES = {
     "DecodeAttentionKernel": [("HMMA", 12), ("LDG.128", 4)],
     "PrefillAttentionKernel": [("HMMA", 64), ("LDSM", 16), ("LDGSTS.128", 2)],
+    "NarrowKernel": [("LDG.128", 1)],
     "NormKernel": [("LDG.128", 2)],
     "ActivationKernel": [("LDG.128", 2)],
     "GenericAttentionKernel": [],

@@ -39,6 +39,7 @@ const std::map<std::string, Folders> kBelow = {
     {"engine/backend/cuda/emulation", {"cachestore/base"}},
     {"engine/backend/cuda/kernels", {"engine/backend/cuda/emulation"}},
     {"engine/backend/cuda", {"engine/backend", "engine/backend/cuda/kernels"}},
+    {"engine/backend/cuda/cublaslt", {"engine/backend/cuda"}},
     {"engine/json", {"cachestore/base"}},
     {"engine/text", {"cachestore/base"}},
     {"engine/jinja", {"engine/text"}},
@@ -49,7 +50,8 @@ const std::map<std::string, Folders> kBelow = {
     {"engine", {"engine/run", "engine/tokenizer"}},
     {"api", {"engine"}},
     {"bench", {"api"}},
-    {"tests", {"bench", "engine/backend/cuda", "cachestore/memory/cuda", "cachestore/memory/none"}},
+    {"tests",
+     {"bench", "engine/backend/cuda/cublaslt", "cachestore/memory/cuda", "cachestore/memory/none"}},
 };
 
 // The one file that may look above its folder: the binary holds the benchmarks too.
@@ -69,7 +71,7 @@ const std::vector<Library> kLibraries = {
     {"dnnl", {"engine/backend"}},
     {"hwy/", {"engine/backend", "bench"}},
     {"cuda", {"cachestore/memory/cuda", "engine/backend/cuda", "tests/gpu"}},
-    {"cublasLt", {"bench/gpu"}},
+    {"cublasLt", {"engine/backend/cuda/cublaslt", "bench/gpu"}},
     {"pcre2", {"engine/tokenizer"}},
     {"utf8proc", {"engine/tokenizer"}},
     {"nlohmann/", {"engine", "api", "bench", "tests"}},

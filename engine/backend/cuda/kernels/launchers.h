@@ -29,6 +29,7 @@ cudaError_t LaunchGenericAttention(const GenericAttentionParams& params, int num
 
 cudaError_t LaunchEmbed(const EmbedParams& params, int num_rows, cudaStream_t stream);
 cudaError_t LaunchNorm(const NormParams& params, int num_rows, cudaStream_t stream);
+cudaError_t LaunchNarrow(const NarrowParams& params, cudaStream_t stream);
 cudaError_t LaunchActivation(const ActivationParams& params, int num_rows, cudaStream_t stream);
 cudaError_t LaunchRopeAppend(const RopeAppendParams& params, int num_rows, cudaStream_t stream);
 

@@ -35,6 +35,16 @@ struct NormParams {
   int32_t cols = 0;              // a multiple of 4
 };
 
+struct NarrowParams {
+  const float* x = nullptr;
+  uint16_t* narrowed = nullptr;  // x rounded to bf16
+  int64_t count = 0;             // of all rows' numbers
+};
+constexpr LaunchShape NarrowShape(int64_t count) {
+  constexpr int kEach = 4 * kRowThreads;
+  return {static_cast<int>((count + kEach - 1) / kEach), 1, kRowThreads, 0};
+}
+
 // Numbered as Activation.
 enum class ActivationKind : int32_t { kSiluMul, kGeluTanhMul, kGeluTanh, kGeluErf, kRelu };
 

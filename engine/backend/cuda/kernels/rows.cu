@@ -21,6 +21,11 @@ __global__ void __launch_bounds__(kRowThreads, 4)
   ActivationBlock(params);
 }
 
+__global__ void __launch_bounds__(kRowThreads)
+    NarrowKernel(const __grid_constant__ NarrowParams params) {
+  NarrowBlock(params);
+}
+
 __global__ void __launch_bounds__(kRopeWarps* kLanes)
     RopeAppendKernel(const __grid_constant__ RopeAppendParams params) {
   RopeAppendBlock(params);
@@ -38,6 +43,12 @@ cudaError_t LaunchNorm(const NormParams& params, int num_rows, cudaStream_t stre
   if (params.cols % 4 != 0) return cudaErrorInvalidValue;
   const LaunchShape shape = RowShape(num_rows);
   NormKernel<<<shape.grid_x, shape.threads, shape.shared_bytes, stream>>>(params);
+  return cudaGetLastError();
+}
+
+cudaError_t LaunchNarrow(const NarrowParams& params, cudaStream_t stream) {
+  const LaunchShape shape = NarrowShape(params.count);
+  NarrowKernel<<<shape.grid_x, shape.threads, 0, stream>>>(params);
   return cudaGetLastError();
 }
 

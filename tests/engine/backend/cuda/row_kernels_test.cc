@@ -69,6 +69,22 @@ void ExpectNarrowed(const std::vector<float>& out, const std::vector<uint16_t>& 
   EXPECT_EQ(narrowed, expected);
 }
 
+TEST(RowKernelsTest, NumbersAreNarrowedToTheEnd) {
+  for (const int64_t count : {1, 3, 4, 1022, 1024, 2051}) {
+    const std::vector<float> x = Random(count, 8);
+    const auto outputs = OnAllSchedules<uint16_t>([&](const Schedule& schedule) {
+      std::vector<uint16_t> narrowed(count + 1, 0xFFFF);
+      const NarrowParams params = {x.data(), narrowed.data(), count};
+      RunKernel(NarrowShape(count), schedule, [&] { NarrowBlock(params); });
+      EXPECT_EQ(narrowed.back(), 0xFFFF) << "wrote behind the last";
+      narrowed.pop_back();
+      return narrowed;
+    });
+    EXPECT_TRUE(AreSame(outputs));
+    ExpectNarrowed(x, outputs[0]);
+  }
+}
+
 TEST(RowKernelsTest, EmbeddingsAreTheCpus) {
   constexpr int kCols = 301;
   const std::vector<uint32_t> ids = {4, 0, 4};
