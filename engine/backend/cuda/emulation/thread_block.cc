@@ -52,9 +52,12 @@ ThreadBlock::ThreadBlock(const Grid& grid, int x, int y, const Schedule& schedul
       schedule_(schedule),
       kernel_(kernel),
       random_(schedule.seed + 1),
-      shared_(grid.shared_bytes, kPoison),
+      shared_memory_(grid.shared_bytes + kSharedAlignment, kPoison),
+      shared_(shared_memory_.data() + kSharedAlignment -
+              reinterpret_cast<uintptr_t>(shared_memory_.data()) % kSharedAlignment),
       threads_(grid.threads),
-      warps_(grid.threads / kWarpLanes) {
+      warps_(grid.threads / kWarpLanes),
+      groups_(grid.threads / kGroupLanes) {
   for (Thread& thread : threads_) {
     thread.fiber = std::make_unique<Fiber>([this] { RunThread(); }, stacks);
     stacks += Fiber::kStackBytes;
@@ -64,31 +67,49 @@ ThreadBlock::ThreadBlock(const Grid& grid, int x, int y, const Schedule& schedul
 absl::Status ThreadBlock::Run() {
   CHECK(current_ == nullptr);
   current_ = this;
-  bool any_ran = true;
-  while (status_.ok() && any_ran) {
-    any_ran = false;
-    for (const int turn : NextTurns()) {
-      if (threads_[turn].waiting || threads_[turn].fiber->ended()) continue;
-      running_ = turn;
-      any_ran = true;
-      threads_[turn].fiber->Resume();
-      if (!status_.ok()) break;
-    }
+  while (status_.ok() && (RunThreads() || RunAside())) {
   }
   current_ = nullptr;
-  if (status_.ok() && std::any_of(threads_.begin(), threads_.end(),
-                                  [](const Thread& t) { return !t.fiber->ended(); })) {
-    status_ = absl::InternalError(absl::StrCat("block (", x_, ", ", y_, "): deadlock:", Waiting()));
+  if (!status_.ok()) return status_;
+  if (std::any_of(threads_.begin(), threads_.end(),
+                  [](const Thread& t) { return !t.fiber->ended(); })) {
+    return absl::InternalError(absl::StrCat("block (", x_, ", ", y_, "): deadlock:", Waiting()));
   }
   return status_;
+}
+
+bool ThreadBlock::RunThreads() {
+  bool any_ran = false;
+  for (const int turn : NextTurns()) {
+    if (threads_[turn].waiting || threads_[turn].fiber->ended()) continue;
+    running_ = turn;
+    any_ran = true;
+    threads_[turn].fiber->Resume();
+    if (!status_.ok()) break;
+  }
+  return any_ran;
+}
+
+bool ThreadBlock::RunAside() {
+  if (aside_.empty()) return false;
+  const auto next = aside_.begin() + Turns(schedule_.order, aside_.size(), &random_)[0];
+  const std::function<void()> work = std::move(*next);
+  aside_.erase(next);
+  if (std::all_of(threads_.begin(), threads_.end(),
+                  [](const Thread& t) { return t.fiber->ended(); })) {
+    FailAside("ended before a box that it fetches was there");
+    return true;
+  }
+  work();
+  return true;
 }
 
 void ThreadBlock::RunThread() {
   kernel_();
   const Thread& thread = threads_[running_];
-  if (!thread.open_copies.empty() || !thread.committed.empty()) {
-    Fail("ended before its copies were waited for");
-  }
+  if (!thread.copies.empty()) Fail("ended before its copies were waited for");
+  if (!thread.products.empty()) Fail("ended before its products were waited for");
+  if (!thread.unfenced.empty()) Fail("ended before its stores were fenced");
 }
 
 std::vector<int> ThreadBlock::NextTurns() {
@@ -111,17 +132,33 @@ void ThreadBlock::Fail(absl::string_view cause, absl::string_view more, absl::st
   std::abort();  // a block that failed is not resumed
 }
 
-void ThreadBlock::Meet(const char* what, Barrier* barrier, int threads) {
-  barrier->waiting.push_back(running_);
-  if (static_cast<int>(barrier->waiting.size()) == threads) {
-    for (const int waiter : barrier->waiting) threads_[waiter].waiting = false;
-    barrier->waiting.clear();
-    return;
-  }
+void ThreadBlock::FailAside(absl::string_view cause) {
+  status_.Update(absl::InternalError(absl::StrCat("block (", x_, ", ", y_, "): ", cause)));
+}
+
+void ThreadBlock::Sleep(const char* what, std::vector<int>* waiters) {
+  waiters->push_back(running_);
   Thread& thread = threads_[running_];
   thread.waiting = true;
   thread.waits_for = what;
   thread.fiber->Suspend();
+}
+
+void ThreadBlock::Wake(std::vector<int>* waiters) {
+  for (const int waiter : *waiters) threads_[waiter].waiting = false;
+  waiters->clear();
+}
+
+void ThreadBlock::DoAside(std::function<void()> work) {
+  schedule_.copies == CopyTime::kEarliest ? work() : aside_.push_back(std::move(work));
+}
+
+void ThreadBlock::Meet(const char* what, Barrier* barrier, int threads) {
+  if (static_cast<int>(barrier->waiting.size()) == threads - 1) {
+    Wake(&barrier->waiting);
+  } else {
+    Sleep(what, &barrier->waiting);
+  }
 }
 
 void ThreadBlock::SyncNamed(int number, int threads) {
@@ -133,59 +170,78 @@ void ThreadBlock::SyncNamed(int number, int threads) {
 }
 
 const std::byte* ThreadBlock::Exchange(const char* operation, const void* mine, size_t bytes) {
-  Warp& warp = warps_[running_ / kWarpLanes];
-  if (warp.operation == nullptr) {
-    warp.operation = operation;
-    warp.bytes = bytes;
-    warp.data[warp.round % 2].resize(kWarpLanes * bytes);
-  } else if (warp.bytes != bytes || std::strcmp(warp.operation, operation) != 0) {
-    Fail(operation, " while its warp is at ", warp.operation);
+  return ExchangeAmong(&warps_[running_ / kWarpLanes], kWarpLanes, operation, mine, bytes);
+}
+
+const std::byte* ThreadBlock::ExchangeInGroup(const char* operation, const void* mine,
+                                              size_t bytes) {
+  const size_t group = running_ / kGroupLanes;
+  if (group >= groups_.size()) Fail(operation, " by less than a warpgroup");
+  return ExchangeAmong(&groups_[group], kGroupLanes, operation, mine, bytes);
+}
+
+const std::byte* ThreadBlock::ExchangeAmong(Lanes* lanes, int count, const char* operation,
+                                            const void* mine, size_t bytes) {
+  std::vector<std::byte>& data = lanes->data[lanes->round % 2];
+  if (lanes->operation == nullptr) {
+    lanes->operation = operation;
+    lanes->bytes = bytes;
+    data.resize(count * bytes);
+  } else if (lanes->bytes != bytes || std::strcmp(lanes->operation, operation) != 0) {
+    Fail(operation, " while its warp is at ", lanes->operation);
   }
-  std::vector<std::byte>& data = warp.data[warp.round % 2];
-  if (bytes > 0) std::memcpy(data.data() + running_ % kWarpLanes * bytes, mine, bytes);
-  if (warp.barrier.waiting.size() == kWarpLanes - 1) {
-    warp.operation = nullptr;
-    ++warp.round;
+  if (bytes > 0) std::memcpy(data.data() + running_ % count * bytes, mine, bytes);
+  if (static_cast<int>(lanes->barrier.waiting.size()) == count - 1) {
+    lanes->operation = nullptr;
+    ++lanes->round;
   }
-  Meet(operation, &warp.barrier, kWarpLanes);
+  Meet(operation, &lanes->barrier, count);
   return data.data();
 }
 
 void ThreadBlock::BeginCopy(std::byte* to, const std::byte* from, size_t bytes) {
   CheckShared(to, bytes, bytes, "asynchronous copy");
   if (reinterpret_cast<uintptr_t>(from) % bytes != 0) Fail("asynchronous copy: unaligned source");
-  const Copy copy = {to, from, bytes};
   if (schedule_.copies == CopyTime::kEarliest) {
-    Perform({copy});
+    std::memcpy(to, from, bytes);
   } else {
     std::fill(to, to + bytes, kPoison);
   }
-  threads_[running_].open_copies.push_back(copy);
+  threads_[running_].copies.Begin({to, from, bytes});
 }
 
-void ThreadBlock::CommitCopies() {
-  Thread& thread = threads_[running_];
-  thread.committed.push_back(std::move(thread.open_copies));
-  thread.open_copies.clear();
-}
+void ThreadBlock::CommitCopies() { threads_[running_].copies.Commit(); }
 
 void ThreadBlock::WaitForCopies(int groups_left) {
-  Thread& thread = threads_[running_];
-  while (static_cast<int>(thread.committed.size()) > groups_left) {
-    if (schedule_.copies == CopyTime::kLatest) Perform(thread.committed.front());
-    thread.committed.pop_front();
-  }
+  threads_[running_].copies.Wait(groups_left, [this](const Copy& copy) {
+    if (schedule_.copies == CopyTime::kLatest) std::memcpy(copy.to, copy.from, copy.bytes);
+  });
 }
 
-void ThreadBlock::Perform(const std::vector<Copy>& copies) {
-  for (const Copy& copy : copies) std::memcpy(copy.to, copy.from, copy.bytes);
+void ThreadBlock::StoreForAsync(std::byte* to, const void* words) {
+  CheckShared(to, sizeof(Store::bytes), sizeof(Store::bytes), "store");
+  Store store;
+  store.to = to;
+  std::memcpy(store.bytes, words, sizeof(store.bytes));
+  if (schedule_.copies == CopyTime::kEarliest) {
+    std::memcpy(to, words, sizeof(store.bytes));
+  } else {
+    std::fill(to, to + sizeof(store.bytes), kPoison);
+  }
+  threads_[running_].unfenced.push_back(store);
+}
+
+void ThreadBlock::FenceAsync() {
+  std::vector<Store>& stores = threads_[running_].unfenced;
+  for (const Store& store : stores) std::memcpy(store.to, store.bytes, sizeof(store.bytes));
+  stores.clear();
 }
 
 void ThreadBlock::CheckShared(const void* at, size_t bytes, size_t alignment,
                               const char* operation) {
-  const auto begin = reinterpret_cast<uintptr_t>(shared_.data());
+  const auto begin = reinterpret_cast<uintptr_t>(shared_);
   const auto place = reinterpret_cast<uintptr_t>(at);
-  if (place < begin || place + bytes > begin + shared_.size()) {
+  if (place < begin || place + bytes > begin + grid_.shared_bytes) {
     Fail(operation, ": leaves shared memory");
   }
   if (place % alignment != 0) Fail(operation, ": not aligned");

@@ -4,13 +4,14 @@
 //
 // Stricter than the hardware: all threads of a block come to each block barrier, all 32 lanes of a
 // warp to each warp operation, and to the same one. What breaks that, or leaves shared memory, or
-// ends with copies that nobody waited for, ends the block with a status that says which thread.
+// ends with copies or products that nobody waited for, ends the block with a status that says which
+// thread.
 // Thread-hostile: one block at a time on an OS thread.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
-#include <deque>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -20,14 +21,20 @@
 #include "absl/strings/string_view.h"
 #include "cachestore/base/check.h"
 #include "engine/backend/cuda/emulation/fiber.h"
+#include "engine/backend/cuda/emulation/group_mma.h"
+#include "engine/backend/cuda/emulation/grouped_work.h"
+#include "engine/backend/cuda/emulation/phase_barriers.h"
 
 namespace reprise::engine::cuda::emulation {
 
 inline constexpr int kWarpLanes = 32;
+inline constexpr int kGroupLanes = 128;  // a warpgroup
 inline constexpr int kNamedBarriers = 16;
 // What shared memory holds before it is written, and where a copy is under way: NaN in every float
 // format, -1 in integers.
 inline constexpr std::byte kPoison{0xFF};
+// Of shared memory: patterns of 128-byte swizzles begin at its multiples.
+inline constexpr size_t kSharedAlignment = 1024;
 
 // Whose turn is next among the threads that can run, and which block of a grid.
 enum class Order { kForward, kReverse, kShuffled };
@@ -72,7 +79,7 @@ class ThreadBlock {
   int y() const { return y_; }
   int thread() const { return running_; }
   const Grid& grid() const { return grid_; }
-  std::byte* shared() { return shared_.data(); }
+  std::byte* shared() { return shared_; }
 
   // Waits for all threads of the block.
   void SyncBlock() { Meet("block barrier", &block_barrier_, grid_.threads); }
@@ -82,11 +89,30 @@ class ThreadBlock {
   // Waits for all lanes of the warp, which must come to the same `operation` with as many bytes.
   // Returns their bytes, lane after lane; they stay until the warp's next exchange is over.
   const std::byte* Exchange(const char* operation, const void* mine, size_t bytes);
+  // The same for all lanes of the warpgroup.
+  const std::byte* ExchangeInGroup(const char* operation, const void* mine, size_t bytes);
 
   // cp.async, cp.async.commit_group, cp.async.wait_group: copies of the running thread.
   void BeginCopy(std::byte* to, const std::byte* from, size_t bytes);
   void CommitCopies();
   void WaitForCopies(int groups_left);
+
+  // 16 bytes that only copies of boxes and products of warpgroups read afterwards (the asynchronous
+  // proxy), which they can once the thread that wrote them has fenced them.
+  void StoreForAsync(std::byte* to, const void* words);
+  void FenceAsync();
+
+  // wgmma of the running thread, and mbarriers of the block.
+  GroupProducts& products() { return threads_[running_].products; }
+  PhaseBarriers& barriers() { return barriers_; }
+  CopyTime copy_time() const { return schedule_.copies; }
+
+  // What no thread does: at once, or when no thread can go on without it, in any order.
+  void DoAside(std::function<void()> work);
+
+  // Makes the running thread wait among `waiters`, and those wait no longer.
+  void Sleep(const char* what, std::vector<int>* waiters);
+  void Wake(std::vector<int>* waiters);
 
   // Fails unless [at, at + bytes) lies in shared memory, at a multiple of `alignment`.
   void CheckShared(const void* at, size_t bytes, size_t alignment, const char* operation);
@@ -95,6 +121,8 @@ class ThreadBlock {
   // stack is dropped, may own nothing.
   [[noreturn]] void Fail(absl::string_view cause, absl::string_view more = "",
                          absl::string_view last = "");
+  // The same for what no thread does; returns.
+  void FailAside(absl::string_view cause);
 
  private:
   struct Copy {
@@ -102,19 +130,24 @@ class ThreadBlock {
     const std::byte* from;
     size_t bytes;
   };
+  struct Store {
+    std::byte* to;
+    std::byte bytes[16];
+  };
   struct Thread {
     std::unique_ptr<Fiber> fiber;
     bool waiting = false;
     const char* waits_for = "";
-    std::vector<Copy> open_copies;            // not committed
-    std::deque<std::vector<Copy>> committed;  // oldest first
+    GroupedWork<Copy> copies;
+    GroupProducts products;
+    std::vector<Store> unfenced;
   };
   struct Barrier {
     std::vector<int> waiting;
   };
-  // A warp's exchanges alternate between two buffers: a lane may begin the next one while another
-  // still reads this one's.
-  struct Warp {
+  // Exchanges of a warp or a warpgroup alternate between two buffers: a lane may begin the next one
+  // while another still reads this one's.
+  struct Lanes {
     Barrier barrier;
     const char* operation = nullptr;  // of the exchange under way
     size_t bytes = 0;
@@ -124,7 +157,11 @@ class ThreadBlock {
 
   void RunThread();
   void Meet(const char* what, Barrier* barrier, int threads);
-  void Perform(const std::vector<Copy>& copies);
+  const std::byte* ExchangeAmong(Lanes* lanes, int count, const char* operation, const void* mine,
+                                 size_t bytes);
+  // Gives every thread that can run a turn, or else one work aside; whether there was any.
+  bool RunThreads();
+  bool RunAside();
   std::vector<int> NextTurns();
   std::string Waiting() const;
 
@@ -137,11 +174,15 @@ class ThreadBlock {
   const Schedule schedule_;
   absl::FunctionRef<void()> kernel_;
   uint64_t random_;
-  std::vector<std::byte> shared_;
+  std::vector<std::byte> shared_memory_;
+  std::byte* const shared_;  // in it, at a multiple of kSharedAlignment
   std::vector<Thread> threads_;
-  std::vector<Warp> warps_;
+  std::vector<Lanes> warps_;
+  std::vector<Lanes> groups_;
   Barrier block_barrier_;
   Barrier named_[kNamedBarriers];
+  PhaseBarriers barriers_;
+  std::vector<std::function<void()>> aside_;  // oldest first
   int running_ = 0;
   absl::Status status_;
 };

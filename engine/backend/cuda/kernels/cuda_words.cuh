@@ -40,9 +40,9 @@ REPRISE_DEVICE T ShuffleXor(T value, int mask) {
   return __shfl_xor_sync(0xFFFFFFFFu, value, mask);
 }
 
-// The block's dynamic shared memory.
+// The block's dynamic shared memory, at a multiple of 1,024 bytes.
 REPRISE_DEVICE uint8_t* SharedBase() {
-  extern __shared__ __align__(128) uint8_t shared_memory[];
+  extern __shared__ __align__(1024) uint8_t shared_memory[];
   return shared_memory;
 }
 REPRISE_DEVICE void CheckShared(const void*, size_t, size_t) {}
