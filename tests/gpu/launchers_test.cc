@@ -4,6 +4,11 @@
 
 #include <gtest/gtest.h>
 
+#include <cstddef>
+#include <cstdint>
+
+#include "engine/backend/cuda/kernels/tensor_map.h"
+
 namespace reprise::engine::cuda {
 namespace {
 
@@ -48,6 +53,16 @@ TEST(LaunchersTest, OtherShapesThanTheKernelsAreRefused) {
   for (const int32_t vocab : {0, kMostVocab + 1}) {
     sample.vocab = vocab;
     EXPECT_EQ(LaunchSample(sample, 1, nullptr), cudaErrorInvalidValue);
+  }
+}
+
+TEST(LaunchersTest, OtherTensorsThanTheCopyEnginesAreRefused) {
+  alignas(64) std::byte map[128];
+  const RowsTensor right = {map, 64, 128, 16};
+  EXPECT_NE(EncodeTensorMap(right, map), cudaErrorInvalidValue);
+  for (RowsTensor wrong : {RowsTensor{map, 0, 128, 16}, RowsTensor{map, int64_t{1} << 32, 128, 16},
+                           RowsTensor{map, 64, 96, 16}, RowsTensor{map, 64, 128, 257}}) {
+    EXPECT_EQ(EncodeTensorMap(wrong, map), cudaErrorInvalidValue);
   }
 }
 

@@ -19,6 +19,8 @@ import sys
 
 SKIPPED = 77
 ARCHITECTURES = ("sm_80", "sm_90a")
+# What stands in the name of a kernel that only sm_90a has.
+ONLY_SM90 = ("Sm90", "Hopper")
 
 # What stands in a kernel's name -> instructions that it must have, as (column, least count).
 RULES = {
@@ -33,10 +35,15 @@ RULES = {
     "RopeAppendKernel": [],
     "SampleKernel": [],
     "GatherCopyKernel": [("LDG.128", 8)],
-    "Spin": [],  # of the tests
+    # Of the tests:
+    "Spin": [],
+    "HopperProbeKernel": [],
 }
 COLUMNS = {
     "HMMA": r"HMMA\.",
+    "HGMMA": r"HGMMA\.",
+    "UTMALDG": r"UTMALDG\.",
+    "USETMAXREG": r"USETMAXREG",
     "LDSM": r"LDSM\.",
     "LDG.128": r"LDG\.E\S*\.128",
     "LDGSTS.128": r"LDGSTS\.E\S*\.128",
@@ -96,6 +103,10 @@ def readable(kernel):
     return name + (f"<{', '.join(a or b for a, b in arguments)}>" if arguments else "")
 
 
+def architectures_of(kernel):
+    return ("sm_90a",) if any(name in kernel for name in ONLY_SM90) else ARCHITECTURES
+
+
 def complaints(kernel, counts):
     """What is wrong with one kernel on one architecture."""
     rules = next((rules for name, rules in RULES.items() if name in kernel), None)
@@ -124,7 +135,7 @@ def main():
         counts = found[kernel, architecture]
         print(f"{readable(kernel):34}{architecture:8}" + "".join(f"{counts[column]:12}" for column in columns))
         broken += [f"{readable(kernel)} {architecture}: {cause}" for cause in complaints(kernel, counts)]
-    missing = {(kernel, a) for kernel, _ in found for a in ARCHITECTURES} - set(found)
+    missing = {(kernel, a) for kernel, _ in found for a in architectures_of(kernel)} - set(found)
     broken += [f"{readable(kernel)} is not compiled for {architecture}" for kernel, architecture in missing]
     for cause in broken:
         print(f"broken: {cause}")
