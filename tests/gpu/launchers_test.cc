@@ -25,6 +25,7 @@ TEST(LaunchersTest, OtherTypesThanTheKernelsAreRefused) {
     EXPECT_EQ(LaunchDecodeAttention(decode, 1, nullptr), cudaErrorInvalidValue);
     EXPECT_EQ(DecodeAttentionBlocks(type, 128, &num_blocks), cudaErrorInvalidValue);
     EXPECT_EQ(LaunchPrefillAttention(prefill, 1, nullptr), cudaErrorInvalidValue);
+    EXPECT_EQ(LaunchPrefillSm90(prefill, 1 << 20, 1, nullptr), cudaErrorInvalidValue);
   }
 }
 
@@ -83,6 +84,12 @@ TEST(LaunchersTest, WithoutACardThereIsAnError) {
       EXPECT_NE(LaunchPrefillAttention(prefill, 1, nullptr), cudaSuccess);
     }
   }
+  PrefillParams sm90;
+  sm90.kv.type = KvType::kBF16;
+  sm90.kv.head_dim = 64;
+  sm90.kv.row_bytes = 128;
+  sm90.kv.block_tokens = 16;
+  EXPECT_NE(LaunchPrefillSm90(sm90, 1 << 20, 1, nullptr), cudaSuccess);
   EXPECT_NE(LaunchEmbed({}, 1, nullptr), cudaSuccess);
   EXPECT_NE(LaunchRopeAppend({}, 1, nullptr), cudaSuccess);
   EXPECT_NE(LaunchNarrow({}, nullptr), cudaSuccess);

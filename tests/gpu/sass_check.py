@@ -26,6 +26,7 @@ ONLY_SM90 = ("Sm90", "Hopper")
 RULES = {
     "DecodeAttentionKernel": [("HMMA", 12), ("LDG.128", 4)],
     "PrefillAttentionKernel": [("HMMA", 64), ("LDSM", 16), ("LDGSTS.128", 2)],
+    "PrefillSm90Kernel": [("HGMMA", 24), ("UTMALDG", 2), ("USETMAXREG", 2)],
     "NarrowKernel": [("LDG.128", 1)],
     "NormKernel": [("LDG.128", 2)],
     "ActivationKernel": [("LDG.128", 2)],

@@ -13,8 +13,8 @@ int32_t RoundUp(int32_t value, int32_t multiple) {
 
 // One item for each set of rows and kv head, with all positions that its rows see.
 std::vector<PrefillItem> WholeItems(absl::Span<const PrefillRows> rows, int kv_heads, int group,
-                                    int32_t window) {
-  const int32_t item_rows = kPrefillPairs / group;
+                                    int32_t window, const PrefillTiling& tiling) {
+  const int32_t item_rows = tiling.pairs / group;
   std::vector<PrefillItem> items;
   for (const PrefillRows& sequence : rows) {
     CHECK(sequence.num_rows > 0 && sequence.start >= 0);
@@ -25,7 +25,7 @@ std::vector<PrefillItem> WholeItems(absl::Span<const PrefillRows> rows, int kv_h
       item.sequence = sequence.sequence;
       item.start = sequence.start + row;
       const int32_t first = item.start >= window ? item.start + 1 - window : 0;
-      item.kv_begin = first / kPrefillTile * kPrefillTile;
+      item.kv_begin = first / tiling.tile * tiling.tile;
       item.kv_end = std::min(item.start + item.num_rows, sequence.end);
       for (item.kv_head = 0; item.kv_head < kv_heads; ++item.kv_head) items.push_back(item);
     }
@@ -36,16 +36,16 @@ std::vector<PrefillItem> WholeItems(absl::Span<const PrefillRows> rows, int kv_h
 }  // namespace
 
 PrefillPlan PlanPrefill(absl::Span<const PrefillRows> rows, int kv_heads, int group, int32_t window,
-                        int num_blocks) {
-  CHECK(kv_heads > 0 && group > 0 && group <= kPrefillPairs && window > 0 && num_blocks > 0);
-  const std::vector<PrefillItem> whole = WholeItems(rows, kv_heads, group, window);
+                        int num_blocks, const PrefillTiling& tiling) {
+  CHECK(kv_heads > 0 && group > 0 && group <= tiling.pairs && window > 0 && num_blocks > 0);
+  const std::vector<PrefillItem> whole = WholeItems(rows, kv_heads, group, window, tiling);
   const auto wanted =
       static_cast<int32_t>((num_blocks + whole.size() - 1) / std::max<size_t>(1, whole.size()));
   PrefillPlan plan;
   for (const PrefillItem& item : whole) {
     const int32_t positions = item.kv_end - item.kv_begin;
     const int32_t pieces = std::clamp(positions / kLeastPiece, 1, wanted);
-    const int32_t length = RoundUp((positions + pieces - 1) / pieces, kPrefillTile);
+    const int32_t length = RoundUp((positions + pieces - 1) / pieces, tiling.tile);
     PrefillItem piece = item;
     piece.pieces = (positions + length - 1) / length;
     piece.first_state = static_cast<int32_t>(plan.num_states);

@@ -1,4 +1,4 @@
-// PrefillPlan: the rows of a batch cut into items for the blocks of the prefill kernel. Pure; the
+// PrefillPlan: the rows of a batch cut into items for the blocks of a prefill kernel. Pure; the
 // same rows give the same plan, so the same bits.
 #pragma once
 
@@ -28,10 +28,10 @@ struct PrefillPlan {
 // Positions that a piece of an item has at least: what it costs to merge its state is then little.
 inline constexpr int32_t kLeastPiece = 512;
 
-// Cuts `rows` into items of up to kPrefillPairs (row, head) pairs; and, where that gives fewer than
-// `num_blocks` items, the positions of each into pieces, at multiples of kPrefillTile.
-// REQUIRES: 0 < group <= kPrefillPairs, no sequence without rows.
+// Cuts `rows` into items of up to tiling.pairs (row, head) pairs; and, where that gives fewer than
+// `num_blocks` items, the positions of each into pieces, at multiples of tiling.tile.
+// REQUIRES: 0 < group <= tiling.pairs, no sequence without rows.
 PrefillPlan PlanPrefill(absl::Span<const PrefillRows> rows, int kv_heads, int group, int32_t window,
-                        int num_blocks);
+                        int num_blocks, const PrefillTiling& tiling = kPrefillTiling);
 
 }  // namespace reprise::engine::cuda

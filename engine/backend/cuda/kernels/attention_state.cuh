@@ -57,17 +57,24 @@ REPRISE_DEVICE void StoreElement(const MergedElement& merged, const HeadsPlace& 
 }
 
 // Whether this block is the last of `blocks` to come here; then all that the others wrote before
-// can be read, and the counter is 0 again. By all threads of the block.
-REPRISE_DEVICE bool IsLastToArrive(uint32_t* counter, int blocks, const Shared<int>& is_last) {
+// can be read, and the counter is 0 again. By all threads that `sync` is a barrier of, thread 0
+// among them.
+template <typename Sync>
+REPRISE_DEVICE bool IsLastToArrive(uint32_t* counter, int blocks, const Shared<int>& is_last,
+                                   const Sync& sync) {
   FenceDevice();
-  SyncBlock();
+  sync();
   if (ThreadInBlock() == 0) {
     is_last[0] = AtomicIncrement(counter) + 1 == static_cast<uint32_t>(blocks);
     if (is_last[0] != 0) *counter = 0;
   }
-  SyncBlock();
+  sync();
   FenceDevice();
   return is_last[0] != 0;
+}
+// By all threads of the block.
+REPRISE_DEVICE bool IsLastToArrive(uint32_t* counter, int blocks, const Shared<int>& is_last) {
+  return IsLastToArrive(counter, blocks, is_last, [] { SyncBlock(); });
 }
 
 }  // namespace reprise::engine::cuda

@@ -10,6 +10,7 @@
 #include "engine/backend/cuda/kernels/launch_types.h"
 #include "engine/backend/cuda/kernels/merge_states_params.h"
 #include "engine/backend/cuda/kernels/prefill_params.h"
+#include "engine/backend/cuda/kernels/prefill_sm90_params.h"
 #include "engine/backend/cuda/kernels/row_params.h"
 #include "engine/backend/cuda/kernels/sample_params.h"
 
@@ -20,6 +21,10 @@ cudaError_t LaunchDecodeAttention(const DecodeParams& params, int num_blocks, cu
 cudaError_t DecodeAttentionBlocks(KvType type, int head_dim, int* num_blocks);
 
 cudaError_t LaunchPrefillAttention(const PrefillParams& params, int num_items, cudaStream_t stream);
+// The same on sm_90a, with a plan for kSm90Tiling, where FitsSm90(params.kv). The blocks lie in
+// [kv.arena, + arena_bytes). cudaErrorNoKernelImageForDevice: another card.
+cudaError_t LaunchPrefillSm90(const PrefillParams& params, int64_t arena_bytes, int num_items,
+                              cudaStream_t stream);
 
 // `num_rows`: of params.rows.
 cudaError_t LaunchMergeStates(const MergeStatesParams& params, int num_rows, cudaStream_t stream);

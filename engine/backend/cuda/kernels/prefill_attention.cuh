@@ -128,17 +128,17 @@ REPRISE_DEVICE void PrefillScores(const uint32_t query[kHeadDim / 16][4], int st
 }
 
 // Scales the scores of the tile at `begin`; those that a pair does not see become minus infinity.
-template <KvType kType, int kHeadDim>
+template <KvType kType, int kHeadDim, int kTiles>
 REPRISE_DEVICE void ScaleAndMask(const PrefillParams& params, const PrefillItem& item,
                                  const PrefillPairs& pairs, int begin, int stage,
-                                 float scores[8][4]) {
+                                 float (&scores)[kTiles][4]) {
   using Fragment = KvFragment<kType>;
   const float scale = params.scale_log2 * Fragment::kFactor;
-  const int end = begin + kPrefillTile;
+  const int end = begin + 8 * kTiles;
   const bool sees_all = end <= item.start + 1 && end <= item.kv_end &&
                         item.start + item.num_rows - begin <= params.window;
   REPRISE_UNROLL
-  for (int n = 0; n < 8; ++n) {
+  for (int n = 0; n < kTiles; ++n) {
     REPRISE_UNROLL
     for (int i = 0; i < 4; ++i) {
       const int column = 8 * n + 2 * (Lane() % 4) + i % 2;
@@ -155,35 +155,41 @@ REPRISE_DEVICE void ScaleAndMask(const PrefillParams& params, const PrefillItem&
   }
 }
 
-// Adds a tile with `scores` to the softmax: largest, weight, sums scaled; leaves 2^(s - m) in
-// `scores`. A pair that has seen nothing yet stays at minus infinity, with weights of 0.
-template <int kHeadDim>
-REPRISE_DEVICE void WeighTile(float scores[8][4], PrefillState<kHeadDim>* state) {
+// Adds a tile with `scores` to the softmax: largest, weight; leaves 2^(s - m) in `scores`, and in
+// `factors` what the sums so far must be multiplied by. A pair that has seen nothing yet stays at
+// minus infinity, with weights of 0.
+template <int kHeadDim, int kTiles>
+REPRISE_DEVICE void WeighTile(float (&scores)[kTiles][4], PrefillState<kHeadDim>* state,
+                              float factors[2]) {
   REPRISE_UNROLL
   for (int r = 0; r < 2; ++r) {
     float largest = state->largest[r];
     REPRISE_UNROLL
-    for (int n = 0; n < 8; ++n) {
+    for (int n = 0; n < kTiles; ++n) {
       largest = Max(largest, Max(scores[n][2 * r], scores[n][2 * r + 1]));
     }
     largest = Max(largest, ShuffleXor(largest, 1));
     largest = Max(largest, ShuffleXor(largest, 2));
     const float base = largest == -kInfinity ? 0.0f : largest;
-    const float factor = PowerOf2(state->largest[r] - base);
+    factors[r] = PowerOf2(state->largest[r] - base);
     state->largest[r] = largest;
     float weight = 0;
     REPRISE_UNROLL
-    for (int n = 0; n < 8; ++n) {
+    for (int n = 0; n < kTiles; ++n) {
       scores[n][2 * r] = PowerOf2(scores[n][2 * r] - base);
       scores[n][2 * r + 1] = PowerOf2(scores[n][2 * r + 1] - base);
       weight += scores[n][2 * r] + scores[n][2 * r + 1];
     }
-    state->weight[r] = state->weight[r] * factor + weight;
+    state->weight[r] = state->weight[r] * factors[r] + weight;
+  }
+}
+
+template <int kHeadDim>
+REPRISE_DEVICE void ScaleSums(const float factors[2], PrefillState<kHeadDim>* state) {
+  REPRISE_UNROLL
+  for (int j = 0; j < kHeadDim / 8; ++j) {
     REPRISE_UNROLL
-    for (int j = 0; j < kHeadDim / 8; ++j) {
-      state->sums[j][2 * r] *= factor;
-      state->sums[j][2 * r + 1] *= factor;
-    }
+    for (int i = 0; i < 4; ++i) state->sums[j][i] *= factors[i / 2];
   }
 }
 
@@ -266,21 +272,29 @@ REPRISE_DEVICE void StorePairs(const PrefillState<kHeadDim>& state, const Prefil
   }
 }
 
+// The threads that compute an item's pairs.
+struct PrefillCrew {
+  static constexpr int kPairs = kPrefillPairs;
+  static constexpr int kThreads = kPrefillThreads;
+  static REPRISE_DEVICE void Sync() { SyncBlock(); }
+};
+
 // Of the items that share rows and kv head, the block that comes last merges their states in the
 // order of positions.
-template <int kHeadDim>
+template <typename Crew, int kHeadDim>
 REPRISE_DEVICE void MergeItemsWhenLast(const PrefillParams& params, const PrefillItem& item,
                                        const Shared<int>& is_last, const HeadsPlace& place) {
-  if (!IsLastToArrive(params.counters + item.counter, item.pieces, is_last)) return;
+  const auto sync = [] { Crew::Sync(); };
+  if (!IsLastToArrive(params.counters + item.counter, item.pieces, is_last, sync)) return;
   const int group = params.heads / params.kv.kv_heads;
   const float* states =
-      params.states + static_cast<int64_t>(item.first_state) * kPrefillPairs * (kHeadDim + 2);
-  for (int i = ThreadInBlock(); i < item.num_rows * group * kHeadDim; i += kPrefillThreads) {
+      params.states + static_cast<int64_t>(item.first_state) * Crew::kPairs * (kHeadDim + 2);
+  for (int i = ThreadInBlock(); i < item.num_rows * group * kHeadDim; i += Crew::kThreads) {
     const int pair = i / kHeadDim;
     const int c = i % kHeadDim;
     const int64_t head =
         RowOfItem(params, item, pair / group) * params.heads + item.kv_head * group + pair % group;
-    StoreElement(MergeElement(states + pair * (kHeadDim + 2), kPrefillPairs * (kHeadDim + 2),
+    StoreElement(MergeElement(states + pair * (kHeadDim + 2), Crew::kPairs * (kHeadDim + 2),
                               item.pieces, kHeadDim, c),
                  place, head, kHeadDim, c);
   }
@@ -288,8 +302,9 @@ REPRISE_DEVICE void MergeItemsWhenLast(const PrefillParams& params, const Prefil
 
 // Writes what the block has of its item. Reads the item again, so that nothing of it has to be kept
 // in registers until here.
-template <KvType kType, int kHeadDim>
-REPRISE_DEVICE void StoreItem(const PrefillParams& params, const PrefillState<kHeadDim>& state) {
+template <typename Crew, KvType kType, int kHeadDim>
+REPRISE_DEVICE void StoreItem(const PrefillParams& params, const PrefillState<kHeadDim>& state,
+                              const Shared<int>& is_last) {
   const PrefillItem item = params.items[BlockX()];
   const PrefillPairs pairs = PairsOfLane(params, item);
   const HeadsPlace place = {params.row_states == nullptr ? params.out : nullptr, params.row_states};
@@ -298,12 +313,10 @@ REPRISE_DEVICE void StoreItem(const PrefillParams& params, const PrefillState<kH
     return;
   }
   const int64_t slot = static_cast<int64_t>(item.first_state) + item.piece;
-  const int64_t first = slot * kPrefillPairs + WarpInBlock() * 16 + Lane() / 4;
+  const int64_t first = slot * Crew::kPairs + WarpInBlock() * 16 + Lane() / 4;
   const int64_t slots[2] = {first, first + 8};
   StorePairs<kType, kHeadDim>(state, pairs, slots, {nullptr, params.states});
-  constexpr int kRowBytes = PrefillStage<kType, kHeadDim>::kRowBytes;
-  const Shared<int> is_last(SharedBase() + PrefillSharedBytes(kRowBytes) - 16);
-  MergeItemsWhenLast<kHeadDim>(params, item, is_last, place);
+  MergeItemsWhenLast<Crew, kHeadDim>(params, item, is_last, place);
 }
 
 // The kernel. Block b runs item b.
@@ -325,11 +338,15 @@ REPRISE_DEVICE void PrefillAttentionBlock(const PrefillParams& params) {
     float scores[8][4] = {};
     PrefillScores<kType, kHeadDim>(query, stage, scores);
     ScaleAndMask<kType, kHeadDim>(params, item, pairs, begin, stage, scores);
-    WeighTile(scores, &state);
+    float factors[2];
+    WeighTile(scores, &state, factors);
+    ScaleSums(factors, &state);
     AddWeightedValues<kType, kHeadDim>(scores, stage, &state);
     stage = 1 - stage;
   }
-  StoreItem<kType, kHeadDim>(params, state);
+  constexpr int kRowBytes = PrefillStage<kType, kHeadDim>::kRowBytes;
+  const Shared<int> is_last(SharedBase() + PrefillSharedBytes(kRowBytes) - 16);
+  StoreItem<PrefillCrew, kType, kHeadDim>(params, state, is_last);
 }
 
 }  // namespace reprise::engine::cuda

@@ -6,8 +6,14 @@
 
 namespace reprise::engine::cuda {
 
-inline constexpr int kPrefillPairs = 64;  // (row, head) pairs of an item, at most
-inline constexpr int kPrefillTile = 64;   // positions
+// What an item of a kernel is made of.
+struct PrefillTiling {
+  int32_t pairs;  // (row, head) pairs, at most
+  int32_t tile;   // positions that are computed together
+};
+inline constexpr PrefillTiling kPrefillTiling = {64, 64};
+inline constexpr int kPrefillPairs = kPrefillTiling.pairs;
+inline constexpr int kPrefillTile = kPrefillTiling.tile;
 inline constexpr int kPrefillWarps = kPrefillPairs / 16;
 inline constexpr int kPrefillThreads = 32 * kPrefillWarps;
 inline constexpr int kPrefillStages = 2;
@@ -21,7 +27,7 @@ struct PrefillItem {
   int32_t sequence = 0;
   int32_t start = 0;
   int32_t kv_head = 0;
-  int32_t kv_begin = 0;  // a multiple of kPrefillTile
+  int32_t kv_begin = 0;  // a multiple of the tile
   int32_t kv_end = 0;
   int32_t piece = 0;        // which of the items of these rows and kv head, in order
   int32_t pieces = 1;       // how many there are; one alone writes the output

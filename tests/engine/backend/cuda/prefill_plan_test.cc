@@ -10,6 +10,8 @@
 #include <tuple>
 #include <vector>
 
+#include "engine/backend/cuda/kernels/prefill_sm90_params.h"
+
 namespace reprise::engine::cuda {
 namespace {
 
@@ -28,7 +30,7 @@ std::map<std::pair<int32_t, int32_t>, std::vector<PrefillItem>> ByRows(const Pre
 // Positions [0 or where the first row's window begins, last row] of each row and kv head are in one
 // piece each, and states and counters are a piece's and a set of pieces' alone.
 void ExpectCovers(const PrefillPlan& plan, const std::vector<PrefillRows>& rows, int kv_heads,
-                  int group, int32_t window) {
+                  int group, int32_t window, const PrefillTiling& tiling) {
   auto items = ByRows(plan);
   std::vector<int> states(plan.num_states);
   std::vector<int> counters(plan.num_counters);
@@ -38,13 +40,13 @@ void ExpectCovers(const PrefillPlan& plan, const std::vector<PrefillRows>& rows,
         const auto& pieces = items[{sequence.first_row + row, kv_head}];
         ASSERT_FALSE(pieces.empty());
         const int32_t start = sequence.start + row;
-        int32_t at = std::max(0, start + 1 - window) / kPrefillTile * kPrefillTile;
+        int32_t at = std::max(0, start + 1 - window) / tiling.tile * tiling.tile;
         for (const PrefillItem& piece : pieces) {
           EXPECT_EQ(piece.start, start);
           EXPECT_EQ(piece.sequence, sequence.sequence);
-          EXPECT_LE(piece.num_rows * group, kPrefillPairs);
+          EXPECT_LE(piece.num_rows * group, tiling.pairs);
           EXPECT_EQ(piece.kv_begin, at);
-          EXPECT_EQ(piece.kv_begin % kPrefillTile, 0);
+          EXPECT_EQ(piece.kv_begin % tiling.tile, 0);
           EXPECT_GT(piece.kv_end, piece.kv_begin);
           at = piece.kv_end;
           if (piece.pieces > 1) ++states[piece.first_state + piece.piece];
@@ -73,8 +75,9 @@ TEST(PrefillPlanTest, RandomBatchesAreCoveredExactly) {
     const int group = 1 + static_cast<int>(random() % 16);
     const int32_t window = i % 3 == 0 ? 1 + static_cast<int32_t>(random() % 3000) : kNoWindow;
     const int num_blocks = 1 + static_cast<int>(random() % 300);
-    const PrefillPlan plan = PlanPrefill(rows, kv_heads, group, window, num_blocks);
-    ExpectCovers(plan, rows, kv_heads, group, window);
+    const PrefillTiling& tiling = i % 2 == 0 ? kPrefillTiling : kSm90Tiling;
+    const PrefillPlan plan = PlanPrefill(rows, kv_heads, group, window, num_blocks, tiling);
+    ExpectCovers(plan, rows, kv_heads, group, window, tiling);
     EXPECT_TRUE(std::is_sorted(plan.items.begin(), plan.items.end(),
                                [](const PrefillItem& a, const PrefillItem& b) {
                                  return a.kv_end - a.kv_begin > b.kv_end - b.kv_begin;
