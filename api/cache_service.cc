@@ -176,7 +176,7 @@ grpc::Status CacheService::StreamBlocks(const grpc::ServerContext& context,
   const int64_t block_bytes = static_cast<int64_t>(ns.layout.BytesPerBlock());
   // Of a small RAM a quarter, so that one reader does not stand in the way of its own loads.
   const int64_t count = std::max<int64_t>(
-      1, std::min(kMaxPinnedBytes / block_bytes, store_->ram_capacity_blocks(ns) / 4));
+      1, std::min(kMaxPinnedBytes / block_bytes, store_->capacity_blocks(ns) / 4));
   for (int64_t first = first_block;;) {
     absl::StatusOr<PinnedRange> range =
         PinBlocks(context, *store_, ns, prompt, {.first = first, .count = count});

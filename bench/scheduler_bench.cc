@@ -64,7 +64,7 @@ class DecodingSequences {
         ns_(ns),
         count_(count),
         scheduler_({.step_tokens = 1 << 20, .max_running = static_cast<int32_t>(count)},
-                   engine::BlockBudget(store_->ram_capacity_blocks(ns), kBlockTokens, 1 << 20),
+                   engine::BlockBudget(store_->capacity_blocks(ns), kBlockTokens, 1 << 20),
                    store_.get(), nullptr) {}
 
   // A model would write a block before it is sealed; here the kernel would make its page then.

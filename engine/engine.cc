@@ -41,7 +41,7 @@ class Engine::Impl {
     ASSIGN_OR_RETURN(const NamespaceHandle ns, NamespaceOf("default", ""));
     loop_ = std::make_unique<EngineLoop>(
         EngineParts{loaded_.model.get(), loaded_.tokenizer.get(), store_}, ns.layout,
-        BlockBudget(store_->ram_capacity_blocks(ns), layout_.block_tokens,
+        BlockBudget(store_->capacity_blocks(ns, store_->compute_tier()), layout_.block_tokens,
                     model_config().max_positions),
         SchedulerOptions{.step_tokens = options.step_tokens,
                          .max_running = options.max_running,

@@ -43,7 +43,7 @@ absl::Status PrintModel(const std::string& name, engine::Engine& engine,
             << WithThousands(engine.model_config().max_positions) << " tokens, blocks of "
             << ns.layout.block_tokens << " tokens and "
             << BytesText(static_cast<int64_t>(ns.layout.BytesPerBlock())) << ", "
-            << WithThousands(store.ram_capacity_blocks(ns)) << " of them fit into RAM\n";
+            << WithThousands(store.capacity_blocks(ns)) << " of them fit into RAM\n";
   return absl::OkStatus();
 }
 

@@ -16,18 +16,22 @@ absl::Status CheckRange(absl::string_view option, T value, T low, T high) {
 }
 
 constexpr int64_t kMinBytes = 4096;
-constexpr int64_t kMaxRamBytes = int64_t{1} << 43;  // slots are named by 32-bit numbers
+constexpr int64_t kMaxSlotBytes = int64_t{1} << 43;  // slots are named by 32-bit numbers
 constexpr int64_t kMaxDiskBytes = int64_t{1} << 50;
 
 }  // namespace
 
 absl::Status StoreOptions::Validate() const {
-  RETURN_IF_ERROR(CheckRange("ram.capacity_bytes", ram.capacity_bytes, kMinBytes, kMaxRamBytes));
+  RETURN_IF_ERROR(CheckRange("ram.capacity_bytes", ram.capacity_bytes, kMinBytes, kMaxSlotBytes));
+  if (gpu.capacity_bytes != 0) {
+    RETURN_IF_ERROR(CheckRange("gpu.capacity_bytes", gpu.capacity_bytes, kMinBytes, kMaxSlotBytes));
+  }
   if (!disk.directory.empty()) {
     RETURN_IF_ERROR(
         CheckRange("disk.capacity_bytes", disk.capacity_bytes, kMinBytes, kMaxDiskBytes));
   }
   RETURN_IF_ERROR(CheckRange("ram_free_low_watermark", ram_free_low_watermark, 0.0, 0.5));
+  RETURN_IF_ERROR(CheckRange("gpu_free_low_watermark", gpu_free_low_watermark, 0.0, 0.5));
   RETURN_IF_ERROR(CheckRange("max_loading_tickets", max_loading_tickets, 1, 1 << 20));
   if (check_after_idle <= absl::ZeroDuration()) {
     return absl::InvalidArgumentError(absl::StrCat(

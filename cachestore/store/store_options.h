@@ -13,6 +13,10 @@ struct RamOptions {
   int64_t capacity_bytes = int64_t{1} << 30;  // exact budget of the arena, reserved at start
 };
 
+struct GpuOptions {
+  int64_t capacity_bytes = 0;  // exact budget in the device's memory, reserved at start; 0: no tier
+};
+
 // Which blocks are written to disk when RAM gives them up.
 enum class DiskAdmission {
   kAll,
@@ -28,11 +32,14 @@ struct DiskOptions {
 };
 
 struct StoreOptions {
+  GpuOptions gpu;  // needs a Device (TieredStore::Open)
   RamOptions ram;
   DiskOptions disk;
   // The demoter starts when less than this share of RAM is free or holds old blocks that are on
   // disk too (their slots can be taken at once), and writes to disk until it is twice as much.
   double ram_free_low_watermark = 0.05;
+  // The same for the GPU: blocks are copied to RAM until so much is free or held below too.
+  double gpu_free_low_watermark = 0.05;
   // Prefixes being loaded from disk at a time; for others, what only disk holds is a miss.
   int max_loading_tickets = 1024;
   // The store checks its own books (StoreStats::integrity_checks) after nobody has used it for so

@@ -78,11 +78,11 @@ class TieredStore::Impl : public BlockRegistry {
   LoadForecast ForecastLoad(const NamespaceHandle& ns, const BlockContent& prompt,
                             int64_t max_blocks) const;
   PinTicket Pin(const NamespaceHandle& ns, const BlockContent& prompt, BlockRange range,
-                std::function<void()> on_done, absl::Time deadline, LoadOrder order);
-  absl::StatusOr<WritableBlock> Allocate(const NamespaceHandle& ns);
+                std::function<void()> on_done, absl::Time deadline, LoadOrder order, Tier tier);
+  absl::StatusOr<WritableBlock> Allocate(const NamespaceHandle& ns, Tier tier);
   BlockRef Seal(const NamespaceHandle& ns, WritableBlock block, const BlockKey& parent,
                 const BlockContent& content, std::optional<uint64_t> payload_hash);
-  void AwaitRoom(const NamespaceHandle& ns, absl::Time deadline);
+  void AwaitRoom(const NamespaceHandle& ns, absl::Time deadline, Tier tier);
   absl::StatusOr<int64_t> Demote(absl::Time deadline);
   absl::StatusOr<InvalidateReport> Invalidate(const InvalidateScope& scope, absl::Time deadline)
       ABSL_LOCKS_EXCLUDED(invalidating_);
@@ -90,7 +90,8 @@ class TieredStore::Impl : public BlockRegistry {
   std::vector<std::string> losses() const {
     return core_.tier == nullptr ? std::vector<std::string>() : core_.tier->losses();
   }
-  int64_t ram_capacity_blocks(const NamespaceHandle& ns) const;
+  int64_t capacity_blocks(const NamespaceHandle& ns, Tier tier) const;
+  Tier compute_tier() const { return Tier::kRam; }
   absl::Status CheckIntegrity() const;
 
   void Unpin(uint64_t handle) override;
@@ -226,7 +227,8 @@ LoadForecast TieredStore::Impl::ForecastLoad(const NamespaceHandle& ns, const Bl
 
 PinTicket TieredStore::Impl::Pin(const NamespaceHandle& ns, const BlockContent& prompt,
                                  BlockRange range, std::function<void()> on_done,
-                                 absl::Time deadline, LoadOrder order) {
+                                 absl::Time deadline, LoadOrder order, Tier tier) {
+  CHECK(tier == Tier::kRam);
   const Chain chain = ChainOf(ns, prompt, range);
   const std::vector<BlockKey> keys = ChainKeys(ns.root, chain.words, ns.block_words, derive_);
   return promoter_->Pin({.namespace_id = ns.id,
@@ -239,7 +241,8 @@ PinTicket TieredStore::Impl::Pin(const NamespaceHandle& ns, const BlockContent& 
                         std::move(on_done));
 }
 
-absl::StatusOr<WritableBlock> TieredStore::Impl::Allocate(const NamespaceHandle& ns) {
+absl::StatusOr<WritableBlock> TieredStore::Impl::Allocate(const NamespaceHandle& ns, Tier tier) {
+  CHECK(tier == Tier::kRam);
   const size_t block_bytes = ns.layout.BytesPerBlock();
   absl::MutexLock lock(&core_.mu);
   StoreState& state = core_.state;
@@ -282,7 +285,8 @@ BlockRef TieredStore::Impl::Seal(const NamespaceHandle& ns, WritableBlock block,
   return BlockRef(this, id, key, core_.RamBytes(id));
 }
 
-void TieredStore::Impl::AwaitRoom(const NamespaceHandle& ns, absl::Time deadline) {
+void TieredStore::Impl::AwaitRoom(const NamespaceHandle& ns, absl::Time deadline, Tier tier) {
+  CHECK(tier == Tier::kRam);
   const size_t block_bytes = ns.layout.BytesPerBlock();
   absl::MutexLock lock(&core_.mu);
   ++core_.room_waiters;
@@ -339,7 +343,8 @@ StoreStats TieredStore::Impl::stats() const {
   return core_.Stats();
 }
 
-int64_t TieredStore::Impl::ram_capacity_blocks(const NamespaceHandle& ns) const {
+int64_t TieredStore::Impl::capacity_blocks(const NamespaceHandle& ns, Tier tier) const {
+  CHECK(tier == Tier::kRam);
   absl::ReaderMutexLock lock(&core_.mu);
   return core_.state.pool.CapacitySlots(ns.layout.BytesPerBlock());
 }
@@ -365,20 +370,25 @@ void TieredStore::Impl::AbortWrite(uint64_t handle) {
   core_.NoteChange();
 }
 
-absl::StatusOr<std::unique_ptr<TieredStore>> TieredStore::Open(const StoreOptions& options) {
+absl::StatusOr<std::unique_ptr<TieredStore>> TieredStore::Open(const StoreOptions& options,
+                                                               Device* device) {
   RETURN_IF_ERROR(options.Validate());
   std::unique_ptr<BackingTier> tier;
   if (!options.disk.directory.empty()) {
     ASSIGN_OR_RETURN(tier, OpenDiskTier({.directory = options.disk.directory,
                                          .capacity_bytes = options.disk.capacity_bytes}));
   }
-  return Open(options, std::move(tier));
+  return Open(options, std::move(tier), ChildKey, device);
 }
 
 absl::StatusOr<std::unique_ptr<TieredStore>> TieredStore::Open(const StoreOptions& options,
                                                                std::unique_ptr<BackingTier> tier,
-                                                               KeyDeriver derive) {
+                                                               KeyDeriver derive, Device* device) {
   RETURN_IF_ERROR(options.Validate());
+  if (options.gpu.capacity_bytes > 0) {
+    return absl::UnimplementedError(device == nullptr ? "there is no device for a GPU tier"
+                                                      : "there is no GPU tier yet");
+  }
   ASSIGN_OR_RETURN(std::unique_ptr<HostArena> arena,
                    HostArena::Reserve(options.ram.capacity_bytes));
   auto impl = std::make_unique<Impl>(options, std::move(arena), std::move(tier), derive);
@@ -404,12 +414,13 @@ LoadForecast TieredStore::ForecastLoad(const NamespaceHandle& ns, const BlockCon
 }
 
 PinTicket TieredStore::Pin(const NamespaceHandle& ns, const BlockContent& prompt, BlockRange range,
-                           std::function<void()> on_done, absl::Time deadline, LoadOrder order) {
-  return impl_->Pin(ns, prompt, range, std::move(on_done), deadline, order);
+                           std::function<void()> on_done, absl::Time deadline, LoadOrder order,
+                           Tier tier) {
+  return impl_->Pin(ns, prompt, range, std::move(on_done), deadline, order, tier);
 }
 
-absl::StatusOr<WritableBlock> TieredStore::Allocate(const NamespaceHandle& ns) {
-  return impl_->Allocate(ns);
+absl::StatusOr<WritableBlock> TieredStore::Allocate(const NamespaceHandle& ns, Tier tier) {
+  return impl_->Allocate(ns, tier);
 }
 
 BlockRef TieredStore::Seal(const NamespaceHandle& ns, WritableBlock block, const BlockKey& parent,
@@ -417,8 +428,8 @@ BlockRef TieredStore::Seal(const NamespaceHandle& ns, WritableBlock block, const
   return impl_->Seal(ns, std::move(block), parent, content, payload_hash);
 }
 
-void TieredStore::AwaitRoom(const NamespaceHandle& ns, absl::Time deadline) {
-  impl_->AwaitRoom(ns, deadline);
+void TieredStore::AwaitRoom(const NamespaceHandle& ns, absl::Time deadline, Tier tier) {
+  impl_->AwaitRoom(ns, deadline, tier);
 }
 
 absl::StatusOr<int64_t> TieredStore::Demote(absl::Time deadline) { return impl_->Demote(deadline); }
@@ -432,9 +443,11 @@ StoreStats TieredStore::stats() const { return impl_->stats(); }
 
 std::vector<std::string> TieredStore::losses() const { return impl_->losses(); }
 
-int64_t TieredStore::ram_capacity_blocks(const NamespaceHandle& ns) const {
-  return impl_->ram_capacity_blocks(ns);
+int64_t TieredStore::capacity_blocks(const NamespaceHandle& ns, Tier tier) const {
+  return impl_->capacity_blocks(ns, tier);
 }
+
+Tier TieredStore::compute_tier() const { return impl_->compute_tier(); }
 
 absl::Status TieredStore::CheckIntegrity() const { return impl_->CheckIntegrity(); }
 

@@ -1,4 +1,4 @@
-// TieredStore: the one owner of "which block is where" (RAM, disk), and the only one who moves
+// TieredStore: the one owner of "which block is where" (GPU, RAM, disk), and the only one who moves
 // blocks.
 //
 //     Allocate -> write -> Seal -> pinned <-> idle -> Demote (to disk) or Drop
@@ -32,12 +32,14 @@
 #include "cachestore/block/block_content.h"
 #include "cachestore/block/block_key.h"
 #include "cachestore/block/namespace_identity.h"
+#include "cachestore/memory/device.h"
 #include "cachestore/store/block_ref.h"
 #include "cachestore/store/invalidate_report.h"
 #include "cachestore/store/load_forecast.h"
 #include "cachestore/store/pin_ticket.h"
 #include "cachestore/store/store_options.h"
 #include "cachestore/store/store_stats.h"
+#include "cachestore/store/tier.h"
 #include "cachestore/tier/backing_tier.h"
 
 namespace reprise::cachestore {
@@ -53,9 +55,10 @@ struct NamespaceHandle {
 
 // How much of a prompt is cached, at the moment of asking. In whole blocks from the start.
 struct PrefixMatch {
-  int64_t ram_blocks = 0;   // of the matched blocks, those readable from RAM
-  int64_t disk_blocks = 0;  // the others, which only disk holds
-  int64_t total_blocks() const { return ram_blocks + disk_blocks; }
+  int64_t gpu_blocks = 0;   // of the matched blocks, those in the GPU tier
+  int64_t ram_blocks = 0;   // of the others, those in RAM
+  int64_t disk_blocks = 0;  // the rest, which only disk holds
+  int64_t total_blocks() const { return gpu_blocks + ram_blocks + disk_blocks; }
 };
 
 // What Invalidate takes away.
@@ -82,15 +85,19 @@ struct BlockRange {
 class TieredStore {
  public:
   // Opens or creates the store. With options.disk.directory empty there is no disk tier: RAM is the
-  // last tier. BLOCKS on disk recovery (index only; payloads are verified when loaded).
-  // kInvalidArgument: options; kFailedPrecondition: directory locked, or of a newer format, or of
-  // something else; both values are named. kResourceExhausted: budget larger than memory or disk.
-  static absl::StatusOr<std::unique_ptr<TieredStore>> Open(const StoreOptions& options);
-  // The same over a given tier (null: none); of options.disk, only the admission matters.
+  // last tier. With options.gpu.capacity_bytes 0 there is no GPU tier; else `device`, which
+  // outlives the store, reserves it and pins the RAM tier. BLOCKS on disk recovery (index only;
+  // payloads are verified when loaded). kInvalidArgument: options; kFailedPrecondition: directory
+  // locked, or of a newer format, or of something else; both values are named. kResourceExhausted:
+  // budget larger than memory or disk.
+  static absl::StatusOr<std::unique_ptr<TieredStore>> Open(const StoreOptions& options,
+                                                           Device* device = nullptr);
+  // The same over a given disk tier (null: none); of options.disk, only the admission matters.
   // `derive` names the blocks; whatever it does, a block is found under its own content only.
   static absl::StatusOr<std::unique_ptr<TieredStore>> Open(const StoreOptions& options,
                                                            std::unique_ptr<BackingTier> tier,
-                                                           KeyDeriver derive = ChildKey);
+                                                           KeyDeriver derive = ChildKey,
+                                                           Device* device = nullptr);
 
   // Stops the threads, drops what is only in RAM. REQUIRES: every BlockRef, WritableBlock and
   // PinTicket is gone. Call Demote() first to keep RAM's blocks.
@@ -102,6 +109,10 @@ class TieredStore {
 
   // In all that follows, `prompt` is token ids, or external keys in a namespace of such.
   // REQUIRES: prompt.source() is ns.key_source.
+
+  // The tier whose blocks the engine computes on: kGpu where there is one. Everything that takes a
+  // Tier REQUIRES that the store has it.
+  Tier compute_tier() const;
 
   // Longest cached prefix of `prompt`, verified by its content. Moves and pins nothing; may be
   // stale by the time it is read. At most `max_blocks` blocks are considered. What is matched
@@ -115,8 +126,8 @@ class TieredStore {
                             int64_t max_blocks) const;
 
   // One atomic step: matches the longest cached prefix of `prompt`, pins what of it is in `range`
-  // in whatever tier it is, and starts loading into RAM what only disk holds. Never blocks. The
-  // blocks before the range are verified and take no RAM; a range that begins behind the match, or
+  // in whatever tier it is, and starts bringing into `tier` what is elsewhere. Never blocks. The
+  // blocks before the range are verified and take no room; a range that begins behind the match, or
   // behind the last full block, holds nothing.
   // The ticket tells when loading has ended and how many leading blocks of the range are good.
   // `on_done` (may be empty) runs once, on an unspecified thread and possibly before Pin returns,
@@ -124,7 +135,7 @@ class TieredStore {
   // given up before. After `deadline`, blocks that are not loaded yet are misses.
   PinTicket Pin(const NamespaceHandle& ns, const BlockContent& prompt, BlockRange range,
                 std::function<void()> on_done, absl::Time deadline = absl::InfiniteFuture(),
-                LoadOrder order = LoadOrder::kByBlock);
+                LoadOrder order = LoadOrder::kByBlock, Tier tier = Tier::kRam);
   // The same for the first `max_blocks` blocks.
   PinTicket Pin(const NamespaceHandle& ns, const BlockContent& prompt, int64_t max_blocks,
                 std::function<void()> on_done, absl::Time deadline = absl::InfiniteFuture()) {
@@ -132,10 +143,10 @@ class TieredStore {
                deadline);
   }
 
-  // An exclusive RAM slot for one block of `ns`, contents undefined. Never blocks.
+  // An exclusive slot of `tier` for one block of `ns`, contents undefined. Never blocks.
   // kResourceExhausted: nothing can be evicted now; room may come when pins go or writes to disk
   // end.
-  absl::StatusOr<WritableBlock> Allocate(const NamespaceHandle& ns);
+  absl::StatusOr<WritableBlock> Allocate(const NamespaceHandle& ns, Tier tier = Tier::kRam);
 
   // Publishes `block`, which holds the KV of `content` (exactly one block's worth) after the block
   // `parent` (ns.root for the first block), and returns a pin. When the same block is already
@@ -150,7 +161,7 @@ class TieredStore {
                 const BlockContent& content, std::optional<uint64_t> payload_hash = std::nullopt);
 
   // Waits until Allocate of `ns` could succeed or `deadline` has passed. BLOCKS.
-  void AwaitRoom(const NamespaceHandle& ns, absl::Time deadline);
+  void AwaitRoom(const NamespaceHandle& ns, absl::Time deadline, Tier tier = Tier::kRam);
 
   // Moves every block that is in RAM and unpinned now to disk and returns how many of those that
   // left RAM are on disk; the others, which the disk did not take, count as dropped_blocks. Durable
@@ -174,8 +185,8 @@ class TieredStore {
   // is well.
   std::vector<std::string> losses() const;
 
-  // RAM slots for blocks of `ns` that the budget allows in all.
-  int64_t ram_capacity_blocks(const NamespaceHandle& ns) const;
+  // Slots of `tier` for blocks of `ns` that the budget allows in all.
+  int64_t capacity_blocks(const NamespaceHandle& ns, Tier tier = Tier::kRam) const;
 
   // Compares index, pools, policies and disk; kInternal names the first disagreement.
   // BLOCKS for as long as the index is scanned. Meant for tests and for an idle store.

@@ -13,7 +13,7 @@ using cachestore::TokenId;
 using cachestore::WritableBlock;
 
 absl::StatusOr<WritableBlock> BlockAccount::Allocate(const NamespaceHandle& ns) {
-  absl::StatusOr<WritableBlock> block = store_->Allocate(ns);
+  absl::StatusOr<WritableBlock> block = store_->Allocate(ns, store_->compute_tier());
   if (block.ok()) ++writable_blocks_;
   return block;
 }

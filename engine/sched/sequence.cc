@@ -96,7 +96,7 @@ void Sequence::StartLoading(const BlockAccount& account, const LoadChoice& choic
   CHECK(choice.num_blocks <= loadable.count);
   ticket_ = account.store()->Pin(
       ns_, tokens_, cachestore::BlockRange{.first = loadable.first, .count = choice.num_blocks},
-      on_loaded, load_deadline_, choice.order);
+      on_loaded, load_deadline_, choice.order, account.store()->compute_tier());
 }
 
 bool Sequence::TryFinishLoading(BlockAccount& account) {

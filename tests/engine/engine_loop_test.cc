@@ -32,7 +32,7 @@ class EngineLoopTest : public testing::Test {
   void Start(const SchedulerOptions& scheduling = {}, int64_t max_waiting = 100) {
     loop_ = std::make_unique<EngineLoop>(
         EngineParts{&model_, &tokenizer_, store_.get()}, ns_.layout,
-        BlockBudget(store_->ram_capacity_blocks(ns_), kBlockTokens, kMaxPositions), scheduling,
+        BlockBudget(store_->capacity_blocks(ns_), kBlockTokens, kMaxPositions), scheduling,
         max_waiting);
   }
 

@@ -43,10 +43,10 @@ class ArithmeticReuseTest : public testing::Test {
     identity.position_scheme = (*model)->position_scheme();
     const cachestore::NamespaceHandle ns = *store_->OpenNamespace(identity);
     const PieceTokenizer tokenizer;
-    EngineLoop loop({model->get(), &tokenizer, store_.get()}, ns.layout,
-                    BlockBudget(store_->ram_capacity_blocks(ns), kBlockTokens,
-                                (*model)->config().max_positions),
-                    {}, 100);
+    EngineLoop loop(
+        {model->get(), &tokenizer, store_.get()}, ns.layout,
+        BlockBudget(store_->capacity_blocks(ns), kBlockTokens, (*model)->config().max_positions),
+        {}, 100);
     GenerateRequest request;
     for (uint32_t t = 0; t < 60; ++t) request.prompt.push_back(t);
     request.stop.max_new_tokens = 1;

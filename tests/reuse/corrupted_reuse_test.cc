@@ -84,7 +84,7 @@ class CorruptedReuseTest : public testing::TestWithParam<cachestore::DType> {
     const PieceTokenizer tokenizer;
     EngineLoop loop(
         {&model, &tokenizer, store.get()}, ns.layout,
-        BlockBudget(store->ram_capacity_blocks(ns), kBlockTokens, model.config().max_positions), {},
+        BlockBudget(store->capacity_blocks(ns), kBlockTokens, model.config().max_positions), {},
         100);
 
     std::mt19937 random(1);

@@ -124,7 +124,7 @@ TEST_F(TieredStoreTest, PinnedBlocksAreNotEvictedAndAllocateSaysSo) {
 
 TEST_F(TieredStoreTest, TheRamBudgetIsExact) {
   OpenRamOnly(13);
-  EXPECT_EQ(store_->ram_capacity_blocks(ns_), 13);
+  EXPECT_EQ(store_->capacity_blocks(ns_), 13);
   std::vector<WritableBlock> blocks;
   for (int i = 0; i < 13; ++i) {
     absl::StatusOr<WritableBlock> block = store_->Allocate(ns_);
@@ -148,7 +148,7 @@ TEST_F(TieredStoreTest, NamespacesNeverShareBlocks) {
 TEST_F(TieredStoreTest, TwoBlockSizesShareOneBudget) {
   OpenRamOnly(24);
   const NamespaceHandle wide = OpenNamespace(TestIdentity("wide", 6));  // three slots' worth
-  ASSERT_EQ(store_->ram_capacity_blocks(wide), 8);
+  ASSERT_EQ(store_->capacity_blocks(wide), 8);
   for (uint32_t round = 0; round < 4; ++round) {
     SealChain(ns_, PromptTokens(10 + round, 24));
     EXPECT_EQ(store_->Match(ns_, PromptTokens(10 + round, 24), 100).total_blocks(), 24);

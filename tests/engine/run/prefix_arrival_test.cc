@@ -32,8 +32,8 @@ class PrefixArrivalTest : public testing::Test {
     ns_ = OpenNamespace(store_.get(), kBlockTokens);
     scheduler_.emplace(
         SchedulerOptions(),
-        BlockBudget(store_.get()->ram_capacity_blocks(*ns_), kBlockTokens, kMaxPositions),
-        store_.get(), [] {});
+        BlockBudget(store_.get()->capacity_blocks(*ns_), kBlockTokens, kMaxPositions), store_.get(),
+        [] {});
     runner_.emplace(&model_, ns_->layout);
     RunToEnd(PromptOf(100, 9));
     plan().SlowLoadsDown(absl::Milliseconds(10));

@@ -85,7 +85,7 @@ class SchedulerDriver {
                   const SchedulerOptions& options = {})
       : store_(store),
         ns_(OpenNamespace(store, block_tokens)),
-        budget_(store->ram_capacity_blocks(ns_), block_tokens, kMaxPositions),
+        budget_(store->capacity_blocks(ns_), block_tokens, kMaxPositions),
         model_(kMaxPositions),
         loads_(std::make_shared<Loads>()),
         scheduler_(options, budget_, store, [loads = loads_] {
