@@ -2,12 +2,15 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <utility>
 
 #include "absl/types/span.h"
 #include "bench/synthetic.h"
+#include "cachestore/base/check.h"
 #include "cachestore/base/status_macros.h"
 #include "engine/backend/kv_format.h"
+#include "engine/backend/kv_rows.h"
 
 namespace reprise::bench {
 namespace {
@@ -79,25 +82,31 @@ void AttentionLoad::Fill() {
   for (const std::vector<std::byte*>& blocks : blocks_) {
     const SequenceRows all = {.num_rows = shape_.context, .blocks = blocks};
     for (int32_t layer = 0; layer < shape_.layers; ++layer) {
-      backend_->AppendKv(rows, rows, {&all, 1}, layout_, layer);
+      engine::AppendKvRows(rows, rows, {&all, 1}, layout_, layer);
     }
   }
 }
 
-void AttentionLoad::Attend(absl::Span<const SequenceRows> sequences) {
-  const auto rows = static_cast<int64_t>(q_.size()) / (kHeads * kHeadDim);
+void AttentionLoad::Attend(absl::Span<const SequenceRows> sequences, int64_t first_row) {
+  constexpr int64_t kCols = kHeads * kHeadDim;
+  const int64_t rows = shape_.rows * std::ssize(sequences);
+  const Activations q = {q_.data() + first_row * kCols, rows, kCols};
+  const Activations out = {out_.data() + first_row * kCols, rows, kCols};
   const float scale = 1.0f / std::sqrt(static_cast<float>(kHeadDim));
+  CHECK(backend_->BeginStep({.sequences = sequences, .layout = layout_}).ok());
   for (int32_t layer = 0; layer < shape_.layers; ++layer) {
-    backend_->Attention({q_.data(), rows, kHeads * kHeadDim}, sequences, layout_, layer,
-                        {.scale = scale}, {out_.data(), rows, kHeads * kHeadDim});
+    backend_->Attention(q, engine::StepRows::kAll, layer, {.scale = scale}, out);
   }
 }
 
 void AttentionLoad::AttendOneByOne() {
-  for (const SequenceRows& sequence : sequences_) Attend({&sequence, 1});
+  for (SequenceRows sequence : sequences_) {
+    const int64_t first_row = std::exchange(sequence.first_row, 0);
+    Attend({&sequence, 1}, first_row);
+  }
 }
 
-void AttentionLoad::AttendTogether() { Attend(sequences_); }
+void AttentionLoad::AttendTogether() { Attend(sequences_, 0); }
 
 double AttentionLoad::KvBytes() const {
   const double per_token = static_cast<double>(layout_.BytesPerBlock()) / layout_.block_tokens;

@@ -44,7 +44,8 @@ class AttentionLoad {
  private:
   AttentionLoad(engine::Backend* backend, const Shape& shape);
   void Fill();
-  void Attend(absl::Span<const engine::SequenceRows> sequences);
+  // `sequences` as a step of their own, whose first row is `first_row` of all queries.
+  void Attend(absl::Span<const engine::SequenceRows> sequences, int64_t first_row);
 
   engine::Backend* const backend_;
   const Shape shape_;

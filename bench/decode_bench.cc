@@ -55,8 +55,7 @@ class Arm {
       : model_(model),
         cache_(cache),
         layout_(model->layout(kBlockTokens)),
-        tokens_(std::move(prompt)),
-        logits_(model->config().vocab_size) {
+        tokens_(std::move(prompt)) {
     for (int64_t t = 0; t < max_tokens; t += kBlockTokens) {
       memory_.emplace_back(new (std::align_val_t{kBlockAlignment})
                                std::byte[layout_.BytesPerBlock()]);
@@ -72,9 +71,9 @@ class Arm {
                                       .start = first,
                                       .blocks = blocks_,
                                       .wants_logits = true};
-    RETURN_IF_ERROR(model_->Forward({&chunk, 1}, layout_, absl::MakeSpan(logits_)));
+    ASSIGN_OR_RETURN(const engine::Activations logits, model_->Forward({&chunk, 1}, layout_));
     computed_ = static_cast<int64_t>(tokens_.size());
-    tokens_.push_back(std::max_element(logits_.begin(), logits_.end()) - logits_.begin());
+    tokens_.push_back(std::max_element(logits.data, logits.data + logits.cols) - logits.data);
     step_seconds_.push_back(absl::ToDoubleSeconds(absl::Now() - start));
     return absl::OkStatus();
   }
@@ -99,7 +98,6 @@ class Arm {
   const Cache cache_;
   const cachestore::KvLayout layout_;
   std::vector<uint32_t> tokens_;
-  std::vector<float> logits_;
   std::vector<BlockMemory> memory_;
   std::vector<std::byte*> blocks_;
   int64_t computed_ = 0;  // leading tokens whose KV is in the blocks

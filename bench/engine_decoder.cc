@@ -34,7 +34,6 @@ absl::StatusOr<Decoded> EngineDecoder::Prompt(absl::Span<const std::vector<uint3
 
 absl::StatusOr<Decoded> EngineDecoder::Decode(int steps) {
   Decoded decoded;
-  logits_.resize(next_.size() * model_->config().vocab_size);
   absl::Status status;
   decoded.seconds = SecondsOf([&] {
     for (int step = 0; step < steps && status.ok(); ++step) {
@@ -42,8 +41,10 @@ absl::StatusOr<Decoded> EngineDecoder::Decode(int steps) {
       for (size_t i = 0; i < next_.size(); ++i) {
         batch.push_back({{&next_[i], 1}, context_, blocks_[i], /*wants_logits=*/true});
       }
-      status = model_->Forward(batch, layout_, absl::MakeSpan(logits_));
-      for (size_t i = 0; i < next_.size(); ++i) next_[i] = Best(i);
+      const absl::StatusOr<engine::Activations> logits = model_->Forward(batch, layout_);
+      status = logits.status();
+      if (!status.ok()) return;
+      for (size_t i = 0; i < next_.size(); ++i) next_[i] = Best(*logits, i);
       decoded.tokens.insert(decoded.tokens.end(), next_.begin(), next_.end());
       ++context_;
     }
@@ -67,7 +68,6 @@ absl::Status EngineDecoder::MakeBlocks(size_t count, int64_t length) {
 }
 
 absl::Status EngineDecoder::ComputePrompt(size_t sequence, absl::Span<const uint32_t> prompt) {
-  logits_.resize(model_->config().vocab_size);
   const auto length = static_cast<int64_t>(prompt.size());
   for (int64_t start = 0; start < length; start += chunk_tokens_) {
     const bool last = start + chunk_tokens_ >= length;
@@ -75,18 +75,16 @@ absl::Status EngineDecoder::ComputePrompt(size_t sequence, absl::Span<const uint
                                       .start = start,
                                       .blocks = blocks_[sequence],
                                       .wants_logits = last};
-    RETURN_IF_ERROR(model_->Forward({&chunk, 1}, layout_,
-                                    last ? absl::MakeSpan(logits_) : absl::Span<float>()));
+    ASSIGN_OR_RETURN(const engine::Activations logits, model_->Forward({&chunk, 1}, layout_));
+    if (last) next_[sequence] = Best(logits, 0);
   }
-  next_[sequence] = Best(0);
   return absl::OkStatus();
 }
 
-uint32_t EngineDecoder::Best(size_t row) const {
-  const size_t vocab_size = static_cast<size_t>(model_->config().vocab_size);
-  const auto logits = absl::MakeConstSpan(logits_).subspan(row * vocab_size, vocab_size);
-  const float largest = engine::FindLargestLogit(logits).value;
-  return static_cast<uint32_t>(engine::FirstAbove(logits, 0, std::nextafter(largest, -HUGE_VALF)));
+uint32_t EngineDecoder::Best(engine::Activations logits, int64_t row) {
+  const auto values = absl::MakeConstSpan(logits.row(row), logits.cols);
+  const float largest = engine::FindLargestLogit(values).value;
+  return static_cast<uint32_t>(engine::FirstAbove(values, 0, std::nextafter(largest, -HUGE_VALF)));
 }
 
 }  // namespace reprise::bench

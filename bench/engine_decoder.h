@@ -39,8 +39,8 @@ class EngineDecoder final : public Decoder {
   // Lays out empty blocks for `count` sequences of `length` tokens and the decoder's room.
   absl::Status MakeBlocks(size_t count, int64_t length);
   absl::Status ComputePrompt(size_t sequence, absl::Span<const uint32_t> prompt);
-  // The greedy choice in row `row` of logits_.
-  uint32_t Best(size_t row) const;
+  // The greedy choice in row `row`.
+  static uint32_t Best(engine::Activations logits, int64_t row);
 
   engine::Model* const model_;
   const int64_t chunk_tokens_;
@@ -49,7 +49,6 @@ class EngineDecoder final : public Decoder {
   std::unique_ptr<cachestore::HostArena> arena_;
   std::vector<std::vector<std::byte*>> blocks_;  // by sequence
   std::vector<uint32_t> next_;                   // by sequence: the token to compute next
-  std::vector<float> logits_;
   int64_t context_ = 0;
 };
 

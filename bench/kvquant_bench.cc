@@ -27,9 +27,7 @@ using cachestore::DType;
 class Sequence {
  public:
   Sequence(engine::Model* model, DType dtype, int64_t max_tokens)
-      : model_(model),
-        layout_(engine::WithDType(model->layout(kBlockTokens), dtype)),
-        logits_(model->config().vocab_size) {
+      : model_(model), layout_(engine::WithDType(model->layout(kBlockTokens), dtype)) {
     for (int64_t t = 0; t < max_tokens; t += kBlockTokens) {
       memory_.emplace_back(layout_.BytesPerBlock());
       blocks_.push_back(memory_.back().data());
@@ -40,9 +38,9 @@ class Sequence {
   absl::StatusOr<absl::Span<const float>> Append(absl::Span<const uint32_t> tokens) {
     const engine::SequenceChunk chunk{
         .tokens = tokens, .start = computed_, .blocks = blocks_, .wants_logits = true};
-    RETURN_IF_ERROR(model_->Forward({&chunk, 1}, layout_, absl::MakeSpan(logits_)));
+    ASSIGN_OR_RETURN(const engine::Activations logits, model_->Forward({&chunk, 1}, layout_));
     computed_ += static_cast<int64_t>(tokens.size());
-    return absl::MakeConstSpan(logits_);
+    return absl::MakeConstSpan(logits.data, logits.cols);
   }
 
   double BytesPerToken() const {
@@ -52,7 +50,6 @@ class Sequence {
  private:
   engine::Model* const model_;
   const cachestore::KvLayout layout_;
-  std::vector<float> logits_;
   std::vector<std::vector<std::byte>> memory_;
   std::vector<std::byte*> blocks_;
   int64_t computed_ = 0;

@@ -40,7 +40,8 @@ class Engine::Impl {
   absl::Status Start(const EngineOptions& options) {
     ASSIGN_OR_RETURN(const NamespaceHandle ns, NamespaceOf("default", ""));
     loop_ = std::make_unique<EngineLoop>(
-        EngineParts{loaded_.model.get(), loaded_.tokenizer.get(), store_}, ns.layout,
+        EngineParts{loaded_.model.get(), loaded_.backend.get(), loaded_.tokenizer.get(), store_},
+        ns.layout,
         BlockBudget(store_->capacity_blocks(ns, store_->compute_tier()), layout_.block_tokens,
                     model_config().max_positions),
         SchedulerOptions{.step_tokens = options.step_tokens,

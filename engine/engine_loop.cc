@@ -25,7 +25,7 @@ EngineLoop::EngineLoop(const EngineParts& parts, const cachestore::KvLayout& lay
       inbox_(std::make_shared<Inbox>(max_waiting)),
       // The inbox is shared with the callback, which may come after the loop is gone.
       scheduler_(scheduling, budget, parts.store, [inbox = inbox_] { inbox->Wake(); }),
-      runner_(parts.model, layout),
+      runner_(parts.model, parts.backend, layout),
       thread_([this] { Run(); }) {}
 
 EngineLoop::~EngineLoop() {

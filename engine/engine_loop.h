@@ -33,7 +33,8 @@ namespace reprise::engine {
 
 // What the loop works with; all must outlive it.
 struct EngineParts {
-  Model* model = nullptr;  // used by the engine thread alone
+  Model* model = nullptr;      // used by the engine thread alone
+  Backend* backend = nullptr;  // the model's
   const Tokenizer* tokenizer = nullptr;
   cachestore::TieredStore* store = nullptr;
 };

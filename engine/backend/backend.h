@@ -3,7 +3,13 @@
 // CpuBackend (oneDNN and Highway) is the reference for every other backend. Activations are f32,
 // weights f32, f16 or bf16, sums f32. Every operation computes each row by the same sequence of
 // roundings whatever the other rows are and however many there are, so that a token's result does
-// not depend on how its prefill was chunked or batched. Engine-thread only.
+// not depend on how its prefill was chunked or batched. A backend for which that does not hold says
+// so in PackedWeight::arithmetic().
+//
+// A forward pass is a step: BeginStep tells what it runs over, operations follow, EndStep says
+// whether all could be given to the device. Operations return before they are done, in their order;
+// HostRows waits for what it shows. All operands lie in memory of the backend (Reserve, Keep, Pack,
+// and the KV blocks), which for CpuBackend is the host's. Engine-thread only.
 #pragma once
 
 #include <cstddef>
@@ -11,10 +17,12 @@
 #include <memory>
 #include <string>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
-#include "cachestore/block/kv_layout.h"
+#include "cachestore/memory/device_bytes.h"
+#include "engine/backend/step_input.h"
 #include "engine/backend/tensor.h"
 
 namespace reprise::engine {
@@ -30,20 +38,27 @@ class PackedWeight {
   virtual absl::string_view arithmetic() const = 0;
 };
 
+// Numbers that operations read, in the backend's memory; none when view.data is null. Immutable.
+struct KeptTensor {
+  cachestore::DeviceBytes memory;
+  TensorView view;
+};
+
 // How a checkpoint stores a linear weight: y = x W^T (PyTorch Linear) or y = x W (GPT-2's Conv1D).
 enum class WeightOrder { kOutIn, kInOut };
 
 enum class Activation { kSiluMul, kGeluTanhMul, kGeluTanh, kGeluErf, kRelu };
 
-// One sequence's rows in a batch: `num_rows` consecutive rows of the activations hold its tokens at
-// positions [start, start + num_rows). `blocks` holds the sequence's KV blocks in order, covering
-// at least positions [0, start + num_rows); each is laid out by the KvLayout. The blocks that hold
-// positions < start are only read; those from start on are written by AppendKv.
-struct SequenceRows {
-  int64_t first_row = 0;
-  int64_t num_rows = 0;
-  int64_t start = 0;
-  absl::Span<std::byte* const> blocks;
+class RopeTable;  // see rope_table.h
+
+// What heads of q and k go through before attention.
+struct HeadScheme {
+  TensorView query_norm;  // [1, head_dim]: RMS norm of every head; no data: none
+  TensorView key_norm;    // likewise
+  float norm_epsilon = 0;
+  // Rotates the first rotary_dim() dims of every head, in the half-split ("rotate_half")
+  // convention; null: none. Its rows stay where they are, and cover the step's positions.
+  const RopeTable* rope = nullptr;
 };
 
 // What attention makes of a query and the keys before it.
@@ -53,7 +68,8 @@ struct AttentionScheme {
   float softcap = 0;   // scores become softcap x tanh(score / softcap); 0: they stay
 };
 
-class RopeTable;  // see rope_table.h
+// All rows of a step, or those that it keeps.
+enum class StepRows { kAll, kKept };
 
 class Backend {
  public:
@@ -63,17 +79,32 @@ class Backend {
   // in which it differs give different KV for equal weights.
   virtual std::string arithmetic() const = 0;
 
-  // Copies and packs `weight`, shaped [out, in] for kOutIn, [in, out] for kInOut.
+  // `bytes` (> 0) of the backend's memory, for activations; starts at a multiple of 64. Given back
+  // before the backend ends; operations may still be under way there. kResourceExhausted: no
+  // memory.
+  virtual absl::StatusOr<cachestore::DeviceBytes> Reserve(size_t bytes) = 0;
+  // Copies `tensor`, which lies in host memory. Given back likewise. kResourceExhausted: no memory.
+  virtual absl::StatusOr<KeptTensor> Keep(TensorView tensor) = 0;
+  // Copies and packs `weight`, in host memory, shaped [out, in] for kOutIn, [in, out] for kInOut.
   // kResourceExhausted: no memory.
   virtual absl::StatusOr<std::unique_ptr<PackedWeight>> Pack(TensorView weight,
                                                              WeightOrder order) = 0;
 
-  // out[i] = table[ids[i]]. table: [vocab, hidden]; out: [ids.size(), hidden].
-  // REQUIRES: ids are in the table.
-  virtual void Embed(TensorView table, absl::Span<const uint32_t> ids, Activations out) = 0;
-  // x[i] += table[positions[i]]; table: [max positions, hidden].
-  virtual void AddPositions(TensorView table, absl::Span<const int32_t> positions,
-                            Activations x) = 0;
+  // Begins a step; one that was not ended is forgotten. What `step` points at stays until EndStep.
+  // kResourceExhausted: no memory for what the backend keeps about it. REQUIRES: the sequences'
+  // rows are all rows, and the layout is valid.
+  virtual absl::Status BeginStep(const StepInput& step) = 0;
+  // The first error of the step's operations that is known by now.
+  virtual absl::Status EndStep() = 0;
+  // x in host memory, until the next operation. BLOCKS until it is computed. Any error of an
+  // operation before; then nothing that this step wrote means anything.
+  virtual absl::StatusOr<absl::Span<float>> HostRows(Activations x) = 0;
+
+  // out[r] = table[id of row r] x scale. table: [vocab, hidden]; out: [rows, hidden].
+  // REQUIRES: the step's ids are in the table.
+  virtual void Embed(TensorView table, float scale, Activations out) = 0;
+  // x[r] += table[position of row r]; table: [max positions, hidden].
+  virtual void AddPositions(TensorView table, Activations x) = 0;
 
   // out = x / rms(x) * weight. weight: [1, hidden]. May work in place.
   virtual void RmsNorm(Activations x, TensorView weight, float epsilon, Activations out) = 0;
@@ -84,32 +115,26 @@ class Backend {
   // out = x W (+ bias), x: [rows, in], out: [rows, out]; bias: [1, out], or bias.data == nullptr.
   virtual void MatMul(Activations x, const PackedWeight& weight, TensorView bias,
                       Activations out) = 0;
+  // out += x W (+ bias).
+  virtual void MatMulAdd(Activations x, const PackedWeight& weight, TensorView bias,
+                         Activations out) = 0;
 
-  // Rotates the first table.rotary_dim() dims of every head of q [rows, heads x head_dim] and of
-  // k [rows, kv_heads x head_dim] in place, in the half-split ("rotate_half") convention.
-  // REQUIRES: the table covers the positions.
-  virtual void Rope(Activations q, Activations k, int64_t head_dim, const RopeTable& table,
-                    absl::Span<const int32_t> positions) = 0;
-
-  // Writes k and v ([rows, kv_heads x head_dim]) of each sequence's rows into its blocks at
-  // `layer`.
-  virtual void AppendKv(Activations k, Activations v, absl::Span<const SequenceRows> sequences,
-                        const cachestore::KvLayout& layout, int32_t layer) = 0;
-
+  // From the product of queries, keys and values to attention: qkv [rows, query + 2 x key] is split
+  // into q [rows, query] and k and v [rows, key], q and k go through `scheme`, and k and v of each
+  // sequence's rows are written into its blocks at `layer`.
+  virtual void PrepareAttention(Activations qkv, const HeadScheme& scheme, int32_t layer,
+                                Activations q) = 0;
   // Causal attention over paged blocks, for prefill and decode rows alike: row r of a sequence
   // attends to positions [0, start + r], or to the last of them when `scheme` has a window. q, out:
-  // [rows, heads x head_dim]; heads is a multiple of layout.num_kv_heads (MHA, GQA, MQA). KV of the
-  // rows themselves was appended before.
-  virtual void Attention(Activations q, absl::Span<const SequenceRows> sequences,
-                         const cachestore::KvLayout& layout, int32_t layer,
-                         const AttentionScheme& scheme, Activations out) = 0;
+  // [the rows that `rows` says, heads x head_dim]; heads is a multiple of the layout's num_kv_heads
+  // (MHA, GQA, MQA). KV of the rows themselves was written by PrepareAttention.
+  virtual void Attention(Activations q, StepRows rows, int32_t layer, const AttentionScheme& scheme,
+                         Activations out) = 0;
 
   // kSiluMul, kGeluTanhMul: out[r][c] = act(x[r][c]) * x[r][cols + c], x: [rows, 2 x cols].
   // Others: out = act(x), same shape; may work in place.
   virtual void Activate(Activation activation, Activations x, Activations out) = 0;
 
-  // x *= factor.
-  virtual void Scale(Activations x, float factor) = 0;
   // x = cap x tanh(x / cap).
   virtual void SoftCap(Activations x, float cap) = 0;
   // x += y.

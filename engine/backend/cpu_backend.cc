@@ -1,6 +1,9 @@
 #include <omp.h>
 
 #include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <iterator>
 #include <memory>
 #include <string>
 #include <utility>
@@ -53,25 +56,55 @@ class CpuBackend final : public Backend {
     return PackPortableWeight(weight, order);
   }
 
-  void Embed(TensorView table, absl::Span<const uint32_t> ids, Activations out) override {
+  absl::StatusOr<cachestore::DeviceBytes> Reserve(size_t bytes) override {
+    CHECK(bytes > 0);
+    const size_t whole = (bytes + kMemoryAlignment - 1) / kMemoryAlignment * kMemoryAlignment;
+    auto* const data = static_cast<std::byte*>(std::aligned_alloc(kMemoryAlignment, whole));
+    if (data == nullptr) {
+      return absl::ResourceExhaustedError(absl::StrCat("no memory for ", bytes, " bytes"));
+    }
+    return cachestore::DeviceBytes({data, bytes}, [data] { std::free(data); });
+  }
+
+  absl::StatusOr<KeptTensor> Keep(TensorView tensor) override {
+    const size_t bytes = tensor.rows * tensor.cols * ElementBytes(tensor.type);
+    ASSIGN_OR_RETURN(cachestore::DeviceBytes memory, Reserve(bytes));
+    std::memcpy(memory.bytes().data(), tensor.data, bytes);
+    tensor.data = memory.bytes().data();
+    return KeptTensor{std::move(memory), tensor};
+  }
+
+  absl::Status BeginStep(const StepInput& step) override {
+    step_ = step;
+    ListPositions(step.sequences, &positions_);
+    ListKeptRows(step.sequences, step.kept_rows, &kept_);
+    return absl::OkStatus();
+  }
+  absl::Status EndStep() override { return absl::OkStatus(); }
+  absl::StatusOr<absl::Span<float>> HostRows(Activations x) override {
+    return absl::MakeSpan(x.data, x.rows * x.cols);
+  }
+
+  void Embed(TensorView table, float scale, Activations out) override {
     UseThreads();
-    const auto rows = static_cast<int64_t>(ids.size());
-    CHECK(out.rows == rows && out.cols == table.cols);
-    ParallelRanges(rows, table.cols, kParallelElements, [&](int, int64_t begin, int64_t end) {
+    const absl::Span<const uint32_t> ids = step_.ids;
+    CHECK(out.rows == step_.num_rows() && out.cols == table.cols);
+    ParallelRanges(out.rows, table.cols, kParallelElements, [&](int, int64_t begin, int64_t end) {
       for (int64_t r = begin; r < end; ++r) {
         CHECK(ids[r] < table.rows);
         WidenRow(table, ids[r], out.row(r));
       }
     });
+    if (scale != 1) ScaleInPlace(out.data, scale, out.rows * out.cols);
   }
 
-  void AddPositions(TensorView table, absl::Span<const int32_t> positions, Activations x) override {
+  void AddPositions(TensorView table, Activations x) override {
     UseThreads();
-    CHECK(x.rows == static_cast<int64_t>(positions.size()) && x.cols == table.cols);
+    CHECK(x.rows == std::ssize(positions_) && x.cols == table.cols);
     widened_.resize(table.cols);
     for (int64_t r = 0; r < x.rows; ++r) {
-      CHECK(positions[r] >= 0 && positions[r] < table.rows);
-      WidenRow(table, positions[r], widened_.data());
+      CHECK(positions_[r] >= 0 && positions_[r] < table.rows);
+      WidenRow(table, positions_[r], widened_.data());
       AddInPlace(x.row(r), widened_.data(), x.cols);
     }
   }
@@ -110,36 +143,42 @@ class CpuBackend final : public Backend {
     static_cast<const CpuWeight&>(weight).Multiply(x.data, x.rows, added, out.data);
   }
 
-  void Rope(Activations q, Activations k, int64_t head_dim, const RopeTable& table,
-            absl::Span<const int32_t> positions) override {
-    UseThreads();
-    CHECK(table.rotary_dim() <= head_dim && q.cols % head_dim == 0 && k.cols % head_dim == 0);
-    CHECK(q.rows == static_cast<int64_t>(positions.size()) && k.rows == q.rows);
-    RotateRows(q, head_dim, table, positions);
-    RotateRows(k, head_dim, table, positions);
+  void MatMulAdd(Activations x, const PackedWeight& weight, TensorView bias,
+                 Activations out) override {
+    const Activations product = Room(&product_, out.rows, out.cols);
+    MatMul(x, weight, bias, product);
+    Add(out, product);
   }
 
-  void AppendKv(Activations k, Activations v, absl::Span<const SequenceRows> sequences,
-                const cachestore::KvLayout& layout, int32_t layer) override {
+  void PrepareAttention(Activations qkv, const HeadScheme& scheme, int32_t layer,
+                        Activations q) override {
     UseThreads();
-    AppendKvRows(k, v, sequences, layout, layer);
+    const int64_t head_dim = step_.layout.head_dim;
+    const Activations k = Room(&keys_, qkv.rows, step_.layout.num_kv_heads * head_dim);
+    const Activations v = Room(&values_, k.rows, k.cols);
+    CHECK(qkv.rows == step_.num_rows() && q.rows == qkv.rows && qkv.cols == q.cols + 2 * k.cols);
+    for (int64_t r = 0; r < qkv.rows; ++r) {
+      const float* from = qkv.row(r);
+      for (const Activations& part : {q, k, v}) {
+        std::memcpy(part.row(r), from, part.cols * sizeof(float));
+        from += part.cols;
+      }
+    }
+    PrepareHeads(q, scheme.query_norm, scheme);
+    PrepareHeads(k, scheme.key_norm, scheme);
+    AppendKvRows(k, v, step_.sequences, step_.layout, layer);
   }
 
-  void Attention(Activations q, absl::Span<const SequenceRows> sequences,
-                 const cachestore::KvLayout& layout, int32_t layer, const AttentionScheme& scheme,
+  void Attention(Activations q, StepRows rows, int32_t layer, const AttentionScheme& scheme,
                  Activations out) override {
     UseThreads();
-    AttendRows(q, sequences, layout, layer, scheme, &attention_scratch_, out);
+    AttendRows(q, rows == StepRows::kAll ? step_.sequences : absl::MakeConstSpan(kept_),
+               step_.layout, layer, scheme, &attention_scratch_, out);
   }
 
   void Activate(Activation activation, Activations x, Activations out) override {
     UseThreads();
     ActivateRows(activation, x, out);
-  }
-
-  void Scale(Activations x, float factor) override {
-    UseThreads();
-    ScaleInPlace(x.data, factor, x.rows * x.cols);
   }
 
   void SoftCap(Activations x, float cap) override {
@@ -172,6 +211,24 @@ class CpuBackend final : public Backend {
 
  private:
   static constexpr int64_t kParallelElements = 32 * 1024;
+  static constexpr size_t kMemoryAlignment = 64;  // one cache line
+
+  // [rows, cols] in `memory`, which grows to the largest asked for.
+  static Activations Room(std::vector<float>* memory, int64_t rows, int64_t cols) {
+    if (std::ssize(*memory) < rows * cols) memory->resize(rows * cols);
+    return {memory->data(), rows, cols};
+  }
+
+  void PrepareHeads(Activations x, TensorView norm, const HeadScheme& scheme) {
+    const int64_t head_dim = step_.layout.head_dim;
+    CHECK(x.cols % head_dim == 0);
+    CHECK(scheme.rope == nullptr || scheme.rope->rotary_dim() <= head_dim);
+    if (norm.data != nullptr) {
+      const Activations heads = {x.data, x.rows * (x.cols / head_dim), head_dim};
+      RmsNorm(heads, norm, scheme.norm_epsilon, heads);
+    }
+    if (scheme.rope != nullptr) RotateRows(x, head_dim, *scheme.rope, positions_);
+  }
 
   // OpenMP keeps the number of threads per calling thread, and the engine's thread need not be the
   // one that made the backend.
@@ -181,8 +238,15 @@ class CpuBackend final : public Backend {
 
   const int num_threads_;
   const std::unique_ptr<OneDnnProducts> onednn_;  // may be null
+  StepInput step_;
+  std::vector<int32_t> positions_;  // of its rows
+  std::vector<SequenceRows> kept_;  // its kept rows
+  // Room that is kept only to not ask for it again.
   AttentionScratch attention_scratch_;
   std::vector<float> widened_;  // norm weights, a bias or a position as f32
+  std::vector<float> keys_;     // [rows, key]: a layer's, before they are in their blocks
+  std::vector<float> values_;   // likewise
+  std::vector<float> product_;  // what is added
 };
 
 }  // namespace

@@ -69,8 +69,8 @@ class KvRows {
   size_t scales_offset_;
 };
 
-// Backend::AppendKv on all threads: encodes 2 x rows x kv_heads rows of head_dim elements. Memory
-// is the limit.
+// Writes k and v ([rows, kv_heads x head_dim]) of each sequence's rows into its blocks at `layer`,
+// on all threads: encodes 2 x rows x kv_heads rows of head_dim elements. Memory is the limit.
 void AppendKvRows(Activations k, Activations v, absl::Span<const SequenceRows> sequences,
                   const cachestore::KvLayout& layout, int32_t layer);
 

@@ -1,7 +1,7 @@
 #include "engine/model/decoder_model.h"
 
 #include <algorithm>
-#include <cstring>
+#include <iterator>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -16,23 +16,7 @@ namespace {
 
 constexpr int64_t kMostConfigBytes = 16 << 20;
 
-// Splits each row of qkv into its three parts.
-void SplitQkv(const ActivationBuffers& buffers) {
-  const size_t query_bytes = buffers.q.cols * sizeof(float);
-  const size_t key_bytes = buffers.k.cols * sizeof(float);
-  for (int64_t r = 0; r < buffers.qkv.rows; ++r) {
-    const float* source = buffers.qkv.row(r);
-    std::memcpy(buffers.q.row(r), source, query_bytes);
-    std::memcpy(buffers.k.row(r), source + buffers.q.cols, key_bytes);
-    std::memcpy(buffers.v.row(r), source + buffers.q.cols + buffers.k.cols, key_bytes);
-  }
-}
-
 Activations FirstRows(Activations buffer, int64_t rows) { return {buffer.data, rows, buffer.cols}; }
-
-TensorView VectorView(const std::vector<float>& values) {
-  return {values.data(), ElementType::kF32, 1, static_cast<int64_t>(values.size())};
-}
 
 }  // namespace
 
@@ -44,22 +28,16 @@ struct DecoderModel::Batch {
       const int64_t count = static_cast<int64_t>(chunk.tokens.size());
       sequences.push_back({row, count, chunk.start, chunk.blocks});
       ids.insert(ids.end(), chunk.tokens.begin(), chunk.tokens.end());
-      for (int64_t i = 0; i < count; ++i) {
-        positions.push_back(static_cast<int32_t>(chunk.start + i));
-      }
+      end_position = std::max(end_position, chunk.start + count);
       row += count;
-      if (!chunk.wants_logits) continue;
-      last_sequences.push_back(
-          {static_cast<int64_t>(last_rows.size()), 1, chunk.start + count - 1, chunk.blocks});
-      last_rows.push_back(row - 1);
+      if (chunk.wants_logits) last_rows.push_back(row - 1);
     }
   }
 
   std::vector<SequenceRows> sequences;
-  std::vector<uint32_t> ids;                 // [rows]
-  std::vector<int32_t> positions;            // [rows]
-  std::vector<int64_t> last_rows;            // rows whose logits are wanted
-  std::vector<SequenceRows> last_sequences;  // those rows, when only they are left
+  std::vector<uint32_t> ids;       // [rows]
+  std::vector<int64_t> last_rows;  // rows whose logits are wanted
+  int64_t end_position = 0;        // above all positions
 };
 
 DecoderModel::DecoderModel(ModelConfig config, std::string digest, DecoderWeights weights,
@@ -69,7 +47,7 @@ DecoderModel::DecoderModel(ModelConfig config, std::string digest, DecoderWeight
       weights_(std::move(weights)),
       backend_(backend),
       rope_(config_.head_dim, config_.rope),
-      buffers_(config_) {
+      buffers_(config_, backend) {
   if (config_.window_rope) window_rope_.emplace(config_.head_dim, *config_.window_rope);
 }
 
@@ -108,7 +86,7 @@ absl::Status DecoderModel::CheckChunk(const SequenceChunk& chunk,
 }
 
 absl::Status DecoderModel::Check(absl::Span<const SequenceChunk> chunks,
-                                 const cachestore::KvLayout& layout, size_t num_logits) const {
+                                 const cachestore::KvLayout& layout) const {
   const cachestore::KvLayout expected = WithDType(this->layout(layout.block_tokens), layout.dtype);
   if (layout.block_tokens <= 0 || layout != expected) {
     return absl::InvalidArgumentError(absl::StrFormat(
@@ -119,37 +97,30 @@ absl::Status DecoderModel::Check(absl::Span<const SequenceChunk> chunks,
         expected.head_dim, cachestore::KvScalesName(expected.scales)));
   }
   RETURN_IF_ERROR(layout.Validate());
-  size_t wanted = 0;
-  for (const SequenceChunk& chunk : chunks) {
-    RETURN_IF_ERROR(CheckChunk(chunk, layout));
-    if (chunk.wants_logits) wanted += static_cast<size_t>(config_.vocab_size);
-  }
-  if (num_logits != wanted) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("room for ", num_logits, " logits; the batch gives ", wanted));
-  }
+  for (const SequenceChunk& chunk : chunks) RETURN_IF_ERROR(CheckChunk(chunk, layout));
   return absl::OkStatus();
 }
 
 void DecoderModel::Normalize(const Norm& norm, Activations x, Activations out) {
   if (config_.norm == NormKind::kRms) {
-    backend_->RmsNorm(x, VectorView(norm.weight), config_.norm_epsilon, out);
+    backend_->RmsNorm(x, norm.weight.view, config_.norm_epsilon, out);
   } else {
-    backend_->LayerNorm(x, VectorView(norm.weight), VectorView(norm.bias), config_.norm_epsilon,
-                        out);
+    backend_->LayerNorm(x, norm.weight.view, norm.bias.view, config_.norm_epsilon, out);
   }
 }
 
-void DecoderModel::NormalizeInPlace(const Norm& norm, Activations x) {
-  if (!norm.weight.empty()) Normalize(norm, x, x);
-}
-
-void DecoderModel::NormalizeHeads(const Norm& norm, Activations x) {
-  NormalizeInPlace(norm, {x.data, x.rows * (x.cols / config_.head_dim), config_.head_dim});
-}
-
 void DecoderModel::Project(const Linear& linear, Activations x, Activations out) {
-  backend_->MatMul(x, *linear.weight, linear.bias_view(), out);
+  backend_->MatMul(x, *linear.weight, linear.bias.view, out);
+}
+
+void DecoderModel::AddProjected(const Linear& linear, const Norm& norm, Activations from) {
+  ActivationBuffers& b = buffers_;
+  if (norm.weight.view.data == nullptr) {
+    return backend_->MatMulAdd(from, *linear.weight, linear.bias.view, b.x);
+  }
+  Project(linear, from, b.hidden);
+  Normalize(norm, b.hidden, b.hidden);
+  backend_->Add(b.x, b.hidden);
 }
 
 absl::Status DecoderModel::AwaitLayer(absl::Span<const SequenceChunk> chunks, int32_t layer) {
@@ -159,56 +130,50 @@ absl::Status DecoderModel::AwaitLayer(absl::Span<const SequenceChunk> chunks, in
   return absl::OkStatus();
 }
 
-void DecoderModel::Embed(const Batch& batch) {
-  backend_->Embed(weights_.token_embedding.view, batch.ids, buffers_.x);
-  if (config_.embedding_scale != 1) backend_->Scale(buffers_.x, config_.embedding_scale);
+void DecoderModel::Embed() {
+  backend_->Embed(weights_.token_embedding.view, config_.embedding_scale, buffers_.x);
   if (config_.position == PositionKind::kLearned) {
-    backend_->AddPositions(weights_.position_embedding.view, batch.positions, buffers_.x);
+    backend_->AddPositions(weights_.position_embedding.view, buffers_.x);
   }
 }
 
-void DecoderModel::Attend(const DecoderLayer& layer, int32_t index,
-                          const cachestore::KvLayout& layout, Batch* batch) {
+void DecoderModel::Attend(const DecoderLayer& layer, int32_t index, const Batch& batch) {
   ActivationBuffers& b = buffers_;
   const int64_t window = config_.layers[index].window;
   Normalize(layer.attention_norm, b.x, b.hidden);
   Project(layer.qkv, b.hidden, b.qkv);
-  SplitQkv(b);
-  NormalizeHeads(layer.query_norm, b.q);
-  NormalizeHeads(layer.key_norm, b.k);
+  HeadScheme heads = {layer.query_norm.weight.view, layer.key_norm.weight.view,
+                      config_.norm_epsilon};
   if (config_.position == PositionKind::kRope) {
-    const bool own_rope = window > 0 && window_rope_.has_value();
-    backend_->Rope(b.q, b.k, config_.head_dim, own_rope ? *window_rope_ : rope_, batch->positions);
+    heads.rope = window > 0 && window_rope_.has_value() ? &*window_rope_ : &rope_;
   }
-  backend_->AppendKv(b.k, b.v, batch->sequences, layout, index);
-  if (index + 1 == config_.num_layers) {
+  backend_->PrepareAttention(b.qkv, heads, index, b.q);
+  const bool is_last = index + 1 == config_.num_layers;
+  if (is_last) {
     // Nobody reads the other rows any more.
-    b.KeepRows(batch->last_rows);
-    batch->sequences = batch->last_sequences;
-    if (batch->last_rows.empty()) return;
+    b.KeepRows(batch.last_rows);
+    if (batch.last_rows.empty()) return;
   }
-  backend_->Attention(b.q, batch->sequences, layout, index,
+  backend_->Attention(b.q, is_last ? StepRows::kKept : StepRows::kAll, index,
                       {config_.attention_scale, window, config_.attention_softcap}, b.attended);
-  Project(layer.attention_output, b.attended, b.hidden);
-  NormalizeInPlace(layer.attention_output_norm, b.hidden);
-  backend_->Add(b.x, b.hidden);
+  AddProjected(layer.attention_output, layer.attention_output_norm, b.attended);
 }
 
-void DecoderModel::RunMlp(const DecoderLayer& layer) {
+absl::Status DecoderModel::RunMlp(const DecoderLayer& layer) {
   ActivationBuffers& b = buffers_;
   Normalize(layer.mlp_norm, b.x, b.hidden);
   if (!layer.experts.empty()) return RunExperts(layer);
   Project(layer.mlp.input, b.hidden, b.mlp_wide);
   backend_->Activate(config_.activation, b.mlp_wide, b.activated);
-  Project(layer.mlp.output, b.activated, b.hidden);
-  NormalizeInPlace(layer.mlp_output_norm, b.hidden);
-  backend_->Add(b.x, b.hidden);
+  AddProjected(layer.mlp.output, layer.mlp_output_norm, b.activated);
+  return absl::OkStatus();
 }
 
-void DecoderModel::RunExperts(const DecoderLayer& layer) {
+absl::Status DecoderModel::RunExperts(const DecoderLayer& layer) {
   ActivationBuffers& b = buffers_;
   Project(layer.router, b.hidden, b.router);
-  RouteRows(b.router, config_.experts, &routed_);
+  ASSIGN_OR_RETURN(const absl::Span<float> logits, backend_->HostRows(b.router));
+  RouteRows({logits.data(), b.router.rows, b.router.cols}, config_.experts, &routed_);
   // In the order of the experts, which fixes the order of the sum in each row.
   for (size_t e = 0; e < routed_.size(); ++e) {
     const RoutedRows& routed = routed_[e];
@@ -223,31 +188,38 @@ void DecoderModel::RunExperts(const DecoderLayer& layer) {
     Project(layer.experts[e].output, activated, hidden);
     backend_->AddScaledRows(hidden, routed.rows, routed.weights, b.x);
   }
+  return absl::OkStatus();
 }
 
-absl::Status DecoderModel::Forward(absl::Span<const SequenceChunk> chunks,
-                                   const cachestore::KvLayout& layout, absl::Span<float> logits) {
-  RETURN_IF_ERROR(Check(chunks, layout, logits.size()));
-  if (chunks.empty()) return absl::OkStatus();
-  Batch batch(chunks);
-  RETURN_IF_ERROR(buffers_.Resize(static_cast<int64_t>(batch.ids.size())));
-  if (config_.position == PositionKind::kRope) {
-    const int64_t end = *std::max_element(batch.positions.begin(), batch.positions.end()) + 1;
-    RETURN_IF_ERROR(rope_.Cover(end));
-    if (window_rope_) RETURN_IF_ERROR(window_rope_->Cover(end));
-  }
-  Embed(batch);
+absl::Status DecoderModel::RunLayers(absl::Span<const SequenceChunk> chunks, const Batch& batch) {
+  Embed();
   for (size_t i = 0; i < weights_.layers.size(); ++i) {
     RETURN_IF_ERROR(AwaitLayer(chunks, static_cast<int32_t>(i)));
-    Attend(weights_.layers[i], static_cast<int32_t>(i), layout, &batch);
+    Attend(weights_.layers[i], static_cast<int32_t>(i), batch);
     if (buffers_.x.rows == 0) return absl::OkStatus();
-    RunMlp(weights_.layers[i]);
+    RETURN_IF_ERROR(RunMlp(weights_.layers[i]));
   }
   Normalize(weights_.final_norm, buffers_.x, buffers_.hidden);
-  const Activations out = {logits.data(), buffers_.hidden.rows, config_.vocab_size};
-  Project(weights_.lm_head, buffers_.hidden, out);
-  if (config_.logit_softcap > 0) backend_->SoftCap(out, config_.logit_softcap);
+  Project(weights_.lm_head, buffers_.hidden, buffers_.logits);
+  if (config_.logit_softcap > 0) backend_->SoftCap(buffers_.logits, config_.logit_softcap);
   return absl::OkStatus();
+}
+
+absl::StatusOr<Activations> DecoderModel::Forward(absl::Span<const SequenceChunk> chunks,
+                                                  const cachestore::KvLayout& layout) {
+  RETURN_IF_ERROR(Check(chunks, layout));
+  const Batch batch(chunks);
+  RETURN_IF_ERROR(buffers_.ResizeLogits(std::ssize(batch.last_rows)));
+  if (chunks.empty()) return buffers_.logits;
+  RETURN_IF_ERROR(buffers_.Resize(std::ssize(batch.ids)));
+  if (config_.position == PositionKind::kRope) {
+    RETURN_IF_ERROR(rope_.Cover(batch.end_position));
+    if (window_rope_) RETURN_IF_ERROR(window_rope_->Cover(batch.end_position));
+  }
+  RETURN_IF_ERROR(backend_->BeginStep({batch.ids, batch.sequences, batch.last_rows, layout}));
+  RETURN_IF_ERROR(RunLayers(chunks, batch));
+  RETURN_IF_ERROR(backend_->EndStep());
+  return buffers_.logits;
 }
 
 absl::StatusOr<std::unique_ptr<Model>> LoadModel(const std::string& folder, Backend* backend) {

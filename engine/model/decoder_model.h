@@ -10,7 +10,7 @@
 // where a family may also have a norm of what is added to x.
 //
 // In the last layer only the rows whose logits are wanted go on after their KV is written.
-// Activations lie in host memory. Engine-thread only.
+// Activations lie in memory of the backend. Engine-thread only.
 #pragma once
 
 #include <memory>
@@ -37,27 +37,27 @@ class DecoderModel final : public Model {
   const std::string& digest() const override { return digest_; }
   cachestore::KvLayout layout(int32_t block_tokens) const override;
   std::string position_scheme() const override;
-  absl::Status Forward(absl::Span<const SequenceChunk> chunks, const cachestore::KvLayout& layout,
-                       absl::Span<float> logits) override;
+  absl::StatusOr<Activations> Forward(absl::Span<const SequenceChunk> chunks,
+                                      const cachestore::KvLayout& layout) override;
 
  private:
   struct Batch;
 
-  absl::Status Check(absl::Span<const SequenceChunk> chunks, const cachestore::KvLayout& layout,
-                     size_t num_logits) const;
+  absl::Status Check(absl::Span<const SequenceChunk> chunks,
+                     const cachestore::KvLayout& layout) const;
   absl::Status CheckChunk(const SequenceChunk& chunk, const cachestore::KvLayout& layout) const;
   static absl::Status AwaitLayer(absl::Span<const SequenceChunk> chunks, int32_t layer);
-  void Embed(const Batch& batch);
-  // Both work on the rows of x and leave their result there.
-  void Attend(const DecoderLayer& layer, int32_t index, const cachestore::KvLayout& layout,
-              Batch* batch);
-  void RunMlp(const DecoderLayer& layer);
-  void RunExperts(const DecoderLayer& layer);
+  // What the backend works on between BeginStep and EndStep.
+  absl::Status RunLayers(absl::Span<const SequenceChunk> chunks, const Batch& batch);
+  void Embed();
+  // All three work on the rows of x and leave their result there.
+  void Attend(const DecoderLayer& layer, int32_t index, const Batch& batch);
+  absl::Status RunMlp(const DecoderLayer& layer);
+  absl::Status RunExperts(const DecoderLayer& layer);
   void Normalize(const Norm& norm, Activations x, Activations out);
-  // In place, each row or each head of a row by itself; nothing where the layer has no such norm.
-  void NormalizeInPlace(const Norm& norm, Activations x);
-  void NormalizeHeads(const Norm& norm, Activations x);
   void Project(const Linear& linear, Activations x, Activations out);
+  // x += linear(from), normed first where the layer has such a norm.
+  void AddProjected(const Linear& linear, const Norm& norm, Activations from);
 
   const ModelConfig config_;
   const std::string digest_;

@@ -28,7 +28,7 @@ class Loader {
   absl::Status TakeAttention(const std::string& prefix, DecoderLayer* layer);
   absl::StatusOr<Mlp> TakeMlp(const std::string& prefix);
   absl::Status TakeExperts(const std::string& prefix, DecoderLayer* layer);
-  absl::StatusOr<Linear> TakeHead(const std::string& embedding_name, const OwnedMatrix& embedding);
+  absl::StatusOr<Linear> TakeHead(const std::string& embedding_name);
   // Every tensor of the checkpoint was taken or is known to be of no use.
   absl::Status CheckAllUsed() const;
   std::string FindPrefix() const;
@@ -42,12 +42,16 @@ absl::StatusOr<Norm> Loader::TakeNorm(const std::string& prefix, const std::stri
                                       int64_t size) {
   Norm norm;
   if (name.empty()) return norm;
-  ASSIGN_OR_RETURN(norm.weight, reader_.TakeVector(absl::StrCat(prefix, name, ".weight"), size));
-  if (config_.norm == NormKind::kLayer) {
-    ASSIGN_OR_RETURN(norm.bias, reader_.TakeVector(absl::StrCat(prefix, name, ".bias"), size));
-  }
+  ASSIGN_OR_RETURN(std::vector<float> weight,
+                   reader_.TakeVector(absl::StrCat(prefix, name, ".weight"), size));
   if (config_.norm_adds_one) {
-    for (float& weight : norm.weight) weight += 1;
+    for (float& w : weight) w += 1;
+  }
+  ASSIGN_OR_RETURN(norm.weight, reader_.Keep(weight));
+  if (config_.norm == NormKind::kLayer) {
+    ASSIGN_OR_RETURN(const std::vector<float> bias,
+                     reader_.TakeVector(absl::StrCat(prefix, name, ".bias"), size));
+    ASSIGN_OR_RETURN(norm.bias, reader_.Keep(bias));
   }
   return norm;
 }
@@ -123,10 +127,11 @@ absl::StatusOr<DecoderLayer> Loader::TakeLayer(const std::string& prefix,
   return layer;
 }
 
-absl::StatusOr<Linear> Loader::TakeHead(const std::string& embedding_name,
-                                        const OwnedMatrix& embedding) {
+absl::StatusOr<Linear> Loader::TakeHead(const std::string& embedding_name) {
   const std::string name = absl::StrCat(names_.lm_head, ".weight");
-  if (config_.tied_embeddings) return reader_.TakeTiedHead(name, embedding_name, embedding);
+  if (config_.tied_embeddings) {
+    return reader_.TakeTiedHead(name, embedding_name, config_.vocab_size, config_.hidden_size);
+  }
   return reader_.TakeLinear({{names_.lm_head}, {config_.vocab_size}, config_.hidden_size},
                             WeightOrder::kOutIn);
 }
@@ -164,8 +169,7 @@ absl::StatusOr<DecoderWeights> Loader::Load() {
     weights.layers.push_back(std::move(layer));
   }
   ASSIGN_OR_RETURN(weights.final_norm, TakeNorm(prefix, names_.final_norm, config_.hidden_size));
-  ASSIGN_OR_RETURN(weights.lm_head,
-                   TakeHead(absl::StrCat(embedding_name, ".weight"), weights.token_embedding));
+  ASSIGN_OR_RETURN(weights.lm_head, TakeHead(absl::StrCat(embedding_name, ".weight")));
   RETURN_IF_ERROR(CheckAllUsed());
   return weights;
 }

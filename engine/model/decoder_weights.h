@@ -1,6 +1,7 @@
-// DecoderWeights: a decoder's weights in the backend's layout, copied out of a checkpoint; nothing
-// refers to the checkpoint afterwards. Matrices keep f32 and bf16 as stored (f16 becomes f32);
-// norms and biases are f32. Query, key and value are one matrix, and so are gate and up.
+// DecoderWeights: a decoder's weights in the backend's memory and layout, copied out of a
+// checkpoint; nothing refers to the checkpoint afterwards. Matrices keep f32 and bf16 as stored
+// (f16 becomes f32); norms and biases are f32. Query, key and value are one matrix, and so are gate
+// and up.
 #pragma once
 
 #include <vector>
@@ -15,8 +16,8 @@
 namespace reprise::engine {
 
 struct Norm {
-  std::vector<float> weight;  // [size]; empty where a layer has no such norm
-  std::vector<float> bias;    // [size]; empty for RMS norm
+  KeptTensor weight;  // [1, size]; none where a layer has no such norm
+  KeptTensor bias;    // [1, size]; none for RMS norm
 };
 
 struct Mlp {
@@ -39,8 +40,8 @@ struct DecoderLayer {
 };
 
 struct DecoderWeights {
-  OwnedMatrix token_embedding;
-  OwnedMatrix position_embedding;  // empty for rotary positions
+  KeptTensor token_embedding;
+  KeptTensor position_embedding;  // none for rotary positions
   std::vector<DecoderLayer> layers;
   Norm final_norm;
   Linear lm_head;

@@ -50,12 +50,13 @@ class Model {
   // What NamespaceIdentity.position_scheme must say for this model.
   virtual std::string position_scheme() const = 0;
 
-  // Runs the chunks as one batch. `logits`: [number of chunks that want them, vocab_size], f32, in
-  // the order of the chunks. Each layer of a chunk with an `arrival` is awaited once, in order,
-  // before it is computed. kInvalidArgument: a token id or position outside of the model;
-  // kResourceExhausted: no memory for the batch; the error of an AwaitLayer().
-  virtual absl::Status Forward(absl::Span<const SequenceChunk> chunks,
-                               const cachestore::KvLayout& layout, absl::Span<float> logits) = 0;
+  // Runs the chunks as one batch. Returns logits, [number of chunks that want them, vocab_size], in
+  // the order of the chunks, until the next call; they lie in memory of the backend, which may
+  // still be computing them (Backend::HostRows). Each layer of a chunk with an `arrival` is awaited
+  // once, in order, before it is computed. kInvalidArgument: a token id or position outside of the
+  // model; kResourceExhausted: no memory for the batch; the error of an AwaitLayer().
+  virtual absl::StatusOr<Activations> Forward(absl::Span<const SequenceChunk> chunks,
+                                              const cachestore::KvLayout& layout) = 0;
 };
 
 // Loads a Hugging Face folder (config.json, model.safetensors or model.safetensors.index.json with

@@ -32,6 +32,12 @@ void CopyAs(const StoredTensor& tensor, ElementType kept, std::byte* out) {
   Widen(tensor.bytes.data(), stored, tensor.num_elements(), reinterpret_cast<float*>(out));
 }
 
+// A matrix with its numbers, f32 or bf16, in host memory.
+struct OwnedMatrix {
+  std::vector<std::byte> bytes;
+  TensorView view;
+};
+
 // The parts one after the other. A part of [out, in] is whole rows, so this joins their outputs.
 OwnedMatrix Join(absl::Span<const StoredTensor* const> parts, int64_t rows, int64_t cols) {
   const ElementType kept = KeptType(parts);
@@ -60,11 +66,6 @@ TensorView ViewOrJoin(absl::Span<const StoredTensor* const> parts, int64_t rows,
 
 }  // namespace
 
-TensorView Linear::bias_view() const {
-  if (bias.empty()) return {};
-  return {bias.data(), ElementType::kF32, 1, static_cast<int64_t>(bias.size())};
-}
-
 absl::StatusOr<const StoredTensor*> WeightReader::Take(const std::string& name,
                                                        const std::vector<int64_t>& shape) {
   const StoredTensor* tensor = checkpoint_.Find(name);
@@ -90,16 +91,22 @@ absl::StatusOr<std::vector<float>> WeightReader::TakeVector(const std::string& n
   return values;
 }
 
-absl::StatusOr<OwnedMatrix> WeightReader::TakeTable(const std::string& name, int64_t rows,
-                                                    int64_t cols) {
+absl::StatusOr<KeptTensor> WeightReader::TakeTable(const std::string& name, int64_t rows,
+                                                   int64_t cols) {
   ASSIGN_OR_RETURN(const StoredTensor* tensor, Take(name, {rows, cols}));
-  return Join({tensor}, rows, cols);
+  OwnedMatrix storage;
+  return backend_->Keep(ViewOrJoin({tensor}, rows, cols, &storage));
+}
+
+absl::StatusOr<KeptTensor> WeightReader::Keep(absl::Span<const float> values) {
+  return backend_->Keep({values.data(), ElementType::kF32, 1, static_cast<int64_t>(values.size())});
 }
 
 absl::StatusOr<Linear> WeightReader::TakeLinear(const LinearShape& shape, WeightOrder order) {
   const bool out_in = order == WeightOrder::kOutIn;
   Linear linear;
   std::vector<const StoredTensor*> parts;
+  std::vector<float> biases;
   int64_t outputs = 0;
   for (size_t i = 0; i < shape.parts.size(); ++i) {
     const int64_t out = shape.outputs[i];
@@ -112,22 +119,25 @@ absl::StatusOr<Linear> WeightReader::TakeLinear(const LinearShape& shape, Weight
     if (shape.has_bias) {
       ASSIGN_OR_RETURN(const std::vector<float> bias,
                        TakeVector(absl::StrCat(shape.parts[i], ".bias"), out));
-      linear.bias.insert(linear.bias.end(), bias.begin(), bias.end());
+      biases.insert(biases.end(), bias.begin(), bias.end());
     }
   }
   OwnedMatrix storage;
   const TensorView view = out_in ? ViewOrJoin(parts, outputs, shape.inputs, &storage)
                                  : ViewOrJoin(parts, shape.inputs, outputs, &storage);
   ASSIGN_OR_RETURN(linear.weight, backend_->Pack(view, order));
+  if (!biases.empty()) {
+    ASSIGN_OR_RETURN(linear.bias, Keep(biases));
+  }
   return linear;
 }
 
 absl::StatusOr<Linear> WeightReader::TakeTiedHead(const std::string& name,
-                                                  const std::string& embedding_name,
-                                                  const OwnedMatrix& embedding) {
+                                                  const std::string& embedding_name, int64_t rows,
+                                                  int64_t cols) {
+  ASSIGN_OR_RETURN(const StoredTensor* original, Take(embedding_name, {rows, cols}));
   // Some checkpoints store the tied matrix twice; two different ones would be two models.
   if (const StoredTensor* copy = checkpoint_.Find(name); copy != nullptr) {
-    const StoredTensor* original = checkpoint_.Find(embedding_name);
     if (copy->dtype != original->dtype || copy->bytes != original->bytes) {
       return absl::InvalidArgumentError(
           absl::StrCat(folder(), ": tensor \"", name, "\" differs from \"", embedding_name,
@@ -135,8 +145,10 @@ absl::StatusOr<Linear> WeightReader::TakeTiedHead(const std::string& name,
     }
     taken_.insert(name);
   }
+  OwnedMatrix storage;
   Linear head;
-  ASSIGN_OR_RETURN(head.weight, backend_->Pack(embedding.view, WeightOrder::kOutIn));
+  ASSIGN_OR_RETURN(head.weight, backend_->Pack(ViewOrJoin({original}, rows, cols, &storage),
+                                               WeightOrder::kOutIn));
   return head;
 }
 

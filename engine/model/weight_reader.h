@@ -11,6 +11,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "engine/backend/backend.h"
 #include "engine/model/checkpoint.h"
 
@@ -19,16 +20,7 @@ namespace reprise::engine {
 // y = x W + bias.
 struct Linear {
   std::unique_ptr<PackedWeight> weight;
-  std::vector<float> bias;  // [out], or empty
-
-  // [1, out]; no data when there is no bias.
-  TensorView bias_view() const;
-};
-
-// A matrix with its numbers, f32 or bf16.
-struct OwnedMatrix {
-  std::vector<std::byte> bytes;
-  TensorView view;
+  KeptTensor bias;  // [1, out], or none
 };
 
 // A linear weight of the checkpoint: its parts, the outputs of each, and the inputs they share. The
@@ -49,12 +41,14 @@ class WeightReader {
   // Each takes tensors. kInvalidArgument: one is missing, or has another shape than asked for, or a
   // dtype that weights cannot have; both are named. Else as Backend::Pack.
   absl::StatusOr<std::vector<float>> TakeVector(const std::string& name, int64_t size);
-  absl::StatusOr<OwnedMatrix> TakeTable(const std::string& name, int64_t rows, int64_t cols);
+  absl::StatusOr<KeptTensor> TakeTable(const std::string& name, int64_t rows, int64_t cols);
   absl::StatusOr<Linear> TakeLinear(const LinearShape& shape, WeightOrder order);
-  // The head that is `embedding`, taken as `embedding_name`. `name` may be in the checkpoint too,
+  // The head that is the table `embedding_name` [rows, cols]. `name` may be in the checkpoint too,
   // as the same matrix.
   absl::StatusOr<Linear> TakeTiedHead(const std::string& name, const std::string& embedding_name,
-                                      const OwnedMatrix& embedding);
+                                      int64_t rows, int64_t cols);
+  // Numbers that were taken and changed, [1, size]. As Backend::Keep.
+  absl::StatusOr<KeptTensor> Keep(absl::Span<const float> values);
 
   bool Has(const std::string& name) const { return checkpoint_.Find(name) != nullptr; }
   const std::string& folder() const { return checkpoint_.folder(); }

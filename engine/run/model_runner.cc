@@ -5,10 +5,16 @@
 #include <utility>
 
 #include "absl/types/span.h"
+#include "cachestore/base/status_macros.h"
 #include "engine/backend/cpu_tasks.h"
 #include "engine/run/prefix_arrival.h"
 
 namespace reprise::engine {
+
+absl::StatusOr<absl::Span<float>> ModelRunner::Compute(absl::Span<const SequenceChunk> batch) {
+  ASSIGN_OR_RETURN(const Activations logits, model_->Forward(batch, layout_));
+  return backend_->HostRows(logits);
+}
 
 std::vector<ChunkOutcome> ModelRunner::Run(const StepPlan& plan) {
   std::vector<ChunkOutcome> outcomes(plan.chunks.size());
@@ -28,14 +34,13 @@ std::vector<ChunkOutcome> ModelRunner::Run(const StepPlan& plan) {
     if (chunk.samples) sampling.push_back(batch.size() - 1);
   }
   const size_t vocab_size = static_cast<size_t>(model_->config().vocab_size);
-  logits_.resize(sampling.size() * vocab_size);
-  const absl::Status status = model_->Forward(batch, layout_, absl::MakeSpan(logits_));
-  if (!status.ok()) {
+  const absl::StatusOr<absl::Span<float>> logits = Compute(batch);
+  if (!logits.ok()) {
     const bool is_void = std::any_of(arrivals.begin(), arrivals.end(),
                                      [](const PrefixArrival& a) { return a.has_failed(); });
     for (ChunkOutcome& outcome : outcomes) {
       outcome.is_void = is_void;
-      if (!is_void) outcome.status = status;
+      if (!is_void) outcome.status = logits.status();
     }
     return outcomes;
   }
@@ -46,7 +51,7 @@ std::vector<ChunkOutcome> ModelRunner::Run(const StepPlan& plan) {
     const Sequence& sequence = *plan.chunks[chunk].sequence;
     absl::StatusOr<SampledToken> sampled = samplers_[thread].Sample(
         sequence.request().sampling, sequence.tokens(), sequence.prompt_tokens(),
-        absl::MakeSpan(logits_).subspan(row * vocab_size, vocab_size));
+        logits->subspan(row * vocab_size, vocab_size));
     outcomes[chunk].status = sampled.status();
     if (!sampled.ok()) return;
     outcomes[chunk].token = sampled->token;

@@ -31,7 +31,7 @@ class EngineLoopTest : public testing::Test {
 
   void Start(const SchedulerOptions& scheduling = {}, int64_t max_waiting = 100) {
     loop_ = std::make_unique<EngineLoop>(
-        EngineParts{&model_, &tokenizer_, store_.get()}, ns_.layout,
+        EngineParts{&model_, backend_.get(), &tokenizer_, store_.get()}, ns_.layout,
         BlockBudget(store_->capacity_blocks(ns_), kBlockTokens, kMaxPositions), scheduling,
         max_waiting);
   }
@@ -51,6 +51,7 @@ class EngineLoopTest : public testing::Test {
   }
 
   CheckingModel model_;
+  const std::unique_ptr<Backend> backend_ = NewCpuBackend(1);
   PieceTokenizer tokenizer_;
   std::unique_ptr<cachestore::TieredStore> store_;
   cachestore::NamespaceHandle ns_;

@@ -13,6 +13,7 @@
 #include <cmath>
 #include <cstring>
 #include <functional>
+#include <iterator>
 #include <limits>
 #include <numeric>
 #include <string>
@@ -63,8 +64,9 @@ class CheckingModel : public Model {
   // The next time the KV of `position` is written, one byte of it is wrong.
   void CorruptNextWriteOf(int64_t position) { corrupt_position_ = position; }
 
-  absl::Status Forward(absl::Span<const SequenceChunk> chunks, const cachestore::KvLayout& layout,
-                       absl::Span<float> logits) override {
+  // The logits lie in host memory.
+  absl::StatusOr<Activations> Forward(absl::Span<const SequenceChunk> chunks,
+                                      const cachestore::KvLayout& layout) override {
     ++passes_;
     for (const SequenceChunk& chunk : chunks) {
       for (uint32_t token : chunk.tokens) {
@@ -78,11 +80,12 @@ class CheckingModel : public Model {
         if (absl::Status status = chunk.arrival->AwaitLayer(layer); !status.ok()) return status;
       }
     }
-    size_t row = 0;
+    logits_.clear();
     for (const SequenceChunk& chunk : chunks) {
       const uint64_t content = Compute(chunk, layout);
       if (!chunk.wants_logits) continue;
-      absl::Span<float> out = logits.subspan(row++ * kVocabSize, kVocabSize);
+      logits_.resize(logits_.size() + kVocabSize);
+      const absl::Span<float> out = absl::MakeSpan(logits_).last(kVocabSize);
       for (uint32_t v = 0; v < kVocabSize; ++v) {
         out[v] = static_cast<float>(Mix(content + v) >> 40) * 0x1.0p-21f;  // [0, 8)
       }
@@ -90,7 +93,7 @@ class CheckingModel : public Model {
       out[kNanToken] = out[kFailToken] = -1;
       if (chunk.tokens.back() == kNanToken) out[0] = std::numeric_limits<float>::quiet_NaN();
     }
-    return absl::OkStatus();
+    return Activations{logits_.data(), std::ssize(logits_) / kVocabSize, kVocabSize};
   }
 
  private:
@@ -178,6 +181,7 @@ class CheckingModel : public Model {
   }
 
   ModelConfig config_;
+  std::vector<float> logits_;
   std::function<void(int32_t)> on_await_;
   const std::string digest_ = "checking-model";
   std::atomic<int64_t> wrong_positions_{0};
@@ -208,7 +212,6 @@ inline std::vector<uint32_t> ReferenceAnswer(const std::vector<uint32_t>& prompt
   CheckingModel model(1 << 20);
   const cachestore::KvLayout layout = model.layout(block_tokens);
   std::vector<uint32_t> tokens = prompt;
-  std::vector<float> logits(CheckingModel::kVocabSize);
   for (int64_t i = 0; i < n; ++i) {
     const size_t num_blocks = (tokens.size() + block_tokens - 1) / block_tokens;
     std::vector<std::vector<std::byte>> memory(num_blocks,
@@ -216,9 +219,9 @@ inline std::vector<uint32_t> ReferenceAnswer(const std::vector<uint32_t>& prompt
     std::vector<std::byte*> blocks;
     for (auto& block : memory) blocks.push_back(block.data());
     const SequenceChunk chunk{tokens, 0, blocks, true};
-    const absl::Status status = model.Forward({&chunk, 1}, layout, absl::MakeSpan(logits));
-    if (!status.ok()) return {};
-    tokens.push_back(LargestLogit(logits));
+    const absl::StatusOr<Activations> logits = model.Forward({&chunk, 1}, layout);
+    if (!logits.ok()) return {};
+    tokens.push_back(LargestLogit({logits->data, CheckingModel::kVocabSize}));
   }
   return std::vector<uint32_t>(tokens.begin() + prompt.size(), tokens.end());
 }

@@ -37,10 +37,10 @@ class CorruptingModel : public Model {
   }
   std::string position_scheme() const override { return model_->position_scheme(); }
 
-  absl::Status Forward(absl::Span<const SequenceChunk> chunks, const cachestore::KvLayout& layout,
-                       absl::Span<float> logits) override {
-    const absl::Status status = model_->Forward(chunks, layout, logits);
-    if (mode_ == Mode::kHonest) return status;
+  absl::StatusOr<Activations> Forward(absl::Span<const SequenceChunk> chunks,
+                                      const cachestore::KvLayout& layout) override {
+    const absl::StatusOr<Activations> logits = model_->Forward(chunks, layout);
+    if (mode_ == Mode::kHonest) return logits;
     for (const SequenceChunk& chunk : chunks) {
       if (chunk.start != 0) continue;
       // Keys for values, and the last layer's for the first's: numbers that KV could have.
@@ -51,7 +51,7 @@ class CorruptingModel : public Model {
         std::swap_ranges(block + i * part, block + (i + 1) * part, block + (parts - 1 - i) * part);
       }
     }
-    return status;
+    return logits;
   }
 
  private:
@@ -83,7 +83,7 @@ class CorruptedReuseTest : public testing::TestWithParam<cachestore::DType> {
     const cachestore::NamespaceHandle ns = *store->OpenNamespace(identity);
     const PieceTokenizer tokenizer;
     EngineLoop loop(
-        {&model, &tokenizer, store.get()}, ns.layout,
+        {&model, backend.get(), &tokenizer, store.get()}, ns.layout,
         BlockBudget(store->capacity_blocks(ns), kBlockTokens, model.config().max_positions), {},
         100);
 

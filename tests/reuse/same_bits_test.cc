@@ -115,11 +115,10 @@ class SameBitsTest : public testing::TestWithParam<std::string> {
       if (done > 0) others.back()->Run(absl::MakeSpan(texts[i]).first(done));
       add(others.back()->Next(absl::MakeSpan(texts[i]).subspan(done)), Below(2) == 0);
     }
-    std::vector<float> logits(num_wanted * vocab);
-    EXPECT_TRUE(model_->Forward(chunks, sequence.layout(), absl::MakeSpan(logits)).ok());
+    const absl::StatusOr<Activations> logits = model_->Forward(chunks, sequence.layout());
+    EXPECT_TRUE(logits.ok() && logits->rows == static_cast<int64_t>(num_wanted));
     if (!wanted) return {};
-    const auto begin = logits.begin() + static_cast<int64_t>(wanted_before * vocab);
-    return {begin, begin + static_cast<int64_t>(vocab)};
+    return RowOf(*logits, static_cast<int64_t>(wanted_before));
   }
 
   // Computes what is left of `text` in chunks of random lengths, alone or among others.
@@ -205,16 +204,16 @@ TEST_P(SameBitsTest, WhenThePrefixArrivesLayerByLayer) {
     KvSequence arriving = NewSequence();
     arriving.BeginBehind(blocks);
     SequenceChunk chunk = arriving.Next(rest);
-    std::vector<float> logits(expected.size());
     DonorArrival too_short(&arriving, donor, blocks, num_layers - 1);
     chunk.arrival = &too_short;
-    const absl::Status status = model_->Forward({chunk}, arriving.layout(), absl::MakeSpan(logits));
+    const absl::Status status = model_->Forward({chunk}, arriving.layout()).status();
     ASSERT_EQ(status.code(), absl::StatusCode::kUnavailable);
     ASSERT_EQ(too_short.awaited(), num_layers - 1);
     DonorArrival whole_arrival(&arriving, donor, blocks, num_layers);
     chunk.arrival = &whole_arrival;
-    ASSERT_TRUE(model_->Forward({chunk}, arriving.layout(), absl::MakeSpan(logits)).ok());
-    ASSERT_EQ(logits, expected) << text.size() << " tokens, " << blocks << " blocks";
+    const absl::StatusOr<Activations> logits = model_->Forward({chunk}, arriving.layout());
+    ASSERT_TRUE(logits.ok());
+    ASSERT_EQ(RowOf(*logits, 0), expected) << text.size() << " tokens, " << blocks << " blocks";
     ASSERT_EQ(arriving.memory(), whole.memory());
     // A prefix need not end where a chunk wants logits.
     KvSequence silent = NewSequence();
@@ -223,7 +222,7 @@ TEST_P(SameBitsTest, WhenThePrefixArrivesLayerByLayer) {
     SequenceChunk silent_chunk = silent.Next(rest);
     silent_chunk.wants_logits = false;
     silent_chunk.arrival = &for_silent;
-    ASSERT_TRUE(model_->Forward({silent_chunk}, silent.layout(), {}).ok());
+    ASSERT_TRUE(model_->Forward({silent_chunk}, silent.layout()).ok());
     ASSERT_EQ(silent.memory(), whole.memory());
   }
 }

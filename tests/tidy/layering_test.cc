@@ -35,7 +35,7 @@ const std::map<std::string, Folders> kBelow = {
     {"cachestore/tier", {"cachestore/block"}},
     {"cachestore/store",
      {"cachestore/policy", "cachestore/index", "cachestore/pool", "cachestore/tier"}},
-    {"engine/backend", {"cachestore/block"}},
+    {"engine/backend", {"cachestore/block", "cachestore/memory"}},
     {"engine/backend/cuda/emulation", {"cachestore/base"}},
     {"engine/backend/cuda/kernels", {"engine/backend/cuda/emulation"}},
     {"engine/backend/cuda", {"engine/backend", "engine/backend/cuda/kernels"}},

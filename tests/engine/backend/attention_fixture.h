@@ -13,6 +13,7 @@
 #include "cachestore/block/kv_layout.h"
 #include "engine/backend/backend.h"
 #include "engine/backend/kv_format.h"
+#include "engine/backend/kv_rows.h"
 #include "gtest/gtest.h"
 
 namespace reprise::engine {
@@ -124,9 +125,9 @@ class AttentionFixture : public ::testing::Test {
       total += piece.num_rows;
     }
     std::vector<float> out(q.size(), std::numeric_limits<float>::quiet_NaN());
-    backend.AppendKv({k.data(), total, kv_cols()}, {v.data(), total, kv_cols()}, rows, layout_,
-                     kLayer);
-    backend.Attention({q.data(), total, q_cols()}, rows, layout_, kLayer,
+    AppendKvRows({k.data(), total, kv_cols()}, {v.data(), total, kv_cols()}, rows, layout_, kLayer);
+    EXPECT_TRUE(backend.BeginStep({.sequences = rows, .layout = layout_}).ok());
+    backend.Attention({q.data(), total, q_cols()}, StepRows::kAll, kLayer,
                       {scale_, window_, softcap_}, {out.data(), total, q_cols()});
     return out;
   }

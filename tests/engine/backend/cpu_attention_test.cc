@@ -1,4 +1,4 @@
-// Attention and AppendKv of the CPU backend, over real paged blocks.
+// Attention and AppendKvRows of the CPU backend, over real paged blocks.
 
 #include <algorithm>
 #include <cstring>

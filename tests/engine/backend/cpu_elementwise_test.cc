@@ -1,5 +1,7 @@
 // The row-wise operations of the CPU backend against double precision.
 
+#include "engine/backend/cpu_elementwise.h"
+
 #include <cmath>
 #include <cstring>
 #include <functional>
@@ -41,6 +43,11 @@ Activations Rows(std::vector<float>& values, int64_t rows) {
 // Every test runs on every vector extension that this CPU has.
 class CpuElementwiseTest : public ::testing::TestWithParam<int64_t> {
  protected:
+  void Embed(TensorView table, absl::Span<const uint32_t> ids, Activations out, float scale = 1) {
+    ASSERT_TRUE(backend_->BeginStep({.ids = ids}).ok());
+    backend_->Embed(table, scale, out);
+  }
+
   const VectorTarget target_{GetParam()};
   const std::unique_ptr<Backend> backend_ = NewCpuBackend(2);
 };
@@ -61,7 +68,7 @@ TEST_P(CpuElementwiseTest, EmbedsRowsOfEveryElementType) {
   const uint16_t f16[] = {0x0000, 0x8000, 0x3C00, 0xC100, 0x3555, 0x7BFF, 0x0400, 0x0001};
   const uint32_t ids[] = {1, 0, 1};
   std::vector<float> out(12);
-  backend_->Embed({f16, ElementType::kF16, 2, 4}, ids, Rows(out, 3));
+  Embed({f16, ElementType::kF16, 2, 4}, ids, Rows(out, 3));
   EXPECT_EQ(std::memcmp(out.data(), values + 4, 16), 0);
   EXPECT_EQ(std::memcmp(out.data() + 4, values, 16), 0);
   EXPECT_EQ(std::memcmp(out.data() + 8, values + 4, 16), 0);
@@ -69,7 +76,7 @@ TEST_P(CpuElementwiseTest, EmbedsRowsOfEveryElementType) {
   const uint16_t bf16[] = {0x3F80, 0xC020, 0x0000, 0x7F7F};
   const uint32_t row[] = {0};
   std::vector<float> widened(4);
-  backend_->Embed({bf16, ElementType::kBF16, 1, 4}, row, Rows(widened, 1));
+  Embed({bf16, ElementType::kBF16, 1, 4}, row, Rows(widened, 1));
   EXPECT_EQ(widened[0], 1.0f);
   EXPECT_EQ(widened[1], -2.5f);
   EXPECT_EQ(widened[2], 0.0f);
@@ -79,7 +86,7 @@ TEST_P(CpuElementwiseTest, EmbedsRowsOfEveryElementType) {
     const std::vector<float> table = RandomFloats(3 * width, 1);
     std::vector<float> rows(2 * width);
     const uint32_t two[] = {2, 0};
-    backend_->Embed(ViewOf(table, 3), two, Rows(rows, 2));
+    Embed(ViewOf(table, 3), two, Rows(rows, 2));
     EXPECT_EQ(std::memcmp(rows.data(), table.data() + 2 * width, width * 4), 0);
     EXPECT_EQ(std::memcmp(rows.data() + width, table.data(), width * 4), 0);
   }
@@ -90,7 +97,7 @@ TEST_P(CpuElementwiseTest, WidensEveryHalfPrecisionNumber) {
   for (int i = 0; i < 1 << 16; ++i) all[i] = static_cast<uint16_t>(i);
   std::vector<float> out(1 << 16);
   const uint32_t row[] = {0};
-  backend_->Embed({all.data(), ElementType::kF16, 1, 1 << 16}, row, Rows(out, 1));
+  Embed({all.data(), ElementType::kF16, 1, 1 << 16}, row, Rows(out, 1));
   for (int i = 0; i < 1 << 16; ++i) {
     const int exponent = (i >> 10) & 31;
     const double fraction = i & 1023;
@@ -112,8 +119,10 @@ TEST_P(CpuElementwiseTest, AddsPositionsAndRows) {
     const std::vector<float> table = RandomFloats(5 * width, 1);
     const std::vector<float> before = RandomFloats(3 * width, 2);
     std::vector<float> x = before;
-    const int32_t positions[] = {4, 0, 4};
-    backend_->AddPositions(ViewOf(table, 5), positions, Rows(x, 3));
+    const int32_t positions[] = {4, 0, 1};
+    const SequenceRows sequences[] = {{0, 1, 4}, {1, 2, 0}};
+    ASSERT_TRUE(backend_->BeginStep({.sequences = sequences}).ok());
+    backend_->AddPositions(ViewOf(table, 5), Rows(x, 3));
     for (int64_t i = 0; i < 3 * width; ++i) {
       EXPECT_EQ(x[i], before[i] + table[positions[i / width] * width + i % width]);
     }
@@ -124,12 +133,14 @@ TEST_P(CpuElementwiseTest, AddsPositionsAndRows) {
   }
 }
 
-TEST_P(CpuElementwiseTest, ScalesEveryElement) {
+TEST_P(CpuElementwiseTest, ScalesEveryElementOfAnEmbedding) {
+  const uint32_t ids[] = {0, 1, 2};
   for (const int64_t width : kWidths) {
-    std::vector<float> x = RandomFloats(3 * width, 1);
-    std::vector<float> expected = x;
+    const std::vector<float> table = RandomFloats(3 * width, 1);
+    std::vector<float> expected = table;
     for (float& value : expected) value *= 6.9282032f;
-    backend_->Scale(Rows(x, 3), 6.9282032f);
+    std::vector<float> x(3 * width);
+    Embed(ViewOf(table, 3), ids, Rows(x, 3), 6.9282032f);
     EXPECT_TRUE(SameBits(x, expected)) << width;
   }
 }
@@ -241,7 +252,8 @@ TEST_P(CpuElementwiseTest, RotatesHeadsByTheirPositions) {
     const std::vector<float> q0 = RandomFloats(50 * c.heads * c.head_dim, 1);
     const std::vector<float> k0 = RandomFloats(50 * c.kv_heads * c.head_dim, 2);
     std::vector<float> q = q0, k = k0;
-    backend_->Rope(Rows(q, 50), Rows(k, 50), c.head_dim, table, positions);
+    RotateRows(Rows(q, 50), c.head_dim, table, positions);
+    RotateRows(Rows(k, 50), c.head_dim, table, positions);
     const auto check = [&](const std::vector<float>& before, const std::vector<float>& after,
                            int64_t cols) {
       for (int64_t i = 0; i < 50 * cols; ++i) {

@@ -1,4 +1,4 @@
-// Attention and AppendKv over blocks of every KV format.
+// Attention and AppendKvRows over blocks of every KV format.
 #include "engine/backend/kv_format.h"
 
 #include <cmath>

@@ -57,15 +57,14 @@ inline absl::StatusOr<std::vector<uint32_t>> GreedyTokens(Model* model,
     blocks.push_back(block.data());
   }
   std::vector<uint32_t> tokens(prompt.begin(), prompt.end());
-  std::vector<float> logits(model->config().vocab_size);
   int64_t computed = 0;
   for (int64_t i = 0; i < count; ++i) {
     const SequenceChunk chunk = {absl::MakeConstSpan(tokens).subspan(computed), computed, blocks,
                                  true};
-    RETURN_IF_ERROR(model->Forward({chunk}, layout, absl::MakeSpan(logits)));
+    ASSIGN_OR_RETURN(const Activations logits, model->Forward({chunk}, layout));
     computed = static_cast<int64_t>(tokens.size());
-    tokens.push_back(
-        static_cast<uint32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin()));
+    tokens.push_back(static_cast<uint32_t>(
+        std::max_element(logits.data, logits.data + logits.cols) - logits.data));
   }
   tokens.erase(tokens.begin(), tokens.begin() + static_cast<int64_t>(prompt.size()));
   return tokens;

@@ -13,6 +13,9 @@
 
 namespace reprise::engine {
 
+// Row `r` of activations of the CPU backend.
+inline std::vector<float> RowOf(Activations x, int64_t r) { return {x.row(r), x.row(r) + x.cols}; }
+
 class KvSequence {
  public:
   KvSequence(Model* model, int64_t max_tokens, int32_t block_tokens,
@@ -67,10 +70,9 @@ class KvSequence {
 
   // Computes `tokens` alone; returns the logits of the last one.
   std::vector<float> Run(absl::Span<const uint32_t> tokens) {
-    std::vector<float> logits(model_->config().vocab_size);
-    const absl::Status status = model_->Forward({Next(tokens)}, layout_, absl::MakeSpan(logits));
-    EXPECT_TRUE(status.ok()) << status;
-    return logits;
+    const absl::StatusOr<Activations> logits = model_->Forward({Next(tokens)}, layout_);
+    EXPECT_TRUE(logits.ok()) << logits.status();
+    return logits.ok() ? RowOf(*logits, 0) : std::vector<float>();
   }
 
  private:

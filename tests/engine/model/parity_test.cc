@@ -111,10 +111,9 @@ TEST_P(ParityTest, SequencesInOneBatchDoNotTouchEachOther) {
     }
     const size_t wanted = static_cast<size_t>(std::count_if(
         chunks.begin(), chunks.end(), [](const SequenceChunk& c) { return c.wants_logits; }));
-    std::vector<float> logits(wanted * expected_.vocab_size);
-    const absl::Status status = model_->Forward(chunks, decoding.layout(), absl::MakeSpan(logits));
-    ASSERT_TRUE(status.ok()) << status;
-    absl::Span<const float> rest = logits;
+    const absl::StatusOr<Activations> logits = model_->Forward(chunks, decoding.layout());
+    ASSERT_TRUE(logits.ok()) << logits.status();
+    absl::Span<const float> rest(logits->data, wanted * expected_.vocab_size);
     const auto next_row = [&] {
       const absl::Span<const float> row = rest.first(expected_.vocab_size);
       rest.remove_prefix(expected_.vocab_size);

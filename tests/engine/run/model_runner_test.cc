@@ -20,7 +20,7 @@ class ModelRunnerTest : public testing::Test {
         model_(kMaxPositions),
         scheduler_({.step_tokens = 32, .max_running = 8},
                    BlockBudget(64, kBlockTokens, kMaxPositions), store_.get(), [] {}),
-        runner_(&model_, ns_.layout) {}
+        runner_(&model_, backend_.get(), ns_.layout) {}
 
   void Submit(std::vector<uint32_t> prompt) {
     GenerateRequest request;
@@ -32,6 +32,7 @@ class ModelRunnerTest : public testing::Test {
   std::unique_ptr<cachestore::TieredStore> store_;
   const cachestore::NamespaceHandle ns_;
   CheckingModel model_;
+  const std::unique_ptr<Backend> backend_ = NewCpuBackend(1);
   Scheduler scheduler_;
   ModelRunner runner_;
   SequenceId next_id_ = 1;

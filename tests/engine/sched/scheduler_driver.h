@@ -190,19 +190,16 @@ class SchedulerDriver {
       if (sequence.state() != SequenceState::kArriving) continue;
       batch.back().arrival = &arrivals.emplace_back(&sequence, ns_.layout);
     }
-    std::vector<float> logits(plan.chunks.size() * CheckingModel::kVocabSize);
-    const absl::Status status = model_.Forward(batch, ns_.layout, absl::MakeSpan(logits));
+    const absl::StatusOr<Activations> logits = model_.Forward(batch, ns_.layout);
     std::vector<ChunkOutcome> outcomes(plan.chunks.size());
-    size_t row = 0;
+    int64_t row = 0;
     for (size_t i = 0; i < outcomes.size(); ++i) {
       outcomes[i].is_void = !arrivals.empty() && arrivals[0].has_failed();
-      if (!outcomes[i].is_void) outcomes[i].status = status;
-      if (!status.ok() || !plan.chunks[i].samples) continue;
+      if (!outcomes[i].is_void) outcomes[i].status = logits.status();
+      if (!logits.ok() || !plan.chunks[i].samples) continue;
       const Sequence& sequence = *plan.chunks[i].sequence;
-      outcomes[i].token =
-          NthLargestLogit(absl::MakeConstSpan(logits).subspan(row++ * CheckingModel::kVocabSize,
-                                                              CheckingModel::kVocabSize),
-                          sequence.request().sampling.seed);
+      outcomes[i].token = NthLargestLogit({logits->row(row++), CheckingModel::kVocabSize},
+                                          sequence.request().sampling.seed);
       answers_[sequence.id()].push_back(*outcomes[i].token);
       if (sequence.new_tokens() + 1 == sequence.request().stop.max_new_tokens) {
         outcomes[i].finish = FinishReason::kMaxTokens;

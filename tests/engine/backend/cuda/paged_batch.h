@@ -18,6 +18,7 @@
 #include "engine/backend/cuda/kernels/launch_types.h"
 #include "engine/backend/cuda/kv_description.h"
 #include "engine/backend/kv_format.h"
+#include "engine/backend/kv_rows.h"
 #include "gtest/gtest.h"
 
 namespace reprise::engine::cuda {
@@ -28,7 +29,8 @@ struct PagedShape {
   int head_dim = 64;
   int block_tokens = 16;
   cachestore::DType dtype = cachestore::DType::kBF16;
-  int window = 0;  // 0: none
+  int window = 0;     // 0: none
+  float softcap = 0;  // likewise
 
   std::string Name() const {
     return absl::StrCat(cachestore::DTypeName(dtype), " heads ", heads, "/", kv_heads, " dim ",
@@ -84,8 +86,10 @@ class PagedBatch {
     std::vector<float> out = PoisonedOut();
     const auto rows = static_cast<int64_t>(rows_.size());
     const int64_t cols = int64_t{shape_.heads} * shape_.head_dim;
-    backend_->Attention({q_.data(), rows, cols}, BatchRows(), layout_, kLayer,
-                        {.scale = scale(), .window = shape_.window}, {out.data(), rows, cols});
+    const std::vector<SequenceRows> batch = BatchRows();
+    EXPECT_TRUE(backend_->BeginStep({.sequences = batch, .layout = layout_}).ok());
+    backend_->Attention({q_.data(), rows, cols}, StepRows::kAll, kLayer,
+                        {scale(), shape_.window, shape_.softcap}, {out.data(), rows, cols});
     return out;
   }
 
@@ -152,8 +156,7 @@ class PagedBatch {
       SequenceRows rows;
       rows.num_rows = tokens;
       rows.blocks = blocks_[i];
-      backend_->AppendKv({k.data(), tokens, cols}, {v.data(), tokens, cols}, {rows}, layout_,
-                         kLayer);
+      AppendKvRows({k.data(), tokens, cols}, {v.data(), tokens, cols}, {rows}, layout_, kLayer);
     }
   }
 

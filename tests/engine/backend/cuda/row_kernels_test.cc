@@ -19,6 +19,7 @@
 #include "engine/backend/cuda/kernels/rope_append.cuh"
 #include "engine/backend/cuda/kv_description.h"
 #include "engine/backend/kv_format.h"
+#include "engine/backend/kv_rows.h"
 #include "engine/backend/rope_table.h"
 #include "tests/engine/backend/cuda/schedules.h"
 
@@ -102,9 +103,10 @@ TEST(RowKernelsTest, EmbeddingsAreTheCpus) {
   for (const auto& [table, type] : tables) {
     const TensorView view = {table, type, 5, kCols};
     std::vector<float> expected = Poison(kRows * kCols);
-    backend->Embed(view, ids, RowsOf(expected));
-    backend->Scale(RowsOf(expected), 1.7f);
-    backend->AddPositions(view, positions, RowsOf(expected));
+    const SequenceRows sequences[] = {{0, 1, 4}, {1, 1, 0}, {2, 1, 4}};
+    ASSERT_TRUE(backend->BeginStep({.ids = ids, .sequences = sequences}).ok());
+    backend->Embed(view, 1.7f, RowsOf(expected));
+    backend->AddPositions(view, RowsOf(expected));
     std::vector<float> out = Poison(kRows * kCols);
     EmbedParams params;
     params.table = table;
@@ -228,7 +230,7 @@ class RopeAppendTest : public testing::TestWithParam<cachestore::DType> {
     }
   }
 
-  // The arena after rotation (when `rotate`) and the CPU's AppendKv; and q.
+  // The arena after rotation (when `rotate`) and the CPU's AppendKvRows; and q.
   std::vector<uint8_t> OnCpu(std::vector<float> qkv, bool rotate, std::vector<float>* q) {
     std::vector<float> k, v;
     for (int r = 0; r < kRows; ++r) {
@@ -241,7 +243,6 @@ class RopeAppendTest : public testing::TestWithParam<cachestore::DType> {
       Rotate(*q);
       Rotate(k);
     }
-    const auto backend = NewCpuBackend(1);
     std::vector<uint8_t> arena(kUnits * kBlockUnit, 0xEE);
     // Position 1,030 of the second sequence is in its block 257, the only one that there is.
     const auto at = [&](int unit) {
@@ -251,7 +252,7 @@ class RopeAppendTest : public testing::TestWithParam<cachestore::DType> {
     std::vector<std::byte*> second(258, nullptr);
     second[257] = at(4);
     const SequenceRows rows[] = {{0, 2, 2, first}, {2, 1, 1030, second}};
-    backend->AppendKv(RowsOf(k), RowsOf(v), rows, layout_, 1);
+    AppendKvRows(RowsOf(k), RowsOf(v), rows, layout_, 1);
     return arena;
   }
 
@@ -294,9 +295,8 @@ TEST_P(RopeAppendTest, BytesAndQueriesAreTheCpus) {
     const std::vector<uint8_t> expected = OnCpu(qkv, rotate, &expected_q);
     if (rotate) {
       std::vector<float> cpus_q;
-      std::vector<float> k(kRows * kHeadDim);
       OnCpu(qkv, false, &cpus_q);
-      NewCpuBackend(1)->Rope(RowsOf(cpus_q), RowsOf(k), kHeadDim, rope_, kPositions);
+      RotateRows(RowsOf(cpus_q), kHeadDim, rope_, kPositions);
       EXPECT_THAT(expected_q, Pointwise(FloatNear(1e-5f), cpus_q));
     }
     for (const Schedule& schedule : AllSchedules()) {
