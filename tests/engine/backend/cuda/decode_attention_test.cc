@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "engine/backend/cuda/decode_plan.h"
+#include "tests/engine/backend/cuda/kernel_instance.h"
 #include "tests/engine/backend/cuda/paged_batch.h"
 #include "tests/engine/backend/cuda/schedules.h"
 
@@ -20,25 +21,6 @@ using cachestore::DType;
 using emulation::Launch;
 using emulation::Schedule;
 using testing::Each;
-
-template <KvType kType>
-void RunBlock(const DecodeParams& params) {
-  params.kv.head_dim == 64 ? DecodeAttentionBlock<kType, 64>(params)
-                           : DecodeAttentionBlock<kType, 128>(params);
-}
-
-void RunBlock(const DecodeParams& params) {
-  switch (params.kv.type) {
-    case KvType::kBF16:
-      return RunBlock<KvType::kBF16>(params);
-    case KvType::kF16:
-      return RunBlock<KvType::kF16>(params);
-    case KvType::kE4M3:
-      return RunBlock<KvType::kE4M3>(params);
-    default:
-      return RunBlock<KvType::kInt8>(params);
-  }
-}
 
 std::vector<float> Decode(PagedBatch& batch, int num_blocks, const Schedule& schedule) {
   const PagedShape& shape = batch.shape();
@@ -63,16 +45,14 @@ std::vector<float> Decode(PagedBatch& batch, int num_blocks, const Schedule& sch
   params.scale_log2 = batch.scale_log2();
   const LaunchShape launch = DecodeShape(shape.head_dim, num_blocks);
   const absl::Status status =
-      Launch({launch.grid_x, launch.grid_y, launch.threads, launch.shared_bytes}, schedule,
-             [&] { RunBlock(params); });
+      Launch({launch.grid_x, launch.grid_y, launch.threads, launch.shared_bytes}, schedule, [&] {
+        WithInstance(params.kv, [&]<KvType kType, int kHeadDim>() {
+          DecodeAttentionBlock<kType, kHeadDim>(params);
+        });
+      });
   EXPECT_TRUE(status.ok()) << status;
   EXPECT_THAT(counters, Each(0u)) << "the next launch would merge too early";
   return out;
-}
-
-// Of the roundings of q, and of 2^(s - m), to the type that they are multiplied in.
-double Tolerance(DType dtype) {
-  return dtype == DType::kBF16 || dtype == DType::kInt8 ? 1e-2 : 2e-3;
 }
 
 class DecodeAttentionTest : public testing::TestWithParam<PagedShape> {};
@@ -85,7 +65,7 @@ TEST_P(DecodeAttentionTest, AgreesWithTheCpuBackend) {
       return Decode(batch, num_blocks, schedule);
     });
     EXPECT_TRUE(AreSame(outputs));
-    EXPECT_LE(batch.WorstError(outputs[0]), Tolerance(GetParam().dtype));
+    EXPECT_LE(batch.WorstError(outputs[0]), batch.tolerance());
   }
 }
 

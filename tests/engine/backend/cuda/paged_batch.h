@@ -17,6 +17,7 @@
 #include "engine/backend/backend.h"
 #include "engine/backend/cuda/kernels/launch_types.h"
 #include "engine/backend/cuda/kv_description.h"
+#include "engine/backend/cuda/prefill_plan.h"
 #include "engine/backend/kv_format.h"
 #include "engine/backend/kv_rows.h"
 #include "gtest/gtest.h"
@@ -49,8 +50,9 @@ struct PagedSequence {
 
 class PagedBatch {
  public:
-  PagedBatch(const PagedShape& shape, std::vector<PagedSequence> sequences)
-      : shape_(shape), sequences_(std::move(sequences)), backend_(NewCpuBackend(1)) {
+  // `seed`: of all its random numbers.
+  PagedBatch(const PagedShape& shape, std::vector<PagedSequence> sequences, uint32_t seed = 7)
+      : shape_(shape), sequences_(std::move(sequences)), backend_(NewCpuBackend(1)), random_(seed) {
     layout_.num_layers = 2;
     layout_.num_kv_heads = shape.kv_heads;
     layout_.head_dim = shape.head_dim;
@@ -74,9 +76,29 @@ class PagedBatch {
   int32_t window() const { return shape_.window > 0 ? shape_.window : kNoWindow; }
   float scale() const { return 1.0f / std::sqrt(static_cast<float>(shape_.head_dim)); }
   float scale_log2() const { return scale() * 1.44269504f; }
+  PagedKv kv() const { return DescribeKv(layout_, kLayer, arena_, table_.data(), table_stride_); }
+  // The memory that kv() is about, from its arena's start on, and its table.
+  std::vector<uint8_t> arena() const { return {arena_, arena_ + arena_bytes_}; }
   const std::vector<uint32_t>& table() const { return table_; }
   int32_t table_stride() const { return table_stride_; }
-  PagedKv kv() { return DescribeKv(layout_, kLayer, arena_, table_.data(), table_stride_); }
+  // The rows, sequence by sequence, as PlanPrefill takes them.
+  std::vector<PrefillRows> prefill_rows() const {
+    std::vector<PrefillRows> rows;
+    int32_t first_row = 0;
+    for (size_t i = 0; i < sequences_.size(); ++i) {
+      const PagedSequence& s = sequences_[i];
+      rows.push_back({first_row, s.num_rows, static_cast<int32_t>(i), s.start});
+      first_row += s.num_rows;
+    }
+    return rows;
+  }
+  // The largest error that an attention kernel on tensor cores may have: of the roundings of q, and
+  // of 2^(s - m), to the type that they are multiplied in.
+  double tolerance() const {
+    return shape_.dtype == cachestore::DType::kBF16 || shape_.dtype == cachestore::DType::kInt8
+               ? 1e-2
+               : 2e-3;
+  }
   std::vector<float> PoisonedOut() const {
     return std::vector<float>(q_.size(), std::numeric_limits<float>::quiet_NaN());
   }
@@ -129,7 +151,8 @@ class PagedBatch {
     std::vector<int64_t> places(2 * count + 1);
     std::iota(places.begin(), places.end(), 0);
     std::shuffle(places.begin(), places.end(), random_);
-    memory_.assign((places.size() * units + 1) * kBlockUnit, 0xFF);
+    arena_bytes_ = places.size() * units * kBlockUnit;
+    memory_.assign(arena_bytes_ + kBlockUnit, 0xFF);
     arena_ = memory_.data() +
              (kBlockUnit - reinterpret_cast<uintptr_t>(memory_.data()) % kBlockUnit) % kBlockUnit;
     // No place at all: whoever reads it dies.
@@ -180,9 +203,10 @@ class PagedBatch {
   const PagedShape shape_;
   const std::vector<PagedSequence> sequences_;
   const std::unique_ptr<Backend> backend_;
-  std::mt19937 random_{7};
+  std::mt19937 random_;
   cachestore::KvLayout layout_;
   int32_t table_stride_ = 0;
+  size_t arena_bytes_ = 0;
   std::vector<uint8_t> memory_;
   uint8_t* arena_ = nullptr;
   std::vector<uint32_t> table_;

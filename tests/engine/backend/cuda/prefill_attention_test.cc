@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/backend/cuda/prefill_plan.h"
+#include "tests/engine/backend/cuda/kernel_instance.h"
 #include "tests/engine/backend/cuda/paged_batch.h"
 #include "tests/engine/backend/cuda/schedules.h"
 
@@ -19,36 +20,10 @@ using emulation::Launch;
 using emulation::Schedule;
 using testing::Each;
 
-template <KvType kType>
-void RunBlock(const PrefillParams& params) {
-  params.kv.head_dim == 64 ? PrefillAttentionBlock<kType, 64>(params)
-                           : PrefillAttentionBlock<kType, 128>(params);
-}
-
-void RunBlock(const PrefillParams& params) {
-  switch (params.kv.type) {
-    case KvType::kBF16:
-      return RunBlock<KvType::kBF16>(params);
-    case KvType::kF16:
-      return RunBlock<KvType::kF16>(params);
-    case KvType::kE4M3:
-      return RunBlock<KvType::kE4M3>(params);
-    default:
-      return RunBlock<KvType::kInt8>(params);
-  }
-}
-
 PrefillPlan PlanOf(const PagedBatch& batch, int num_blocks) {
-  std::vector<PrefillRows> rows;
-  int32_t first_row = 0;
-  for (size_t i = 0; i < batch.sequences().size(); ++i) {
-    const PagedSequence& s = batch.sequences()[i];
-    rows.push_back({first_row, s.num_rows, static_cast<int32_t>(i), s.start});
-    first_row += s.num_rows;
-  }
   const PagedShape& shape = batch.shape();
-  return PlanPrefill(rows, shape.kv_heads, shape.heads / shape.kv_heads, batch.window(),
-                     num_blocks);
+  return PlanPrefill(batch.prefill_rows(), shape.kv_heads, shape.heads / shape.kv_heads,
+                     batch.window(), num_blocks);
 }
 
 std::vector<float> Prefill(PagedBatch& batch, const PrefillPlan& plan, const Schedule& schedule) {
@@ -69,16 +44,14 @@ std::vector<float> Prefill(PagedBatch& batch, const PrefillPlan& plan, const Sch
   params.scale_log2 = batch.scale_log2();
   const LaunchShape launch = PrefillShape(params.kv.row_bytes, static_cast<int>(plan.items.size()));
   const absl::Status status =
-      Launch({launch.grid_x, launch.grid_y, launch.threads, launch.shared_bytes}, schedule,
-             [&] { RunBlock(params); });
+      Launch({launch.grid_x, launch.grid_y, launch.threads, launch.shared_bytes}, schedule, [&] {
+        WithInstance(params.kv, [&]<KvType kType, int kHeadDim>() {
+          PrefillAttentionBlock<kType, kHeadDim>(params);
+        });
+      });
   EXPECT_TRUE(status.ok()) << status;
   EXPECT_THAT(counters, Each(0u)) << "the next launch would merge too early";
   return out;
-}
-
-// Of the roundings of q, and of 2^(s - m), to the type that they are multiplied in.
-double Tolerance(DType dtype) {
-  return dtype == DType::kBF16 || dtype == DType::kInt8 ? 1e-2 : 2e-3;
 }
 
 class PrefillAttentionTest : public testing::TestWithParam<PagedShape> {};
@@ -91,7 +64,7 @@ TEST_P(PrefillAttentionTest, AgreesWithTheCpuBackend) {
   const auto outputs = OnSchedules<float>(
       FewSchedules(), [&](const Schedule& schedule) { return Prefill(batch, plan, schedule); });
   EXPECT_TRUE(AreSame(outputs));
-  EXPECT_LE(batch.WorstError(outputs[0]), Tolerance(GetParam().dtype));
+  EXPECT_LE(batch.WorstError(outputs[0]), batch.tolerance());
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -129,7 +102,7 @@ TEST(PrefillAttentionTest, PiecesOfLongRowsMerge) {
   ASSERT_EQ(plan.items[0].pieces, 2);
   for (const emulation::Order order : {emulation::Order::kForward, emulation::Order::kReverse}) {
     const std::vector<float> out = Prefill(batch, plan, {order});
-    EXPECT_LE(batch.WorstError(out), Tolerance(DType::kF16));
+    EXPECT_LE(batch.WorstError(out), batch.tolerance());
     EXPECT_EQ(out, Prefill(batch, plan, {})) << "merged in the order of arrival?";
   }
 }
