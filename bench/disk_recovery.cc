@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "bench/disk_rows.h"
+#include "bench/forwarded_block_files.h"
 #include "bench/machine.h"
 #include "bench/progress.h"
 #include "bench/rounds.h"
@@ -26,7 +27,6 @@ using cachestore::BackingTier;
 using cachestore::BlockFile;
 using cachestore::BlockFileSystem;
 using cachestore::BlockKey;
-using cachestore::BlockRead;
 using cachestore::BlockToStore;
 using cachestore::BlockWrite;
 using cachestore::TieredStore;
@@ -39,30 +39,12 @@ constexpr int64_t kBatchBlocks = 4096;
 
 // Payload files that are created and never written: recovery does not read them. What is stored
 // through them cannot be loaded.
-class UnwrittenFiles final : public BlockFileSystem {
- public:
-  absl::StatusOr<std::unique_ptr<BlockFile>> Create(const std::string& path,
-                                                    uint64_t bytes) override {
-    ASSIGN_OR_RETURN(std::unique_ptr<BlockFile> file, files_->Create(path, bytes));
-    return std::make_unique<File>(files_.get(), std::move(file));
-  }
-  absl::StatusOr<std::unique_ptr<BlockFile>> Open(const std::string& path) override {
-    return files_->Open(path);
-  }
-  absl::Status Remove(const std::string& path) override { return files_->Remove(path); }
-  absl::StatusOr<std::vector<Entry>> List(const std::string& directory) override {
-    return files_->List(directory);
-  }
-  void Post(absl::AnyInvocable<void() &&> work) override { files_->Post(std::move(work)); }
-  int max_in_flight() const override { return files_->max_in_flight(); }
-  absl::string_view io_method() const override { return files_->io_method(); }
-
+class UnwrittenFiles final : public ForwardedBlockFiles {
  private:
-  class File final : public BlockFile {
+  class File final : public ForwardedBlockFile {
    public:
     File(BlockFileSystem* files, std::unique_ptr<BlockFile> file)
-        : files_(files), file_(std::move(file)) {}
-    void StartReads(std::vector<BlockRead> batch) override { file_->StartReads(std::move(batch)); }
+        : ForwardedBlockFile(std::move(file)), files_(files) {}
     void StartWrites(std::vector<BlockWrite> batch) override {
       for (BlockWrite& write : batch) {
         files_->Post(
@@ -73,10 +55,11 @@ class UnwrittenFiles final : public BlockFileSystem {
 
    private:
     BlockFileSystem* const files_;
-    const std::unique_ptr<BlockFile> file_;
   };
 
-  const std::unique_ptr<BlockFileSystem> files_ = cachestore::MakePosixBlockFileSystem();
+  std::unique_ptr<BlockFile> Changed(std::unique_ptr<BlockFile> file) override {
+    return std::make_unique<File>(this, std::move(file));
+  }
 };
 
 struct AlignedPage {

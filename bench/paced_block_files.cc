@@ -1,6 +1,7 @@
 #include "bench/paced_block_files.h"
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "absl/time/clock.h"
@@ -9,12 +10,11 @@ namespace reprise::bench {
 
 using cachestore::BlockFile;
 using cachestore::BlockRead;
-using cachestore::BlockWrite;
 
-class PacedBlockFiles::File final : public BlockFile {
+class PacedBlockFiles::File final : public ForwardedBlockFile {
  public:
   File(std::unique_ptr<BlockFile> file, PacedBlockFiles* pace)
-      : file_(std::move(file)), pace_(pace) {}
+      : ForwardedBlockFile(std::move(file)), pace_(pace) {}
 
   void StartReads(std::vector<BlockRead> batch) override {
     for (BlockRead& read : batch) {
@@ -25,23 +25,18 @@ class PacedBlockFiles::File final : public BlockFile {
         pace->EndAt(due, [status, done = std::move(done)]() mutable { std::move(done)(status); });
       };
     }
-    file_->StartReads(std::move(batch));
+    ForwardedBlockFile::StartReads(std::move(batch));
   }
-  void StartWrites(std::vector<BlockWrite> batch) override { file_->StartWrites(std::move(batch)); }
-  absl::Status Sync() override { return file_->Sync(); }
 
  private:
-  const std::unique_ptr<BlockFile> file_;
   PacedBlockFiles* const pace_;
 };
 
 PacedBlockFiles::PacedBlockFiles(double bytes_per_second)
-    : bytes_per_second_(bytes_per_second),
-      files_(cachestore::MakePosixBlockFileSystem()),
-      thread_([this] { Run(); }) {}
+    : bytes_per_second_(bytes_per_second), thread_([this] { Run(); }) {}
 
 PacedBlockFiles::~PacedBlockFiles() {
-  files_ = nullptr;  // all reads are with the thread now
+  Close();  // all reads are with the thread now
   {
     absl::MutexLock lock(&mu_);
     closing_ = true;
@@ -50,17 +45,8 @@ PacedBlockFiles::~PacedBlockFiles() {
   thread_.join();
 }
 
-absl::StatusOr<std::unique_ptr<BlockFile>> PacedBlockFiles::Create(const std::string& path,
-                                                                   uint64_t bytes) {
-  absl::StatusOr<std::unique_ptr<BlockFile>> file = files_->Create(path, bytes);
-  if (!file.ok()) return file.status();
-  return std::make_unique<File>(*std::move(file), this);
-}
-
-absl::StatusOr<std::unique_ptr<BlockFile>> PacedBlockFiles::Open(const std::string& path) {
-  absl::StatusOr<std::unique_ptr<BlockFile>> file = files_->Open(path);
-  if (!file.ok()) return file.status();
-  return std::make_unique<File>(*std::move(file), this);
+std::unique_ptr<BlockFile> PacedBlockFiles::Changed(std::unique_ptr<BlockFile> file) {
+  return std::make_unique<File>(std::move(file), this);
 }
 
 absl::Time PacedBlockFiles::DueTime(double bytes) {

@@ -5,33 +5,21 @@
 
 #include <deque>
 #include <memory>
-#include <string>
 #include <thread>
-#include <utility>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/functional/any_invocable.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "bench/forwarded_block_files.h"
 #include "cachestore/tier/block_file.h"
 
 namespace reprise::bench {
 
-class PacedBlockFiles final : public cachestore::BlockFileSystem {
+class PacedBlockFiles final : public ForwardedBlockFiles {
  public:
   explicit PacedBlockFiles(double bytes_per_second);
   ~PacedBlockFiles() override;
-
-  absl::StatusOr<std::unique_ptr<cachestore::BlockFile>> Create(const std::string& path,
-                                                                uint64_t bytes) override;
-  absl::StatusOr<std::unique_ptr<cachestore::BlockFile>> Open(const std::string& path) override;
-  absl::Status Remove(const std::string& path) override { return files_->Remove(path); }
-  absl::StatusOr<std::vector<Entry>> List(const std::string& directory) override {
-    return files_->List(directory);
-  }
-  void Post(absl::AnyInvocable<void() &&> work) override { files_->Post(std::move(work)); }
-  int max_in_flight() const override { return files_->max_in_flight(); }
-  absl::string_view io_method() const override { return files_->io_method(); }
 
  private:
   class File;
@@ -39,6 +27,9 @@ class PacedBlockFiles final : public cachestore::BlockFileSystem {
     absl::Time due;
     absl::AnyInvocable<void() &&> end;
   };
+
+  std::unique_ptr<cachestore::BlockFile> Changed(
+      std::unique_ptr<cachestore::BlockFile> file) override;
 
   // When a read of `bytes` bytes that is asked for now may end.
   absl::Time DueTime(double bytes) ABSL_LOCKS_EXCLUDED(mu_);
@@ -51,7 +42,6 @@ class PacedBlockFiles final : public cachestore::BlockFileSystem {
   absl::Time free_at_ ABSL_GUARDED_BY(mu_) = absl::InfinitePast();
   std::deque<Ending> endings_ ABSL_GUARDED_BY(mu_);
   bool closing_ ABSL_GUARDED_BY(mu_) = false;
-  std::unique_ptr<cachestore::BlockFileSystem> files_;
   std::thread thread_;  // ends the reads
 };
 
