@@ -1,0 +1,95 @@
+// The launchers over the emulation, for LazyDevice: a stream is one of its queues. A kernel runs
+// when the device gets to it, on what its operands hold by then. A kernel that breaks a rule of the
+// hardware ends the process with the cause.
+#include <cstdlib>
+#include <functional>
+#include <iostream>
+#include <utility>
+
+#include "engine/backend/cuda/emulation/thread_block.h"
+#include "engine/backend/cuda/kernels/activation.cuh"
+#include "engine/backend/cuda/kernels/decode_attention.cuh"
+#include "engine/backend/cuda/kernels/embed_norm.cuh"
+#include "engine/backend/cuda/kernels/generic_attention.cuh"
+#include "engine/backend/cuda/kernels/launchers.h"
+#include "engine/backend/cuda/kernels/prefill_attention.cuh"
+#include "engine/backend/cuda/kernels/rope_append.cuh"
+#include "tests/engine/backend/cuda/kernel_instance.h"
+#include "tests/fakes/lazy_device.h"
+
+namespace reprise::engine::cuda {
+namespace {
+
+// As many as make rows be cut, and few enough to be emulated.
+constexpr int kEmulatedBlocks = 6;
+
+cudaError_t Enqueue(cudaStream_t stream, const LaunchShape& shape, std::function<void()> kernel) {
+  reinterpret_cast<cachestore::LazyDevice::Queue*>(stream)->Enqueue(
+      [shape, kernel = std::move(kernel)] {
+        const absl::Status status = emulation::Launch(
+            {shape.grid_x, shape.grid_y, shape.threads, shape.shared_bytes}, {}, kernel);
+        if (!status.ok()) {
+          std::cerr << status << std::endl;
+          std::abort();
+        }
+      });
+  return cudaSuccess;
+}
+
+}  // namespace
+
+cudaError_t LaunchDecodeAttention(const DecodeParams& params, int num_blocks, cudaStream_t stream) {
+  if (!HasInstance(params.kv)) return cudaErrorInvalidValue;
+  return Enqueue(stream, DecodeShape(params.kv.head_dim, num_blocks), [params] {
+    WithInstance(params.kv, [&]<KvType kType, int kHeadDim>() {
+      DecodeAttentionBlock<kType, kHeadDim>(params);
+    });
+  });
+}
+
+cudaError_t DecodeAttentionBlocks(KvType type, int head_dim, int* num_blocks) {
+  PagedKv kv;
+  kv.type = type;
+  kv.head_dim = head_dim;
+  *num_blocks = kEmulatedBlocks;
+  return HasInstance(kv) ? cudaSuccess : cudaErrorInvalidValue;
+}
+
+cudaError_t LaunchPrefillAttention(const PrefillParams& params, int num_items,
+                                   cudaStream_t stream) {
+  if (!HasInstance(params.kv)) return cudaErrorInvalidValue;
+  return Enqueue(stream, PrefillShape(params.kv.row_bytes, num_items), [params] {
+    WithInstance(params.kv, [&]<KvType kType, int kHeadDim>() {
+      PrefillAttentionBlock<kType, kHeadDim>(params);
+    });
+  });
+}
+
+cudaError_t LaunchGenericAttention(const GenericAttentionParams& params, int num_rows,
+                                   cudaStream_t stream) {
+  if (params.kv.head_dim > kGenericMostDims) return cudaErrorInvalidValue;
+  return Enqueue(stream, GenericAttentionShape(num_rows, params.heads),
+                 [params] { GenericAttentionBlock(params); });
+}
+
+cudaError_t LaunchEmbed(const EmbedParams& params, int num_rows, cudaStream_t stream) {
+  return Enqueue(stream, RowShape(num_rows), [params] { EmbedBlock(params); });
+}
+
+cudaError_t LaunchNorm(const NormParams& params, int num_rows, cudaStream_t stream) {
+  if (params.cols % 4 != 0) return cudaErrorInvalidValue;
+  return Enqueue(stream, RowShape(num_rows), [params] { NormBlock(params); });
+}
+
+cudaError_t LaunchActivation(const ActivationParams& params, int num_rows, cudaStream_t stream) {
+  if (params.cols % 4 != 0) return cudaErrorInvalidValue;
+  return Enqueue(stream, RowShape(num_rows), [params] { ActivationBlock(params); });
+}
+
+cudaError_t LaunchRopeAppend(const RopeAppendParams& params, int num_rows, cudaStream_t stream) {
+  return Enqueue(stream,
+                 RopeAppendShape(num_rows, params.heads, params.kv.kv_heads, params.kv.head_dim),
+                 [params] { RopeAppendBlock(params); });
+}
+
+}  // namespace reprise::engine::cuda

@@ -1,0 +1,235 @@
+// Attention kernels through their launchers against the CPU backend: fresh random KV and queries,
+// blocks anywhere between poisoned ones, outputs poisoned. The Small tests are small enough for the
+// emulation, and for checkers of memory and races; the others need a card.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "engine/backend/cuda/decode_plan.h"
+#include "engine/backend/cuda/kernels/launchers.h"
+#include "engine/backend/cuda/prefill_plan.h"
+#include "tests/engine/backend/cuda/paged_batch.h"
+#include "tests/fakes/test_seed.h"
+#include "tests/gpu/kernel_bed.h"
+
+namespace reprise::engine::cuda {
+namespace {
+
+using cachestore::DType;
+using testing::Each;
+
+constexpr cudaError_t kLaunched = cudaSuccess;
+
+// A batch whose operands lie in the device's memory.
+class AttentionOperands {
+ public:
+  AttentionOperands(KernelBed& bed, const PagedBatch& batch)
+      : q(bed.Put(batch.q())),
+        out(bed.Poisoned<float>(batch.q().size())),
+        rows(bed.Put(batch.rows())),
+        kv(batch.kv()),
+        arena_(bed.Put(batch.arena())),
+        table_(bed.Put(batch.table())) {
+    kv.arena = arena_.data;
+    kv.table = table_.data;
+  }
+
+  const KernelBed::Array<float> q;
+  const KernelBed::Array<float> out;
+  const KernelBed::Array<AttentionRow> rows;
+  PagedKv kv;
+
+ private:
+  const KernelBed::Array<uint8_t> arena_;
+  const KernelBed::Array<uint32_t> table_;
+};
+
+// What all attention kernels are told.
+template <typename Params>
+Params ParamsOf(const PagedBatch& batch, const AttentionOperands& operands) {
+  Params params;
+  params.q = operands.q.data;
+  params.out = operands.out.data;
+  params.kv = operands.kv;
+  params.heads = batch.shape().heads;
+  params.window = batch.window();
+  params.scale_log2 = batch.scale_log2();
+  return params;
+}
+
+// The decode kernel's output for `batch`, of which it is told `rows`.
+std::vector<float> Decode(KernelBed& bed, const PagedBatch& batch,
+                          const std::vector<AttentionRow>& rows) {
+  const AttentionOperands operands(bed, batch);
+  auto params = ParamsOf<DecodeParams>(batch, operands);
+  int num_blocks = 0;
+  EXPECT_EQ(DecodeAttentionBlocks(params.kv.type, params.kv.head_dim, &num_blocks), kLaunched);
+  params.head_tiles = HeadTiles(params.heads, params.kv.kv_heads);
+  const DecodePlan plan = PlanDecode(rows, params.head_tiles, params.window, num_blocks);
+  const auto segments = bed.Put(plan.segments);
+  const auto first_segment = bed.Put(plan.first_segment);
+  const auto states = bed.Poisoned<float>(plan.num_states * kTileHeads * (params.kv.head_dim + 2));
+  const auto counters = bed.Put(std::vector<uint32_t>(rows.size() * params.head_tiles));
+  const auto lengths = bed.Put(rows);
+  params.rows = lengths.data;
+  params.segments = segments.data;
+  params.first_segment = first_segment.data;
+  params.states = states.data;
+  params.counters = counters.data;
+  EXPECT_EQ(LaunchDecodeAttention(params, num_blocks, bed.stream()), kLaunched);
+  EXPECT_THAT(bed.Get(counters), Each(0u)) << "the next launch would merge too early";
+  bed.Get(states);
+  return bed.Get(operands.out);
+}
+
+// `num_blocks`: what the plan cuts positions into pieces for.
+std::vector<float> Prefill(KernelBed& bed, const PagedBatch& batch, int num_blocks) {
+  const AttentionOperands operands(bed, batch);
+  auto params = ParamsOf<PrefillParams>(batch, operands);
+  const PrefillPlan plan =
+      PlanPrefill(batch.prefill_rows(), params.kv.kv_heads, params.heads / params.kv.kv_heads,
+                  params.window, num_blocks);
+  const auto items = bed.Put(plan.items);
+  const auto states =
+      bed.Poisoned<float>(plan.num_states * kPrefillPairs * (params.kv.head_dim + 2));
+  const auto counters = bed.Put(std::vector<uint32_t>(plan.num_counters));
+  params.items = items.data;
+  params.states = states.data;
+  params.counters = counters.data;
+  EXPECT_EQ(LaunchPrefillAttention(params, static_cast<int>(plan.items.size()), bed.stream()),
+            kLaunched);
+  EXPECT_THAT(bed.Get(counters), Each(0u)) << "the next launch would merge too early";
+  bed.Get(states);
+  return bed.Get(operands.out);
+}
+
+std::vector<float> Generic(KernelBed& bed, const PagedBatch& batch) {
+  const AttentionOperands operands(bed, batch);
+  auto params = ParamsOf<GenericAttentionParams>(batch, operands);
+  params.rows = operands.rows.data;
+  EXPECT_EQ(LaunchGenericAttention(params, static_cast<int>(batch.rows().size()), bed.stream()),
+            kLaunched);
+  return bed.Get(operands.out);
+}
+
+class OpParityAttentionTest : public KernelTest {
+ protected:
+  // Runs as often as a moving error would need to show itself.
+  static constexpr int kRuns = 3;
+
+  void ExpectDecodeAgrees(const PagedShape& shape, std::vector<PagedSequence> sequences) {
+    SCOPED_TRACE(shape.Name());
+    PagedBatch batch(shape, std::move(sequences), seed_++);
+    const std::vector<float> out = Decode(bed(), batch, batch.rows());
+    EXPECT_LE(batch.WorstError(out), batch.tolerance());
+    ExpectSame(out, [&] { return Decode(bed(), batch, batch.rows()); });
+  }
+
+  void ExpectPrefillAgrees(const PagedShape& shape, std::vector<PagedSequence> sequences,
+                           int num_blocks) {
+    SCOPED_TRACE(shape.Name());
+    PagedBatch batch(shape, std::move(sequences), seed_++);
+    const std::vector<float> out = Prefill(bed(), batch, num_blocks);
+    EXPECT_LE(batch.WorstError(out), batch.tolerance());
+    ExpectSame(out, [&] { return Prefill(bed(), batch, num_blocks); });
+  }
+
+  void ExpectGenericAgrees(const PagedShape& shape, std::vector<PagedSequence> sequences) {
+    SCOPED_TRACE(shape.Name());
+    PagedBatch batch(shape, std::move(sequences), seed_++);
+    EXPECT_LE(batch.WorstError(Generic(bed(), batch)), 1e-5);
+  }
+
+  uint32_t seed_ = TestSeed();
+
+ private:
+  // The emulation is deterministic anyway.
+  template <typename Run>
+  void ExpectSame(const std::vector<float>& out, const Run& run) {
+    for (int i = 1; i < kRuns && !KernelsAreEmulated(); ++i) {
+      EXPECT_EQ(run(), out) << "the same launch gives other bits";
+    }
+  }
+};
+
+TEST_F(OpParityAttentionTest, SmallDecode) {
+  const std::vector<PagedSequence> sequences = {{0}, {15}, {16}, {64}, {99}};
+  ExpectDecodeAgrees({4, 1, 64, 16, DType::kBF16}, sequences);
+  ExpectDecodeAgrees({14, 2, 128, 16, DType::kBF16}, sequences);
+  ExpectDecodeAgrees({6, 2, 128, 64, DType::kF16}, sequences);
+  ExpectDecodeAgrees({4, 1, 128, 16, DType::kF8E4M3}, sequences);
+  ExpectDecodeAgrees({2, 1, 64, 8, DType::kInt8, 40}, sequences);
+}
+
+TEST_F(OpParityAttentionTest, SmallPrefill) {
+  const std::vector<PagedSequence> sequences = {{0, 17}, {50, 25}, {63, 2}};
+  ExpectPrefillAgrees({4, 1, 64, 16, DType::kBF16}, sequences, 1);
+  ExpectPrefillAgrees({3, 3, 64, 8, DType::kF16}, sequences, 1);
+  ExpectPrefillAgrees({8, 2, 128, 32, DType::kF8E4M3}, sequences, 1);
+  ExpectPrefillAgrees({3, 1, 128, 8, DType::kInt8, 10}, sequences, 1);
+  ExpectPrefillAgrees({2, 1, 64, 16, DType::kF16}, {{1100, 9}}, 4);  // cut into two pieces
+}
+
+TEST_F(OpParityAttentionTest, SmallGeneric) {
+  const std::vector<PagedSequence> sequences = {{0}, {31, 3}, {0, 5}};
+  ExpectGenericAgrees({4, 2, 80, 16, DType::kF32, 9}, sequences);
+  ExpectGenericAgrees({2, 1, 40, 7, DType::kInt4}, sequences);
+  ExpectGenericAgrees({2, 1, 256, 16, DType::kF8E4M3}, sequences);
+}
+
+// What the checks above would say of a kernel that is wrong: of a row that sees one position less,
+// and of one that is not written. Else nothing of this file means anything.
+TEST_F(OpParityAttentionTest, SmallWrongResultsAreSeen) {
+  PagedBatch batch({4, 1, 64, 16, DType::kBF16}, {{20}, {99}, {7}}, seed_);
+  std::vector<AttentionRow> rows = batch.rows();
+  --rows[1].length;
+  EXPECT_GT(batch.WorstError(Decode(bed(), batch, rows)), batch.tolerance());
+  rows = batch.rows();
+  rows.pop_back();
+  EXPECT_EQ(batch.WorstError(Decode(bed(), batch, rows)), std::numeric_limits<double>::infinity());
+}
+
+// Shapes of real models, on a card.
+class OpParityLargeAttentionTest : public OpParityAttentionTest {
+ protected:
+  void SetUp() override {
+    if (KernelsAreEmulated()) GTEST_SKIP() << "too large for the emulation";
+    OpParityAttentionTest::SetUp();
+  }
+};
+
+TEST_F(OpParityLargeAttentionTest, Decode) {
+  const std::vector<PagedSequence> skewed = {{0}, {15}, {1023}, {300}, {4095}, {4096}};
+  for (const DType dtype : {DType::kBF16, DType::kF16, DType::kF8E4M3, DType::kInt8}) {
+    ExpectDecodeAgrees({32, 8, 128, 16, dtype}, skewed);
+    ExpectDecodeAgrees({14, 2, 64, 16, dtype}, skewed);
+    ExpectDecodeAgrees({16, 1, 128, 32, dtype, 1000}, skewed);
+  }
+  ExpectDecodeAgrees({32, 8, 128, 16, DType::kBF16}, {{16'384}});  // one row, cut many times
+  ExpectDecodeAgrees({8, 1, 128, 16, DType::kBF16}, std::vector<PagedSequence>(256, {170}));
+}
+
+TEST_F(OpParityLargeAttentionTest, Prefill) {
+  for (const DType dtype : {DType::kBF16, DType::kF16, DType::kF8E4M3, DType::kInt8}) {
+    ExpectPrefillAgrees({32, 8, 128, 16, dtype}, {{0, 500}, {1000, 130}}, 132);
+    ExpectPrefillAgrees({14, 2, 64, 16, dtype}, {{0, 333}, {2047, 70}, {5, 1}}, 132);
+    ExpectPrefillAgrees({64, 1, 128, 32, dtype, 200}, {{100, 90}}, 132);
+  }
+  ExpectPrefillAgrees({8, 2, 128, 16, DType::kBF16}, {{6000, 64}}, 264);  // cut many times
+}
+
+TEST_F(OpParityLargeAttentionTest, Generic) {
+  const std::vector<PagedSequence> sequences = {{0}, {1000}, {0, 65}, {257, 33}};
+  for (const DType dtype : cachestore::kAllDTypes) {
+    ExpectGenericAgrees({16, 8, 96, 16, dtype}, sequences);
+    ExpectGenericAgrees({4, 1, 256, 16, dtype, 64}, sequences);
+  }
+}
+
+}  // namespace
+}  // namespace reprise::engine::cuda
