@@ -14,6 +14,7 @@
 #include "bench/decode_bench.h"
 #include "bench/disk_bench.h"
 #include "bench/engine_bench.h"
+#include "bench/gpu_attention_bench.h"
 #include "bench/gpu_copy_bench.h"
 #include "bench/kvquant_bench.h"
 #include "bench/report.h"
@@ -253,6 +254,27 @@ void AddGpuCopy(api::FlagSet& bench) {
       });
 }
 
+void AddGpuAttention(api::FlagSet& bench) {
+  Suite<GpuAttentionBenchOptions> suite(
+      bench, "gpu-attention",
+      "attention on a GPU, beside its memory and its matrix units; needs one");
+  suite.command().Add(
+      "peers", &suite.options().peers, "WORD...",
+      "a command that runs bench/gpu/peers/attention_peers.py; without it rows have "
+      "no peers");
+  suite.AddGroups("decode, skew, fp8, prefill");
+  suite.AddQuick();
+  suite.Finish(
+      "Takes minutes and 36 GiB of the GPU, twice that with peers.\n\n"
+      "Examples:\n"
+      "  reprise bench gpu-attention --groups decode fp8\n"
+      "  reprise bench gpu-attention --peers python3 bench/gpu/peers/attention_peers.py\n",
+      [](const GpuAttentionBenchOptions& o) {
+        return RunGpuAttentionBench(o, cachestore::OpenDevice, OurAttentionWorks(),
+                                    OpenProductLoop);
+      });
+}
+
 void AddTtft(api::FlagSet& bench) {
   Suite<TtftBenchOptions> suite(
       bench, "ttft",
@@ -294,12 +316,13 @@ void AddBenchCommand(api::FlagSet& program) {
   AddEngine(bench);
   AddTtft(bench);
   AddGpuCopy(bench);
+  AddGpuAttention(bench);
   bench.SetExamples(
       "Examples:\n  reprise bench decode --help\n  reprise bench chat --help\n"
       "  reprise bench store --help\n  reprise bench disk --help\n"
       "  reprise bench sampling --help\n  reprise bench scheduler --help\n"
       "  reprise bench engine --help\n  reprise bench ttft --help\n"
-      "  reprise bench gpu-copy --help\n");
+      "  reprise bench gpu-copy --help\n  reprise bench gpu-attention --help\n");
 }
 
 }  // namespace reprise::bench

@@ -18,8 +18,9 @@ class ProductLoop {
 
   // Gives the lane `count` products.
   virtual absl::Status Enqueue(int count) = 0;
-  // What one of them is.
+  // What one of them is, and how many multiplications and additions.
   virtual std::string name() const = 0;
+  virtual double operations() const = 0;
 };
 
 // The device outlives the loop.

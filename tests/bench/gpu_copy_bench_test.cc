@@ -34,6 +34,7 @@ class CountedProducts : public ProductLoop {
     return absl::OkStatus();
   }
   std::string name() const override { return "none"; }
+  double operations() const override { return 1; }
 
   static inline int made = 0;
 

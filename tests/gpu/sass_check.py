@@ -36,6 +36,7 @@ RULES = {
     "RopeAppendKernel": [],
     "SampleKernel": [],
     "GatherCopyKernel": [("LDG.128", 8)],
+    "StreamReadKernel": [("LDG.128", 8)],
     # Of the tests:
     "Spin": [],
     "HopperProbeKernel": [],

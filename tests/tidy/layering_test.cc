@@ -49,7 +49,7 @@ const std::map<std::string, Folders> kBelow = {
     {"engine/run", {"engine/model", "engine/sched"}},
     {"engine", {"engine/run", "engine/tokenizer"}},
     {"api", {"engine"}},
-    {"bench", {"api"}},
+    {"bench", {"api", "engine/backend/cuda"}},
     {"tests",
      {"bench", "engine/backend/cuda/cublaslt", "cachestore/memory/cuda", "cachestore/memory/none"}},
 };
@@ -70,7 +70,7 @@ const std::vector<Library> kLibraries = {
     {"oneapi/", {"engine/backend", "bench"}},
     {"dnnl", {"engine/backend"}},
     {"hwy/", {"engine/backend", "bench"}},
-    {"cuda", {"cachestore/memory/cuda", "engine/backend/cuda", "tests/gpu"}},
+    {"cuda", {"cachestore/memory/cuda", "engine/backend/cuda", "bench/gpu", "tests/gpu"}},
     {"cublasLt", {"engine/backend/cuda/cublaslt", "bench/gpu"}},
     {"pcre2", {"engine/tokenizer"}},
     {"utf8proc", {"engine/tokenizer"}},

@@ -4,29 +4,24 @@
 #include <dlfcn.h>
 
 #include <cstdint>
-#include <cstring>
-#include <random>
 #include <type_traits>
 #include <utility>
-#include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/types/span.h"
+#include "bench/gpu/cuda/device_fill.h"
 #include "cachestore/base/status_macros.h"
-#include "cachestore/memory/host_arena.h"
 
 namespace reprise::bench {
 namespace {
 
-using cachestore::CopyPiece;
 using cachestore::Device;
 using cachestore::DeviceBytes;
-using cachestore::HostArena;
 using cachestore::Lane;
 
 constexpr uint64_t kSize = 8192;                                   // of a matrix's side
 constexpr size_t kMatrixBytes = kSize * kSize * sizeof(uint16_t);  // bf16
 constexpr size_t kWorkspaceBytes = size_t{32} << 20;
+constexpr size_t kPatternBytes = size_t{8} << 20;
 
 // The functions of cuBLASLt that are used. Loaded at run time: the library is of 540 MB, and only
 // this loop needs it.
@@ -133,6 +128,7 @@ class CublasProductLoop : public ProductLoop {
   std::string name() const override {
     return absl::StrCat("bf16, 8192 x 8192 x 8192, cuBLASLt ", lt_.version());
   }
+  double operations() const override { return 2.0 * kSize * kSize * kSize; }
 
  private:
   Device* const device_;
@@ -141,35 +137,14 @@ class CublasProductLoop : public ProductLoop {
   const DeviceBytes memory_;  // A, B, D, workspace
 };
 
-// Fills `bytes` with bf16 numbers in [-1, 1): what the numbers are decides how much power, and so
-// at which clock, a card multiplies.
-absl::Status FillAtRandom(Device& device, absl::Span<std::byte> bytes) {
-  constexpr size_t kPatternBytes = size_t{8} << 20;
-  ASSIGN_OR_RETURN(const auto pattern, HostArena::Reserve(kPatternBytes));
-  std::mt19937 random(1);
-  std::uniform_real_distribution<float> uniform(-1, 1);
-  for (size_t i = 0; i < kPatternBytes; i += sizeof(uint16_t)) {
-    const float value = uniform(random);
-    // The upper half of a float is a bf16.
-    std::memcpy(pattern->bytes().data() + i, reinterpret_cast<const std::byte*>(&value) + 2,
-                sizeof(uint16_t));
-  }
-  ASSIGN_OR_RETURN(const DeviceBytes pinned, device.Register(pattern->bytes()));
-  std::vector<CopyPiece> pieces;
-  for (size_t at = 0; at < bytes.size(); at += kPatternBytes) {
-    pieces.push_back({bytes.data() + at, pattern->bytes().data(), kPatternBytes});
-  }
-  RETURN_IF_ERROR(device.Copy(Lane::kCompute, pieces));
-  return device.Wait(device.Mark(Lane::kCompute));
-}
-
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<ProductLoop>> OpenProductLoop(Device* device) {
   ASSIGN_OR_RETURN(const CublasLt lt, LoadCublasLt());
   ASSIGN_OR_RETURN(const Plan plan, MakePlan(lt));
   ASSIGN_OR_RETURN(DeviceBytes memory, device->Reserve(3 * kMatrixBytes + kWorkspaceBytes));
-  RETURN_IF_ERROR(FillAtRandom(*device, memory.bytes().first(2 * kMatrixBytes)));
+  RETURN_IF_ERROR(
+      FillDevice(*device, memory.bytes().first(2 * kMatrixBytes), RandomBF16(kPatternBytes)));
   return std::make_unique<CublasProductLoop>(device, lt, plan, std::move(memory));
 }
 
