@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/backend/backend.h"
 #include "engine/run/model_runner.h"
 #include "gtest/gtest.h"
 #include "tests/engine/sched/gated_store.h"
@@ -34,7 +35,7 @@ class PrefixArrivalTest : public testing::Test {
         SchedulerOptions(),
         BlockBudget(store_.get()->capacity_blocks(*ns_), kBlockTokens, kMaxPositions), store_.get(),
         [] {});
-    runner_.emplace(&model_, ns_->layout);
+    runner_.emplace(&model_, backend_.get(), ns_->layout);
     RunToEnd(PromptOf(100, 9));
     plan().SlowLoadsDown(absl::Milliseconds(10));
     RunToEnd(PromptOf(kPromptTokens, 2));
@@ -83,6 +84,7 @@ class PrefixArrivalTest : public testing::Test {
   std::optional<cachestore::NamespaceHandle> ns_;
   CheckingModel model_{kMaxPositions};
   std::optional<Scheduler> scheduler_;
+  const std::unique_ptr<Backend> backend_ = NewCpuBackend(1);
   std::optional<ModelRunner> runner_;
   SequenceId next_id_ = 1;
 };
