@@ -1,6 +1,6 @@
 // Attention of any row over paged KV of any type, head_dim (to 256) and block size, in plain f32:
 // right, and slow. For what the kernels on tensor cores do not take: f32 and int4 KV, other
-// head_dims.
+// head_dims, models that cap their scores.
 //
 //     q, out  f32 [rows, heads, head_dim]; heads a multiple of kv_heads
 //
@@ -13,6 +13,7 @@
 #include "engine/backend/cuda/kernels/generic_attention_params.h"
 #include "engine/backend/cuda/kernels/kv_elements.cuh"
 #include "engine/backend/cuda/kernels/paged_kv.cuh"
+#include "engine/backend/cuda/kernels/soft_cap.cuh"
 
 namespace reprise::engine::cuda {
 
@@ -26,7 +27,8 @@ REPRISE_DEVICE float GenericScore(const GenericAttentionParams& params, const fl
   for (int c = 0; c < kv.head_dim; ++c) {
     sum += q[c] * DecodeElement(kv.type, key.elements, key.scales, kv.head_dim, c);
   }
-  return sum * params.scale_log2;
+  const float score = sum * params.scale_log2;
+  return params.softcap_log2 > 0 ? SoftCapped(score, params.softcap_log2) : score;
 }
 
 // The kernel. Block (row, head).

@@ -14,7 +14,8 @@ struct GenericAttentionParams {
   const AttentionRow* rows = nullptr;
   int32_t heads = 0;
   int32_t window = kNoWindow;
-  float scale_log2 = 0;  // the scale of scores, times log2(e)
+  float scale_log2 = 0;    // the scale of scores, times log2(e)
+  float softcap_log2 = 0;  // what scores are bounded by, times log2(e); 0: nothing
 };
 
 constexpr LaunchShape GenericAttentionShape(int rows, int heads) { return {rows, heads, 32, 0}; }

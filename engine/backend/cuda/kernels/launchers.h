@@ -3,15 +3,15 @@
 // until the stream is past the kernel.
 #pragma once
 
-#include <cuda_runtime_api.h>
-
 #include "engine/backend/cuda/kernels/decode_params.h"
 #include "engine/backend/cuda/kernels/generic_attention_params.h"
 #include "engine/backend/cuda/kernels/launch_types.h"
 #include "engine/backend/cuda/kernels/merge_states_params.h"
 #include "engine/backend/cuda/kernels/prefill_params.h"
 #include "engine/backend/cuda/kernels/prefill_sm90_params.h"
+#include "engine/backend/cuda/kernels/row_moves_params.h"
 #include "engine/backend/cuda/kernels/row_params.h"
+#include "engine/backend/cuda/kernels/runtime_types.h"
 #include "engine/backend/cuda/kernels/sample_params.h"
 
 namespace reprise::engine::cuda {
@@ -39,5 +39,9 @@ cudaError_t LaunchActivation(const ActivationParams& params, int num_rows, cudaS
 cudaError_t LaunchRopeAppend(const RopeAppendParams& params, int num_rows, cudaStream_t stream);
 
 cudaError_t LaunchSample(const SampleParams& params, int num_rows, cudaStream_t stream);
+
+cudaError_t LaunchGatherRows(const GatherRowsParams& params, int num_rows, cudaStream_t stream);
+cudaError_t LaunchAddRows(const AddRowsParams& params, int num_rows, cudaStream_t stream);
+cudaError_t LaunchSoftCap(const SoftCapParams& params, int num_rows, cudaStream_t stream);
 
 }  // namespace reprise::engine::cuda

@@ -24,6 +24,7 @@ std::vector<float> Attend(PagedBatch& batch, const Schedule& schedule) {
   params.heads = batch.shape().heads;
   params.window = batch.window();
   params.scale_log2 = batch.scale_log2();
+  params.softcap_log2 = batch.shape().softcap * 1.44269504f;
   const LaunchShape shape =
       GenericAttentionShape(static_cast<int>(batch.rows().size()), params.heads);
   const absl::Status status = Launch({shape.grid_x, shape.grid_y, shape.threads}, schedule,
@@ -42,6 +43,7 @@ TEST(GenericAttentionTest, AgreesWithTheCpuBackend) {
            PagedShape{2, 1, 256, 16, DType::kF8E4M3},
            PagedShape{2, 1, 18, 4, DType::kF16, 3},
            PagedShape{2, 1, 96, 16, DType::kBF16},
+           PagedShape{2, 1, 64, 16, DType::kBF16, 0, 0.5f},
        }) {
     PagedBatch batch(shape, {{0}, {30}, {31, 3}, {64}, {0, 5}});
     const auto outputs =
