@@ -28,6 +28,7 @@ class RopeTable {
   absl::Status Cover(int64_t num_positions);
 
   int64_t rotary_dim() const { return rotary_dim_; }
+  const RopeScheme& scheme() const { return scheme_; }
   // Positions below this have rows.
   int64_t num_positions() const { return static_cast<int64_t>(pages_.size()) * kPagePositions; }
 

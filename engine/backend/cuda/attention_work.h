@@ -1,0 +1,70 @@
+// AttentionWork: attention of a step's rows for layers of one window. Chooses the kernels and plans
+// them at the step's first layer; the others take the same plan:
+//
+//     a single row of a sequence     decode kernel
+//     several rows of a sequence     prefill kernel
+//     KV, group or cap that these do not take     generic kernel, for all rows
+//
+// Owns the plan on the device and the room for states. Thread-compatible.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "cachestore/memory/device.h"
+#include "engine/backend/backend.h"
+#include "engine/backend/cuda/decode_plan.h"
+#include "engine/backend/cuda/kernels/runtime_types.h"
+#include "engine/backend/cuda/prefill_plan.h"
+#include "engine/backend/cuda/step_upload.h"
+#include "engine/backend/cuda/upload_buffer.h"
+
+namespace reprise::engine::cuda {
+
+class AttentionWork {
+ public:
+  // `device` must outlive it.
+  explicit AttentionWork(cachestore::Device* device) : device_(device), upload_(device) {}
+
+  // Another step: the plan is of the past.
+  void Forget() { is_planned_ = false; }
+
+  // Gives the compute lane Backend::Attention of `which` rows of `step` at `layer`. The window, the
+  // heads and whether there is a cap are the same until Forget. Errors of planning, and of starting
+  // kernels.
+  absl::Status Attend(const StepUpload& step, StepRows which, int32_t layer,
+                      const AttentionScheme& scheme, Activations q, Activations out);
+
+ private:
+  absl::Status Plan(const StepUpload& step, const UploadedRows& rows);
+  // The plan on the device, and room for its states.
+  absl::Status Send(size_t num_rows, const DecodePlan& decode, const PrefillPlan& prefill,
+                    int head_dim);
+  absl::Status LaunchPlanned(const UploadedRows& rows, const PagedKv& kv,
+                             const AttentionScheme& scheme, Activations q, Activations out);
+  absl::Status LaunchGeneric(const UploadedRows& rows, const PagedKv& kv,
+                             const AttentionScheme& scheme, Activations q, Activations out);
+  cudaStream_t stream();
+
+  cachestore::Device* const device_;
+  UploadBuffer upload_;
+  cachestore::DeviceBytes states_;  // of both kernels, which run one after the other
+
+  bool is_planned_ = false;
+  // Of the plan.
+  int32_t heads_ = 0;
+  int32_t window_ = 0;
+  int32_t head_tiles_ = 0;
+  int num_blocks_ = 0;  // of the decode kernel that run at once
+  int num_items_ = 0;   // of the prefill kernel
+  bool decodes_ = false;
+  // On the device.
+  const DecodeSegment* segments_ = nullptr;
+  const int32_t* first_segment_ = nullptr;
+  uint32_t* decode_counters_ = nullptr;
+  const PrefillItem* items_ = nullptr;
+  uint32_t* prefill_counters_ = nullptr;
+};
+
+}  // namespace reprise::engine::cuda

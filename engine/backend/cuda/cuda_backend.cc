@@ -1,0 +1,323 @@
+#include "engine/backend/cuda/cuda_backend.h"
+
+#include <deque>
+#include <iterator>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "cachestore/base/check.h"
+#include "cachestore/base/status_macros.h"
+#include "engine/backend/cuda/attention_work.h"
+#include "engine/backend/cuda/device_memory.h"
+#include "engine/backend/cuda/kernels/launchers.h"
+#include "engine/backend/cuda/launch_status.h"
+#include "engine/backend/cuda/memory_copy.h"
+#include "engine/backend/cuda/rope_mirror.h"
+#include "engine/backend/cuda/step_upload.h"
+#include "engine/backend/cuda/upload_buffer.h"
+
+namespace reprise::engine::cuda {
+namespace {
+
+using cachestore::Device;
+using cachestore::DeviceBytes;
+using cachestore::Lane;
+
+static_assert(static_cast<int>(WeightType::kF32) == static_cast<int>(ElementType::kF32) &&
+              static_cast<int>(WeightType::kBF16) == static_cast<int>(ElementType::kBF16) &&
+              static_cast<int>(WeightType::kF16) == static_cast<int>(ElementType::kF16));
+static_assert(
+    static_cast<int>(ActivationKind::kSiluMul) == static_cast<int>(Activation::kSiluMul) &&
+    static_cast<int>(ActivationKind::kGeluTanhMul) == static_cast<int>(Activation::kGeluTanhMul) &&
+    static_cast<int>(ActivationKind::kGeluTanh) == static_cast<int>(Activation::kGeluTanh) &&
+    static_cast<int>(ActivationKind::kGeluErf) == static_cast<int>(Activation::kGeluErf) &&
+    static_cast<int>(ActivationKind::kRelu) == static_cast<int>(Activation::kRelu));
+
+// To be raised whenever a change of this folder gives KV other bits.
+constexpr int kKernelVersion = 1;
+
+// The numbers of a kept row of f32; null: none.
+const float* FloatsOf(TensorView view, int64_t cols) {
+  if (view.data == nullptr) return nullptr;
+  CHECK(view.type == ElementType::kF32 && view.rows == 1 && view.cols == cols);
+  return static_cast<const float*>(view.data);
+}
+
+class CudaBackend final : public Backend {
+ public:
+  CudaBackend(Device* device, absl::Span<std::byte> kv_arena,
+              std::unique_ptr<CudaProducts> products, std::unique_ptr<MemoryCopy> copy)
+      : device_(device),
+        products_(std::move(products)),
+        copy_(std::move(copy)),
+        step_(device, kv_arena),
+        picked_rows_(device) {}
+
+  std::string arithmetic() const override { return absl::StrCat("CUDA kernels ", kKernelVersion); }
+
+  absl::StatusOr<DeviceBytes> Reserve(size_t bytes) override {
+    CHECK(bytes > 0);
+    return ReserveForCompute(device_, bytes);
+  }
+
+  absl::StatusOr<KeptTensor> Keep(TensorView tensor) override {
+    const size_t bytes = tensor.rows * tensor.cols * ElementBytes(tensor.type);
+    ASSIGN_OR_RETURN(DeviceBytes memory, copy_->Keep(tensor.data, bytes));
+    tensor.data = memory.bytes().data();
+    return KeptTensor{std::move(memory), tensor};
+  }
+
+  absl::StatusOr<std::unique_ptr<PackedWeight>> Pack(TensorView weight,
+                                                     WeightOrder order) override {
+    return products_->Pack(weight, order);
+  }
+
+  absl::Status BeginStep(const StepInput& step) override {
+    first_error_ = absl::OkStatus();
+    narrowed_of_ = nullptr;
+    for (auto& [key, work] : attention_) work.Forget();
+    return step_.Begin(step);
+  }
+
+  absl::Status EndStep() override { return first_error_; }
+
+  absl::StatusOr<absl::Span<float>> HostRows(Activations x) override {
+    RETURN_IF_ERROR(first_error_);
+    const int64_t count = x.rows * x.cols;
+    ASSIGN_OR_RETURN(const absl::Span<std::byte> bytes, copy_->Show(x.data, count * sizeof(float)));
+    return absl::MakeSpan(reinterpret_cast<float*>(bytes.data()), count);
+  }
+
+  void Embed(TensorView table, float scale, Activations out) override {
+    EmbedParams params = Lookup(table, step_.ids(), out);
+    params.scale = scale;
+    Note(LaunchEmbed(params, RowsOf(out), stream()), "embedding");
+  }
+
+  void AddPositions(TensorView table, Activations x) override {
+    EmbedParams params = Lookup(table, step_.positions(), x);
+    params.add = true;
+    Note(LaunchEmbed(params, RowsOf(x), stream()), "positions");
+  }
+
+  void RmsNorm(Activations x, TensorView weight, float epsilon, Activations out) override {
+    Normalize(x, weight, {}, epsilon, out);
+  }
+
+  void LayerNorm(Activations x, TensorView weight, TensorView bias, float epsilon,
+                 Activations out) override {
+    CHECK(bias.data != nullptr);
+    Normalize(x, weight, bias, epsilon, out);
+  }
+
+  void MatMul(Activations x, const PackedWeight& weight, TensorView bias,
+              Activations out) override {
+    Multiply(x, weight, bias, out, /*adds=*/false);
+  }
+
+  void MatMulAdd(Activations x, const PackedWeight& weight, TensorView bias,
+                 Activations out) override {
+    Multiply(x, weight, bias, out, /*adds=*/true);
+  }
+
+  void PrepareAttention(Activations qkv, const HeadScheme& scheme, int32_t layer,
+                        Activations q) override {
+    RopeAppendParams params;
+    params.qkv = qkv.data;
+    params.q = q.data;
+    params.kv = step_.kv(layer);
+    params.rows = step_.rows(StepRows::kAll).on_device;
+    const int64_t head_dim = params.kv.head_dim;
+    params.heads = static_cast<int32_t>(q.cols / head_dim);
+    CHECK(qkv.cols == q.cols + 2 * params.kv.kv_heads * head_dim);
+    params.q_norm = FloatsOf(scheme.query_norm, head_dim);
+    params.k_norm = FloatsOf(scheme.key_norm, head_dim);
+    params.epsilon = scheme.norm_epsilon;
+    if (scheme.rope != nullptr) {
+      CHECK(scheme.rope->rotary_dim() <= head_dim);
+      params.rotary_dim = static_cast<int32_t>(scheme.rope->rotary_dim());
+      const absl::StatusOr<const float* const*> pages = MirrorOf(*scheme.rope).Pages(*scheme.rope);
+      first_error_.Update(pages.status());
+      if (!first_error_.ok()) return;
+      params.rope_pages = *pages;
+    }
+    Wrote(q);
+    Note(LaunchRopeAppend(params, RowsOf(qkv), stream()), "rotary positions and KV");
+  }
+
+  void Attention(Activations q, StepRows rows, int32_t layer, const AttentionScheme& scheme,
+                 Activations out) override {
+    if (!first_error_.ok() || q.rows == 0) return;
+    // Then they are the same rows, and have a plan.
+    if (q.rows == std::ssize(step_.rows(StepRows::kAll).rows)) rows = StepRows::kAll;
+    AttentionWork& work = attention_.try_emplace({rows, scheme.window}, device_).first->second;
+    Wrote(out);
+    first_error_.Update(work.Attend(step_, rows, layer, scheme, q, out));
+  }
+
+  void Activate(Activation activation, Activations x, Activations out) override {
+    ActivationParams params;
+    params.kind = static_cast<ActivationKind>(activation);
+    params.x = x.data;
+    params.out = out.data;
+    params.narrowed = Narrowed(out);
+    params.cols = static_cast<int32_t>(out.cols);
+    Note(LaunchActivation(params, RowsOf(out), stream()), "activation");
+  }
+
+  void SoftCap(Activations x, float cap) override {
+    Wrote(x);
+    Note(LaunchSoftCap({x.data, cap, static_cast<int32_t>(x.cols)}, RowsOf(x), stream()),
+         "soft cap");
+  }
+
+  void Add(Activations x, Activations y) override {
+    CHECK(x.rows == y.rows && x.cols == y.cols);
+    Wrote(x);
+    AddRowsParams params;
+    params.y = y.data;
+    params.x = x.data;
+    params.cols = static_cast<int32_t>(x.cols);
+    Note(LaunchAddRows(params, RowsOf(y), stream()), "sum");
+  }
+
+  void GatherRows(Activations x, absl::Span<const int64_t> rows, Activations out) override {
+    CHECK(out.rows == std::ssize(rows) && out.cols == x.cols);
+    const int32_t* const picked = Pick(rows, {}).rows;
+    if (!first_error_.ok()) return;
+    Wrote(out);
+    Note(LaunchGatherRows({x.data, picked, out.data, static_cast<int32_t>(x.cols)}, RowsOf(out),
+                          stream()),
+         "picking rows");
+  }
+
+  void AddScaledRows(Activations y, absl::Span<const int64_t> rows, absl::Span<const float> scales,
+                     Activations x) override {
+    CHECK(y.rows == std::ssize(rows) && scales.size() == rows.size() && x.cols == y.cols);
+    const Picked picked = Pick(rows, scales);
+    if (!first_error_.ok()) return;
+    Wrote(x);
+    Note(LaunchAddRows({y.data, picked.rows, picked.scales, x.data, static_cast<int32_t>(x.cols)},
+                       RowsOf(y), stream()),
+         "sum of rows");
+  }
+
+ private:
+  struct Picked {
+    const int32_t* rows = nullptr;
+    const float* scales = nullptr;
+  };
+
+  static int RowsOf(Activations x) { return static_cast<int>(x.rows); }
+  cudaStream_t stream() { return static_cast<cudaStream_t>(device_->Stream(Lane::kCompute)); }
+  // Keeps the first error of the step.
+  void Note(cudaError_t error, absl::string_view kernel) {
+    first_error_.Update(LaunchStatus(error, kernel));
+  }
+
+  RopeMirror& MirrorOf(const RopeTable& table) {
+    for (RopeMirror& mirror : ropes_) {
+      if (mirror.IsOf(table)) return mirror;
+    }
+    return ropes_.emplace_back(table, copy_.get());
+  }
+
+  EmbedParams Lookup(TensorView table, const int32_t* ids, Activations out) {
+    CHECK(table.cols == out.cols && out.rows == std::ssize(step_.rows(StepRows::kAll).rows));
+    Wrote(out);
+    EmbedParams params;
+    params.table = table.data;
+    params.type = static_cast<WeightType>(table.type);
+    params.ids = ids;
+    params.out = out.data;
+    params.cols = static_cast<int32_t>(out.cols);
+    return params;
+  }
+
+  void Normalize(Activations x, TensorView weight, TensorView bias, float epsilon,
+                 Activations out) {
+    CHECK(out.rows == x.rows && out.cols == x.cols);
+    NormParams params;
+    params.x = x.data;
+    params.weight = FloatsOf(weight, x.cols);
+    params.bias = FloatsOf(bias, x.cols);
+    params.epsilon = epsilon;
+    params.out = out.data;
+    params.narrowed = Narrowed(out);
+    params.cols = static_cast<int32_t>(x.cols);
+    Note(LaunchNorm(params, RowsOf(x), stream()), "norm");
+  }
+
+  void Multiply(Activations x, const PackedWeight& weight, TensorView bias, Activations out,
+                bool adds) {
+    CHECK(x.cols == weight.in_features() && out.cols == weight.out_features());
+    CHECK(x.rows == out.rows);
+    if (!first_error_.ok() || x.rows == 0) return;
+    Product product;
+    product.weight = &weight;
+    product.x = x.data;
+    product.rows = x.rows;
+    product.bias = FloatsOf(bias, out.cols);
+    product.out = out.data;
+    product.adds = adds;
+    if (x.data == narrowed_of_) {
+      product.narrowed = reinterpret_cast<const uint16_t*>(narrowed_.bytes().data());
+    }
+    Wrote(out);
+    first_error_.Update(products_->Multiply(product));
+  }
+
+  // The rounded copy of what was there before is of no use any more.
+  void Wrote(Activations out) {
+    if (narrowed_of_ == out.data) narrowed_of_ = nullptr;
+  }
+  // Where the operation that is about to write `out` leaves it rounded to bf16 as well, for the
+  // product that comes next; null: there is no memory for it, and the product does that itself.
+  uint16_t* Narrowed(Activations out) {
+    narrowed_of_ = nullptr;
+    if (out.rows == 0 || !Grow(device_, out.rows * out.cols * sizeof(uint16_t), &narrowed_).ok()) {
+      return nullptr;
+    }
+    narrowed_of_ = out.data;
+    return reinterpret_cast<uint16_t*>(narrowed_.bytes().data());
+  }
+
+  // Rows, and numbers that belong to them, for the operation that comes next.
+  Picked Pick(absl::Span<const int64_t> rows, absl::Span<const float> scales) {
+    if (!first_error_.ok() || rows.empty()) return {};
+    const std::vector<int32_t> narrow(rows.begin(), rows.end());
+    first_error_.Update(picked_rows_.Begin(UploadBuffer::RoomFor<int32_t>(rows.size()) +
+                                           UploadBuffer::RoomFor<float>(scales.size())));
+    if (!first_error_.ok()) return {};
+    const Picked picked = {picked_rows_.Put(absl::MakeConstSpan(narrow)), picked_rows_.Put(scales)};
+    first_error_.Update(picked_rows_.Send());
+    return picked;
+  }
+
+  Device* const device_;
+  const std::unique_ptr<CudaProducts> products_;
+  const std::unique_ptr<MemoryCopy> copy_;
+  StepUpload step_;
+  UploadBuffer picked_rows_;
+  // By rows and window. Few: a model has one window or two.
+  std::map<std::pair<StepRows, int64_t>, AttentionWork> attention_;
+  std::deque<RopeMirror> ropes_;  // few, for the same reason
+  // A bf16 copy of the activations at narrowed_of_ (null: of none), as the last operation that
+  // wrote them left it.
+  DeviceBytes narrowed_;
+  const float* narrowed_of_ = nullptr;
+  absl::Status first_error_;  // of the step
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Backend>> NewCudaBackend(Device* device,
+                                                        absl::Span<std::byte> kv_arena,
+                                                        std::unique_ptr<CudaProducts> products) {
+  ASSIGN_OR_RETURN(std::unique_ptr<MemoryCopy> copy, MemoryCopy::Create(device));
+  return std::make_unique<CudaBackend>(device, kv_arena, std::move(products), std::move(copy));
+}
+
+}  // namespace reprise::engine::cuda

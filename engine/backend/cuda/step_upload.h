@@ -1,0 +1,64 @@
+// StepUpload: what a step runs over, in a device's memory: tokens, positions, and where each row's
+// KV lies. One copy a step. Thread-compatible.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/types/span.h"
+#include "engine/backend/backend.h"
+#include "engine/backend/cuda/kernels/launch_types.h"
+#include "engine/backend/cuda/prefill_plan.h"
+#include "engine/backend/cuda/upload_buffer.h"
+#include "engine/backend/step_input.h"
+
+namespace reprise::engine::cuda {
+
+// The rows of a step, or those that it keeps, as the host plans for them and the device reads them.
+struct UploadedRows {
+  std::vector<AttentionRow> rows;
+  std::vector<PrefillRows> sequences;       // the same rows, sequence by sequence
+  const AttentionRow* on_device = nullptr;  // [rows]
+};
+
+class StepUpload {
+ public:
+  // Blocks of every step lie in `arena`, which is memory of `device` and starts at a multiple of
+  // kBlockUnit. Both outlive this.
+  StepUpload(cachestore::Device* device, absl::Span<std::byte> arena)
+      : arena_(arena), buffer_(device) {}
+
+  // Uploads `step`. Errors are UploadBuffer's. REQUIRES: its blocks lie in the arena, at multiples
+  // of kBlockUnit.
+  absl::Status Begin(const StepInput& step);
+
+  // Of the step that was begun last.
+  const cachestore::KvLayout& layout() const { return layout_; }
+  const UploadedRows& rows(StepRows which) const { return which == StepRows::kAll ? all_ : kept_; }
+  const int32_t* ids() const { return ids_; }              // [rows]
+  const int32_t* positions() const { return positions_; }  // [rows]
+  PagedKv kv(int32_t layer) const;
+
+ private:
+  // Lists the rows, and where their blocks lie.
+  void Describe(const StepInput& step);
+  uint32_t UnitOf(const std::byte* block) const;
+
+  const absl::Span<std::byte> arena_;
+  UploadBuffer buffer_;
+  cachestore::KvLayout layout_;
+  int64_t block_bytes_ = 0;
+  UploadedRows all_;
+  UploadedRows kept_;
+  std::vector<int32_t> host_ids_;
+  std::vector<int32_t> host_positions_;
+  std::vector<uint32_t> host_table_;  // [sequences][table_stride_]
+  int32_t table_stride_ = 0;
+  const int32_t* ids_ = nullptr;
+  const int32_t* positions_ = nullptr;
+  const uint32_t* table_ = nullptr;
+};
+
+}  // namespace reprise::engine::cuda
