@@ -20,6 +20,7 @@
 #include "engine/backend/cuda/kernels/launchers.h"
 #include "engine/backend/cuda/kv_description.h"
 #include "engine/backend/kv_format.h"
+#include "engine/backend/kv_rows.h"
 #include "engine/backend/rope_table.h"
 #include "tests/fakes/test_seed.h"
 #include "tests/gpu/kernel_bed.h"
@@ -87,8 +88,8 @@ void OpParityRowsTest::ExpectEmbeddingsAgree(int rows, int vocab, int cols) {
                 {f16.data(), bed().Put(f16).data, ElementType::kF16}};
   for (const auto& [host, device, type] : tables) {
     std::vector<float> expected(size_t(rows) * cols);
-    cpu_->Embed({host, type, vocab, cols}, ids, Rows(expected, rows));
-    cpu_->Scale(Rows(expected, rows), 1.7f);
+    ASSERT_TRUE(cpu_->BeginStep({.ids = ids}).ok());
+    cpu_->Embed({host, type, vocab, cols}, 1.7f, Rows(expected, rows));
     const auto out = bed().Poisoned<float>(expected.size());
     EmbedParams params;
     params.table = device;
@@ -310,7 +311,8 @@ OpParityAppendTest::Appended OpParityAppendTest::ByCpu(const Shape& shape,
   if (shape.rotary_dim > 0) {
     RopeTable rope(shape.rotary_dim, RopeScheme{});
     CHECK(rope.Cover(int64_t{TableStride(shape)} * shape.layout.block_tokens).ok());
-    cpu_->Rope(Rows(appended.q, rows), Rows(k, rows), head_dim, rope, shape.positions);
+    RotateRows(Rows(appended.q, rows), head_dim, rope, shape.positions);
+    RotateRows(Rows(k, rows), head_dim, rope, shape.positions);
   }
   std::vector<std::vector<std::byte*>> blocks(rows);
   std::vector<SequenceRows> sequences;
@@ -320,7 +322,7 @@ OpParityAppendTest::Appended OpParityAppendTest::ByCpu(const Shape& shape,
         reinterpret_cast<std::byte*>(&appended.arena[PlaceOf(shape, r)]);
     sequences.push_back({r, 1, shape.positions[r], blocks[r]});
   }
-  cpu_->AppendKv(Rows(k, rows), Rows(v, rows), sequences, shape.layout, 1);
+  AppendKvRows(Rows(k, rows), Rows(v, rows), sequences, shape.layout, 1);
   return appended;
 }
 
