@@ -99,7 +99,8 @@ class Engine::Impl {
 };
 
 absl::StatusOr<std::unique_ptr<Engine>> Engine::Open(const EngineOptions& options,
-                                                     TieredStore* store) {
+                                                     TieredStore* store,
+                                                     std::unique_ptr<Backend> backend) {
   RETURN_IF_ERROR(options.Validate());
   // What can be wrong without the weights comes first: loading and hashing them takes its time.
   ASSIGN_OR_RETURN(const ModelConfig config, ReadModelConfig(options.model_folder));
@@ -107,7 +108,7 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Open(const EngineOptions& option
                                  store->stats().ram_capacity_bytes));
   Impl::Loaded loaded;
   ASSIGN_OR_RETURN(loaded.tokenizer, LoadTokenizer(options.model_folder));
-  loaded.backend = NewCpuBackend(options.num_threads);
+  loaded.backend = backend != nullptr ? std::move(backend) : NewCpuBackend(options.num_threads);
   ASSIGN_OR_RETURN(loaded.model, LoadModel(options.model_folder, loaded.backend.get()));
   auto impl = std::make_unique<Impl>(options, std::move(loaded), store);
   RETURN_IF_ERROR(impl->Start(options));

@@ -19,6 +19,8 @@ namespace reprise::engine {
 
 using RequestId = uint64_t;
 
+class Backend;  // see engine/backend/backend.h
+
 // Counters and gauges of an engine. Counters only grow.
 struct EngineStats {
   int64_t finished_requests = 0;
@@ -42,11 +44,13 @@ struct EngineStats {
 
 class Engine {
  public:
-  // Loads the model folder and starts the engine thread. `store` must outlive the engine. BLOCKS.
+  // Loads the model folder and starts the engine thread. `store` must outlive the engine. The model
+  // runs on `backend`, which reaches the blocks of store->compute_tier(); null: on the CPU. BLOCKS.
   // Errors as EngineOptions::Validate, ReadModelConfig, CheckBlockFits, LoadTokenizer and
   // LoadModel, in this order: the weights are read last.
   static absl::StatusOr<std::unique_ptr<Engine>> Open(const EngineOptions& options,
-                                                      cachestore::TieredStore* store);
+                                                      cachestore::TieredStore* store,
+                                                      std::unique_ptr<Backend> backend = nullptr);
   // Cancels every request (OnError(kUnavailable)) and joins the thread.
   ~Engine();
 

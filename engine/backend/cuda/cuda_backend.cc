@@ -13,7 +13,6 @@
 #include "engine/backend/cuda/device_memory.h"
 #include "engine/backend/cuda/kernels/launchers.h"
 #include "engine/backend/cuda/launch_status.h"
-#include "engine/backend/cuda/memory_copy.h"
 #include "engine/backend/cuda/rope_mirror.h"
 #include "engine/backend/cuda/step_upload.h"
 #include "engine/backend/cuda/upload_buffer.h"
@@ -47,13 +46,12 @@ const float* FloatsOf(TensorView view, int64_t cols) {
 
 class CudaBackend final : public Backend {
  public:
-  CudaBackend(Device* device, absl::Span<std::byte> kv_arena,
-              std::unique_ptr<CudaProducts> products, std::unique_ptr<MemoryCopy> copy)
-      : device_(device),
+  CudaBackend(std::unique_ptr<MemoryCopy> memory, std::unique_ptr<CudaProducts> products)
+      : device_(memory->device()),
+        copy_(std::move(memory)),
         products_(std::move(products)),
-        copy_(std::move(copy)),
-        step_(device, kv_arena),
-        picked_rows_(device) {}
+        step_(device_),
+        picked_rows_(device_) {}
 
   std::string arithmetic() const override { return absl::StrCat("CUDA kernels ", kKernelVersion); }
 
@@ -297,8 +295,8 @@ class CudaBackend final : public Backend {
   }
 
   Device* const device_;
-  const std::unique_ptr<CudaProducts> products_;
   const std::unique_ptr<MemoryCopy> copy_;
+  const std::unique_ptr<CudaProducts> products_;  // may use it
   StepUpload step_;
   UploadBuffer picked_rows_;
   // By rows and window. Few: a model has one window or two.
@@ -313,11 +311,9 @@ class CudaBackend final : public Backend {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Backend>> NewCudaBackend(Device* device,
-                                                        absl::Span<std::byte> kv_arena,
-                                                        std::unique_ptr<CudaProducts> products) {
-  ASSIGN_OR_RETURN(std::unique_ptr<MemoryCopy> copy, MemoryCopy::Create(device));
-  return std::make_unique<CudaBackend>(device, kv_arena, std::move(products), std::move(copy));
+std::unique_ptr<Backend> NewCudaBackend(std::unique_ptr<MemoryCopy> memory,
+                                        std::unique_ptr<CudaProducts> products) {
+  return std::make_unique<CudaBackend>(std::move(memory), std::move(products));
 }
 
 }  // namespace reprise::engine::cuda

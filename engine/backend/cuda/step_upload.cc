@@ -8,38 +8,26 @@
 #include "engine/backend/cuda/kv_description.h"
 
 namespace reprise::engine::cuda {
+namespace {
 
-uint32_t StepUpload::UnitOf(const std::byte* block) const {
-  const std::ptrdiff_t offset = block - arena_.data();
-  CHECK(offset >= 0 && offset % kBlockUnit == 0 && offset + block_bytes_ <= std::ssize(arena_));
-  return static_cast<uint32_t>(offset / kBlockUnit);
+// The blocks that hold positions of `sequence`.
+absl::Span<std::byte* const> BlocksOf(const SequenceRows& sequence, int32_t block_tokens) {
+  const int64_t positions = sequence.start + sequence.num_rows;
+  return sequence.blocks.first((positions + block_tokens - 1) / block_tokens);
 }
 
-void StepUpload::Describe(const StepInput& step) {
-  const int64_t block_tokens = layout_.block_tokens;
-  const auto blocks_of = [&](const SequenceRows& sequence) {
-    return static_cast<int32_t>((sequence.start + sequence.num_rows + block_tokens - 1) /
-                                block_tokens);
-  };
-  table_stride_ = 1;
-  for (const SequenceRows& sequence : step.sequences) {
-    table_stride_ = std::max(table_stride_, blocks_of(sequence));
-  }
+}  // namespace
+
+void StepUpload::ListRows(const StepInput& step) {
   all_ = {};
   kept_ = {};
-  // No place at all where a sequence has no block.
-  host_table_.assign(step.sequences.size() * table_stride_, UINT32_MAX);
-  for (size_t s = 0; s < step.sequences.size(); ++s) {
-    const SequenceRows& sequence = step.sequences[s];
-    const auto index = static_cast<int32_t>(s);
+  for (const SequenceRows& sequence : step.sequences) {
+    const auto index = static_cast<int32_t>(all_.sequences.size());
     const auto start = static_cast<int32_t>(sequence.start);
     const auto num_rows = static_cast<int32_t>(sequence.num_rows);
     CHECK(sequence.first_row == std::ssize(all_.rows));
     all_.sequences.push_back({static_cast<int32_t>(sequence.first_row), num_rows, index, start});
     for (int32_t r = 0; r < num_rows; ++r) all_.rows.push_back({index, start + r + 1});
-    for (int32_t b = 0; b < blocks_of(sequence); ++b) {
-      host_table_[s * table_stride_ + b] = UnitOf(sequence.blocks[b]);
-    }
   }
   for (const int64_t row : step.kept_rows) {
     const AttentionRow& kept = all_.rows[row];
@@ -49,10 +37,32 @@ void StepUpload::Describe(const StepInput& step) {
   }
 }
 
+void StepUpload::ListBlocks(const StepInput& step) {
+  size_t stride = 1;
+  for (const SequenceRows& sequence : step.sequences) {
+    const auto blocks = BlocksOf(sequence, layout_.block_tokens);
+    stride = std::max(stride, blocks.size());
+    for (std::byte* const block : blocks) {
+      if (base_ == nullptr || block < base_) base_ = block;
+    }
+  }
+  table_stride_ = static_cast<int32_t>(stride);
+  // No place at all where a sequence has no block.
+  host_table_.assign(step.sequences.size() * stride, UINT32_MAX);
+  for (size_t s = 0; s < step.sequences.size(); ++s) {
+    uint32_t* entry = host_table_.data() + s * stride;
+    for (const std::byte* const block : BlocksOf(step.sequences[s], layout_.block_tokens)) {
+      const std::ptrdiff_t offset = block - base_;
+      CHECK(offset % kBlockUnit == 0 && offset / kBlockUnit < UINT32_MAX);
+      *entry++ = static_cast<uint32_t>(offset / kBlockUnit);
+    }
+  }
+}
+
 absl::Status StepUpload::Begin(const StepInput& step) {
   layout_ = step.layout;
-  block_bytes_ = static_cast<int64_t>(layout_.BytesPerBlock());
-  Describe(step);
+  ListRows(step);
+  ListBlocks(step);
   CHECK(std::ssize(all_.rows) == step.num_rows());
   host_ids_.assign(step.ids.begin(), step.ids.end());
   ListPositions(step.sequences, &host_positions_);
@@ -70,8 +80,7 @@ absl::Status StepUpload::Begin(const StepInput& step) {
 }
 
 PagedKv StepUpload::kv(int32_t layer) const {
-  return DescribeKv(layout_, layer, reinterpret_cast<uint8_t*>(arena_.data()), table_,
-                    table_stride_);
+  return DescribeKv(layout_, layer, reinterpret_cast<uint8_t*>(base_), table_, table_stride_);
 }
 
 }  // namespace reprise::engine::cuda

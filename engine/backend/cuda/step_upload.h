@@ -25,13 +25,11 @@ struct UploadedRows {
 
 class StepUpload {
  public:
-  // Blocks of every step lie in `arena`, which is memory of `device` and starts at a multiple of
-  // kBlockUnit. Both outlive this.
-  StepUpload(cachestore::Device* device, absl::Span<std::byte> arena)
-      : arena_(arena), buffer_(device) {}
+  // `device` must outlive it.
+  explicit StepUpload(cachestore::Device* device) : buffer_(device) {}
 
-  // Uploads `step`. Errors are UploadBuffer's. REQUIRES: its blocks lie in the arena, at multiples
-  // of kBlockUnit.
+  // Uploads `step`. Errors are UploadBuffer's. REQUIRES: the blocks of all steps lie in one arena
+  // of less than 16 TiB, at multiples of kBlockUnit.
   absl::Status Begin(const StepInput& step);
 
   // Of the step that was begun last.
@@ -42,14 +40,12 @@ class StepUpload {
   PagedKv kv(int32_t layer) const;
 
  private:
-  // Lists the rows, and where their blocks lie.
-  void Describe(const StepInput& step);
-  uint32_t UnitOf(const std::byte* block) const;
+  void ListRows(const StepInput& step);
+  void ListBlocks(const StepInput& step);
 
-  const absl::Span<std::byte> arena_;
   UploadBuffer buffer_;
   cachestore::KvLayout layout_;
-  int64_t block_bytes_ = 0;
+  std::byte* base_ = nullptr;  // the lowest block of all steps so far
   UploadedRows all_;
   UploadedRows kept_;
   std::vector<int32_t> host_ids_;
