@@ -13,6 +13,7 @@
 #include "engine/backend/cuda/kernels/generic_attention.cuh"
 #include "engine/backend/cuda/kernels/launchers.h"
 #include "engine/backend/cuda/kernels/prefill_attention.cuh"
+#include "engine/backend/cuda/kernels/prefill_sm90.cuh"
 #include "engine/backend/cuda/kernels/rope_append.cuh"
 #include "tests/engine/backend/cuda/kernel_instance.h"
 #include "tests/fakes/lazy_device.h"
@@ -63,6 +64,22 @@ cudaError_t LaunchPrefillAttention(const PrefillParams& params, int num_items,
       PrefillAttentionBlock<kType, kHeadDim>(params);
     });
   });
+}
+
+cudaError_t LaunchPrefillSm90(const PrefillParams& params, int64_t arena_bytes, int num_items,
+                              cudaStream_t stream) {
+  if (!FitsSm90(params.kv)) return cudaErrorInvalidValue;
+  const PagedKv& kv = params.kv;
+  const TensorMap rows = {reinterpret_cast<const std::byte*>(kv.arena), arena_bytes / kv.row_bytes,
+                          kv.head_dim, Sm90BoxRows(kv.block_tokens), kLineElements};
+  return Enqueue(stream, Sm90Shape(kv.head_dim, num_items),
+                 [all = PrefillSm90Params{params, rows}] {
+                   WithInstance(all.prefill.kv, [&]<KvType kType, int kHeadDim>() {
+                     if constexpr (KvFragment<kType>::kIs16Bit) {
+                       PrefillSm90Block<kType, kHeadDim>(all);
+                     }
+                   });
+                 });
 }
 
 cudaError_t LaunchGenericAttention(const GenericAttentionParams& params, int num_rows,

@@ -43,6 +43,7 @@ class AttentionOperands {
   const KernelBed::Array<float> out;
   const KernelBed::Array<AttentionRow> rows;
   PagedKv kv;
+  int64_t arena_bytes() const { return static_cast<int64_t>(arena_.size); }
 
  private:
   const KernelBed::Array<uint8_t> arena_;
@@ -87,21 +88,35 @@ std::vector<float> Decode(KernelBed& bed, const PagedBatch& batch,
   return bed.Get(operands.out);
 }
 
+// A prefill kernel: what its items are made of, and how it is launched.
+struct PrefillKernel {
+  PrefillTiling tiling;
+  cudaError_t (*launch)(const PrefillParams& params, int64_t arena_bytes, int num_items,
+                        cudaStream_t stream);
+};
+const PrefillKernel kPrefillMma = {
+    kPrefillTiling, [](const PrefillParams& params, int64_t, int num_items, cudaStream_t stream) {
+      return LaunchPrefillAttention(params, num_items, stream);
+    }};
+const PrefillKernel kPrefillSm90 = {kSm90Tiling, LaunchPrefillSm90};
+
 // `num_blocks`: what the plan cuts positions into pieces for.
-std::vector<float> Prefill(KernelBed& bed, const PagedBatch& batch, int num_blocks) {
+std::vector<float> Prefill(KernelBed& bed, const PagedBatch& batch, int num_blocks,
+                           const PrefillKernel& kernel) {
   const AttentionOperands operands(bed, batch);
   auto params = ParamsOf<PrefillParams>(batch, operands);
   const PrefillPlan plan =
       PlanPrefill(batch.prefill_rows(), params.kv.kv_heads, params.heads / params.kv.kv_heads,
-                  params.window, num_blocks);
+                  params.window, num_blocks, kernel.tiling);
   const auto items = bed.Put(plan.items);
   const auto states =
-      bed.Poisoned<float>(plan.num_states * kPrefillPairs * (params.kv.head_dim + 2));
+      bed.Poisoned<float>(plan.num_states * kernel.tiling.pairs * (params.kv.head_dim + 2));
   const auto counters = bed.Put(std::vector<uint32_t>(plan.num_counters));
   params.items = items.data;
   params.states = states.data;
   params.counters = counters.data;
-  EXPECT_EQ(LaunchPrefillAttention(params, static_cast<int>(plan.items.size()), bed.stream()),
+  EXPECT_EQ(kernel.launch(params, operands.arena_bytes(), static_cast<int>(plan.items.size()),
+                          bed.stream()),
             kLaunched);
   EXPECT_THAT(bed.Get(counters), Each(0u)) << "the next launch would merge too early";
   bed.Get(states);
@@ -131,12 +146,23 @@ class OpParityAttentionTest : public KernelTest {
   }
 
   void ExpectPrefillAgrees(const PagedShape& shape, std::vector<PagedSequence> sequences,
-                           int num_blocks) {
+                           int num_blocks, const PrefillKernel& kernel = kPrefillMma) {
     SCOPED_TRACE(shape.Name());
     PagedBatch batch(shape, std::move(sequences), seed_++);
-    const std::vector<float> out = Prefill(bed(), batch, num_blocks);
+    const std::vector<float> out = Prefill(bed(), batch, num_blocks, kernel);
     EXPECT_LE(batch.WorstError(out), batch.tolerance());
-    ExpectSame(out, [&] { return Prefill(bed(), batch, num_blocks); });
+    ExpectSame(out, [&] { return Prefill(bed(), batch, num_blocks, kernel); });
+  }
+
+  // Whether there is nothing that runs the prefill kernel of sm_90a.
+  bool LacksSm90() {
+    PagedBatch batch({1, 1, 64, 16, DType::kBF16}, {{0, 1}});
+    const AttentionOperands operands(bed(), batch);
+    auto params = ParamsOf<PrefillParams>(batch, operands);
+    const auto item = bed().Put(std::vector<PrefillItem>{{.num_rows = 1, .kv_end = 1}});
+    params.items = item.data;
+    return LaunchPrefillSm90(params, operands.arena_bytes(), 1, bed().stream()) ==
+           cudaErrorNoKernelImageForDevice;
   }
 
   void ExpectGenericAgrees(const PagedShape& shape, std::vector<PagedSequence> sequences) {
@@ -173,6 +199,16 @@ TEST_F(OpParityAttentionTest, SmallPrefill) {
   ExpectPrefillAgrees({8, 2, 128, 32, DType::kF8E4M3}, sequences, 1);
   ExpectPrefillAgrees({3, 1, 128, 8, DType::kInt8, 10}, sequences, 1);
   ExpectPrefillAgrees({2, 1, 64, 16, DType::kF16}, {{1100, 9}}, 4);  // cut into two pieces
+}
+
+TEST_F(OpParityAttentionTest, SmallPrefillSm90) {
+  if (LacksSm90()) GTEST_SKIP() << "the card is not of compute capability 9.0";
+  const std::vector<PagedSequence> sequences = {{0, 17}, {110, 25}, {127, 2}};
+  ExpectPrefillAgrees({4, 1, 64, 16, DType::kBF16}, sequences, 1, kPrefillSm90);
+  ExpectPrefillAgrees({7, 1, 128, 16, DType::kBF16}, sequences, 1, kPrefillSm90);
+  ExpectPrefillAgrees({3, 3, 64, 8, DType::kF16}, sequences, 1, kPrefillSm90);
+  ExpectPrefillAgrees({2, 1, 128, 256, DType::kF16, 10}, sequences, 1, kPrefillSm90);
+  ExpectPrefillAgrees({2, 1, 64, 16, DType::kF16}, {{1100, 9}}, 4, kPrefillSm90);
 }
 
 TEST_F(OpParityAttentionTest, SmallGeneric) {
@@ -221,6 +257,16 @@ TEST_F(OpParityLargeAttentionTest, Prefill) {
     ExpectPrefillAgrees({64, 1, 128, 32, dtype, 200}, {{100, 90}}, 132);
   }
   ExpectPrefillAgrees({8, 2, 128, 16, DType::kBF16}, {{6000, 64}}, 264);  // cut many times
+}
+
+TEST_F(OpParityLargeAttentionTest, PrefillSm90) {
+  if (LacksSm90()) GTEST_SKIP() << "the card is not of compute capability 9.0";
+  for (const DType dtype : {DType::kBF16, DType::kF16}) {
+    ExpectPrefillAgrees({32, 8, 128, 16, dtype}, {{0, 500}, {1000, 130}}, 132, kPrefillSm90);
+    ExpectPrefillAgrees({14, 2, 64, 16, dtype}, {{0, 333}, {2047, 70}, {5, 1}}, 132, kPrefillSm90);
+    ExpectPrefillAgrees({128, 1, 128, 32, dtype, 200}, {{100, 90}}, 132, kPrefillSm90);
+  }
+  ExpectPrefillAgrees({8, 2, 128, 16, DType::kBF16}, {{6000, 64}}, 132, kPrefillSm90);
 }
 
 TEST_F(OpParityLargeAttentionTest, Generic) {
