@@ -85,6 +85,16 @@ INSTANTIATE_TEST_SUITE_P(
       return name;
     });
 
+// Errors of 8-bit KV do not grow with the context.
+TEST(DecodeAttentionTest, EightBitKvIsAsExactOverLongContexts) {
+  for (const int window : {0, 1500}) {
+    for (const DType dtype : {DType::kF8E4M3, DType::kInt8}) {
+      PagedBatch batch({4, 1, 128, 8, dtype, window}, {{2995}, {3}});
+      EXPECT_LE(batch.WorstError(Decode(batch, 7, {})), batch.tolerance());
+    }
+  }
+}
+
 // What a row gives depends on its own positions and their cuts, not on the rows beside it.
 TEST(DecodeAttentionTest, ARowThatIsNotCutHasTheSameBits) {
   PagedBatch batch({4, 1, 64, 16, DType::kBF16}, {{20}, {99}, {7}, {40}, {33}});

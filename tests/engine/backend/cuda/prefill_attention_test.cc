@@ -95,6 +95,16 @@ TEST(PrefillAttentionTest, RowsHaveTheSameBitsHoweverTheyAreChunked) {
   }
 }
 
+// Errors of 8-bit KV do not grow with the context.
+TEST(PrefillAttentionTest, EightBitKvIsAsExactOverLongContexts) {
+  for (const DType dtype : {DType::kF8E4M3, DType::kInt8}) {
+    PagedBatch batch({2, 1, 128, 16, dtype}, {{2990, 13}, {1, 2}});
+    const PrefillPlan plan = PlanOf(batch, 8);
+    ASSERT_EQ(plan.items[0].pieces, 4);
+    EXPECT_LE(batch.WorstError(Prefill(batch, plan, {})), batch.tolerance());
+  }
+}
+
 TEST(PrefillAttentionTest, PiecesOfLongRowsMerge) {
   PagedBatch batch({2, 1, 64, 16, DType::kF16}, {{1020, 9}});
   const PrefillPlan plan = PlanOf(batch, 2);
