@@ -112,12 +112,9 @@ void GroupProducts::Begin(GroupProduct product) {
   Sums* sums = FindSums(product.sums);
   if (sums == nullptr) CheckFenced(product.sums, bytes);
   if (product.registers != nullptr) CheckFenced(product.registers, 4 * sizeof(uint32_t));
-  const auto* lanes = reinterpret_cast<const GroupProduct*>(
-      block.ExchangeInGroup("wgmma", &product, sizeof(product)));
-  if (lanes[0].a != product.a || lanes[0].b != product.b || lanes[0].adds != product.adds) {
-    block.Fail("wgmma: lanes that name different matrices");
-  }
-  const int first = block.thread() % kGroupLanes / 4 * 4;
+  const auto* lanes =
+      reinterpret_cast<const GroupProduct*>(block.Exchange("wgmma", &product, sizeof(product)));
+  const int first = block.thread() % kWarpLanes / 4 * 4;
   for (int i = 0; i < 4; ++i) product.neighbours[i] = lanes[first + i].registers;
   if (sums == nullptr) {
     sums = &under_way_.emplace_back();
@@ -132,6 +129,12 @@ void GroupProducts::Begin(GroupProduct product) {
     std::memset(static_cast<void*>(product.sums), static_cast<int>(kPoison), bytes);
   }
   work_.Begin(product);
+  // A warp may have begun, and at the earliest multiplied, before the others of the group came.
+  const uint64_t named[3] = {product.a, product.b, product.adds ? 1u : 0u};
+  if (std::memcmp(block.ExchangeInGroup("wgmma", named, sizeof(named)), named, sizeof(named)) !=
+      0) {
+    block.Fail("wgmma: lanes that name different matrices");
+  }
 }
 
 void GroupProducts::Finish(const GroupProduct& product) {

@@ -223,11 +223,7 @@ void ThreadBlock::StoreForAsync(std::byte* to, const void* words) {
   Store store;
   store.to = to;
   std::memcpy(store.bytes, words, sizeof(store.bytes));
-  if (schedule_.copies == CopyTime::kEarliest) {
-    std::memcpy(to, words, sizeof(store.bytes));
-  } else {
-    std::fill(to, to + sizeof(store.bytes), kPoison);
-  }
+  std::fill(to, to + sizeof(store.bytes), kPoison);
   threads_[running_].unfenced.push_back(store);
 }
 

@@ -98,7 +98,7 @@ class ThreadBlock {
   void WaitForCopies(int groups_left);
 
   // 16 bytes that only copies of boxes and products of warpgroups read afterwards (the asynchronous
-  // proxy), which they can once the thread that wrote them has fenced them.
+  // proxy): poison until the thread that wrote them has fenced them.
   void StoreForAsync(std::byte* to, const void* words);
   void FenceAsync();
 

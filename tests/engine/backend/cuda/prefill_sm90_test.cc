@@ -91,10 +91,10 @@ double Tolerance(DType dtype) { return dtype == DType::kBF16 ? 1e-2 : 2e-3; }
 
 class PrefillSm90Test : public testing::TestWithParam<PagedShape> {};
 
-// Chunks that begin and end off every tile; rows that see 1 position, a whole tile, one more, three
+// Chunks that begin and end off every tile; rows that see 1 position, a whole tile, one more, four
 // tiles; with a window of 10 rows that see nothing of an item's first tile.
 TEST_P(PrefillSm90Test, AgreesWithTheCpuBackend) {
-  PagedBatch batch(GetParam(), {{0, 17}, {110, 25}, {127, 2}, {300, 1}});
+  PagedBatch batch(GetParam(), {{0, 17}, {110, 25}, {127, 2}, {400, 1}});
   const PrefillPlan plan = PlanOf(batch, 1);
   const auto outputs = OnSchedules<float>(
       FewSchedules(), [&](const Schedule& schedule) { return Prefill(batch, plan, schedule); });

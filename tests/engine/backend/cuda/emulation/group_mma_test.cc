@@ -26,6 +26,7 @@ constexpr int kColumns = 64;
 struct Care {
   bool swizzles = true;
   bool fences_stores = true;
+  bool waits_for_stores = true;
   bool fences_registers = true;
   bool reads_after_the_wait = true;
   bool keeps_registers = true;
@@ -52,7 +53,7 @@ absl::StatusOr<std::vector<float>> Product(const Schedule& schedule, const Care&
           Load16(numbers));
     }
     if (care.fences_stores) FenceAsync();
-    SyncBlock();
+    if (care.waits_for_stores) SyncBlock();
     const auto describe = [&](int offset) {
       return DescribeMatrix(SharedBase() + offset, 16, care.stride) ^ care.descriptor_bits;
     };
@@ -120,6 +121,11 @@ TEST(GroupMmaTest, AWrongSwizzleOrStrideShows) {
   const std::vector<float> right = Agreed({});
   EXPECT_NE(Agreed({.swizzles = false}), right);
   EXPECT_NE(Agreed({.stride = kPatternBytes / 2}), right);
+}
+
+// Warps begin a product one by one: what others store must be waited for.
+TEST(GroupMmaTest, AMissingBarrierBehindTheStoresShows) {
+  EXPECT_TRUE(Agreed({.waits_for_stores = false}).empty());
 }
 
 TEST(GroupMmaTest, ReadingSumsBeforeTheWaitShows) {
