@@ -21,11 +21,11 @@ namespace reprise::engine::cuda {
 class EmulatedCard {
  public:
   // `seed`: in which order the device's lanes do their work; 0: as late as may be.
-  explicit EmulatedCard(uint64_t seed = 0)
+  explicit EmulatedCard(uint64_t seed = 0, PrefillKernel prefill = PrefillKernel::kMma)
       : device_(seed, kMemoryBytes),
         arena_(*device_.Reserve(kArenaBytes)),
         backend_(NewCudaBackend(*MemoryCopy::Create(&device_),
-                                std::make_unique<HostProducts>(&device_))) {}
+                                std::make_unique<HostProducts>(&device_), prefill)) {}
 
   cachestore::LazyDevice& device() { return device_; }
   Backend* backend() { return backend_.get(); }

@@ -143,10 +143,11 @@ const Batch kBatches[] = {
 };
 
 // How far the card's logits are from the CPU's over all batches; infinite when a pass fails.
-double ErrorOnCard(const std::string& folder, DType dtype, uint64_t seed) {
+double ErrorOnCard(const std::string& folder, DType dtype, uint64_t seed,
+                   PrefillKernel prefill = PrefillKernel::kMma) {
   const std::unique_ptr<Backend> cpu = NewCpuBackend(1);
   const std::unique_ptr<Model> reference = Load(folder, cpu.get());
-  EmulatedCard card(seed);
+  EmulatedCard card(seed, prefill);
   const std::unique_ptr<Model> model = Load(folder, card.backend());
   const cachestore::KvLayout layout = WithDType(model->layout(kBlockTokens), dtype);
   const auto texts = RandomTexts();
@@ -186,6 +187,17 @@ INSTANTIATE_TEST_SUITE_P(Formats, ModelOnCardTest,
                            return std::string(std::get<0>(info.param)) + "_" +
                                   std::string(cachestore::DTypeName(std::get<1>(info.param)));
                          });
+
+TEST(ModelOnCardTest, ThePrefillKernelOfSm90IsTakenWhereItIsWantedAndFits) {
+  const ModelFolder folder;
+  ASSERT_TRUE(WriteDemoModel(SmallModel("llama"), folder.path()).ok());
+  const double error = ErrorOnCard(folder.path(), DType::kF16, 0, PrefillKernel::kSm90);
+  EXPECT_LE(error, 5e-3);
+  EXPECT_NE(error, ErrorOnCard(folder.path(), DType::kF16, 0)) << "its tiles are larger";
+  EXPECT_EQ(ErrorOnCard(folder.path(), DType::kInt8, 0, PrefillKernel::kSm90),
+            ErrorOnCard(folder.path(), DType::kInt8, 0))
+      << "it does not take int8";
+}
 
 TEST(ModelOnCardTest, WorkInAnyLegalOrderGivesTheSame) {
   const ModelFolder folder;

@@ -30,13 +30,13 @@ DecodePlan PlanSingles(const UploadedRows& rows, int head_tiles, int32_t window,
 }
 
 PrefillPlan PlanChunks(const UploadedRows& rows, int kv_heads, int group, int32_t window,
-                       int num_blocks) {
+                       int num_blocks, PrefillKernel kernel) {
   std::vector<PrefillRows> chunks;
   for (const PrefillRows& sequence : rows.sequences) {
     if (sequence.num_rows > 1) chunks.push_back(sequence);
   }
   if (chunks.empty()) return {};
-  return PlanPrefill(chunks, kv_heads, group, window, num_blocks);
+  return PlanPrefill(chunks, kv_heads, group, window, num_blocks, TilingOf(kernel));
 }
 
 }  // namespace
@@ -58,7 +58,7 @@ absl::Status AttentionWork::Attend(const StepUpload& step, StepRows which, int32
   if (!fits) return LaunchGeneric(rows, step.kv(layer), scheme, q, out);
   if (!is_planned_) RETURN_IF_ERROR(Plan(step, rows));
   is_planned_ = true;
-  return LaunchPlanned(rows, step.kv(layer), scheme, q, out);
+  return LaunchPlanned(rows, step.kv(layer), step.arena_bytes(), scheme, q, out);
 }
 
 absl::Status AttentionWork::Plan(const StepUpload& step, const UploadedRows& rows) {
@@ -67,11 +67,12 @@ absl::Status AttentionWork::Plan(const StepUpload& step, const UploadedRows& row
       DecodeAttentionBlocks(static_cast<KvType>(layout.dtype), layout.head_dim, &num_blocks_),
       "decode attention"));
   head_tiles_ = HeadTiles(heads_, layout.num_kv_heads);
+  prefill_ = ChoosePrefill(wanted_, step.kv(0));
   // The prefill kernel has about as many blocks at once; its plan only wants enough of them.
-  return Send(
-      rows.rows.size(), PlanSingles(rows, head_tiles_, window_, num_blocks_),
-      PlanChunks(rows, layout.num_kv_heads, heads_ / layout.num_kv_heads, window_, num_blocks_),
-      layout.head_dim);
+  return Send(rows.rows.size(), PlanSingles(rows, head_tiles_, window_, num_blocks_),
+              PlanChunks(rows, layout.num_kv_heads, heads_ / layout.num_kv_heads, window_,
+                         num_blocks_, prefill_),
+              layout.head_dim);
 }
 
 absl::Status AttentionWork::Send(size_t num_rows, const DecodePlan& decode,
@@ -93,13 +94,13 @@ absl::Status AttentionWork::Send(size_t num_rows, const DecodePlan& decode,
   decodes_ = !decode.segments.empty();
   num_items_ = static_cast<int>(prefill.items.size());
   const int64_t states =
-      std::max(decode.num_states * kTileHeads, prefill.num_states * kPrefillPairs);
+      std::max(decode.num_states * kTileHeads, prefill.num_states * TilingOf(prefill_).pairs);
   return Grow(device_, states * (head_dim + 2) * sizeof(float), &states_);
 }
 
 absl::Status AttentionWork::LaunchPlanned(const UploadedRows& rows, const PagedKv& kv,
-                                          const AttentionScheme& scheme, Activations q,
-                                          Activations out) {
+                                          int64_t arena_bytes, const AttentionScheme& scheme,
+                                          Activations q, Activations out) {
   auto* const states = reinterpret_cast<float*>(states_.bytes().data());
   if (decodes_) {
     DecodeParams params;
@@ -129,6 +130,10 @@ absl::Status AttentionWork::LaunchPlanned(const UploadedRows& rows, const PagedK
   params.heads = heads_;
   params.window = window_;
   params.scale_log2 = scheme.scale * kLog2E;
+  if (prefill_ == PrefillKernel::kSm90) {
+    return LaunchStatus(LaunchPrefillSm90(params, arena_bytes, num_items_, stream()),
+                        "prefill attention of compute capability 9.0");
+  }
   return LaunchStatus(LaunchPrefillAttention(params, num_items_, stream()), "prefill attention");
 }
 

@@ -2,7 +2,7 @@
 // them at the step's first layer; the others take the same plan:
 //
 //     a single row of a sequence     decode kernel
-//     several rows of a sequence     prefill kernel
+//     several rows of a sequence     prefill kernel: the one that is wanted, where it takes the KV
 //     KV, group or cap that these do not take     generic kernel, for all rows
 //
 // Owns the plan on the device and the room for states. Thread-compatible.
@@ -16,6 +16,7 @@
 #include "engine/backend/backend.h"
 #include "engine/backend/cuda/decode_plan.h"
 #include "engine/backend/cuda/kernels/runtime_types.h"
+#include "engine/backend/cuda/prefill_kernel.h"
 #include "engine/backend/cuda/prefill_plan.h"
 #include "engine/backend/cuda/step_upload.h"
 #include "engine/backend/cuda/upload_buffer.h"
@@ -25,7 +26,8 @@ namespace reprise::engine::cuda {
 class AttentionWork {
  public:
   // `device` must outlive it.
-  explicit AttentionWork(cachestore::Device* device) : device_(device), upload_(device) {}
+  AttentionWork(cachestore::Device* device, PrefillKernel wanted)
+      : device_(device), wanted_(wanted), upload_(device) {}
 
   // Another step: the plan is of the past.
   void Forget() { is_planned_ = false; }
@@ -41,13 +43,14 @@ class AttentionWork {
   // The plan on the device, and room for its states.
   absl::Status Send(size_t num_rows, const DecodePlan& decode, const PrefillPlan& prefill,
                     int head_dim);
-  absl::Status LaunchPlanned(const UploadedRows& rows, const PagedKv& kv,
+  absl::Status LaunchPlanned(const UploadedRows& rows, const PagedKv& kv, int64_t arena_bytes,
                              const AttentionScheme& scheme, Activations q, Activations out);
   absl::Status LaunchGeneric(const UploadedRows& rows, const PagedKv& kv,
                              const AttentionScheme& scheme, Activations q, Activations out);
   cudaStream_t stream();
 
   cachestore::Device* const device_;
+  const PrefillKernel wanted_;
   UploadBuffer upload_;
   cachestore::DeviceBytes states_;  // of both kernels, which run one after the other
 
@@ -57,7 +60,8 @@ class AttentionWork {
   int32_t window_ = 0;
   int32_t head_tiles_ = 0;
   int num_blocks_ = 0;  // of the decode kernel that run at once
-  int num_items_ = 0;   // of the prefill kernel
+  PrefillKernel prefill_ = PrefillKernel::kMma;
+  int num_items_ = 0;  // of the prefill kernel
   bool decodes_ = false;
   // On the device.
   const DecodeSegment* segments_ = nullptr;

@@ -46,14 +46,19 @@ const float* FloatsOf(TensorView view, int64_t cols) {
 
 class CudaBackend final : public Backend {
  public:
-  CudaBackend(std::unique_ptr<MemoryCopy> memory, std::unique_ptr<CudaProducts> products)
+  CudaBackend(std::unique_ptr<MemoryCopy> memory, std::unique_ptr<CudaProducts> products,
+              PrefillKernel prefill)
       : device_(memory->device()),
+        prefill_(prefill),
         copy_(std::move(memory)),
         products_(std::move(products)),
         step_(device_),
         picked_rows_(device_) {}
 
-  std::string arithmetic() const override { return absl::StrCat("CUDA kernels ", kKernelVersion); }
+  std::string arithmetic() const override {
+    return absl::StrCat("CUDA kernels ", kKernelVersion,
+                        prefill_ == PrefillKernel::kSm90 ? ", prefill of sm_90a" : "");
+  }
 
   absl::StatusOr<DeviceBytes> Reserve(size_t bytes) override {
     CHECK(bytes > 0);
@@ -150,7 +155,8 @@ class CudaBackend final : public Backend {
     if (!first_error_.ok() || q.rows == 0) return;
     // Then they are the same rows, and have a plan.
     if (q.rows == std::ssize(step_.rows(StepRows::kAll).rows)) rows = StepRows::kAll;
-    AttentionWork& work = attention_.try_emplace({rows, scheme.window}, device_).first->second;
+    AttentionWork& work =
+        attention_.try_emplace({rows, scheme.window}, device_, prefill_).first->second;
     Wrote(out);
     first_error_.Update(work.Attend(step_, rows, layer, scheme, q, out));
   }
@@ -295,6 +301,7 @@ class CudaBackend final : public Backend {
   }
 
   Device* const device_;
+  const PrefillKernel prefill_;
   const std::unique_ptr<MemoryCopy> copy_;
   const std::unique_ptr<CudaProducts> products_;  // may use it
   StepUpload step_;
@@ -312,8 +319,9 @@ class CudaBackend final : public Backend {
 }  // namespace
 
 std::unique_ptr<Backend> NewCudaBackend(std::unique_ptr<MemoryCopy> memory,
-                                        std::unique_ptr<CudaProducts> products) {
-  return std::make_unique<CudaBackend>(std::move(memory), std::move(products));
+                                        std::unique_ptr<CudaProducts> products,
+                                        PrefillKernel prefill) {
+  return std::make_unique<CudaBackend>(std::move(memory), std::move(products), prefill);
 }
 
 }  // namespace reprise::engine::cuda

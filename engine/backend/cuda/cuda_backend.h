@@ -8,12 +8,15 @@
 #include "engine/backend/backend.h"
 #include "engine/backend/cuda/cuda_products.h"
 #include "engine/backend/cuda/memory_copy.h"
+#include "engine/backend/cuda/prefill_kernel.h"
 
 namespace reprise::engine::cuda {
 
 // On the device of `memory`, which outlives the backend; `products` are of that device, and may use
 // `memory`. All KV blocks lie in one arena that the device reaches, at multiples of kBlockUnit.
+// `prefill`: where it takes the KV; a step fails on a card that cannot run it.
 std::unique_ptr<Backend> NewCudaBackend(std::unique_ptr<MemoryCopy> memory,
-                                        std::unique_ptr<CudaProducts> products);
+                                        std::unique_ptr<CudaProducts> products,
+                                        PrefillKernel prefill = PrefillKernel::kMma);
 
 }  // namespace reprise::engine::cuda

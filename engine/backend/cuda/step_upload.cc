@@ -49,14 +49,17 @@ void StepUpload::ListBlocks(const StepInput& step) {
   table_stride_ = static_cast<int32_t>(stride);
   // No place at all where a sequence has no block.
   host_table_.assign(step.sequences.size() * stride, UINT32_MAX);
+  int64_t last = 0;
   for (size_t s = 0; s < step.sequences.size(); ++s) {
     uint32_t* entry = host_table_.data() + s * stride;
     for (const std::byte* const block : BlocksOf(step.sequences[s], layout_.block_tokens)) {
       const std::ptrdiff_t offset = block - base_;
       CHECK(offset % kBlockUnit == 0 && offset / kBlockUnit < UINT32_MAX);
       *entry++ = static_cast<uint32_t>(offset / kBlockUnit);
+      last = std::max<int64_t>(last, offset);
     }
   }
+  arena_bytes_ = last + static_cast<int64_t>(layout_.BytesPerBlock());
 }
 
 absl::Status StepUpload::Begin(const StepInput& step) {

@@ -38,6 +38,8 @@ class StepUpload {
   const int32_t* ids() const { return ids_; }              // [rows]
   const int32_t* positions() const { return positions_; }  // [rows]
   PagedKv kv(int32_t layer) const;
+  // From kv's arena to behind the step's last block.
+  int64_t arena_bytes() const { return arena_bytes_; }
 
  private:
   void ListRows(const StepInput& step);
@@ -46,6 +48,7 @@ class StepUpload {
   UploadBuffer buffer_;
   cachestore::KvLayout layout_;
   std::byte* base_ = nullptr;  // the lowest block of all steps so far
+  int64_t arena_bytes_ = 0;
   UploadedRows all_;
   UploadedRows kept_;
   std::vector<int32_t> host_ids_;
