@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# Runs the tests that need a card, on a machine that has one and none of our packages, from the
+# bundle that make_bundle.sh made. Takes less than nine minutes.
+#
+#     tests/gpu/run.sh [BUNDLE]     (default: bundle.tar.gz above this folder, or build/gpu-bundle's)
+#
+# Results go to the folder $OUT (default: gpu-results): tests.jsonl, tests.log. Exit code 0: all
+# passed; 1: something failed; 77: there is no card.
+set -uo pipefail
+name=tests
+total_seconds=520
+. "$(dirname "$0")/stages.sh"
+
+# A checker of NVIDIA's over the small cases of a test, where both are.
+check_small() {
+  local tool=$1 test=$2
+  in_bundle "$test" --gtest_filter='*Small*'
+  # All processes: the program is started by `env`, perhaps by another loader.
+  words=("$checker" --tool "$tool" --target-processes all --error-exitcode 86 "${words[@]}")
+  test_stage "$test:$tool" 100
+}
+
+open_bundle "${1:-}"
+print_machine | tee -a "$log"
+checker=$(command -v compute-sanitizer || compgen -G '/usr/local/cuda*/bin/compute-sanitizer' | head -1)
+
+while read -r seconds_of_test test; do
+  if has_card; then
+    in_bundle "$test"
+    test_stage "$test" "$seconds_of_test"
+  else
+    skip_stage "$test" "$test" --gtest_list_tests
+  fi
+done <"$bundle/tests.txt"
+
+for tool in memcheck racecheck; do
+  while read -r _ test; do
+    in_bundle "$test" --gtest_list_tests --gtest_filter='*Small*'
+    "${words[@]}" 2>/dev/null | grep -q Small || continue
+    if ! has_card; then
+      report "$test:$tool" skipped 0 "no card"
+    elif [ -z "$checker" ]; then
+      report "$test:$tool" skipped 0 "no compute-sanitizer on this machine"
+    else
+      check_small "$tool" "$test"
+    fi
+  done <"$bundle/tests.txt"
+done
+finish

@@ -1,0 +1,69 @@
+#!/usr/bin/env bash
+# What run.sh says of a bundle whose programs pass, fail, run nothing, hang and cannot start, with a
+# card and without one: made up of scripts, on any machine.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+mkdir -p "$folder/bundle/bin" "$folder/bundle/lib" "$folder/bundle/libc" "$folder/card"
+echo 2.0 >"$folder/bundle/libc/version"
+printf '#!/bin/sh\necho "GPU 0: made up"\n' >"$folder/card/nvidia-smi"
+printf '#!/bin/sh\nwhile [ "$1" != env ]; do shift; done\nexec "$@"\n' >"$folder/card/compute-sanitizer"
+
+# program NAME SECONDS BODY: a test of the bundle. Listing its tests it says nothing.
+program() {
+  echo "$2 $1" >>"$folder/bundle/tests.txt"
+  printf '#!/bin/sh\ncase "$*" in *list_tests*) %s; exit 0 ;; esac\n%s\n' "${4:-true}" "$3" >"$folder/bundle/bin/$1"
+}
+
+# run_sh: runs it, and keeps what it printed in `printed`, its exit code in `code`.
+run_sh() {
+  chmod +x "$folder"/*/bin/* "$folder"/card/*
+  tar -czf "$folder/bundle.tar.gz" -C "$folder/bundle" .
+  code=0
+  printed=$(OUT=$folder/out "$here/run.sh" "$folder/bundle.tar.gz" 2>&1) || code=$?
+}
+
+# expect PATTERN: a line of the table.
+expect() {
+  grep -Eq "$1" <<<"$printed" && return
+  printf 'not there: %s\n%s\n' "$1" "$printed" >&2
+  exit 1
+}
+expect_code() {
+  [ "$code" = "$1" ] && return
+  printf 'exit code %s, not %s\n%s\n' "$code" "$1" "$printed" >&2
+  exit 1
+}
+
+passed='echo "[  PASSED  ] 3 tests."; echo "[  SKIPPED ] 1 test, listed below:"'
+program good 10 "$passed" 'echo SmallOne'
+PATH=$folder/no-such-folder:/usr/bin:/bin run_sh
+if ! nvidia-smi -L >/dev/null 2>&1; then
+  expect '^good +skipped .*no card; the program starts'
+  expect '^good:memcheck +skipped .*no card'
+  expect_code 77
+fi
+
+export PATH=$folder/card:/usr/bin:/bin
+run_sh
+expect '^good +passed .*3 tests passed, 1 skipped'
+expect '^good:racecheck +passed'
+expect_code 0
+
+program idle 10 'echo "[  PASSED  ] 0 tests."; echo "[  SKIPPED ] 2 tests, listed below:"'
+program bad 10 'echo "[  PASSED  ] 1 test."; echo "[  FAILED  ] A.B (1 ms)"; exit 1'
+program dead 10 'echo "CHECK failed"; kill -SEGV $$'
+program slow 1 'sleep 20'
+run_sh
+expect '^good +passed'
+expect '^idle +failed .*no test ran'
+expect '^bad +failed .*exit code 1; A.B'
+expect '^dead +failed .*exit code 139'
+expect '^slow +late .*stopped after 1 s'
+expect_code 1
+python3 - "$folder/out/tests.jsonl" <<'END'
+import json, sys
+status = {row["stage"]: row["status"] for row in map(json.loads, open(sys.argv[1]))}
+assert status["bad"] == "failed" and status["slow"] == "late" and status["good:memcheck"] == "passed", status
+END
