@@ -90,7 +90,7 @@ absl::StatusOr<Result> MeasureDecodeCell(const Bed& bed, int batch, int32_t cont
   const double bytes = KvBytes(shape, lengths);
   const int launches = LaunchesFor(bytes, bed.extent);
   const std::string metric = absl::StrCat("gpu.decode_attention_", batch, "x", context);
-  ASSIGN_OR_RETURN(const auto work, bed.works.decode(bed.device, shape, lengths));
+  ASSIGN_OR_RETURN(const auto work, bed.works.decode(bed.device, shape, {lengths}));
   std::vector<Arm> arms = {KernelArm(metric, *work, launches), ReadArm(*work, launches)};
   for (Arm& arm : bed.peers.ArmsFor(absl::StrCat("decode ", batch, " ", context), launches)) {
     arms.push_back(std::move(arm));
@@ -151,9 +151,10 @@ absl::StatusOr<std::vector<Result>> MeasureSkew(const Bed& bed) {
     const double bytes = KvBytes(shape, Uniform(batch, context));
     const int launches = LaunchesFor(bytes, bed.extent);
     const std::string metric = absl::StrCat("gpu.decode_attention_skewed_", batch, "x", context);
-    ASSIGN_OR_RETURN(const auto skewed, bed.works.decode(bed.device, shape, Zipf(batch, context)));
+    ASSIGN_OR_RETURN(const auto skewed,
+                     bed.works.decode(bed.device, shape, {Zipf(batch, context)}));
     ASSIGN_OR_RETURN(const auto uniform,
-                     bed.works.decode(bed.device, shape, Uniform(batch, context)));
+                     bed.works.decode(bed.device, shape, {Uniform(batch, context)}));
     const std::vector<Arm> arms = {KernelArm("skewed", *skewed, launches),
                                    KernelArm("uniform", *uniform, launches)};
     ASSIGN_OR_RETURN(const std::vector<double> seconds,
@@ -176,8 +177,8 @@ absl::StatusOr<std::vector<Result>> MeasureFp8(const Bed& bed) {
     const std::vector<int32_t> lengths = Uniform(batch, ByExtent(bed.extent, 64, 4096));
     const int launches = LaunchesFor(KvBytes(fp8, lengths), bed.extent);
     const std::string metric = absl::StrCat("gpu.decode_attention_fp8_", batch, "x", lengths[0]);
-    ASSIGN_OR_RETURN(const auto narrow, bed.works.decode(bed.device, fp8, lengths));
-    ASSIGN_OR_RETURN(const auto wide, bed.works.decode(bed.device, AttentionShape(), lengths));
+    ASSIGN_OR_RETURN(const auto narrow, bed.works.decode(bed.device, fp8, {lengths}));
+    ASSIGN_OR_RETURN(const auto wide, bed.works.decode(bed.device, AttentionShape(), {lengths}));
     const std::vector<Arm> arms = {KernelArm("fp8", *narrow, launches),
                                    KernelArm("bf16", *wide, launches), ReadArm(*narrow, launches)};
     ASSIGN_OR_RETURN(const std::vector<double> seconds,
@@ -192,34 +193,77 @@ absl::StatusOr<std::vector<Result>> MeasureFp8(const Bed& bed) {
   return rows;
 }
 
-absl::StatusOr<Result> MeasurePrefillCell(const Bed& bed, ProductLoop& products, int32_t tokens) {
+// Rows that share most of their context, that part read once, beside each reading all of it.
+absl::StatusOr<std::vector<Result>> MeasureCascade(const Bed& bed) {
+  const AttentionShape shape;
+  const int32_t shared = ByExtent(bed.extent, 512, 8192);
+  const int batch = ByExtent(bed.extent, 4, 64);
+  const DecodeBatch rows = {Uniform(batch, shared + 128), shared};
+  const int launches = LaunchesFor(KvBytes(shape, rows.lengths), bed.extent);
+  const std::string metric = absl::StrCat("gpu.cascade_decode_", batch, "x", shared);
+  ASSIGN_OR_RETURN(const auto cascade, bed.works.cascade(bed.device, shape, rows));
+  ASSIGN_OR_RETURN(const auto plain, bed.works.decode(bed.device, shape, rows));
+  const std::vector<Arm> arms = {KernelArm("cascade", *cascade, launches),
+                                 KernelArm("plain", *plain, launches)};
+  ASSIGN_OR_RETURN(const std::vector<double> seconds,
+                   MedianOfRounds(metric, Rounds(bed.extent), arms));
+  Result row{.metric = metric, .unit = "us", .ours = seconds[0] * 1e6};
+  row.limit = seconds[1] * 1e6;
+  row.goal = {Goal::Of::kOursOverLimit, Goal::Bound::kAtMost, 1.0 / 3};
+  row.context = {{"ours", "the shared tokens read once, and 128 more of each row"},
+                 {"limit", "ours too: each row reads all of its tokens, through the cache"}};
+  return std::vector<Result>{std::move(row)};
+}
+
+// The rate of bf16 products, which is the limit of prefill.
+Arm ProductArm(const Bed& bed, ProductLoop& products) {
+  return {"products", [&bed, &products]() -> absl::StatusOr<double> {
+            const int count = ByExtent(bed.extent, 1, 10);
+            const absl::Time begin = absl::Now();
+            RETURN_IF_ERROR(products.Enqueue(count));
+            RETURN_IF_ERROR(bed.device->Wait(bed.device->Mark(Lane::kCompute)));
+            return absl::ToDoubleSeconds(absl::Now() - begin) / count;
+          }};
+}
+
+struct PrefillCell {
+  std::string metric;
+  PrefillKernel kernel;
+  int32_t tokens;
+};
+
+absl::StatusOr<std::vector<Result>> MeasurePrefillCell(const Bed& bed, ProductLoop& products,
+                                                       const PrefillCell& cell) {
   const AttentionShape shape;
   // Each row sees itself and what is before it; a multiplication and an addition, twice.
-  const double operations = 4.0 * shape.head_dim * shape.heads * tokens * (tokens + 1.0) / 2;
-  const int launches = ByExtent(bed.extent, 1, std::clamp(int(4e12 / operations), 2, 20));
-  const std::string metric = absl::StrCat("gpu.prefill_attention_", tokens);
-  ASSIGN_OR_RETURN(const auto work, bed.works.prefill(bed.device, shape, tokens));
-  std::vector<Arm> arms = {KernelArm(metric, *work, launches),
-                           {"products", [&]() -> absl::StatusOr<double> {
-                              const int count = ByExtent(bed.extent, 1, 10);
-                              const absl::Time begin = absl::Now();
-                              RETURN_IF_ERROR(products.Enqueue(count));
-                              RETURN_IF_ERROR(bed.device->Wait(bed.device->Mark(Lane::kCompute)));
-                              return absl::ToDoubleSeconds(absl::Now() - begin) / count;
-                            }}};
-  for (Arm& arm : bed.peers.ArmsFor(absl::StrCat("prefill ", tokens), launches)) {
+  const double operations =
+      4.0 * shape.head_dim * shape.heads * cell.tokens * (cell.tokens + 1.0) / 2;
+  const int launches =
+      ByExtent(bed.extent, 1, std::clamp(static_cast<int>(4e12 / operations), 2, 20));
+  const auto work = bed.works.prefill(bed.device, shape, cell.tokens, cell.kernel);
+  if (absl::IsUnimplemented(work.status())) return std::vector<Result>{};
+  RETURN_IF_ERROR(work.status());
+  std::vector<Arm> arms = {KernelArm(cell.metric, **work, launches), ProductArm(bed, products)};
+  for (Arm& arm : bed.peers.ArmsFor(absl::StrCat("prefill ", cell.tokens), launches)) {
     arms.push_back(std::move(arm));
   }
   ASSIGN_OR_RETURN(const std::vector<double> seconds,
-                   MedianOfRounds(metric, Rounds(bed.extent), arms));
+                   MedianOfRounds(cell.metric, Rounds(bed.extent), arms));
   RETURN_IF_ERROR(bed.peers.Forget());
-  Result row{.metric = metric, .unit = "TFLOP/s", .ours = operations / seconds[0] / 1e12};
+  Result row{.metric = cell.metric, .unit = "TFLOP/s", .ours = operations / seconds[0] / 1e12};
   row.limit = products.operations() / seconds[1] / 1e12;
-  if (const auto peer = Fastest(seconds, 2)) row.peer = operations / *peer / 1e12;
   row.goal = {Goal::Of::kOursOverLimit, Goal::Bound::kAtLeast, 0.55};
   row.context = {{"limit", products.name()}};
-  NamePeers(arms, seconds, 2, &row);
-  return row;
+  std::vector<Result> rows = {row};
+  if (const auto peer = Fastest(seconds, 2)) {
+    row.metric += "_vs_peers";
+    row.limit.reset();
+    row.peer = operations / *peer / 1e12;
+    row.goal = {Goal::Of::kOursOverPeer, Goal::Bound::kAtLeast, 0.9};
+    NamePeers(arms, seconds, 2, &row);
+    rows.push_back(std::move(row));
+  }
+  return rows;
 }
 
 absl::StatusOr<std::vector<Result>> MeasurePrefill(const Bed& bed) {
@@ -228,15 +272,14 @@ absl::StatusOr<std::vector<Result>> MeasurePrefill(const Bed& bed) {
   if (bed.extent == Extent::kQuick) prompts = {40};
   std::vector<Result> rows;
   for (const int32_t tokens : prompts) {
-    ASSIGN_OR_RETURN(Result row, MeasurePrefillCell(bed, *products, tokens));
-    if (row.peer.has_value()) {
-      Result beside = row;
-      beside.metric += "_vs_peers";
-      beside.limit.reset();
-      beside.goal = {Goal::Of::kOursOverPeer, Goal::Bound::kAtLeast, 0.9};
-      rows.push_back(std::move(beside));
+    for (const PrefillCell& cell :
+         {PrefillCell{absl::StrCat("gpu.prefill_attention_", tokens), PrefillKernel::kMmaSync,
+                      tokens},
+          PrefillCell{absl::StrCat("gpu.prefill_attention_hopper_", tokens), PrefillKernel::kHopper,
+                      tokens}}) {
+      ASSIGN_OR_RETURN(std::vector<Result> of_cell, MeasurePrefillCell(bed, *products, cell));
+      for (Result& row : of_cell) rows.push_back(std::move(row));
     }
-    rows.push_back(std::move(row));
   }
   return rows;
 }
@@ -253,6 +296,7 @@ absl::StatusOr<std::vector<Result>> RunGpuAttentionBench(const GpuAttentionBench
   return RunGroups({{"decode", [&] { return MeasureDecode(bed); }},
                     {"skew", [&] { return MeasureSkew(bed); }},
                     {"fp8", [&] { return MeasureFp8(bed); }},
+                    {"cascade", [&] { return MeasureCascade(bed); }},
                     {"prefill", [&] { return MeasurePrefill(bed); }}},
                    options.groups, options.extent);
 }

@@ -35,15 +35,26 @@ class AttentionWork {
 
 using AttentionWorkOr = absl::StatusOr<std::unique_ptr<AttentionWork>>;
 
+// Rows of a decode step, one a sequence.
+struct DecodeBatch {
+  std::vector<int32_t> lengths;
+  int32_t shared = 0;  // leading tokens that all have in common, in the same blocks; whole blocks
+};
+
+enum class PrefillKernel { kMmaSync, kHopper };
+
 // How works are opened: random q and KV, blocks anywhere in the device's memory. The device
-// outlives them. kNotFound: this build has no CUDA.
+// outlives them. kDataLoss: the kernel's results are not those of the generic kernel, so it is not
+// timed; kNotFound: this build has no CUDA; kUnimplemented: not on this card.
 struct AttentionWorks {
-  // Decode: one row for each of the sequences, of these lengths.
-  std::function<AttentionWorkOr(cachestore::Device*, const AttentionShape&,
-                                const std::vector<int32_t>& lengths)>
+  std::function<AttentionWorkOr(cachestore::Device*, const AttentionShape&, const DecodeBatch&)>
       decode;
-  // Prefill: all rows of one prompt.
-  std::function<AttentionWorkOr(cachestore::Device*, const AttentionShape&, int32_t tokens)>
+  // The same, with what is shared read once.
+  std::function<AttentionWorkOr(cachestore::Device*, const AttentionShape&, const DecodeBatch&)>
+      cascade;
+  // All rows of one prompt.
+  std::function<AttentionWorkOr(cachestore::Device*, const AttentionShape&, int32_t tokens,
+                                PrefillKernel kernel)>
       prefill;
 };
 

@@ -36,14 +36,23 @@ class FakeWork : public AttentionWork {
   const double read_seconds_;
 };
 
+AttentionWorkOr OpenFake(const AttentionShape& shape, const DecodeBatch& batch, bool shares) {
+  const double tokens = std::accumulate(batch.lengths.begin(), batch.lengths.end(), 0.0) -
+                        (shares ? (batch.lengths.size() - 1) * batch.shared : 0);
+  const double bytes = tokens * 2 * 8 * 128 * cachestore::DTypeBits(shape.dtype) / 8.0;
+  return std::make_unique<FakeWork>(bytes / 50e9, bytes / 100e9);
+}
+
+// On a card without the kernel for Hopper.
 AttentionWorks FakeWorks() {
-  return {[](Device*, const AttentionShape& shape,
-             const std::vector<int32_t>& lengths) -> AttentionWorkOr {
-            const double tokens = std::accumulate(lengths.begin(), lengths.end(), 0.0);
-            const double bytes = tokens * 2 * 8 * 128 * cachestore::DTypeBits(shape.dtype) / 8.0;
-            return std::make_unique<FakeWork>(bytes / 50e9, bytes / 100e9);
+  return {[](Device*, const AttentionShape& shape, const DecodeBatch& batch) {
+            return OpenFake(shape, batch, false);
           },
-          [](Device*, const AttentionShape&, int32_t) -> AttentionWorkOr {
+          [](Device*, const AttentionShape& shape, const DecodeBatch& batch) {
+            return OpenFake(shape, batch, true);
+          },
+          [](Device*, const AttentionShape&, int32_t, PrefillKernel kernel) -> AttentionWorkOr {
+            if (kernel == PrefillKernel::kHopper) return absl::UnimplementedError("another card");
             return std::make_unique<FakeWork>(2, 1);
           }};
 }
@@ -78,6 +87,9 @@ TEST(GpuAttentionBenchTest, RowsSayWhatWasMeasured) {
   const Result& skewed = by_metric["gpu.decode_attention_skewed_64x64"];
   EXPECT_NEAR(*skewed.OursOverLimit(), 1, 1e-9);
   EXPECT_NEAR(*by_metric["gpu.decode_attention_fp8_8x64"].OursOverLimit(), 0.5, 1e-9);
+  // 512 + 4 x 128 tokens, and 4 x 640.
+  EXPECT_NEAR(*by_metric["gpu.cascade_decode_4x512"].OursOverLimit(), 1024.0 / 2560, 1e-9);
+  EXPECT_FALSE(by_metric.contains("gpu.prefill_attention_hopper_40"));
   // 4 x 128 dims x 32 heads x 40 x 41 / 2 positions, in 2 s.
   EXPECT_NEAR(by_metric["gpu.prefill_attention_40"].ours, 4 * 128 * 32 * 820 / 2e12, 1e-12);
 }

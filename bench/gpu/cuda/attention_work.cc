@@ -1,18 +1,9 @@
 #include "bench/gpu/attention_work.h"
 
-#include <cuda_runtime_api.h>
-
-#include <cmath>
-#include <cstring>
-#include <random>
-#include <utility>
-
-#include "absl/functional/function_ref.h"
-#include "absl/strings/str_cat.h"
-#include "bench/gpu/cuda/device_fill.h"
-#include "bench/gpu/cuda/paged_kv_sets.h"
-#include "bench/gpu/cuda/stream_read.h"
+#include "bench/gpu/cuda/cuda_attention_work.h"
+#include "bench/gpu/cuda/device_contents.h"
 #include "cachestore/base/status_macros.h"
+#include "engine/backend/cuda/cascade_plan.h"
 #include "engine/backend/cuda/decode_plan.h"
 #include "engine/backend/cuda/kernels/launchers.h"
 #include "engine/backend/cuda/prefill_plan.h"
@@ -22,216 +13,240 @@ namespace {
 
 using cachestore::Device;
 using cachestore::DeviceBytes;
-using cachestore::Lane;
 using namespace engine::cuda;  // the kernels' words, of which this file is full
 
-absl::Status CudaStatus(cudaError_t error, const char* call) {
-  if (error == cudaSuccess) return absl::OkStatus();
-  return absl::InternalError(absl::StrCat(call, ": ", cudaGetErrorString(error)));
+std::vector<AttentionRow> RowsOf(const DecodeBatch& batch) {
+  std::vector<AttentionRow> rows;
+  for (const int32_t length : batch.lengths) {
+    rows.push_back({static_cast<int32_t>(rows.size()), length});
+  }
+  return rows;
 }
 
-// An event of the card's clock.
-class Event {
- public:
-  static absl::StatusOr<Event> Create() {
-    cudaEvent_t event = nullptr;
-    RETURN_IF_ERROR(CudaStatus(cudaEventCreate(&event), "cudaEventCreate"));
-    return Event(event);
-  }
-  Event(Event&& other) noexcept : event_(std::exchange(other.event_, nullptr)) {}
-  ~Event() {
-    if (event_ != nullptr) cudaEventDestroy(event_);
-  }
-  cudaEvent_t get() const { return event_; }
+absl::StatusOr<DeviceBytes> ReserveFloats(Device& device, int64_t count) {
+  return device.Reserve(DeviceSize(static_cast<size_t>(count) * sizeof(float)));
+}
 
- private:
-  explicit Event(cudaEvent_t event) : event_(event) {}
-  cudaEvent_t event_;
-};
-
-// Operands of both kernels, and how launches of either are timed.
-class CudaAttentionWork : public AttentionWork {
- public:
-  absl::StatusOr<double> Seconds(int launches) override {
-    return SecondsOf(launches, [&](size_t set) { return Launch(set, stream()); });
-  }
-  absl::StatusOr<double> ReadSeconds(int launches) override {
-    return SecondsOf(launches, [&](size_t set) {
-      const absl::Span<std::byte> bytes = sets_.bytes(set);
-      return LaunchStreamRead(bytes.data(), bytes.size(), out_.bytes().data(), stream());
-    });
+// A plan's part on the device, for the decode kernel.
+struct DecodeOnDevice {
+  static absl::StatusOr<DecodeOnDevice> Create(Device& device, const AttentionShape& shape,
+                                               const std::vector<AttentionRow>& rows,
+                                               const std::vector<int32_t>& prefixes) {
+    DecodeOnDevice decode;
+    RETURN_IF_ERROR(CudaStatus(
+        DecodeAttentionBlocks(static_cast<KvType>(shape.dtype), shape.head_dim, &decode.num_blocks),
+        "DecodeAttentionBlocks"));
+    decode.head_tiles = HeadTiles(shape.heads, shape.kv_heads);
+    const DecodePlan plan =
+        PlanDecode(rows, decode.head_tiles, kNoWindow, decode.num_blocks, prefixes);
+    ASSIGN_OR_RETURN(decode.rows, PutOnDevice(device, rows));
+    ASSIGN_OR_RETURN(decode.segments, PutOnDevice(device, plan.segments));
+    ASSIGN_OR_RETURN(decode.first_segment, PutOnDevice(device, plan.first_segment));
+    ASSIGN_OR_RETURN(decode.states,
+                     ReserveFloats(device, plan.num_states * kTileHeads * (shape.head_dim + 2)));
+    ASSIGN_OR_RETURN(decode.counters,
+                     PutOnDevice(device, std::vector<uint32_t>(rows.size() * decode.head_tiles)));
+    return decode;
   }
 
- protected:
-  // `out` takes as much as `q`.
-  CudaAttentionWork(Device* device, PagedKvSets sets, DeviceBytes q, DeviceBytes out)
-      : device_(device), sets_(std::move(sets)), q_(std::move(q)), out_(std::move(out)) {}
-
-  // Of the kernel over set `set`.
-  virtual cudaError_t Launch(size_t set, cudaStream_t stream) = 0;
-
-  // What both kernels are told.
-  template <typename Params>
-  void Describe(const AttentionShape& shape, size_t set, Params* params) const {
-    params->q = reinterpret_cast<const float*>(q_.bytes().data());
-    params->out = reinterpret_cast<float*>(out_.bytes().data());
-    params->kv = sets_.kv(set);
-    params->heads = shape.heads;
-    params->scale_log2 = 1.44269504f / std::sqrt(static_cast<float>(shape.head_dim));
-  }
-  template <typename T>
-  static T* Pointer(const DeviceBytes& bytes) {
-    return reinterpret_cast<T*>(bytes.bytes().data());
-  }
-
- private:
-  cudaStream_t stream() const { return static_cast<cudaStream_t>(device_->Stream(Lane::kCompute)); }
-
-  absl::StatusOr<double> SecondsOf(int launches, absl::FunctionRef<cudaError_t(size_t)> launch) {
-    ASSIGN_OR_RETURN(const Event begin, Event::Create());
-    ASSIGN_OR_RETURN(const Event end, Event::Create());
-    RETURN_IF_ERROR(CudaStatus(cudaEventRecord(begin.get(), stream()), "cudaEventRecord"));
-    for (int i = 0; i < launches; ++i) {
-      RETURN_IF_ERROR(CudaStatus(launch(next_set_++ % sets_.size()), "launch"));
-    }
-    RETURN_IF_ERROR(CudaStatus(cudaEventRecord(end.get(), stream()), "cudaEventRecord"));
-    RETURN_IF_ERROR(device_->Wait(device_->Mark(Lane::kCompute)));
-    RETURN_IF_ERROR(CudaStatus(cudaEventSynchronize(end.get()), "cudaEventSynchronize"));
-    float milliseconds = 0;
-    RETURN_IF_ERROR(CudaStatus(cudaEventElapsedTime(&milliseconds, begin.get(), end.get()),
-                               "cudaEventElapsedTime"));
-    return milliseconds / 1e3 / launches;
-  }
-
-  Device* const device_;
-  const PagedKvSets sets_;
-  const DeviceBytes q_;
-  const DeviceBytes out_;
-  size_t next_set_ = 0;
-};
-
-// What a plan needs on the device beside the operands.
-struct PlanMemory {
-  DeviceBytes entries;        // DecodeSegment or PrefillItem
-  DeviceBytes rows;           // of decode
-  DeviceBytes first_segment;  // of decode
+  int num_blocks = 0;
+  int head_tiles = 0;
+  DeviceBytes rows;
+  DeviceBytes segments;
+  DeviceBytes first_segment;
   DeviceBytes states;
   DeviceBytes counters;
 };
 
-class DecodeWork final : public CudaAttentionWork {
- public:
-  DecodeWork(Device* device, PagedKvSets sets, DeviceBytes q, DeviceBytes out,
-             const AttentionShape& shape, int num_blocks, PlanMemory plan)
-      : CudaAttentionWork(device, std::move(sets), std::move(q), std::move(out)),
-        shape_(shape),
-        num_blocks_(num_blocks),
-        plan_(std::move(plan)) {}
+// The same for a prefill kernel.
+struct PrefillOnDevice {
+  static absl::StatusOr<PrefillOnDevice> Create(Device& device, const AttentionShape& shape,
+                                                const PrefillPlan& plan,
+                                                const PrefillTiling& tiling) {
+    PrefillOnDevice prefill;
+    prefill.num_items = static_cast<int>(plan.items.size());
+    ASSIGN_OR_RETURN(prefill.items, PutOnDevice(device, plan.items));
+    ASSIGN_OR_RETURN(prefill.states,
+                     ReserveFloats(device, plan.num_states * tiling.pairs * (shape.head_dim + 2)));
+    ASSIGN_OR_RETURN(prefill.counters,
+                     PutOnDevice(device, std::vector<uint32_t>(plan.num_counters)));
+    return prefill;
+  }
 
- private:
+  int num_items = 0;
+  DeviceBytes items;
+  DeviceBytes states;
+  DeviceBytes counters;
+};
+
+class DecodeWork : public CudaAttentionWork {
+ public:
+  DecodeWork(Device* device, AttentionOperands operands, DecodeOnDevice plan)
+      : CudaAttentionWork(device, std::move(operands)), plan_(std::move(plan)) {}
+
+ protected:
   cudaError_t Launch(size_t set, cudaStream_t stream) override {
+    return LaunchDecodeAttention(ParamsOf(set), plan_.num_blocks, stream);
+  }
+
+  DecodeParams ParamsOf(size_t set) const {
     DecodeParams params;
-    Describe(shape_, set, &params);
+    Describe(set, &params);
     params.rows = Pointer<AttentionRow>(plan_.rows);
-    params.segments = Pointer<DecodeSegment>(plan_.entries);
+    params.segments = Pointer<DecodeSegment>(plan_.segments);
     params.first_segment = Pointer<int32_t>(plan_.first_segment);
     params.states = Pointer<float>(plan_.states);
     params.counters = Pointer<uint32_t>(plan_.counters);
-    params.head_tiles = HeadTiles(shape_.heads, shape_.kv_heads);
-    return LaunchDecodeAttention(params, num_blocks_, stream);
+    params.head_tiles = plan_.head_tiles;
+    return params;
   }
+  int num_blocks() const { return plan_.num_blocks; }
 
-  const AttentionShape shape_;
-  const int num_blocks_;
-  const PlanMemory plan_;
+ private:
+  const DecodeOnDevice plan_;
 };
 
 class PrefillWork final : public CudaAttentionWork {
  public:
-  PrefillWork(Device* device, PagedKvSets sets, DeviceBytes q, DeviceBytes out,
-              const AttentionShape& shape, int num_items, PlanMemory plan)
-      : CudaAttentionWork(device, std::move(sets), std::move(q), std::move(out)),
-        shape_(shape),
-        num_items_(num_items),
-        plan_(std::move(plan)) {}
+  PrefillWork(Device* device, AttentionOperands operands, PrefillOnDevice plan,
+              PrefillKernel kernel)
+      : CudaAttentionWork(device, std::move(operands)), plan_(std::move(plan)), kernel_(kernel) {}
 
  private:
   cudaError_t Launch(size_t set, cudaStream_t stream) override {
     PrefillParams params;
-    Describe(shape_, set, &params);
-    params.items = Pointer<PrefillItem>(plan_.entries);
+    Describe(set, &params);
+    params.items = Pointer<PrefillItem>(plan_.items);
     params.states = Pointer<float>(plan_.states);
     params.counters = Pointer<uint32_t>(plan_.counters);
-    return LaunchPrefillAttention(params, num_items_, stream);
+    if (kernel_ == PrefillKernel::kMmaSync) {
+      return LaunchPrefillAttention(params, plan_.num_items, stream);
+    }
+    const auto bytes = static_cast<int64_t>(operands().kv.bytes(set).size());
+    return LaunchPrefillSm90(params, bytes, plan_.num_items, stream);
   }
 
-  const AttentionShape shape_;
-  const int num_items_;
-  const PlanMemory plan_;
+  const PrefillOnDevice plan_;
+  const PrefillKernel kernel_;
 };
 
-std::vector<float> RandomQueries(size_t count) {
-  std::mt19937 random(2);
-  std::uniform_real_distribution<float> uniform(-1, 1);
-  std::vector<float> numbers(count);
-  for (float& x : numbers) x = uniform(random);
-  return numbers;
-}
+// The three launches of cascade_plan.h.
+class CascadeWork final : public DecodeWork {
+ public:
+  // `row_states`: [kCascadeParts][rows][heads][head_dim + 2].
+  CascadeWork(Device* device, AttentionOperands operands, DecodeOnDevice decode,
+              PrefillOnDevice prefix, DeviceBytes prefixes, DeviceBytes row_list, int num_listed,
+              DeviceBytes row_states)
+      : DecodeWork(device, std::move(operands), std::move(decode)),
+        prefix_(std::move(prefix)),
+        prefixes_(std::move(prefixes)),
+        row_list_(std::move(row_list)),
+        num_listed_(num_listed),
+        row_states_(std::move(row_states)) {}
 
-AttentionWorkOr OpenDecode(Device* device, const AttentionShape& shape,
-                           const std::vector<int32_t>& lengths) {
-  std::vector<AttentionRow> rows;
-  for (size_t i = 0; i < lengths.size(); ++i) {
-    rows.push_back({static_cast<int32_t>(i), lengths[i]});
+ private:
+  cudaError_t Launch(size_t set, cudaStream_t stream) override {
+    const AttentionShape& shape = operands().shape;
+    const auto part_stride =
+        static_cast<int64_t>(operands().rows.size()) * shape.heads * (shape.head_dim + 2);
+    PrefillParams prefix;
+    Describe(set, &prefix);
+    prefix.items = Pointer<PrefillItem>(prefix_.items);
+    prefix.states = Pointer<float>(prefix_.states);
+    prefix.counters = Pointer<uint32_t>(prefix_.counters);
+    prefix.row_list = Pointer<int32_t>(row_list_);
+    prefix.row_states = Pointer<float>(row_states_);
+    cudaError_t error = LaunchPrefillAttention(prefix, prefix_.num_items, stream);
+    if (error != cudaSuccess) return error;
+    DecodeParams decode = ParamsOf(set);
+    decode.prefixes = Pointer<int32_t>(prefixes_);
+    decode.row_states = Pointer<float>(row_states_) + part_stride;
+    error = LaunchDecodeAttention(decode, num_blocks(), stream);
+    if (error != cudaSuccess) return error;
+    MergeStatesParams merge;
+    merge.states = Pointer<float>(row_states_);
+    merge.part_stride = part_stride;
+    merge.parts = kCascadeParts;
+    merge.rows = Pointer<int32_t>(row_list_);
+    merge.out = Pointer<float>(operands().out);
+    merge.heads = shape.heads;
+    merge.head_dim = shape.head_dim;
+    return LaunchMergeStates(merge, num_listed_, stream);
   }
-  int num_blocks = 0;
-  RETURN_IF_ERROR(CudaStatus(
-      DecodeAttentionBlocks(static_cast<KvType>(shape.dtype), shape.head_dim, &num_blocks),
-      "DecodeAttentionBlocks"));
-  const int head_tiles = HeadTiles(shape.heads, shape.kv_heads);
-  const DecodePlan plan = PlanDecode(rows, head_tiles, kNoWindow, num_blocks);
-  ASSIGN_OR_RETURN(PagedKvSets sets, PagedKvSets::Create(*device, shape, lengths));
-  const size_t q_floats = rows.size() * shape.heads * shape.head_dim;
-  ASSIGN_OR_RETURN(DeviceBytes q, PutOnDevice(*device, RandomQueries(q_floats)));
-  ASSIGN_OR_RETURN(DeviceBytes out, device->Reserve(DeviceSize(q_floats * sizeof(float))));
-  PlanMemory memory;
-  ASSIGN_OR_RETURN(memory.entries, PutOnDevice(*device, plan.segments));
-  ASSIGN_OR_RETURN(memory.rows, PutOnDevice(*device, rows));
-  ASSIGN_OR_RETURN(memory.first_segment, PutOnDevice(*device, plan.first_segment));
-  ASSIGN_OR_RETURN(memory.states,
-                   device->Reserve(DeviceSize(plan.num_states * kTileHeads * (shape.head_dim + 2) *
-                                              sizeof(float))));
-  ASSIGN_OR_RETURN(memory.counters,
-                   PutOnDevice(*device, std::vector<uint32_t>(rows.size() * head_tiles)));
-  return std::make_unique<DecodeWork>(device, std::move(sets), std::move(q), std::move(out), shape,
-                                      num_blocks, std::move(memory));
-}
 
-AttentionWorkOr OpenPrefill(Device* device, const AttentionShape& shape, int32_t tokens) {
+  const PrefillOnDevice prefix_;
+  const DeviceBytes prefixes_;
+  const DeviceBytes row_list_;
+  const int num_listed_;
+  const DeviceBytes row_states_;
+};
+
+absl::StatusOr<int> NumProcessors() {
   int card = 0;
   int processors = 0;
   RETURN_IF_ERROR(CudaStatus(cudaGetDevice(&card), "cudaGetDevice"));
   RETURN_IF_ERROR(
       CudaStatus(cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, card),
                  "cudaDeviceGetAttribute"));
-  const PrefillPlan plan = PlanPrefill(std::vector<PrefillRows>{{0, tokens, 0, 0}}, shape.kv_heads,
-                                       shape.heads / shape.kv_heads, kNoWindow, 2 * processors);
-  ASSIGN_OR_RETURN(PagedKvSets sets, PagedKvSets::Create(*device, shape, {tokens}));
-  const size_t q_floats = static_cast<size_t>(tokens) * shape.heads * shape.head_dim;
-  ASSIGN_OR_RETURN(DeviceBytes q, PutOnDevice(*device, RandomQueries(q_floats)));
-  ASSIGN_OR_RETURN(DeviceBytes out, device->Reserve(DeviceSize(q_floats * sizeof(float))));
-  PlanMemory memory;
-  ASSIGN_OR_RETURN(memory.entries, PutOnDevice(*device, plan.items));
-  ASSIGN_OR_RETURN(memory.states,
-                   device->Reserve(DeviceSize(plan.num_states * kPrefillPairs *
-                                              (shape.head_dim + 2) * sizeof(float))));
-  ASSIGN_OR_RETURN(memory.counters, PutOnDevice(*device, std::vector<uint32_t>(plan.num_counters)));
-  return std::make_unique<PrefillWork>(device, std::move(sets), std::move(q), std::move(out), shape,
-                                       static_cast<int>(plan.items.size()), std::move(memory));
+  return processors;
+}
+
+AttentionWorkOr Checked(std::unique_ptr<CudaAttentionWork> work) {
+  RETURN_IF_ERROR(work->Check());
+  return work;
+}
+
+AttentionWorkOr OpenDecode(Device* device, const AttentionShape& shape, const DecodeBatch& batch) {
+  ASSIGN_OR_RETURN(AttentionOperands operands,
+                   AttentionOperands::Create(*device, shape, batch, RowsOf(batch)));
+  ASSIGN_OR_RETURN(DecodeOnDevice plan, DecodeOnDevice::Create(*device, shape, operands.rows, {}));
+  return Checked(std::make_unique<DecodeWork>(device, std::move(operands), std::move(plan)));
+}
+
+AttentionWorkOr OpenCascade(Device* device, const AttentionShape& shape, const DecodeBatch& batch) {
+  ASSIGN_OR_RETURN(AttentionOperands operands,
+                   AttentionOperands::Create(*device, shape, batch, RowsOf(batch)));
+  ASSIGN_OR_RETURN(const int processors, NumProcessors());
+  const std::vector<PrefixGroup> groups =
+      FindPrefixGroups(operands.rows, operands.kv.table().data(), operands.kv.kv(0).table_stride,
+                       shape.block_tokens);
+  if (groups.empty()) return absl::InvalidArgumentError("no rows of the batch share a prefix");
+  const CascadePlan plan = PlanCascade(groups, operands.rows, shape.kv_heads,
+                                       shape.heads / shape.kv_heads, 2 * processors);
+  ASSIGN_OR_RETURN(DecodeOnDevice decode,
+                   DecodeOnDevice::Create(*device, shape, operands.rows, plan.prefixes));
+  ASSIGN_OR_RETURN(PrefillOnDevice prefix,
+                   PrefillOnDevice::Create(*device, shape, plan.prefix_items, kPrefillTiling));
+  ASSIGN_OR_RETURN(DeviceBytes prefixes, PutOnDevice(*device, plan.prefixes));
+  ASSIGN_OR_RETURN(DeviceBytes row_list, PutOnDevice(*device, plan.row_list));
+  ASSIGN_OR_RETURN(DeviceBytes row_states,
+                   ReserveFloats(*device, int64_t{kCascadeParts} * std::ssize(operands.rows) *
+                                              shape.heads * (shape.head_dim + 2)));
+  return Checked(std::make_unique<CascadeWork>(
+      device, std::move(operands), std::move(decode), std::move(prefix), std::move(prefixes),
+      std::move(row_list), static_cast<int>(plan.row_list.size()), std::move(row_states)));
+}
+
+AttentionWorkOr OpenPrefill(Device* device, const AttentionShape& shape, int32_t tokens,
+                            PrefillKernel kernel) {
+  ASSIGN_OR_RETURN(const int processors, NumProcessors());
+  const bool is_hopper = kernel == PrefillKernel::kHopper;
+  const PrefillTiling& tiling = is_hopper ? kSm90Tiling : kPrefillTiling;
+  const PrefillRows all = {0, tokens, 0, 0};
+  const PrefillPlan plan =
+      PlanPrefill(absl::MakeConstSpan(&all, 1), shape.kv_heads, shape.heads / shape.kv_heads,
+                  kNoWindow, is_hopper ? processors : 2 * processors, tiling);
+  std::vector<AttentionRow> rows;
+  for (int32_t row = 0; row < tokens; ++row) rows.push_back({0, row + 1});
+  ASSIGN_OR_RETURN(AttentionOperands operands,
+                   AttentionOperands::Create(*device, shape, {{tokens}}, std::move(rows)));
+  ASSIGN_OR_RETURN(PrefillOnDevice prefill, PrefillOnDevice::Create(*device, shape, plan, tiling));
+  return Checked(
+      std::make_unique<PrefillWork>(device, std::move(operands), std::move(prefill), kernel));
 }
 
 }  // namespace
 
-AttentionWorks OurAttentionWorks() { return {OpenDecode, OpenPrefill}; }
+AttentionWorks OurAttentionWorks() { return {OpenDecode, OpenCascade, OpenPrefill}; }
 
 }  // namespace reprise::bench

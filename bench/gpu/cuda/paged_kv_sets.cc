@@ -7,7 +7,7 @@
 #include <random>
 
 #include "absl/strings/str_cat.h"
-#include "bench/gpu/cuda/device_fill.h"
+#include "bench/gpu/cuda/device_contents.h"
 #include "cachestore/base/status_macros.h"
 #include "engine/backend/cuda/kv_description.h"
 
@@ -37,10 +37,42 @@ absl::StatusOr<size_t> CacheBytes() {
   return absl::InternalError(absl::StrCat("cudaDeviceGetAttribute: ", cudaGetErrorString(error)));
 }
 
+int32_t BlocksOf(const AttentionShape& shape, int32_t tokens) {
+  return (tokens + shape.block_tokens - 1) / shape.block_tokens;
+}
+
+// Which of a set's blocks each sequence has, in random order: [sequences][stride].
+struct Places {
+  std::vector<uint32_t> table;
+  size_t stride = 0;
+  size_t num_blocks = 0;
+};
+
+Places PlaceBlocks(const AttentionShape& shape, const DecodeBatch& batch) {
+  Places places;
+  const int32_t shared = batch.shared / shape.block_tokens;
+  places.num_blocks = shared;
+  for (const int32_t length : batch.lengths) {
+    places.num_blocks += BlocksOf(shape, length) - shared;
+    places.stride = std::max<size_t>(places.stride, BlocksOf(shape, length));
+  }
+  std::vector<uint32_t> shuffled(places.num_blocks);
+  std::iota(shuffled.begin(), shuffled.end(), 0u);
+  std::shuffle(shuffled.begin(), shuffled.end(), std::mt19937(1));
+  places.table.resize(batch.lengths.size() * places.stride);
+  size_t next = shared;
+  for (size_t i = 0; i < batch.lengths.size(); ++i) {
+    for (int32_t b = 0; b < BlocksOf(shape, batch.lengths[i]); ++b) {
+      places.table[i * places.stride + b] = b < shared ? shuffled[b] : shuffled[next++];
+    }
+  }
+  return places;
+}
+
 }  // namespace
 
 absl::StatusOr<PagedKvSets> PagedKvSets::Create(Device& device, const AttentionShape& shape,
-                                                absl::Span<const int32_t> lengths) {
+                                                const DecodeBatch& batch) {
   KvLayout layout;
   layout.num_layers = 1;
   layout.num_kv_heads = shape.kv_heads;
@@ -49,39 +81,22 @@ absl::StatusOr<PagedKvSets> PagedKvSets::Create(Device& device, const AttentionS
   layout.dtype = shape.dtype;
   ASSIGN_OR_RETURN(const std::vector<std::byte> pattern, RandomKv(shape.dtype));
   ASSIGN_OR_RETURN(const size_t cache_bytes, CacheBytes());
+  Places places = PlaceBlocks(shape, batch);
   const size_t units = DeviceSize(layout.BytesPerBlock()) / kBlockUnit;
-  const int32_t longest = *std::max_element(lengths.begin(), lengths.end());
-  const size_t stride = (longest + shape.block_tokens - 1) / shape.block_tokens;
-  size_t num_blocks = 0;
-  for (const int32_t length : lengths) {
-    num_blocks += (length + shape.block_tokens - 1) / shape.block_tokens;
-  }
-  const size_t set_bytes = num_blocks * units * kBlockUnit;
+  for (uint32_t& place : places.table) place *= static_cast<uint32_t>(units);
+  const size_t set_bytes = places.num_blocks * units * kBlockUnit;
   const size_t num_sets = std::max<size_t>(1, (3 * cache_bytes + set_bytes - 1) / set_bytes);
 
-  // Each set's blocks in random places of its own part of the arena.
-  std::mt19937 random(1);
-  std::vector<uint32_t> tables(num_sets * lengths.size() * stride);
-  for (size_t set = 0; set < num_sets; ++set) {
-    std::vector<size_t> places(num_blocks);
-    std::iota(places.begin(), places.end(), size_t{0});
-    std::shuffle(places.begin(), places.end(), random);
-    for (size_t i = 0, next = 0; i < lengths.size(); ++i) {
-      for (int32_t at = 0; at < lengths[i]; at += shape.block_tokens, ++next) {
-        tables[(set * lengths.size() + i) * stride + at / shape.block_tokens] =
-            static_cast<uint32_t>(places[next] * units);
-      }
-    }
-  }
   ASSIGN_OR_RETURN(DeviceBytes arena, device.Reserve(num_sets * set_bytes));
   RETURN_IF_ERROR(FillDevice(device, arena.bytes(), pattern));
-  ASSIGN_OR_RETURN(DeviceBytes on_device, PutOnDevice(device, tables));
-  PagedKvSets sets(std::move(arena), std::move(on_device), set_bytes);
-  const auto* table = reinterpret_cast<const uint32_t*>(sets.tables_.bytes().data());
+  ASSIGN_OR_RETURN(DeviceBytes table, PutOnDevice(device, places.table));
+  PagedKvSets sets(std::move(arena), std::move(table), set_bytes);
+  sets.table_ = std::move(places.table);
   for (size_t set = 0; set < num_sets; ++set) {
-    sets.sets_.push_back(engine::cuda::DescribeKv(
-        layout, 0, reinterpret_cast<uint8_t*>(sets.arena_.bytes().data()) + set * set_bytes,
-        table + set * lengths.size() * stride, static_cast<int32_t>(stride)));
+    sets.sets_.push_back(
+        engine::cuda::DescribeKv(layout, 0, reinterpret_cast<uint8_t*>(sets.bytes(set).data()),
+                                 reinterpret_cast<const uint32_t*>(sets.tables_.bytes().data()),
+                                 static_cast<int32_t>(places.stride)));
   }
   return sets;
 }

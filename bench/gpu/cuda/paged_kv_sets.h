@@ -22,11 +22,13 @@ class PagedKvSets {
   // fill the cache three times, at least one. kInvalidArgument: a dtype other than bf16 and fp8.
   // BLOCKS.
   static absl::StatusOr<PagedKvSets> Create(cachestore::Device& device, const AttentionShape& shape,
-                                            absl::Span<const int32_t> lengths);
+                                            const DecodeBatch& batch);
 
   size_t size() const { return sets_.size(); }
   // Of one set, for kernels.
   const engine::cuda::PagedKv& kv(size_t set) const { return sets_[set]; }
+  // Of every set, [sequences][kv(0).table_stride], as the host sees it.
+  const std::vector<uint32_t>& table() const { return table_; }
   // All bytes of one set.
   absl::Span<std::byte> bytes(size_t set) const {
     return arena_.bytes().subspan(set * set_bytes_, set_bytes_);
@@ -39,6 +41,7 @@ class PagedKvSets {
   cachestore::DeviceBytes arena_;
   cachestore::DeviceBytes tables_;
   size_t set_bytes_;
+  std::vector<uint32_t> table_;
   std::vector<engine::cuda::PagedKv> sets_;
 };
 

@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "bench/gpu/cuda/device_fill.h"
+#include "bench/gpu/cuda/device_contents.h"
 #include "cachestore/base/status_macros.h"
 
 namespace reprise::bench {

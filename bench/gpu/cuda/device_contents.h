@@ -1,4 +1,4 @@
-// Filling a device's memory before a measurement.
+// What a device's memory holds, before a measurement and after it.
 #pragma once
 
 #include <cstddef>
@@ -32,6 +32,11 @@ absl::StatusOr<cachestore::DeviceBytes> PutOnDevice(cachestore::Device& device,
   return PutOnDevice(device, absl::MakeConstSpan(reinterpret_cast<const std::byte*>(values.data()),
                                                  values.size() * sizeof(T)));
 }
+
+// `count` floats at `from`, in the device's memory, after all that the compute lane was given.
+// BLOCKS.
+absl::StatusOr<std::vector<float>> FloatsOnDevice(cachestore::Device& device, const float* from,
+                                                  size_t count);
 
 // `bytes` (may be 0) rounded up to what Device::Reserve takes.
 inline size_t DeviceSize(size_t bytes) {

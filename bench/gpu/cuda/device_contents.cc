@@ -1,4 +1,4 @@
-#include "bench/gpu/cuda/device_fill.h"
+#include "bench/gpu/cuda/device_contents.h"
 
 #include <algorithm>
 #include <cstring>
@@ -56,6 +56,18 @@ absl::StatusOr<DeviceBytes> PutOnDevice(Device& device, absl::Span<const std::by
     RETURN_IF_ERROR(FillDevice(device, own.bytes().first(values.size()), values));
   }
   return own;
+}
+
+absl::StatusOr<std::vector<float>> FloatsOnDevice(Device& device, const float* from, size_t count) {
+  const size_t bytes = count * sizeof(float);
+  ASSIGN_OR_RETURN(const auto host, HostArena::Reserve(static_cast<int64_t>(DeviceSize(bytes))));
+  ASSIGN_OR_RETURN(const DeviceBytes pinned, device.Register(host->bytes()));
+  RETURN_IF_ERROR(device.Copy(
+      Lane::kCompute, {{host->bytes().data(), reinterpret_cast<const std::byte*>(from), bytes}}));
+  RETURN_IF_ERROR(device.Wait(device.Mark(Lane::kCompute)));
+  std::vector<float> floats(count);
+  std::memcpy(floats.data(), host->bytes().data(), bytes);
+  return floats;
 }
 
 }  // namespace reprise::bench
