@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/backend/cuda/cascade_plan.h"
 #include "engine/backend/cuda/decode_plan.h"
 #include "engine/backend/cuda/kernels/launchers.h"
 #include "engine/backend/cuda/prefill_plan.h"
@@ -88,21 +89,17 @@ std::vector<float> Decode(KernelBed& bed, const PagedBatch& batch,
   return bed.Get(operands.out);
 }
 
-// A prefill kernel: what its items are made of, and how it is launched.
+// Which prefill kernel, and what its plans are made of.
 struct PrefillKernel {
-  PrefillTiling tiling;
-  cudaError_t (*launch)(const PrefillParams& params, int64_t arena_bytes, int num_items,
-                        cudaStream_t stream);
+  const PrefillTiling& tiling;
+  bool is_hopper;
 };
-const PrefillKernel kPrefillMma = {
-    kPrefillTiling, [](const PrefillParams& params, int64_t, int num_items, cudaStream_t stream) {
-      return LaunchPrefillAttention(params, num_items, stream);
-    }};
-const PrefillKernel kPrefillSm90 = {kSm90Tiling, LaunchPrefillSm90};
+constexpr PrefillKernel kMmaSync = {kPrefillTiling, false};
+constexpr PrefillKernel kHopper = {kSm90Tiling, true};
 
-// `num_blocks`: what the plan cuts positions into pieces for.
-std::vector<float> Prefill(KernelBed& bed, const PagedBatch& batch, int num_blocks,
-                           const PrefillKernel& kernel) {
+// `num_blocks`: what the plan cuts positions into pieces for. Empty: not on this card.
+std::vector<float> Prefill(KernelBed& bed, const PagedBatch& batch, const PrefillKernel& kernel,
+                           int num_blocks) {
   const AttentionOperands operands(bed, batch);
   auto params = ParamsOf<PrefillParams>(batch, operands);
   const PrefillPlan plan =
@@ -115,11 +112,69 @@ std::vector<float> Prefill(KernelBed& bed, const PagedBatch& batch, int num_bloc
   params.items = items.data;
   params.states = states.data;
   params.counters = counters.data;
-  EXPECT_EQ(kernel.launch(params, operands.arena_bytes(), static_cast<int>(plan.items.size()),
-                          bed.stream()),
-            kLaunched);
+  const int num_items = static_cast<int>(plan.items.size());
+  const cudaError_t error =
+      kernel.is_hopper ? LaunchPrefillSm90(params, operands.arena_bytes(), num_items, bed.stream())
+                       : LaunchPrefillAttention(params, num_items, bed.stream());
+  if (error == cudaErrorNoKernelImageForDevice) return {};
+  EXPECT_EQ(error, kLaunched);
   EXPECT_THAT(bed.Get(counters), Each(0u)) << "the next launch would merge too early";
   bed.Get(states);
+  return bed.Get(operands.out);
+}
+
+// The three launches of cascade_plan.h.
+std::vector<float> Cascade(KernelBed& bed, const PagedBatch& batch) {
+  const AttentionOperands operands(bed, batch);
+  const PagedShape& shape = batch.shape();
+  const std::vector<PrefixGroup> groups = FindPrefixGroups(
+      batch.rows(), batch.table().data(), batch.table_stride(), shape.block_tokens);
+  EXPECT_FALSE(groups.empty());
+  const CascadePlan plan = PlanCascade(groups, batch.rows(), shape.kv_heads,
+                                       shape.heads / shape.kv_heads, /*num_blocks=*/4);
+  const int64_t state_floats = shape.head_dim + 2;
+  const auto part_stride = static_cast<int64_t>(batch.rows().size()) * shape.heads * state_floats;
+  const auto row_states = bed.Poisoned<float>(kCascadeParts * part_stride);
+  const auto row_list = bed.Put(plan.row_list);
+
+  auto prefix = ParamsOf<PrefillParams>(batch, operands);
+  const auto prefix_counters = bed.Put(std::vector<uint32_t>(plan.prefix_items.num_counters));
+  prefix.items = bed.Put(plan.prefix_items.items).data;
+  prefix.states =
+      bed.Poisoned<float>(plan.prefix_items.num_states * kPrefillPairs * state_floats).data;
+  prefix.counters = prefix_counters.data;
+  prefix.row_list = row_list.data;
+  prefix.row_states = row_states.data;
+  EXPECT_EQ(LaunchPrefillAttention(prefix, static_cast<int>(plan.prefix_items.items.size()),
+                                   bed.stream()),
+            kLaunched);
+
+  auto decode = ParamsOf<DecodeParams>(batch, operands);
+  int num_blocks = 0;
+  EXPECT_EQ(DecodeAttentionBlocks(decode.kv.type, shape.head_dim, &num_blocks), kLaunched);
+  decode.head_tiles = HeadTiles(shape.heads, shape.kv_heads);
+  const DecodePlan cuts =
+      PlanDecode(batch.rows(), decode.head_tiles, kNoWindow, num_blocks, plan.prefixes);
+  decode.rows = operands.rows.data;
+  decode.segments = bed.Put(cuts.segments).data;
+  decode.first_segment = bed.Put(cuts.first_segment).data;
+  decode.states = bed.Poisoned<float>(cuts.num_states * kTileHeads * state_floats).data;
+  decode.counters = bed.Put(std::vector<uint32_t>(batch.rows().size() * decode.head_tiles)).data;
+  decode.prefixes = bed.Put(plan.prefixes).data;
+  decode.row_states = row_states.data + part_stride;
+  EXPECT_EQ(LaunchDecodeAttention(decode, num_blocks, bed.stream()), kLaunched);
+
+  MergeStatesParams merge;
+  merge.states = row_states.data;
+  merge.part_stride = part_stride;
+  merge.parts = kCascadeParts;
+  merge.rows = row_list.data;
+  merge.out = operands.out.data;
+  merge.heads = shape.heads;
+  merge.head_dim = shape.head_dim;
+  EXPECT_EQ(LaunchMergeStates(merge, static_cast<int>(plan.row_list.size()), bed.stream()),
+            kLaunched);
+  bed.Get(row_states);
   return bed.Get(operands.out);
 }
 
@@ -145,24 +200,27 @@ class OpParityAttentionTest : public KernelTest {
     ExpectSame(out, [&] { return Decode(bed(), batch, batch.rows()); });
   }
 
-  void ExpectPrefillAgrees(const PagedShape& shape, std::vector<PagedSequence> sequences,
-                           int num_blocks, const PrefillKernel& kernel = kPrefillMma) {
+  void ExpectPrefillAgrees(const PrefillKernel& kernel, const PagedShape& shape,
+                           std::vector<PagedSequence> sequences, int num_blocks) {
     SCOPED_TRACE(shape.Name());
     PagedBatch batch(shape, std::move(sequences), seed_++);
-    const std::vector<float> out = Prefill(bed(), batch, num_blocks, kernel);
+    const std::vector<float> out = Prefill(bed(), batch, kernel, num_blocks);
+    if (out.empty()) GTEST_SKIP() << "the kernel is not for this card";
     EXPECT_LE(batch.WorstError(out), batch.tolerance());
-    ExpectSame(out, [&] { return Prefill(bed(), batch, num_blocks, kernel); });
+    ExpectSame(out, [&] { return Prefill(bed(), batch, kernel, num_blocks); });
   }
 
-  // Whether there is nothing that runs the prefill kernel of sm_90a.
-  bool LacksSm90() {
-    PagedBatch batch({1, 1, 64, 16, DType::kBF16}, {{0, 1}});
-    const AttentionOperands operands(bed(), batch);
-    auto params = ParamsOf<PrefillParams>(batch, operands);
-    const auto item = bed().Put(std::vector<PrefillItem>{{.num_rows = 1, .kv_end = 1}});
-    params.items = item.data;
-    return LaunchPrefillSm90(params, operands.arena_bytes(), 1, bed().stream()) ==
-           cudaErrorNoKernelImageForDevice;
+  // Rows 0 .. of `lengths`, which share the first `shared` positions.
+  void ExpectCascadeAgrees(const PagedShape& shape, int shared, const std::vector<int>& lengths) {
+    SCOPED_TRACE(shape.Name());
+    std::vector<PagedSequence> sequences = {{lengths[0] - 1}};
+    for (size_t i = 1; i < lengths.size(); ++i) {
+      sequences.push_back({lengths[i] - 1, 1, 0, shared});
+    }
+    PagedBatch batch(shape, std::move(sequences), seed_++);
+    const std::vector<float> out = Cascade(bed(), batch);
+    EXPECT_LE(batch.WorstError(out), batch.tolerance());
+    ExpectSame(out, [&] { return Cascade(bed(), batch); });
   }
 
   void ExpectGenericAgrees(const PagedShape& shape, std::vector<PagedSequence> sequences) {
@@ -194,21 +252,27 @@ TEST_F(OpParityAttentionTest, SmallDecode) {
 
 TEST_F(OpParityAttentionTest, SmallPrefill) {
   const std::vector<PagedSequence> sequences = {{0, 17}, {50, 25}, {63, 2}};
-  ExpectPrefillAgrees({4, 1, 64, 16, DType::kBF16}, sequences, 1);
-  ExpectPrefillAgrees({3, 3, 64, 8, DType::kF16}, sequences, 1);
-  ExpectPrefillAgrees({8, 2, 128, 32, DType::kF8E4M3}, sequences, 1);
-  ExpectPrefillAgrees({3, 1, 128, 8, DType::kInt8, 10}, sequences, 1);
-  ExpectPrefillAgrees({2, 1, 64, 16, DType::kF16}, {{1100, 9}}, 4);  // cut into two pieces
+  ExpectPrefillAgrees(kMmaSync, {4, 1, 64, 16, DType::kBF16}, sequences, 1);
+  ExpectPrefillAgrees(kMmaSync, {3, 3, 64, 8, DType::kF16}, sequences, 1);
+  ExpectPrefillAgrees(kMmaSync, {8, 2, 128, 32, DType::kF8E4M3}, sequences, 1);
+  ExpectPrefillAgrees(kMmaSync, {3, 1, 128, 8, DType::kInt8, 10}, sequences, 1);
+  ExpectPrefillAgrees(kMmaSync, {2, 1, 64, 16, DType::kF16}, {{1100, 9}},
+                      4);  // cut into two pieces
 }
 
-TEST_F(OpParityAttentionTest, SmallPrefillSm90) {
-  if (LacksSm90()) GTEST_SKIP() << "the card is not of compute capability 9.0";
+TEST_F(OpParityAttentionTest, SmallPrefillOnHopper) {
   const std::vector<PagedSequence> sequences = {{0, 17}, {110, 25}, {127, 2}};
-  ExpectPrefillAgrees({4, 1, 64, 16, DType::kBF16}, sequences, 1, kPrefillSm90);
-  ExpectPrefillAgrees({7, 1, 128, 16, DType::kBF16}, sequences, 1, kPrefillSm90);
-  ExpectPrefillAgrees({3, 3, 64, 8, DType::kF16}, sequences, 1, kPrefillSm90);
-  ExpectPrefillAgrees({2, 1, 128, 256, DType::kF16, 10}, sequences, 1, kPrefillSm90);
-  ExpectPrefillAgrees({2, 1, 64, 16, DType::kF16}, {{1100, 9}}, 4, kPrefillSm90);
+  ExpectPrefillAgrees(kHopper, {4, 1, 64, 16, DType::kBF16}, sequences, 1);
+  ExpectPrefillAgrees(kHopper, {3, 1, 128, 32, DType::kF16, 50}, sequences, 1);
+  ExpectPrefillAgrees(kHopper, {7, 1, 128, 16, DType::kBF16}, sequences, 1);
+  ExpectPrefillAgrees(kHopper, {3, 3, 64, 8, DType::kF16}, sequences, 1);
+  ExpectPrefillAgrees(kHopper, {2, 1, 128, 256, DType::kF16, 10}, sequences, 1);
+  ExpectPrefillAgrees(kHopper, {2, 1, 64, 16, DType::kF16}, {{1100, 9}}, 4);
+}
+
+TEST_F(OpParityAttentionTest, SmallCascade) {
+  ExpectCascadeAgrees({4, 1, 64, 16, DType::kBF16}, 512, {513, 531, 600, 577});
+  ExpectCascadeAgrees({8, 2, 128, 32, DType::kF8E4M3}, 512, {520, 531, 600, 577, 640});
 }
 
 TEST_F(OpParityAttentionTest, SmallGeneric) {
@@ -252,21 +316,29 @@ TEST_F(OpParityLargeAttentionTest, Decode) {
 
 TEST_F(OpParityLargeAttentionTest, Prefill) {
   for (const DType dtype : {DType::kBF16, DType::kF16, DType::kF8E4M3, DType::kInt8}) {
-    ExpectPrefillAgrees({32, 8, 128, 16, dtype}, {{0, 500}, {1000, 130}}, 132);
-    ExpectPrefillAgrees({14, 2, 64, 16, dtype}, {{0, 333}, {2047, 70}, {5, 1}}, 132);
-    ExpectPrefillAgrees({64, 1, 128, 32, dtype, 200}, {{100, 90}}, 132);
+    ExpectPrefillAgrees(kMmaSync, {32, 8, 128, 16, dtype}, {{0, 500}, {1000, 130}}, 132);
+    ExpectPrefillAgrees(kMmaSync, {14, 2, 64, 16, dtype}, {{0, 333}, {2047, 70}, {5, 1}}, 132);
+    ExpectPrefillAgrees(kMmaSync, {64, 1, 128, 32, dtype, 200}, {{100, 90}}, 132);
   }
-  ExpectPrefillAgrees({8, 2, 128, 16, DType::kBF16}, {{6000, 64}}, 264);  // cut many times
+  ExpectPrefillAgrees(kMmaSync, {8, 2, 128, 16, DType::kBF16}, {{6000, 64}},
+                      264);  // cut many times
 }
 
-TEST_F(OpParityLargeAttentionTest, PrefillSm90) {
-  if (LacksSm90()) GTEST_SKIP() << "the card is not of compute capability 9.0";
+TEST_F(OpParityLargeAttentionTest, PrefillOnHopper) {
   for (const DType dtype : {DType::kBF16, DType::kF16}) {
-    ExpectPrefillAgrees({32, 8, 128, 16, dtype}, {{0, 500}, {1000, 130}}, 132, kPrefillSm90);
-    ExpectPrefillAgrees({14, 2, 64, 16, dtype}, {{0, 333}, {2047, 70}, {5, 1}}, 132, kPrefillSm90);
-    ExpectPrefillAgrees({128, 1, 128, 32, dtype, 200}, {{100, 90}}, 132, kPrefillSm90);
+    ExpectPrefillAgrees(kHopper, {32, 8, 128, 16, dtype}, {{0, 500}, {1000, 130}}, 132);
+    ExpectPrefillAgrees(kHopper, {14, 2, 64, 16, dtype}, {{0, 333}, {2047, 70}, {5, 1}}, 132);
+    ExpectPrefillAgrees(kHopper, {64, 1, 128, 32, dtype, 200}, {{100, 90}}, 132);
   }
-  ExpectPrefillAgrees({8, 2, 128, 16, DType::kBF16}, {{6000, 64}}, 132, kPrefillSm90);
+  ExpectPrefillAgrees(kHopper, {8, 2, 128, 16, DType::kBF16}, {{6000, 64}}, 132);
+}
+
+TEST_F(OpParityLargeAttentionTest, Cascade) {
+  std::vector<int> lengths;
+  for (int i = 0; i < 64; ++i) lengths.push_back(2049 + 7 * i);
+  for (const DType dtype : {DType::kBF16, DType::kF16, DType::kF8E4M3, DType::kInt8}) {
+    ExpectCascadeAgrees({32, 8, 128, 16, dtype}, 2048, lengths);
+  }
 }
 
 TEST_F(OpParityLargeAttentionTest, Generic) {

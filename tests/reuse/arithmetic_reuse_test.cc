@@ -44,7 +44,7 @@ class ArithmeticReuseTest : public testing::Test {
     const cachestore::NamespaceHandle ns = *store_->OpenNamespace(identity);
     const PieceTokenizer tokenizer;
     EngineLoop loop(
-        {model->get(), &tokenizer, store_.get()}, ns.layout,
+        {model->get(), backend.get(), &tokenizer, store_.get()}, ns.layout,
         BlockBudget(store_->capacity_blocks(ns), kBlockTokens, (*model)->config().max_positions),
         {}, 100);
     GenerateRequest request;
