@@ -1,0 +1,124 @@
+#include "engine/backend/cuda/cublaslt/cublaslt_products.h"
+
+#include <bit>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "cachestore/base/check.h"
+#include "cachestore/base/status_macros.h"
+#include "engine/backend/cpu_elementwise.h"
+#include "engine/backend/cuda/device_memory.h"
+#include "engine/backend/cuda/kernels/launchers.h"
+#include "engine/backend/cuda/launch_status.h"
+
+namespace reprise::engine::cuda {
+namespace {
+
+using cachestore::Device;
+using cachestore::DeviceBytes;
+using cachestore::Lane;
+
+// A weight as it was stored, in the device's memory.
+class DeviceWeight : public PackedWeight {
+ public:
+  DeviceWeight(const ProductShape& shape, DeviceBytes bytes)
+      : shape_(shape), bytes_(std::move(bytes)) {}
+
+  int64_t in_features() const override { return shape_.in; }
+  int64_t out_features() const override { return shape_.out; }
+  absl::string_view arithmetic() const override {
+    return is_narrow() ? "bf16-activations cuBLASLt fast" : "f32 cuBLASLt fast";
+  }
+
+  bool is_narrow() const { return shape_.type == CUDA_R_16BF; }
+  const ProductShape& shape() const { return shape_; }
+  const void* data() const { return bytes_.bytes().data(); }
+
+ private:
+  const ProductShape shape_;
+  const DeviceBytes bytes_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<CudaProducts>> CublasLtProducts::Create(
+    MemoryCopy* memory, const CublasLtLibrary& library) {
+  std::unique_ptr<CublasLtProducts> products(new CublasLtProducts(memory, library));
+  RETURN_IF_ERROR(library.StatusOf(library.create(&products->handle_), "cublasLtCreate"));
+  ASSIGN_OR_RETURN(products->workspace_,
+                   ReserveForCompute(memory->device(), kProductWorkspaceBytes));
+  return products;
+}
+
+CublasLtProducts::~CublasLtProducts() {
+  plans_.clear();
+  if (handle_ != nullptr) lt_.destroy(handle_);
+}
+
+cudaStream_t CublasLtProducts::stream() const {
+  return static_cast<cudaStream_t>(memory_->device()->Stream(Lane::kCompute));
+}
+
+absl::StatusOr<std::unique_ptr<PackedWeight>> CublasLtProducts::Pack(TensorView weight,
+                                                                     WeightOrder order) {
+  CHECK(weight.data != nullptr && weight.rows > 0 && weight.cols > 0);
+  const bool is_out_in = order == WeightOrder::kOutIn;
+  ProductShape shape;
+  shape.in = is_out_in ? weight.cols : weight.rows;
+  shape.out = is_out_in ? weight.rows : weight.cols;
+  shape.type = weight.type == ElementType::kBF16 ? CUDA_R_16BF : CUDA_R_32F;
+  shape.order = order;
+  const int64_t count = weight.rows * weight.cols;
+  std::vector<float> wide;
+  if (weight.type == ElementType::kF16) {
+    wide.resize(count);
+    Widen(weight.data, weight.type, count, wide.data());
+  }
+  const int64_t bytes = count * (shape.type == CUDA_R_16BF ? 2 : 4);
+  ASSIGN_OR_RETURN(DeviceBytes kept, memory_->Keep(wide.empty() ? weight.data : wide.data(),
+                                                   static_cast<size_t>(bytes)));
+  return std::make_unique<DeviceWeight>(shape, std::move(kept));
+}
+
+absl::StatusOr<CublasLtPlan*> CublasLtProducts::PlanFor(const ProductShape& shape, int64_t rows) {
+  const auto most = static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(rows)));
+  std::unique_ptr<CublasLtPlan>& plan = plans_[{shape, most}];
+  if (plan == nullptr) {
+    ASSIGN_OR_RETURN(plan, CublasLtPlan::Create(&lt_, handle_, shape, most));
+  }
+  return plan.get();
+}
+
+absl::StatusOr<const uint16_t*> CublasLtProducts::Narrowed(const Product& product, int64_t in) {
+  if (product.narrowed != nullptr) return product.narrowed;
+  NarrowParams params;
+  params.x = product.x;
+  params.count = product.rows * in;
+  RETURN_IF_ERROR(
+      Grow(memory_->device(), static_cast<size_t>(params.count) * sizeof(uint16_t), &narrowed_));
+  params.narrowed = reinterpret_cast<uint16_t*>(narrowed_.bytes().data());
+  RETURN_IF_ERROR(LaunchStatus(LaunchNarrow(params, stream()), "narrowing"));
+  return params.narrowed;
+}
+
+absl::Status CublasLtProducts::Multiply(const Product& product) {
+  CHECK(product.weight != nullptr && product.rows > 0);
+  CHECK(product.x != nullptr && product.out != nullptr);
+  const auto& weight = *static_cast<const DeviceWeight*>(product.weight);
+  ProductShape shape = weight.shape();
+  shape.has_bias = product.bias != nullptr;
+  ProductOperands operands;
+  operands.weight = weight.data();
+  operands.x = product.x;
+  if (weight.is_narrow()) {
+    ASSIGN_OR_RETURN(operands.x, Narrowed(product, shape.in));
+  }
+  operands.bias = product.bias;
+  operands.out = product.out;
+  operands.adds = product.adds;
+  operands.workspace = workspace_.bytes().data();
+  ASSIGN_OR_RETURN(CublasLtPlan * plan, PlanFor(shape, product.rows));
+  return plan->Multiply(product.rows, operands, stream());
+}
+
+}  // namespace reprise::engine::cuda

@@ -1,0 +1,272 @@
+// What cuBLASLt is asked for, held against products by plain loops: over one that answers on the
+// host.
+#include "engine/backend/cuda/cublaslt/cublaslt_products.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <random>
+#include <vector>
+
+#include "engine/backend/cpu_elementwise.h"
+#include "tests/engine/backend/cuda/cublaslt/fake_cublaslt.h"
+#include "tests/fakes/lazy_device.h"
+
+namespace reprise::engine::cuda {
+namespace {
+
+using cachestore::DeviceBytes;
+using cachestore::Lane;
+using cachestore::LazyDevice;
+using testing::ElementsAre;
+using testing::FloatNear;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Pointwise;
+
+std::vector<float> Random(size_t count, int seed) {
+  std::mt19937 random(seed);
+  std::normal_distribution<float> normal;
+  std::vector<float> numbers(count);
+  for (float& x : numbers) x = normal(random);
+  return numbers;
+}
+
+// Numbers of `type`, and what they are.
+struct Stored {
+  std::vector<uint16_t> narrow;
+  std::vector<float> wide;
+  ElementType type;
+
+  const void* data() const {
+    return type == ElementType::kF32 ? static_cast<const void*>(wide.data()) : narrow.data();
+  }
+};
+
+Stored Store(std::vector<float> numbers, ElementType type) {
+  Stored stored = {{}, std::move(numbers), type};
+  if (type == ElementType::kF32) return stored;
+  const auto count = static_cast<int64_t>(stored.wide.size());
+  stored.narrow.resize(count);
+  (type == ElementType::kBF16 ? NarrowToBF16 : NarrowToF16)(stored.wide.data(), count,
+                                                            stored.narrow.data());
+  Widen(stored.narrow.data(), type, count, stored.wide.data());
+  return stored;
+}
+
+class CublasLtProductsTest : public testing::Test {
+ protected:
+  explicit CublasLtProductsTest(uint64_t seed = 0) : device_(seed, size_t{128} << 20) {}
+
+  void SetUp() override {
+    auto memory = MemoryCopy::Create(&device_);
+    ASSERT_TRUE(memory.ok()) << memory.status();
+    memory_ = *std::move(memory);
+    auto products = CublasLtProducts::Create(memory_.get(), FakeCublasLt::Library());
+    ASSERT_TRUE(products.ok()) << products.status();
+    products_ = *std::move(products);
+  }
+
+  template <typename T>
+  T* Keep(const std::vector<T>& numbers) {
+    auto kept = memory_->Keep(numbers.data(), numbers.size() * sizeof(T));
+    CHECK(kept.ok());
+    kept_.push_back(*std::move(kept));
+    return reinterpret_cast<T*>(kept_.back().bytes().data());
+  }
+
+  std::unique_ptr<PackedWeight> Pack(const Stored& stored, int64_t in, int64_t out,
+                                     WeightOrder order) {
+    const bool is_out_in = order == WeightOrder::kOutIn;
+    auto weight = products_->Pack(
+        {stored.data(), stored.type, is_out_in ? out : in, is_out_in ? in : out}, order);
+    CHECK(weight.ok());
+    return *std::move(weight);
+  }
+
+  std::vector<float> Show(const float* from, size_t count) {
+    const auto shown = memory_->Show(from, count * sizeof(float));
+    CHECK(shown.ok());
+    std::vector<float> numbers(count);
+    std::memcpy(numbers.data(), shown->data(), shown->size());
+    return numbers;
+  }
+
+  FakeCublasLt cublaslt_;
+  LazyDevice device_;
+  std::unique_ptr<MemoryCopy> memory_;
+  std::unique_ptr<CudaProducts> products_;
+  std::vector<DeviceBytes> kept_;
+};
+
+struct Asked {
+  ElementType type;
+  WeightOrder order;
+  int64_t rows;
+  bool has_bias;
+  bool adds;
+};
+
+class CublasLtProductTest : public CublasLtProductsTest,
+                            public testing::WithParamInterface<Asked> {};
+
+TEST_P(CublasLtProductTest, IsThatOfPlainLoops) {
+  const Asked& asked = GetParam();
+  constexpr int64_t kIn = 11;
+  constexpr int64_t kOut = 5;
+  const Stored weight = Store(Random(kIn * kOut, 1), asked.type);
+  const bool narrows = asked.type == ElementType::kBF16;
+  const Stored x =
+      Store(Random(asked.rows * kIn, 2), narrows ? ElementType::kBF16 : ElementType::kF32);
+  const std::vector<float> bias = Random(kOut, 3);
+  const std::vector<float> before = Random(asked.rows * kOut, 4);
+  std::vector<float> expected(before.size());
+  for (int64_t r = 0; r < asked.rows; ++r) {
+    for (int64_t o = 0; o < kOut; ++o) {
+      double sum = asked.adds ? before[r * kOut + o] : 0;
+      if (asked.has_bias) sum += bias[o];
+      for (int64_t i = 0; i < kIn; ++i) {
+        const int64_t place = asked.order == WeightOrder::kOutIn ? o * kIn + i : i * kOut + o;
+        sum += double{x.wide[r * kIn + i]} * weight.wide[place];
+      }
+      expected[r * kOut + o] = static_cast<float>(sum);
+    }
+  }
+
+  const auto packed = Pack(weight, kIn, kOut, asked.order);
+  EXPECT_EQ(packed->in_features(), kIn);
+  EXPECT_EQ(packed->out_features(), kOut);
+  Product product;
+  product.weight = packed.get();
+  product.x = Keep(x.wide);
+  if (narrows) product.narrowed = Keep(x.narrow);
+  product.rows = asked.rows;
+  if (asked.has_bias) product.bias = Keep(bias);
+  product.out = Keep(before);
+  product.adds = asked.adds;
+  ASSERT_TRUE(products_->Multiply(product).ok());
+  EXPECT_THAT(Show(product.out, expected.size()), Pointwise(FloatNear(1e-5f), expected));
+}
+
+std::vector<Asked> AllAsked() {
+  std::vector<Asked> all;
+  for (const auto type : {ElementType::kF32, ElementType::kBF16, ElementType::kF16}) {
+    for (const auto order : {WeightOrder::kOutIn, WeightOrder::kInOut}) {
+      all.push_back({type, order, 1, false, false});
+      all.push_back({type, order, 7, true, false});
+      all.push_back({type, order, 8, false, true});
+      all.push_back({type, order, 3, true, true});
+    }
+  }
+  return all;
+}
+
+INSTANTIATE_TEST_SUITE_P(All, CublasLtProductTest, testing::ValuesIn(AllAsked()));
+
+class CublasLtPlansTest : public CublasLtProductsTest {
+ protected:
+  void SetUp() override {
+    CublasLtProductsTest::SetUp();
+    weight_ = Pack(Store(Random(64, 1), ElementType::kF32), 8, 8, WeightOrder::kOutIn);
+    product_.weight = weight_.get();
+    product_.x = Keep(Random(40 * 8, 2));
+    product_.out = Keep(Random(40 * 8, 3));
+  }
+
+  absl::Status Multiply(int64_t rows) {
+    product_.rows = rows;
+    return products_->Multiply(product_);
+  }
+
+  std::unique_ptr<PackedWeight> weight_;
+  Product product_;
+};
+
+TEST_F(CublasLtPlansTest, APlanIsForAllRowsUpToAPowerOfTwo) {
+  for (const int64_t rows : {1, 5, 7, 8, 6, 1, 9, 40, 33}) ASSERT_TRUE(Multiply(rows).ok());
+  EXPECT_THAT(cublaslt_.chosen_rows, ElementsAre(1, 8, 16, 64));
+  // Another weight of the same shape has the same plan, a bias has another.
+  const auto same = Pack(Store(Random(64, 5), ElementType::kF32), 8, 8, WeightOrder::kOutIn);
+  product_.weight = same.get();
+  ASSERT_TRUE(Multiply(7).ok());
+  EXPECT_EQ(cublaslt_.chosen_rows.size(), 4u);
+  product_.bias = product_.x;
+  ASSERT_TRUE(Multiply(7).ok());
+  EXPECT_EQ(cublaslt_.chosen_rows.size(), 5u);
+  EXPECT_EQ(cublaslt_.num_products, 11);
+}
+
+TEST_F(CublasLtPlansTest, AnAlgorithmThatTakesNoSuchRowsIsReplaced) {
+  cublaslt_.refused_rows = {6};
+  ASSERT_TRUE(Multiply(7).ok());
+  ASSERT_TRUE(Multiply(6).ok());
+  EXPECT_THAT(cublaslt_.chosen_rows, ElementsAre(8, 6));
+  // It does not take seven rows again.
+  ASSERT_TRUE(Multiply(7).ok());
+  EXPECT_THAT(cublaslt_.chosen_rows, ElementsAre(8, 6, 7));
+}
+
+TEST_F(CublasLtPlansTest, WithoutAnAlgorithmThereIsAnErrorAndThenAnotherTry) {
+  cublaslt_.knows_algorithms = false;
+  const absl::Status status = Multiply(3);
+  EXPECT_EQ(status.code(), absl::StatusCode::kInternal);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("4 rows"));
+  cublaslt_.knows_algorithms = true;
+  EXPECT_TRUE(Multiply(3).ok());
+  // Also where one is to be replaced; the rows that it takes go on.
+  cublaslt_.refused_rows = {3};
+  ASSERT_TRUE(Multiply(4).ok());
+  cublaslt_.knows_algorithms = false;
+  EXPECT_FALSE(Multiply(3).ok());
+  EXPECT_TRUE(Multiply(4).ok());
+  cublaslt_.knows_algorithms = true;
+  EXPECT_TRUE(Multiply(3).ok());
+}
+
+// With bf16 weights; of x that is larger than what was narrowed before.
+TEST_F(CublasLtProductsTest, XIsNarrowedWhereNobodyDid) {
+  for (const int64_t rows : {2, 3000, 1}) {
+    const Stored weight = Store(Random(8 * 4, 1), ElementType::kBF16);
+    const std::vector<float> x = Random(rows * 8, 2);
+    const auto packed = Pack(weight, 8, 4, WeightOrder::kOutIn);
+    Product product;
+    product.weight = packed.get();
+    product.x = Keep(x);
+    product.rows = rows;
+    product.out = Keep(std::vector<float>(rows * 4));
+    ASSERT_TRUE(products_->Multiply(product).ok());
+    const std::vector<float> made = Show(product.out, rows * 4);
+    const Stored narrow = Store(x, ElementType::kBF16);
+    product.narrowed = Keep(narrow.narrow);
+    ASSERT_TRUE(products_->Multiply(product).ok());
+    EXPECT_EQ(made, Show(product.out, rows * 4)) << rows;
+  }
+}
+
+TEST_F(CublasLtProductsTest, BytesOfAWeightAreThoseOfItsType) {
+  for (const auto& [type, text] :
+       {std::pair(ElementType::kF32, "f32"), std::pair(ElementType::kF16, "f32"),
+        std::pair(ElementType::kBF16, "bf16-activations")}) {
+    const auto weight = Pack(Store(Random(6, 1), type), 3, 2, WeightOrder::kOutIn);
+    EXPECT_THAT(std::string(weight->arithmetic()), HasSubstr(text));
+    EXPECT_THAT(std::string(weight->arithmetic()), HasSubstr("fast"));
+  }
+}
+
+TEST(CublasLtProductsErrorsTest, WithoutACardOrMemoryThereAreNone) {
+  FakeCublasLt cublaslt;
+  LazyDevice small(0, size_t{1} << 20);
+  const auto memory = MemoryCopy::Create(&small);
+  ASSERT_TRUE(memory.ok()) << memory.status();
+  EXPECT_EQ(CublasLtProducts::Create(memory->get(), FakeCublasLt::Library()).status().code(),
+            absl::StatusCode::kResourceExhausted);
+  cublaslt.create_status = CUBLAS_STATUS_NOT_INITIALIZED;
+  EXPECT_EQ(CublasLtProducts::Create(memory->get(), FakeCublasLt::Library()).status().message(),
+            "cublasLtCreate: CUBLAS_STATUS_NOT_INITIALIZED");
+}
+
+}  // namespace
+}  // namespace reprise::engine::cuda
