@@ -14,18 +14,41 @@ namespace {
 
 constexpr float kLog2E = 1.44269504f;
 
-// The decode plan of the rows that are alone in their sequence; its rows are those of the batch.
-DecodePlan PlanSingles(const UploadedRows& rows, int head_tiles, int32_t window, int num_blocks) {
-  std::vector<AttentionRow> singles;
+// The rows that are alone in their sequence, and which rows of the batch they are.
+struct SingleRows {
+  std::vector<AttentionRow> rows;
   std::vector<int32_t> places;
+};
+
+SingleRows SinglesOf(const UploadedRows& rows) {
+  SingleRows singles;
   for (const PrefillRows& sequence : rows.sequences) {
     if (sequence.num_rows != 1) continue;
-    singles.push_back(rows.rows[sequence.first_row]);
-    places.push_back(sequence.first_row);
+    singles.rows.push_back(rows.rows[sequence.first_row]);
+    singles.places.push_back(sequence.first_row);
   }
-  if (singles.empty()) return {};
-  DecodePlan plan = PlanDecode(singles, head_tiles, window, num_blocks);
-  for (DecodeSegment& segment : plan.segments) segment.row = places[segment.row];
+  return singles;
+}
+
+// What the single rows share; its rows are those of the batch.
+CascadePlan PlanShared(const StepUpload& step, const UploadedRows& rows, const SingleRows& singles,
+                       int group, int num_blocks) {
+  std::vector<PrefixGroup> groups = FindPrefixGroups(
+      singles.rows, step.host_table(), step.table_stride(), step.layout().block_tokens);
+  for (PrefixGroup& shared : groups) {
+    for (int32_t& row : shared.rows) row = singles.places[row];
+  }
+  return PlanCascade(groups, rows.rows, step.layout().num_kv_heads, group, num_blocks);
+}
+
+// The decode plan of the single rows, behind their prefixes; its rows are those of the batch.
+DecodePlan PlanSingles(const SingleRows& singles, const CascadePlan& cascade, int head_tiles,
+                       int32_t window, int num_blocks) {
+  if (singles.rows.empty()) return {};
+  std::vector<int32_t> prefixes;
+  for (const int32_t place : singles.places) prefixes.push_back(cascade.prefixes[place]);
+  DecodePlan plan = PlanDecode(singles.rows, head_tiles, window, num_blocks, prefixes);
+  for (DecodeSegment& segment : plan.segments) segment.row = singles.places[segment.row];
   return plan;
 }
 
@@ -68,73 +91,125 @@ absl::Status AttentionWork::Plan(const StepUpload& step, const UploadedRows& row
       "decode attention"));
   head_tiles_ = HeadTiles(heads_, layout.num_kv_heads);
   prefill_ = ChoosePrefill(wanted_, step.kv(0));
-  // The prefill kernel has about as many blocks at once; its plan only wants enough of them.
-  return Send(rows.rows.size(), PlanSingles(rows, head_tiles_, window_, num_blocks_),
-              PlanChunks(rows, layout.num_kv_heads, heads_ / layout.num_kv_heads, window_,
-                         num_blocks_, prefill_),
+  const int group = heads_ / layout.num_kv_heads;
+  const SingleRows singles = SinglesOf(rows);
+  CascadePlan cascade = {.prefixes = std::vector<int32_t>(rows.rows.size())};
+  // The prefill kernels have about as many blocks at once; their plans only want enough of them.
+  if (window_ == kNoWindow) cascade = PlanShared(step, rows, singles, group, num_blocks_);
+  return Send(rows.rows.size(), PlanSingles(singles, cascade, head_tiles_, window_, num_blocks_),
+              cascade,
+              PlanChunks(rows, layout.num_kv_heads, group, window_, num_blocks_, prefill_),
               layout.head_dim);
 }
 
 absl::Status AttentionWork::Send(size_t num_rows, const DecodePlan& decode,
-                                 const PrefillPlan& prefill, int head_dim) {
+                                 const CascadePlan& cascade, const PrefillPlan& prefill,
+                                 int head_dim) {
+  const PrefillPlan& shared = cascade.prefix_items;
   // Zeroed at every step, so that one that failed leaves nothing behind.
   const std::vector<uint32_t> decode_counters(num_rows * head_tiles_);
-  const std::vector<uint32_t> prefill_counters(prefill.num_counters);
+  const std::vector<uint32_t> prefill_counters(std::max(prefill.num_counters, shared.num_counters));
   RETURN_IF_ERROR(upload_.Begin(UploadBuffer::RoomFor<DecodeSegment>(decode.segments.size()) +
                                 UploadBuffer::RoomFor<int32_t>(decode.first_segment.size()) +
                                 UploadBuffer::RoomFor<uint32_t>(decode_counters.size()) +
+                                UploadBuffer::RoomFor<int32_t>(cascade.prefixes.size()) +
+                                UploadBuffer::RoomFor<int32_t>(cascade.row_list.size()) +
+                                UploadBuffer::RoomFor<PrefillItem>(shared.items.size()) +
                                 UploadBuffer::RoomFor<PrefillItem>(prefill.items.size()) +
                                 UploadBuffer::RoomFor<uint32_t>(prefill_counters.size())));
   segments_ = upload_.Put(absl::MakeConstSpan(decode.segments));
   first_segment_ = upload_.Put(absl::MakeConstSpan(decode.first_segment));
   decode_counters_ = upload_.Put(absl::MakeConstSpan(decode_counters));
-  items_ = upload_.Put(absl::MakeConstSpan(prefill.items));
-  prefill_counters_ = upload_.Put(absl::MakeConstSpan(prefill_counters));
+  prefixes_ = upload_.Put(absl::MakeConstSpan(cascade.prefixes));
+  row_list_ = upload_.Put(absl::MakeConstSpan(cascade.row_list));
+  shared_.items = upload_.Put(absl::MakeConstSpan(shared.items));
+  chunks_.items = upload_.Put(absl::MakeConstSpan(prefill.items));
+  // A launch leaves them 0 for the next one.
+  chunks_.counters = shared_.counters = upload_.Put(absl::MakeConstSpan(prefill_counters));
   RETURN_IF_ERROR(upload_.Send());
   decodes_ = !decode.segments.empty();
-  num_items_ = static_cast<int>(prefill.items.size());
+  num_grouped_ = static_cast<int>(cascade.row_list.size());
+  shared_.count = static_cast<int>(shared.items.size());
+  chunks_.count = static_cast<int>(prefill.items.size());
   const int64_t states =
-      std::max(decode.num_states * kTileHeads, prefill.num_states * TilingOf(prefill_).pairs);
-  return Grow(device_, states * (head_dim + 2) * sizeof(float), &states_);
+      std::max({decode.num_states * kTileHeads, prefill.num_states * TilingOf(prefill_).pairs,
+                shared.num_states * kPrefillPairs});
+  RETURN_IF_ERROR(Grow(device_, states * (head_dim + 2) * sizeof(float), &states_));
+  if (num_grouped_ == 0) return absl::OkStatus();
+  part_floats_ = static_cast<int64_t>(num_rows) * heads_ * (head_dim + 2);
+  return Grow(device_, kCascadeParts * part_floats_ * sizeof(float), &row_states_);
 }
 
 absl::Status AttentionWork::LaunchPlanned(const UploadedRows& rows, const PagedKv& kv,
                                           int64_t arena_bytes, const AttentionScheme& scheme,
                                           Activations q, Activations out) {
-  auto* const states = reinterpret_cast<float*>(states_.bytes().data());
-  if (decodes_) {
-    DecodeParams params;
-    params.q = q.data;
-    params.out = out.data;
-    params.kv = kv;
-    params.rows = rows.on_device;
-    params.segments = segments_;
-    params.first_segment = first_segment_;
-    params.states = states;
-    params.counters = decode_counters_;
-    params.heads = heads_;
-    params.head_tiles = head_tiles_;
-    params.window = window_;
-    params.scale_log2 = scheme.scale * kLog2E;
-    RETURN_IF_ERROR(
-        LaunchStatus(LaunchDecodeAttention(params, num_blocks_, stream()), "decode attention"));
+  const float scale_log2 = scheme.scale * kLog2E;
+  if (num_grouped_ > 0) {
+    PrefillParams params = ItemParams(shared_, kv, scale_log2, q, out);
+    params.row_list = row_list_;
+    params.row_states = reinterpret_cast<float*>(row_states_.bytes().data());
+    RETURN_IF_ERROR(LaunchStatus(LaunchPrefillAttention(params, shared_.count, stream()),
+                                 "attention to shared prefixes"));
   }
-  if (num_items_ == 0) return absl::OkStatus();
+  if (decodes_) RETURN_IF_ERROR(LaunchDecode(rows, kv, scale_log2, q, out));
+  if (num_grouped_ > 0) RETURN_IF_ERROR(LaunchMerge(kv.head_dim, out));
+  if (chunks_.count == 0) return absl::OkStatus();
+  const PrefillParams params = ItemParams(chunks_, kv, scale_log2, q, out);
+  if (prefill_ == PrefillKernel::kSm90) {
+    return LaunchStatus(LaunchPrefillSm90(params, arena_bytes, chunks_.count, stream()),
+                        "prefill attention of compute capability 9.0");
+  }
+  return LaunchStatus(LaunchPrefillAttention(params, chunks_.count, stream()),
+                      "prefill attention");
+}
+
+absl::Status AttentionWork::LaunchDecode(const UploadedRows& rows, const PagedKv& kv,
+                                         float scale_log2, Activations q, Activations out) {
+  DecodeParams params;
+  params.q = q.data;
+  params.out = out.data;
+  params.kv = kv;
+  params.rows = rows.on_device;
+  params.segments = segments_;
+  params.first_segment = first_segment_;
+  params.states = reinterpret_cast<float*>(states_.bytes().data());
+  params.counters = decode_counters_;
+  if (num_grouped_ > 0) {
+    params.prefixes = prefixes_;
+    params.row_states = reinterpret_cast<float*>(row_states_.bytes().data()) + part_floats_;
+  }
+  params.heads = heads_;
+  params.head_tiles = head_tiles_;
+  params.window = window_;
+  params.scale_log2 = scale_log2;
+  return LaunchStatus(LaunchDecodeAttention(params, num_blocks_, stream()), "decode attention");
+}
+
+PrefillParams AttentionWork::ItemParams(const Items& items, const PagedKv& kv, float scale_log2,
+                                        Activations q, Activations out) {
   PrefillParams params;
   params.q = q.data;
   params.out = out.data;
   params.kv = kv;
-  params.items = items_;
-  params.states = states;
-  params.counters = prefill_counters_;
+  params.items = items.items;
+  params.states = reinterpret_cast<float*>(states_.bytes().data());
+  params.counters = items.counters;
   params.heads = heads_;
   params.window = window_;
-  params.scale_log2 = scheme.scale * kLog2E;
-  if (prefill_ == PrefillKernel::kSm90) {
-    return LaunchStatus(LaunchPrefillSm90(params, arena_bytes, num_items_, stream()),
-                        "prefill attention of compute capability 9.0");
-  }
-  return LaunchStatus(LaunchPrefillAttention(params, num_items_, stream()), "prefill attention");
+  params.scale_log2 = scale_log2;
+  return params;
+}
+
+absl::Status AttentionWork::LaunchMerge(int head_dim, Activations out) {
+  MergeStatesParams params;
+  params.states = reinterpret_cast<float*>(row_states_.bytes().data());
+  params.part_stride = part_floats_;
+  params.parts = kCascadeParts;
+  params.rows = row_list_;
+  params.out = out.data;
+  params.heads = heads_;
+  params.head_dim = head_dim;
+  return LaunchStatus(LaunchMergeStates(params, num_grouped_, stream()), "merging attention");
 }
 
 absl::Status AttentionWork::LaunchGeneric(const UploadedRows& rows, const PagedKv& kv,

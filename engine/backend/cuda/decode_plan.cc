@@ -14,7 +14,7 @@ struct Tiles {
 };
 
 Tiles TilesOf(const AttentionRow& row, int32_t prefix, int32_t window) {
-  CHECK(prefix >= 0 && row.length > prefix && window > 0);
+  CHECK(prefix >= 0 && prefix % kDecodeTile == 0 && row.length > prefix && window > 0);
   const int32_t first = std::max(prefix, row.length > window ? row.length - window : 0);
   return {first / kDecodeTile, (int64_t{row.length} + kDecodeTile - 1) / kDecodeTile};
 }

@@ -24,8 +24,8 @@ inline constexpr int64_t kMaxPieces = 32;
 
 // Cuts the tiles of `rows` x `head_tiles` for `num_blocks` blocks, all of which run at once. A
 // share is at most the mean, costs included, and one tile; larger where kMaxPieces asks for it.
-// `prefixes` (empty: none): positions of each row that others see (cascade_plan.h).
-// REQUIRES: every row is longer than its prefix.
+// `prefixes` (empty: none): positions of each row that others see (cascade_plan.h), which are left
+// out. REQUIRES: every row is longer than its prefix, a multiple of kDecodeTile.
 DecodePlan PlanDecode(absl::Span<const AttentionRow> rows, int head_tiles, int32_t window,
                       int num_blocks, absl::Span<const int32_t> prefixes = {});
 

@@ -24,8 +24,7 @@ inline constexpr int32_t kGroupPositions = 64;
 // Disjoint groups of `rows`, such that the positions that are not read again are the most: of a
 // system prompt that all have and longer prompts that some have, whichever saves more. Each row has
 // at least one position more than its group, its own. `table` [sequences][table_stride] is the
-// host's copy. Costs about 0.3 us a row and 8,192 shared positions. REQUIRES: each row is of
-// another sequence; block_tokens is a power of two.
+// host's copy. Reads each row's shared entries once. REQUIRES: block_tokens is a power of two.
 std::vector<PrefixGroup> FindPrefixGroups(absl::Span<const AttentionRow> rows,
                                           const uint32_t* table, int32_t table_stride,
                                           int32_t block_tokens);

@@ -40,6 +40,9 @@ class StepUpload {
   PagedKv kv(int32_t layer) const;
   // From kv's arena to behind the step's last block.
   int64_t arena_bytes() const { return arena_bytes_; }
+  // The host's copy of the table of blocks [sequences][table_stride()].
+  const uint32_t* host_table() const { return host_table_.data(); }
+  int32_t table_stride() const { return table_stride_; }
 
  private:
   void ListRows(const StepInput& step);

@@ -236,15 +236,12 @@ REPRISE_DEVICE void MergeWhenLast(const DecodeParams& params, const DecodeSegmen
   }
 }
 
-// How many positions of the row others see.
-REPRISE_DEVICE int PrefixOf(const DecodeParams& params, int row) {
-  return params.prefixes == nullptr ? 0 : params.prefixes[row];
-}
-
 // Where heads `head` ... of all rows' go.
 REPRISE_DEVICE HeadsPlace PlaceOfRow(const DecodeParams& params, int row, int64_t head) {
   const int head_dim = params.kv.head_dim;
-  if (PrefixOf(params, row) == 0) return {params.out + head * head_dim, nullptr};
+  if (params.prefixes == nullptr || params.prefixes[row] == 0) {
+    return {params.out + head * head_dim, nullptr};
+  }
   return {nullptr, params.row_states + head * StateFloats(head_dim)};
 }
 
@@ -263,8 +260,7 @@ REPRISE_DEVICE void RunSegment(const DecodeParams& params, const DecodeSegment& 
   DecodeWork work;
   work.kv_head = kv_head;
   work.end = row.length;
-  work.begin = PrefixOf(params, segment.row);
-  if (row.length - work.begin > params.window) work.begin = row.length - params.window;
+  work.begin = row.length > params.window ? row.length - params.window : 0;
   work.table = params.kv.table + static_cast<int64_t>(row.sequence) * params.kv.table_stride;
 
   uint32_t query[kHeadDim / 8];

@@ -31,8 +31,8 @@ struct DecodeParams {
   const int32_t* first_segment = nullptr;  // [blocks + 1]
   float* states = nullptr;
   uint32_t* counters = nullptr;
-  // [rows], or null: how many positions of a row others see. Where that is not 0, the row attends
-  // to the positions behind them, and leaves a state in row_states [rows][heads][head_dim + 2].
+  // [rows], or null: how many positions of a row others see, which its segments leave out. Where
+  // that is not 0, the row leaves a state in row_states [rows][heads][head_dim + 2].
   const int32_t* prefixes = nullptr;
   float* row_states = nullptr;
   int32_t heads = 0;

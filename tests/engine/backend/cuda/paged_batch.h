@@ -50,6 +50,8 @@ struct PagedSequence {
 
 class PagedBatch {
  public:
+  static constexpr int32_t kLayer = 1;  // the one that has KV
+
   // `seed`: of all its random numbers.
   PagedBatch(const PagedShape& shape, std::vector<PagedSequence> sequences, uint32_t seed = 7)
       : shape_(shape), sequences_(std::move(sequences)), backend_(NewCpuBackend(1)), random_(seed) {
@@ -81,6 +83,16 @@ class PagedBatch {
   std::vector<uint8_t> arena() const { return {arena_, arena_ + arena_bytes_}; }
   const std::vector<uint32_t>& table() const { return table_; }
   int32_t table_stride() const { return table_stride_; }
+  // As backends take them.
+  std::vector<SequenceRows> BatchRows() const {
+    std::vector<SequenceRows> batch;
+    int64_t first_row = 0;
+    for (size_t i = 0; i < sequences_.size(); ++i) {
+      batch.push_back({first_row, sequences_[i].num_rows, sequences_[i].start, blocks_[i]});
+      first_row += sequences_[i].num_rows;
+    }
+    return batch;
+  }
   // The rows, sequence by sequence, as PlanPrefill takes them.
   std::vector<PrefillRows> prefill_rows() const {
     std::vector<PrefillRows> rows;
@@ -133,8 +145,6 @@ class PagedBatch {
   }
 
  private:
-  static constexpr int32_t kLayer = 1;
-
   int BlocksOf(const PagedSequence& s) const {
     return (s.start + s.num_rows + shape_.block_tokens - 1) / shape_.block_tokens;
   }
@@ -143,7 +153,7 @@ class PagedBatch {
   void PlaceBlocks() {
     int count = 0;
     for (const PagedSequence& s : sequences_) {
-      count += BlocksOf(s);
+      count += BlocksOf(s) - s.shared / shape_.block_tokens;
       table_stride_ = std::max(table_stride_, BlocksOf(s) + 1);
     }
     const auto units =
@@ -173,24 +183,16 @@ class PagedBatch {
   void WriteKv() {
     const int64_t cols = int64_t{shape_.kv_heads} * shape_.head_dim;
     for (size_t i = 0; i < sequences_.size(); ++i) {
-      const int64_t tokens = sequences_[i].start + sequences_[i].num_rows;
+      const PagedSequence& s = sequences_[i];
+      SequenceRows rows;
+      rows.start = s.shared / shape_.block_tokens * shape_.block_tokens;
+      rows.num_rows = s.start + s.num_rows - rows.start;
+      const int64_t tokens = rows.num_rows;
       std::vector<float> k = Random(tokens * cols);
       std::vector<float> v = Random(tokens * cols);
-      SequenceRows rows;
-      rows.num_rows = tokens;
       rows.blocks = blocks_[i];
       AppendKvRows({k.data(), tokens, cols}, {v.data(), tokens, cols}, {rows}, layout_, kLayer);
     }
-  }
-
-  std::vector<SequenceRows> BatchRows() const {
-    std::vector<SequenceRows> batch;
-    int64_t first_row = 0;
-    for (size_t i = 0; i < sequences_.size(); ++i) {
-      batch.push_back({first_row, sequences_[i].num_rows, sequences_[i].start, blocks_[i]});
-      first_row += sequences_[i].num_rows;
-    }
-    return batch;
   }
 
   std::vector<float> Random(size_t count) {
