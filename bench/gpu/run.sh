@@ -46,7 +46,7 @@ find_peers() {
 }
 
 open_bundle "${1:-}"
-print_machine | tee -a "$log"
+report_machine
 if has_card; then
   find_peers
   bench_stage 270 gpu-attention "${peer_words[@]}"

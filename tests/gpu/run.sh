@@ -21,7 +21,7 @@ check_small() {
 }
 
 open_bundle "${1:-}"
-print_machine | tee -a "$log"
+report_machine
 checker=$(command -v compute-sanitizer || compgen -G '/usr/local/cuda*/bin/compute-sanitizer' | head -1)
 
 while read -r seconds_of_test test; do

@@ -76,8 +76,15 @@ in_bundle() {
 
 has_card() { nvidia-smi -L 2>/dev/null | grep -q '^GPU'; }
 
-# Everything a reader of the figures must know of the machine.
-print_machine() {
+# Everything a reader of the figures must know of the machine: printed, in the log and in the results.
+report_machine() {
+  local text
+  text=$(describe_machine)
+  echo "$text" | tee -a "$log"
+  printf '{"machine": %s}\n' "$(as_json "$text")" >>"$results"
+}
+
+describe_machine() {
   echo "machine  $(nproc) cores, $(uname -sr), $(sed -n 's/^PRETTY_NAME="\(.*\)"/\1/p' /etc/os-release)"
   echo "libc     $loader"
   echo "cuBLASLt ${cublas:-not found}"

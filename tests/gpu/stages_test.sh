@@ -64,6 +64,8 @@ expect '^slow +late .*stopped after 1 s'
 expect_code 1
 python3 - "$folder/out/tests.jsonl" <<'END'
 import json, sys
-status = {row["stage"]: row["status"] for row in map(json.loads, open(sys.argv[1]))}
+machine, *stages = map(json.loads, open(sys.argv[1]))
+assert "libc" in machine["machine"], machine
+status = {row["stage"]: row["status"] for row in stages}
 assert status["bad"] == "failed" and status["slow"] == "late" and status["good:memcheck"] == "passed", status
 END
