@@ -1,12 +1,5 @@
 // The launchers over the emulation, for LazyDevice: a stream is one of its queues. A kernel runs
-// when the device gets to it, on what its operands hold by then. A kernel that breaks a rule of the
-// hardware ends the process with the cause.
-#include <cstdlib>
-#include <functional>
-#include <iostream>
-#include <utility>
-
-#include "engine/backend/cuda/emulation/thread_block.h"
+// when the device gets to it, on what its operands hold by then.
 #include "engine/backend/cuda/kernels/activation.cuh"
 #include "engine/backend/cuda/kernels/decode_attention.cuh"
 #include "engine/backend/cuda/kernels/embed_norm.cuh"
@@ -16,7 +9,7 @@
 #include "engine/backend/cuda/kernels/prefill_sm90.cuh"
 #include "engine/backend/cuda/kernels/rope_append.cuh"
 #include "tests/engine/backend/cuda/kernel_instance.h"
-#include "tests/fakes/lazy_device.h"
+#include "tests/fakes/emulated_launch.h"
 
 namespace reprise::engine::cuda {
 namespace {
@@ -24,24 +17,11 @@ namespace {
 // As many as make rows be cut, and few enough to be emulated.
 constexpr int kEmulatedBlocks = 6;
 
-cudaError_t Enqueue(cudaStream_t stream, const LaunchShape& shape, std::function<void()> kernel) {
-  reinterpret_cast<cachestore::LazyDevice::Queue*>(stream)->Enqueue(
-      [shape, kernel = std::move(kernel)] {
-        const absl::Status status = emulation::Launch(
-            {shape.grid_x, shape.grid_y, shape.threads, shape.shared_bytes}, {}, kernel);
-        if (!status.ok()) {
-          std::cerr << status << std::endl;
-          std::abort();
-        }
-      });
-  return cudaSuccess;
-}
-
 }  // namespace
 
 cudaError_t LaunchDecodeAttention(const DecodeParams& params, int num_blocks, cudaStream_t stream) {
   if (!HasInstance(params.kv)) return cudaErrorInvalidValue;
-  return Enqueue(stream, DecodeShape(params.kv.head_dim, num_blocks), [params] {
+  return EnqueueEmulated(stream, DecodeShape(params.kv.head_dim, num_blocks), [params] {
     WithInstance(params.kv, [&]<KvType kType, int kHeadDim>() {
       DecodeAttentionBlock<kType, kHeadDim>(params);
     });
@@ -59,7 +39,7 @@ cudaError_t DecodeAttentionBlocks(KvType type, int head_dim, int* num_blocks) {
 cudaError_t LaunchPrefillAttention(const PrefillParams& params, int num_items,
                                    cudaStream_t stream) {
   if (!HasInstance(params.kv)) return cudaErrorInvalidValue;
-  return Enqueue(stream, PrefillShape(params.kv.row_bytes, num_items), [params] {
+  return EnqueueEmulated(stream, PrefillShape(params.kv.row_bytes, num_items), [params] {
     WithInstance(params.kv, [&]<KvType kType, int kHeadDim>() {
       PrefillAttentionBlock<kType, kHeadDim>(params);
     });
@@ -72,41 +52,41 @@ cudaError_t LaunchPrefillSm90(const PrefillParams& params, int64_t arena_bytes, 
   const PagedKv& kv = params.kv;
   const TensorMap rows = {reinterpret_cast<const std::byte*>(kv.arena), arena_bytes / kv.row_bytes,
                           kv.head_dim, Sm90BoxRows(kv.block_tokens), kLineElements};
-  return Enqueue(stream, Sm90Shape(kv.head_dim, num_items),
-                 [all = PrefillSm90Params{params, rows}] {
-                   WithInstance(all.prefill.kv, [&]<KvType kType, int kHeadDim>() {
-                     if constexpr (KvFragment<kType>::kIs16Bit) {
-                       PrefillSm90Block<kType, kHeadDim>(all);
-                     }
-                   });
-                 });
+  return EnqueueEmulated(stream, Sm90Shape(kv.head_dim, num_items),
+                         [all = PrefillSm90Params{params, rows}] {
+                           WithInstance(all.prefill.kv, [&]<KvType kType, int kHeadDim>() {
+                             if constexpr (KvFragment<kType>::kIs16Bit) {
+                               PrefillSm90Block<kType, kHeadDim>(all);
+                             }
+                           });
+                         });
 }
 
 cudaError_t LaunchGenericAttention(const GenericAttentionParams& params, int num_rows,
                                    cudaStream_t stream) {
   if (params.kv.head_dim > kGenericMostDims) return cudaErrorInvalidValue;
-  return Enqueue(stream, GenericAttentionShape(num_rows, params.heads),
-                 [params] { GenericAttentionBlock(params); });
+  return EnqueueEmulated(stream, GenericAttentionShape(num_rows, params.heads),
+                         [params] { GenericAttentionBlock(params); });
 }
 
 cudaError_t LaunchEmbed(const EmbedParams& params, int num_rows, cudaStream_t stream) {
-  return Enqueue(stream, RowShape(num_rows), [params] { EmbedBlock(params); });
+  return EnqueueEmulated(stream, RowShape(num_rows), [params] { EmbedBlock(params); });
 }
 
 cudaError_t LaunchNorm(const NormParams& params, int num_rows, cudaStream_t stream) {
   if (params.cols % 4 != 0) return cudaErrorInvalidValue;
-  return Enqueue(stream, RowShape(num_rows), [params] { NormBlock(params); });
+  return EnqueueEmulated(stream, RowShape(num_rows), [params] { NormBlock(params); });
 }
 
 cudaError_t LaunchActivation(const ActivationParams& params, int num_rows, cudaStream_t stream) {
   if (params.cols % 4 != 0) return cudaErrorInvalidValue;
-  return Enqueue(stream, RowShape(num_rows), [params] { ActivationBlock(params); });
+  return EnqueueEmulated(stream, RowShape(num_rows), [params] { ActivationBlock(params); });
 }
 
 cudaError_t LaunchRopeAppend(const RopeAppendParams& params, int num_rows, cudaStream_t stream) {
-  return Enqueue(stream,
-                 RopeAppendShape(num_rows, params.heads, params.kv.kv_heads, params.kv.head_dim),
-                 [params] { RopeAppendBlock(params); });
+  return EnqueueEmulated(
+      stream, RopeAppendShape(num_rows, params.heads, params.kv.kv_heads, params.kv.head_dim),
+      [params] { RopeAppendBlock(params); });
 }
 
 }  // namespace reprise::engine::cuda
