@@ -68,6 +68,16 @@ struct AttentionScheme {
   float softcap = 0;   // scores become softcap x tanh(score / softcap); 0: they stay
 };
 
+// How a token is drawn from a row of logits: as engine/run/token_draw.h does, by `uniform`.
+struct DrawRow {
+  int64_t row = 0;
+  float temperature = 0;  // 0: the largest logit
+  int32_t top_k = 0;      // 0: all
+  float top_p = 1;
+  float min_p = 0;
+  double uniform = 0;  // the random number, in [0, 1)
+};
+
 // All rows of a step, or those that it keeps.
 enum class StepRows { kAll, kKept };
 
@@ -99,6 +109,12 @@ class Backend {
   // x in host memory, until the next operation. BLOCKS until it is computed. Any error of an
   // operation before; then nothing that this step wrote means anything.
   virtual absl::StatusOr<absl::Span<float>> HostRows(Activations x) = 0;
+
+  // Draws a token from each of `rows` of `logits`, where they lie: tokens[i] from rows[i]; -1:
+  // none, because the row holds a NaN, +infinity or nothing finite, or because it is for the host
+  // to draw all tokens. BLOCKS. Errors as HostRows.
+  virtual absl::Status Draw(Activations logits, absl::Span<const DrawRow> rows,
+                            absl::Span<int32_t> tokens) = 0;
 
   // out[r] = table[id of row r] x scale. table: [vocab, hidden]; out: [rows, hidden].
   // REQUIRES: the step's ids are in the table.

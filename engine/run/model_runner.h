@@ -1,5 +1,5 @@
-// ModelRunner: runs a StepPlan through the model and samples the next tokens, on the threads of the
-// CPU backend. Engine-thread only.
+// ModelRunner: runs a StepPlan through the model and samples the next tokens: plain draws on the
+// backend where it does that, all others on the threads of the CPU backend. Engine-thread only.
 #pragma once
 
 #include <vector>
@@ -27,8 +27,13 @@ class ModelRunner {
   std::vector<ChunkOutcome> Run(const StepPlan& plan);
 
  private:
-  // The logits of `batch`: [chunks that want them, vocab_size].
-  absl::StatusOr<absl::Span<float>> Compute(absl::Span<const SequenceChunk> batch);
+  // Both fill in the outcomes of `sampling`: chunks of `plan`, by row of logits.
+  absl::Status Sample(const StepPlan& plan, absl::Span<const size_t> sampling, Activations logits,
+                      absl::Span<ChunkOutcome> outcomes);
+  // Of `rows` of logits, by the host's sampler.
+  absl::Status SampleOnHost(const StepPlan& plan, absl::Span<const size_t> sampling,
+                            absl::Span<const int64_t> rows, Activations logits,
+                            absl::Span<ChunkOutcome> outcomes);
 
   Model* const model_;
   Backend* const backend_;

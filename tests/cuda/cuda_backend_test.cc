@@ -1,9 +1,11 @@
 // What CudaBackend keeps from one operation to the next.
 #include "engine/backend/cuda/cuda_backend.h"
 
+#include <cmath>
 #include <cstdint>
 #include <vector>
 
+#include "engine/run/token_draw.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/cuda/emulated_card.h"
@@ -87,6 +89,40 @@ TEST_F(CudaBackendTest, OperandsThatNoKernelTakesAreTheStepsError) {
   EXPECT_EQ(backend().HostRows(x).status().code(), absl::StatusCode::kInternal);
   ASSERT_TRUE(backend().BeginStep(step).ok());
   EXPECT_TRUE(backend().EndStep().ok());
+}
+
+// The tokens are those of the host's sampler; a row that is not usable gives none.
+TEST_F(CudaBackendTest, DrawsTheTokensThatTheHostDraws) {
+  constexpr int64_t kVocab = 200;
+  constexpr int64_t kPosition = 9;
+  std::vector<float> values(4 * kVocab);
+  for (size_t i = 0; i < values.size(); ++i) values[i] = 3 * std::sin(static_cast<float>(i * i));
+  values[2 * kVocab + 7] = NAN;
+  const struct {
+    int64_t row;
+    SamplingParams params;
+  } draws[] = {{3, {}},
+               {0, {.temperature = 0.8f, .seed = 1}},
+               {1, {.temperature = 1.2f, .top_k = 20, .top_p = 0.9f, .seed = 2}},
+               {2, {}},
+               {0, {.temperature = 1, .min_p = 0.1f, .seed = 3}}};
+  std::vector<DrawRow> asked;
+  std::vector<int32_t> expected;
+  for (const auto& [row, params] : draws) {
+    asked.push_back({row, params.temperature, params.top_k, params.top_p, params.min_p,
+                     DrawUniform(params.seed, kPosition)});
+    const auto token = TokenDraw().Draw(params, kPosition,
+                                        absl::MakeConstSpan(values).subspan(row * kVocab, kVocab));
+    expected.push_back(token.ok() ? static_cast<int32_t>(*token) : -1);
+  }
+  const Activations logits = {Row(values).data, 4, kVocab};
+  std::vector<int32_t> tokens(asked.size(), 77);
+  ASSERT_TRUE(backend().Draw(logits, asked, absl::MakeSpan(tokens)).ok());
+  EXPECT_EQ(tokens, expected);
+  EXPECT_EQ(tokens[3], -1);
+  EXPECT_TRUE(backend().Draw(logits, {}, {}).ok());
+  ASSERT_TRUE(NewCpuBackend(1)->Draw(logits, asked, absl::MakeSpan(tokens)).ok());
+  EXPECT_THAT(tokens, Each(-1)) << "the CPU backend leaves that to engine/run";
 }
 
 }  // namespace

@@ -1,5 +1,7 @@
 #include "engine/backend/cuda/cuda_backend.h"
 
+#include <algorithm>
+#include <cstring>
 #include <deque>
 #include <iterator>
 #include <map>
@@ -24,6 +26,7 @@ using cachestore::Device;
 using cachestore::DeviceBytes;
 using cachestore::Lane;
 
+static_assert(kNoToken == -1);
 static_assert(static_cast<int>(WeightType::kF32) == static_cast<int>(ElementType::kF32) &&
               static_cast<int>(WeightType::kBF16) == static_cast<int>(ElementType::kBF16) &&
               static_cast<int>(WeightType::kF16) == static_cast<int>(ElementType::kF16));
@@ -53,7 +56,7 @@ class CudaBackend final : public Backend {
         copy_(std::move(memory)),
         products_(std::move(products)),
         step_(device_),
-        picked_rows_(device_) {}
+        operands_(device_) {}
 
   std::string arithmetic() const override {
     return absl::StrCat("CUDA kernels ", kKernelVersion,
@@ -91,6 +94,36 @@ class CudaBackend final : public Backend {
     const int64_t count = x.rows * x.cols;
     ASSIGN_OR_RETURN(const absl::Span<std::byte> bytes, copy_->Show(x.data, count * sizeof(float)));
     return absl::MakeSpan(reinterpret_cast<float*>(bytes.data()), count);
+  }
+
+  absl::Status Draw(Activations logits, absl::Span<const DrawRow> rows,
+                    absl::Span<int32_t> tokens) override {
+    RETURN_IF_ERROR(first_error_);
+    CHECK(rows.size() == tokens.size());
+    if (rows.empty()) return absl::OkStatus();
+    if (logits.cols > kMostVocab) {
+      std::fill(tokens.begin(), tokens.end(), -1);
+      return absl::OkStatus();
+    }
+    std::vector<SampleRow> asked;
+    for (const DrawRow& row : rows) {
+      asked.push_back({static_cast<int32_t>(row.row), row.temperature, row.top_k, row.top_p,
+                       row.min_p, row.uniform});
+    }
+    RETURN_IF_ERROR(operands_.Begin(UploadBuffer::RoomFor<SampleRow>(asked.size())));
+    SampleParams params;
+    params.logits = logits.data;
+    params.rows = operands_.Put(absl::MakeConstSpan(asked));
+    RETURN_IF_ERROR(operands_.Send());
+    RETURN_IF_ERROR(Grow(device_, tokens.size() * sizeof(int32_t), &drawn_));
+    params.tokens = reinterpret_cast<int32_t*>(drawn_.bytes().data());
+    params.vocab = static_cast<int32_t>(logits.cols);
+    RETURN_IF_ERROR(LaunchStatus(LaunchSample(params, static_cast<int>(rows.size()), stream()),
+                                 "drawing tokens"));
+    ASSIGN_OR_RETURN(const absl::Span<std::byte> shown,
+                     copy_->Show(params.tokens, tokens.size() * sizeof(int32_t)));
+    std::memcpy(tokens.data(), shown.data(), shown.size());
+    return absl::OkStatus();
   }
 
   void Embed(TensorView table, float scale, Activations out) override {
@@ -292,11 +325,11 @@ class CudaBackend final : public Backend {
   Picked Pick(absl::Span<const int64_t> rows, absl::Span<const float> scales) {
     if (!first_error_.ok() || rows.empty()) return {};
     const std::vector<int32_t> narrow(rows.begin(), rows.end());
-    first_error_.Update(picked_rows_.Begin(UploadBuffer::RoomFor<int32_t>(rows.size()) +
-                                           UploadBuffer::RoomFor<float>(scales.size())));
+    first_error_.Update(operands_.Begin(UploadBuffer::RoomFor<int32_t>(rows.size()) +
+                                        UploadBuffer::RoomFor<float>(scales.size())));
     if (!first_error_.ok()) return {};
-    const Picked picked = {picked_rows_.Put(absl::MakeConstSpan(narrow)), picked_rows_.Put(scales)};
-    first_error_.Update(picked_rows_.Send());
+    const Picked picked = {operands_.Put(absl::MakeConstSpan(narrow)), operands_.Put(scales)};
+    first_error_.Update(operands_.Send());
     return picked;
   }
 
@@ -305,7 +338,8 @@ class CudaBackend final : public Backend {
   const std::unique_ptr<MemoryCopy> copy_;
   const std::unique_ptr<CudaProducts> products_;  // may use it
   StepUpload step_;
-  UploadBuffer picked_rows_;
+  UploadBuffer operands_;  // of single operations
+  DeviceBytes drawn_;      // tokens
   // By rows and window. Few: a model has one window or two.
   std::map<std::pair<StepRows, int64_t>, AttentionWork> attention_;
   std::deque<RopeMirror> ropes_;  // few, for the same reason
