@@ -18,6 +18,7 @@ struct Field {
 
 constexpr Field<StoreStats> kStoreFields[] = {
     {"looked_up_tokens", &StoreStats::looked_up_tokens},
+    {"hit_gpu_tokens", &StoreStats::hit_gpu_tokens},
     {"hit_ram_tokens", &StoreStats::hit_ram_tokens},
     {"hit_disk_tokens", &StoreStats::hit_disk_tokens},
     {"missed_absent_tokens", &StoreStats::missed_absent_tokens},
@@ -34,6 +35,10 @@ constexpr Field<StoreStats> kStoreFields[] = {
     {"duplicate_seals", &StoreStats::duplicate_seals},
     {"demoted_blocks", &StoreStats::demoted_blocks},
     {"promoted_blocks", &StoreStats::promoted_blocks},
+    {"demoted_from_gpu_blocks", &StoreStats::demoted_from_gpu_blocks},
+    {"promoted_to_gpu_blocks", &StoreStats::promoted_to_gpu_blocks},
+    {"copied_from_gpu_blocks", &StoreStats::copied_from_gpu_blocks},
+    {"lost_gpu_blocks", &StoreStats::lost_gpu_blocks},
     {"dropped_blocks", &StoreStats::dropped_blocks},
     {"rejected_blocks", &StoreStats::rejected_blocks},
     {"corrupt_ram_blocks", &StoreStats::corrupt_ram_blocks},
@@ -41,6 +46,9 @@ constexpr Field<StoreStats> kStoreFields[] = {
     {"rejected_allocations", &StoreStats::rejected_allocations},
     {"integrity_checks", &StoreStats::integrity_checks},
     {"failed_integrity_checks", &StoreStats::failed_integrity_checks},
+    {"gpu_blocks", &StoreStats::gpu_blocks},
+    {"gpu_used_bytes", &StoreStats::gpu_used_bytes},
+    {"gpu_capacity_bytes", &StoreStats::gpu_capacity_bytes},
     {"ram_blocks", &StoreStats::ram_blocks},
     {"disk_blocks", &StoreStats::disk_blocks},
     {"ram_used_bytes", &StoreStats::ram_used_bytes},
@@ -54,6 +62,8 @@ constexpr Field<StoreStats> kStoreFields[] = {
     {"queued_transfers", &StoreStats::queued_transfers},
     {"load_bytes_per_second", &StoreStats::load_bytes_per_second},
     {"load_latency_us", &StoreStats::load_latency_us},
+    {"copy_to_device_bytes_per_second", &StoreStats::copy_to_device_bytes_per_second},
+    {"copy_to_host_bytes_per_second", &StoreStats::copy_to_host_bytes_per_second},
     {"recovered_blocks", &StoreStats::recovered_blocks},
     {"lost_disk_indexes", &StoreStats::lost_disk_indexes},
 };

@@ -102,7 +102,7 @@ BlockId PrefixIndex::InsertPrivate(uint32_t namespace_id, const BlockKey& key) {
 void PrefixIndex::RemoveIfGone(BlockId id) {
   while (id != kNoBlock) {
     const Node& n = node(id);
-    if (!n.in_use || n.is_root || n.in_ram() || n.disk != DiskState::kNone || n.pins > 0 ||
+    if (!n.in_use || n.is_root || n.in_memory() || n.disk != DiskState::kNone || n.pins > 0 ||
         n.loading || n.orphan || n.first_child != kNoBlock) {
       return;
     }
@@ -150,10 +150,34 @@ uint32_t PrefixIndex::DetachRam(BlockId id) {
   Change(id, [&slot](Node& n) {
     CHECK(n.in_ram() && n.pins == 0 && n.disk != DiskState::kStoring);
     slot = std::exchange(n.ram_slot, kNoRamSlot);
+    if (n.in_gpu) return;
     n.doomed = false;
     n.stale = false;
   });
   return slot;
+}
+
+void PrefixIndex::AttachGpu(BlockId id) {
+  Change(id, [](Node& n) {
+    CHECK(!n.in_gpu && !n.stale);
+    n.in_gpu = true;
+    n.doomed = false;
+  });
+}
+
+void PrefixIndex::DetachGpu(BlockId id) {
+  Change(id, [](Node& n) {
+    CHECK(n.in_gpu && !n.gpu_held);
+    n.in_gpu = false;
+    if (n.in_ram()) return;
+    n.doomed = false;
+    if (n.pins == 0) n.stale = false;
+  });
+}
+
+void PrefixIndex::SetGpuHeld(BlockId id, bool held) {
+  CHECK(node(id).in_gpu);
+  at(id).gpu_held = held;
 }
 
 void PrefixIndex::BeginStore(BlockId id) {
@@ -217,7 +241,7 @@ void PrefixIndex::Condemn(BlockId id) {
 
 void PrefixIndex::Doom(BlockId id) {
   Change(id, [](Node& n) {
-    CHECK(n.in_ram());
+    CHECK(n.in_memory());
     n.doomed = true;
   });
 }
@@ -230,8 +254,8 @@ void PrefixIndex::LiftDoom(BlockId id) {
 }
 
 void PrefixIndex::MarkStale(BlockId id) {
-  CHECK(node(id).pins > 0 || node(id).in_ram());
-  CHECK(node(id).doomed || !node(id).in_ram());
+  CHECK(node(id).pins > 0 || node(id).in_memory());
+  CHECK(node(id).doomed || !node(id).in_memory());
   at(id).stale = true;
 }
 
@@ -254,7 +278,7 @@ uint32_t PrefixIndex::Unpin(BlockId id) {
   CHECK(n.pins > 0);
   if (--n.pins > 0) return n.pins;
   --num_pinned_;
-  if (!n.in_ram()) n.stale = false;
+  if (!n.in_memory()) n.stale = false;
   return 0;
 }
 
@@ -269,10 +293,26 @@ bool PrefixIndex::MayDrop(BlockId id) const {
          n.live_children == 0;
 }
 
+bool PrefixIndex::MayLeaveToGpu(BlockId id) const {
+  const Node& n = node(id);
+  return n.in_ram() && n.pins == 0 && n.in_gpu && !n.doomed && n.disk == DiskState::kNone;
+}
+
+bool PrefixIndex::MayEvictFromGpu(BlockId id) const {
+  const Node& n = node(id);
+  return n.in_gpu && !n.gpu_held && (n.in_ram() || n.readable_on_disk());
+}
+
+bool PrefixIndex::MayDropFromGpu(BlockId id) const {
+  const Node& n = node(id);
+  return n.in_gpu && !n.gpu_held && !n.in_ram() && n.pins == 0 && n.disk == DiskState::kNone &&
+         !n.loading && n.live_children == 0;
+}
+
 bool PrefixIndex::MayEraseFromDisk(BlockId id) const {
   const Node& n = node(id);
   return n.readable_on_disk() && !n.loading && n.children_on_disk == 0 && n.live_children == 0 &&
-         (n.in_ram() || n.pins == 0);
+         (n.in_memory() || n.pins == 0);
 }
 
 bool PrefixIndex::MayEraseCondemned(BlockId id) const {

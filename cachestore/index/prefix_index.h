@@ -55,8 +55,9 @@ class PrefixIndex {
     uint32_t children_on_disk = 0;
     uint32_t pins = 0;
     DiskState disk = DiskState::kNone;
-    bool condemned : 1 = false;   // the disk copy must be erased and never read
-    bool doomed : 1 = false;      // the RAM copy goes with the last pin and is not matched
+    bool condemned : 1 = false;  // the disk copy must be erased and never read
+    // The RAM and GPU copies go with their last pins and are not matched.
+    bool doomed : 1 = false;
     bool loading : 1 = false;     // a load from disk is in flight
     bool is_private : 1 = false;  // not in the tree: only its holder knows it
     // Invalidated while pinned or being stored: it stays doomed, and its key is not sealed again.
@@ -67,19 +68,22 @@ class PrefixIndex {
     bool rejected : 1 = false;     // not worth a write to disk until it is used again
     bool load_failed : 1 = false;  // the disk copy could not be read the last time
     bool orphan : 1 = false;       // in StoreState::orphans
+    bool in_gpu : 1 = false;       // there is a readable GPU copy (GpuState::copies)
+    bool gpu_held : 1 = false;     // it is pinned, or being copied to RAM
     uint64_t payload_hash = 0;     // XXH3-64 of the disk copy
 
     // The block's content (BlockContent), block_words of them; undefined for roots and private
     // blocks.
     const uint32_t* words() const { return reinterpret_cast<const uint32_t*>(this + 1); }
     bool in_ram() const { return ram_slot != kNoRamSlot; }
+    bool in_memory() const { return in_ram() || in_gpu; }
     bool readable_on_disk() const { return disk == DiskState::kStored && !condemned; }
     bool needs_parent_on_disk() const {
       return disk == DiskState::kStored || disk == DiskState::kStoring;
     }
     // Matchable: readable in some tier.
     bool in_store() const {
-      return is_root || (!doomed && !is_private && (in_ram() || readable_on_disk()));
+      return is_root || (!doomed && !is_private && (in_memory() || readable_on_disk()));
     }
   };
 
@@ -123,6 +127,9 @@ class PrefixIndex {
   // State changes. Each keeps the parent's counts; REQUIRES what its name implies.
   void AttachRam(BlockId id, uint32_t slot);  // not in RAM; lifts a doom
   uint32_t DetachRam(BlockId id);             // returns the slot
+  void AttachGpu(BlockId id);                 // not on the GPU; lifts a doom
+  void DetachGpu(BlockId id);                 // not held
+  void SetGpuHeld(BlockId id, bool held);     // on the GPU
   void BeginStore(BlockId id);                // kNone -> kStoring
   void EndStore(BlockId id);                  // kStoring -> kStored
   void AbortStore(BlockId id);                // kStoring -> kNone; lifts the disk copy's sentence
@@ -131,9 +138,10 @@ class PrefixIndex {
   void EndErase(BlockId id);                  // kErasing -> kNone
   void AbortErase(BlockId id);                // kErasing -> kStored and condemned
   void Condemn(BlockId id);                   // there is a disk copy, or one is being written
-  void Doom(BlockId id);                      // in RAM
+  void Doom(BlockId id);                      // in RAM or on the GPU
   void LiftDoom(BlockId id);                  // not stale
-  void MarkStale(BlockId id);  // pinned, or doomed in RAM; ends with the last pin and the RAM copy
+  // Pinned, or doomed in memory; ends with the last pin and the copies in memory.
+  void MarkStale(BlockId id);
   void SetLoading(BlockId id);
   void ClearLoading(BlockId id);
   void SetPayloadHash(BlockId id, uint64_t hash) { at(id).payload_hash = hash; }
@@ -141,13 +149,19 @@ class PrefixIndex {
   void SetReused(BlockId id) { at(id).reused = true; }
   void SetRejected(BlockId id, bool rejected) { at(id).rejected = rejected; }
   void SetOrphan(BlockId id, bool orphan) { at(id).orphan = orphan; }
-  void Pin(BlockId id);
+  void Pin(BlockId id);        // in RAM, or wherever it is for whoever waits for it
   uint32_t Unpin(BlockId id);  // returns the pins left
 
   // Vetoes. The RAM copy may go because the disk copy stays.
   bool MayEvict(BlockId id) const;
   // The RAM copy is the last one and may go: no pins, nothing in flight, no children in any tier.
   bool MayDrop(BlockId id) const;
+  // The RAM copy may go because a GPU copy stays.
+  bool MayLeaveToGpu(BlockId id) const;
+  // The GPU copy may go because a copy below stays.
+  bool MayEvictFromGpu(BlockId id) const;
+  // The GPU copy is the last one and may go, as above.
+  bool MayDropFromGpu(BlockId id) const;
   // The disk copy may go: no load in flight, no children in any tier (one in RAM would need it back
   // to be demoted), and no pins if it is the last copy.
   bool MayEraseFromDisk(BlockId id) const;

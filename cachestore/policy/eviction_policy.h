@@ -21,8 +21,9 @@ namespace reprise::cachestore {
 using CandidateSet = uint16_t;
 inline constexpr CandidateSet kNoSet = 0xffff;
 
-// The two ways in which a block can be a candidate at the same time: for its copy in each tier.
-enum class Membership : uint8_t { kRam, kDisk };
+// The ways in which a block can be a candidate at the same time: for its copy in each tier.
+enum class Membership : uint8_t { kRam, kDisk, kGpu };
+inline constexpr int kNumMemberships = 3;
 
 class EvictionPolicy {
  public:

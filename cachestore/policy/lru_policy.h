@@ -1,6 +1,6 @@
 // LruPolicy: gives up the block whose last use is the longest ago, and of blocks used at once the
 // deepest in its chain. Every set is a B-tree over (last use, depth): an event costs O(log n) of
-// the set and moves a few neighbouring entries; about 40 bytes per block. Thread-compatible.
+// the set and moves a few neighbouring entries; about 48 bytes per block. Thread-compatible.
 #pragma once
 
 #include <compare>
@@ -39,7 +39,7 @@ class LruPolicy : public EvictionPolicy {
   struct Block {
     Rank rank = 0;
     uint32_t turn = 0;
-    CandidateSet sets[2] = {kNoSet, kNoSet};  // by Membership
+    CandidateSet sets[kNumMemberships] = {kNoSet, kNoSet, kNoSet};  // by Membership
   };
 
   Block& Entry(BlockId id);

@@ -44,7 +44,7 @@ WritableBlock::~WritableBlock() {
   if (registry_ != nullptr) registry_->AbortWrite(handle_);
 }
 
-uint64_t WritableBlock::Release() {
+BlockHandle WritableBlock::Release() {
   CHECK(registry_ != nullptr);
   registry_ = nullptr;
   bytes_ = {};

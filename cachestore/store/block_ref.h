@@ -1,5 +1,6 @@
-// BlockRef and WritableBlock: the RAII handles on RAM slots. Move-only; each handle is used by one
-// thread at a time, different handles by any threads. A handle must not outlive its TieredStore.
+// BlockRef and WritableBlock: the RAII handles on slots in RAM or on the GPU. Move-only; each
+// handle is used by one thread at a time, different handles by any threads. A handle must not
+// outlive its TieredStore.
 #pragma once
 
 #include <cstddef>
@@ -7,10 +8,17 @@
 
 #include "absl/types/span.h"
 #include "cachestore/block/block_key.h"
+#include "cachestore/store/tier.h"
 
 namespace reprise::cachestore {
 
 class BlockRegistry;  // implemented by the store: takes back pins and slots
+
+// What a handle stands for: a tier, and the number of a block or a slot.
+struct BlockHandle {
+  Tier tier = Tier::kRam;
+  uint32_t number = 0;
+};
 
 // A pin: while it lives, the block's bytes neither move nor change. Destroying it unpins.
 class BlockRef {
@@ -21,18 +29,19 @@ class BlockRef {
   ~BlockRef();
 
   // One block, laid out as the namespace's KvLayout says; 4 KiB aligned. Lives as long as the pin.
+  // Of a block on the GPU these are addresses of the device, which the host must not follow.
   absl::Span<const std::byte> bytes() const { return bytes_; }
   const BlockKey& key() const { return key_; }
   explicit operator bool() const { return registry_ != nullptr; }
 
   // For the store alone.
-  BlockRef(BlockRegistry* registry, uint64_t handle, const BlockKey& key,
+  BlockRef(BlockRegistry* registry, BlockHandle handle, const BlockKey& key,
            absl::Span<const std::byte> bytes)
       : registry_(registry), handle_(handle), key_(key), bytes_(bytes) {}
 
  private:
   BlockRegistry* registry_ = nullptr;
-  uint64_t handle_ = 0;
+  BlockHandle handle_;
   BlockKey key_;
   absl::Span<const std::byte> bytes_;
 };
@@ -45,18 +54,20 @@ class WritableBlock {
   WritableBlock& operator=(WritableBlock&& other) noexcept;
   ~WritableBlock();
 
+  // As of BlockRef.
   absl::Span<std::byte> bytes() const { return bytes_; }
+  Tier tier() const { return handle_.tier; }
   explicit operator bool() const { return registry_ != nullptr; }
 
   // For the store alone.
-  WritableBlock(BlockRegistry* registry, uint64_t handle, absl::Span<std::byte> bytes)
+  WritableBlock(BlockRegistry* registry, BlockHandle handle, absl::Span<std::byte> bytes)
       : registry_(registry), handle_(handle), bytes_(bytes) {}
   // Gives up ownership without freeing; returns the slot's handle.
-  uint64_t Release();
+  BlockHandle Release();
 
  private:
   BlockRegistry* registry_ = nullptr;
-  uint64_t handle_ = 0;
+  BlockHandle handle_;
   absl::Span<std::byte> bytes_;
 };
 
@@ -65,9 +76,9 @@ class BlockRegistry {
  public:
   virtual ~BlockRegistry() = default;
   // Gives back one pin; `handle` names the block.
-  virtual void Unpin(uint64_t handle) = 0;
+  virtual void Unpin(BlockHandle handle) = 0;
   // Frees the slot that `handle` names, unsealed.
-  virtual void AbortWrite(uint64_t handle) = 0;
+  virtual void AbortWrite(BlockHandle handle) = 0;
 };
 
 }  // namespace reprise::cachestore

@@ -5,8 +5,8 @@
 namespace reprise::cachestore {
 namespace {
 
-bool IsClean(CandidateSet set) {
-  return set != kNoSet && set % kNumCandidateKinds == static_cast<uint32_t>(CandidateKind::kClean);
+bool IsOf(CandidateKind kind, CandidateSet set) {
+  return set != kNoSet && set % kNumCandidateKinds == static_cast<uint32_t>(kind);
 }
 
 }  // namespace
@@ -17,6 +17,7 @@ CandidateSet RamSetFor(const StoreState& state, BlockId id) {
   const uint32_t size_class = state.namespace_of(id).size_class;
   if (state.index.MayEvict(id)) return SetFor(size_class, CandidateKind::kClean);
   if (node.disk != DiskState::kNone) return kNoSet;
+  if (MayLeaveRam(state, id)) return SetFor(size_class, CandidateKind::kTwin);
   const bool may_drop = state.index.MayDrop(id);
   if (node.rejected) return may_drop ? SetFor(size_class, CandidateKind::kClean) : kNoSet;
   return SetFor(size_class, may_drop ? CandidateKind::kLast : CandidateKind::kParent);
@@ -26,17 +27,39 @@ CandidateSet DiskSetFor(const StoreState& state, BlockId id) {
   const uint32_t size_class = state.namespace_of(id).size_class;
   if (state.index.MayEraseCondemned(id)) return SetFor(size_class, CandidateKind::kCondemned);
   // A pinned block is in use: giving up its disk copy would only mean writing it again.
-  if (state.index.node(id).pins > 0 || !state.index.MayEraseFromDisk(id)) return kNoSet;
+  const PrefixIndex::Node& node = state.index.node(id);
+  if (node.pins > 0 || node.gpu_held || !state.index.MayEraseFromDisk(id)) return kNoSet;
   return SetFor(size_class, CandidateKind::kErasable);
+}
+
+CandidateSet GpuSetFor(const StoreState& state, BlockId id) {
+  const PrefixIndex::Node& node = state.index.node(id);
+  if (!node.in_gpu || node.gpu_held || node.doomed || node.is_private) return kNoSet;
+  const uint32_t size_class = state.namespace_of(id).size_class;
+  if (state.index.MayEvictFromGpu(id)) return SetFor(size_class, CandidateKind::kGpuClean);
+  return SetFor(size_class, state.index.MayDropFromGpu(id) ? CandidateKind::kGpuLast
+                                                           : CandidateKind::kGpuParent);
+}
+
+bool MayLeaveRam(const StoreState& state, BlockId id) {
+  return state.index.MayEvict(id) || (!state.has_disk && state.index.MayLeaveToGpu(id));
 }
 
 void Candidates::Update(BlockId id) {
   if (state_.index.node(id).is_root) return;
   const CandidateSet before = state_.order->SetOf(id, Membership::kRam);
   const CandidateSet after = RamSetFor(state_, id);
-  state_.clean_bytes += (IsClean(after) - IsClean(before)) * state_.slot_bytes(id);
+  state_.clean_bytes += (IsOf(CandidateKind::kClean, after) - IsOf(CandidateKind::kClean, before)) *
+                        state_.slot_bytes(id);
   state_.order->Place(id, Membership::kRam, after);
   state_.order->Place(id, Membership::kDisk, DiskSetFor(state_, id));
+  if (state_.gpu.capacity_bytes() == 0) return;
+  const CandidateSet gpu_before = state_.order->SetOf(id, Membership::kGpu);
+  const CandidateSet gpu_after = GpuSetFor(state_, id);
+  state_.gpu.clean_bytes +=
+      (IsOf(CandidateKind::kGpuClean, gpu_after) - IsOf(CandidateKind::kGpuClean, gpu_before)) *
+      state_.slot_bytes(id);
+  state_.order->Place(id, Membership::kGpu, gpu_after);
 }
 
 void Candidates::UpdateWithParent(BlockId id) {

@@ -1,6 +1,6 @@
 // Candidates: which blocks may leave a tier now. Every block that may is in one of the policy's
-// sets for its RAM copy and in one for its disk copy; a block that may not is in none, so whoever
-// looks for a victim finds one at once. Owns nothing; works on StoreState. Thread-compatible:
+// sets for each of its copies that may; a block that may not is in none, so whoever looks for a
+// victim finds one at once. Owns nothing; works on StoreState. Thread-compatible:
 // StoreCore::mu guards every call.
 #pragma once
 
@@ -17,10 +17,14 @@ enum class CandidateKind : uint8_t {
   kClean,   // RAM: may go at once: it is on disk too, or was not worth a write and has no children
   kLast,    // RAM: the last copy, without children: may be stored, or dropped
   kParent,  // RAM: the last copy of a block with children: may be stored, not dropped
+  kTwin,    // RAM: the GPU has it too, and there is no disk tier: may go, and leave it to the GPU
   kErasable,   // disk: not needed by a child, a pin or a load
   kCondemned,  // disk: to be erased, and not needed by a child on disk or a load
+  kGpuClean,   // GPU: may go at once: RAM or disk has it too
+  kGpuLast,    // GPU: the last copy, without children: may be copied to RAM, or dropped
+  kGpuParent,  // GPU: needed by a child or a pin: may be copied to RAM, not dropped
 };
-inline constexpr uint32_t kNumCandidateKinds = 5;
+inline constexpr uint32_t kNumCandidateKinds = 9;
 
 inline CandidateSet SetFor(uint32_t size_class, CandidateKind kind) {
   return static_cast<CandidateSet>(size_class * kNumCandidateKinds + static_cast<uint32_t>(kind));
@@ -29,6 +33,10 @@ inline CandidateSet SetFor(uint32_t size_class, CandidateKind kind) {
 // The sets that `id` belongs into; kNoSet for none.
 CandidateSet RamSetFor(const StoreState& state, BlockId id);
 CandidateSet DiskSetFor(const StoreState& state, BlockId id);
+CandidateSet GpuSetFor(const StoreState& state, BlockId id);
+
+// The RAM copy of `id` may go and the block stays in the store.
+bool MayLeaveRam(const StoreState& state, BlockId id);
 
 class Candidates {
  public:

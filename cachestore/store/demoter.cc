@@ -174,8 +174,7 @@ bool Demoter::MoveBefore(uint64_t moment, TakenBlocks& taken) {
     }
     // What disk does not take is dropped, so much at a time that it is soon asked again.
     absl::MutexLock lock(&core_.mu);
-    const TakenBlocks dropped =
-        core_.ram.TakeVictims(kBatchBlocks, RamVictims::kCleanOrLast, moment);
+    const TakenBlocks dropped = core_.ram.TakeVictims(kBatchBlocks, Victims::kCleanOrLast, moment);
     taken += dropped;
     core_.NoteChange();
     if (dropped.total() == 0) break;
@@ -188,7 +187,7 @@ bool Demoter::MoveBefore(uint64_t moment, TakenBlocks& taken) {
 void Demoter::TakeCleanBefore(uint64_t moment, TakenBlocks& taken) {
   for (bool more = true; more;) {
     absl::MutexLock lock(&core_.mu);
-    const TakenBlocks step = core_.ram.TakeVictims(kTakenAtOnce, RamVictims::kClean, moment);
+    const TakenBlocks step = core_.ram.TakeVictims(kTakenAtOnce, Victims::kClean, moment);
     taken += step;
     core_.NoteChange();
     more = step.total() == kTakenAtOnce;
@@ -221,7 +220,10 @@ Demoter::Outcome Demoter::Relieve() {
   const bool made_room = wanted > 0 && core_.ram.MakeRoom(wanted);
   if (made_room) wanted = 0;
   core_.room_cv.SignalAll();
-  if (made_room || outcome == Outcome::kProgress) core_.load_cv.Signal();
+  if (made_room || outcome == Outcome::kProgress) {
+    core_.load_cv.Signal();
+    core_.WakeGpuDemoter();
+  }
   return outcome;
 }
 
@@ -230,6 +232,7 @@ Demoter::Outcome Demoter::StoreOne(StoreGoal goal, std::vector<BlockId>& stored)
   do {
     absl::MutexLock lock(&core_.mu);
     batch = core_.disk.BeginStore(goal);
+    if (!core_.state.gpu.wanted_below.empty()) core_.WakeGpuDemoter();
   } while (batch.look_again);
   if (batch.blocks.empty()) return Outcome::kNothing;
   const int64_t fitting =
@@ -403,14 +406,14 @@ Demoter::Outcome Demoter::Erase(const std::vector<BlockId>& blocks) {
 }
 
 void Demoter::NoteRefusal() {
-  core_.state.victims = RamVictims::kCleanOrLast;
+  core_.state.victims = Victims::kCleanOrLast;
   retry_after_ = absl::Now() + pause_;
   pause_ = std::min(pause_ * 2, kLongestPause);
   core_.room_cv.SignalAll();
 }
 
 void Demoter::NoteSuccess() {
-  core_.state.victims = RamVictims::kClean;
+  core_.state.victims = Victims::kClean;
   retry_after_ = absl::InfinitePast();
   pause_ = kFirstPause;
 }

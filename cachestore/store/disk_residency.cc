@@ -87,6 +87,7 @@ bool DiskResidency::Climb() {
     const BlockId top = path_.back();
     // For example an ancestor whose bad disk copy must be erased first.
     if (!Storable(top)) {
+      WantBelowGpu(top);
       path_.clear();
       return false;
     }
@@ -94,6 +95,12 @@ bool DiskResidency::Climb() {
     path_.push_back(state_.index.node(top).parent);
   }
   return false;
+}
+
+void DiskResidency::WantBelowGpu(BlockId id) {
+  const Node& node = state_.index.node(id);
+  std::vector<BlockId>& wanted = state_.gpu.wanted_below;
+  if (node.in_gpu && !node.in_ram() && !node.doomed && wanted.size() < kLook) wanted.push_back(id);
 }
 
 void DiskResidency::TakePath(const StoreGoal& goal, StoreBatch& batch) {
@@ -235,6 +242,7 @@ void DiskResidency::BeginEraseOne(BlockId id) {
   const bool was_in_store = state_.index.node(id).in_store();
   // Kept, the RAM copy would be the next one to be written, for nothing.
   if (state_.index.MayEvict(id)) ram_.Release(id);
+  if (state_.index.MayEvictFromGpu(id)) gpu_.Release(id);
   state_.index.BeginErase(id);
   candidates_.UpdateWithParent(id);
   ++state_.erasing_blocks;
@@ -321,6 +329,11 @@ void DiskResidency::Condemn(BlockId id) {
   CondemnBelow(id, state_.index.node(state_.index.node(id).parent).in_store());
 }
 
+void DiskResidency::DropLost(BlockId id) {
+  if (!state_.index.node(id).in_use) return;
+  CondemnBelow(id, /*reachable=*/false);
+}
+
 void DiskResidency::DropCorrupt(BlockId id) {
   ++state_.counters.corrupt_ram_blocks;
   CondemnBelow(id, /*reachable=*/false);
@@ -362,7 +375,7 @@ void DiskResidency::AddOrphan(BlockId id) {
 void DiskResidency::Invalidate(BlockId id) {
   CondemnOne(id, /*reachable=*/false);
   const Node& node = state_.index.node(id);
-  if (node.pins > 0 || node.in_ram()) state_.index.MarkStale(id);
+  if (node.pins > 0 || node.in_memory()) state_.index.MarkStale(id);
   state_.index.RemoveIfGone(id);
 }
 
@@ -373,18 +386,16 @@ void DiskResidency::CondemnOne(BlockId id, bool reachable) {
     state_.index.Condemn(id);
     state_.condemned.insert(id);
   }
-  if (node.in_ram() && (!reachable || node.doomed)) DropUnreachable(id);
+  if (node.in_memory() && (!reachable || node.doomed)) DropUnreachable(id);
   candidates_.UpdateWithParent(id);
   if (was_in_store && !node.in_store()) ++state_.counters.dropped_blocks;
 }
 
 void DiskResidency::DropUnreachable(BlockId id) {
   const Node& node = state_.index.node(id);
-  if (node.pins > 0 || node.disk == DiskState::kStoring) {
-    state_.index.Doom(id);
-  } else {
-    ram_.Release(id);
-  }
+  if (node.in_ram() && node.pins == 0 && node.disk != DiskState::kStoring) ram_.Release(id);
+  if (node.in_gpu && !node.gpu_held) gpu_.Release(id);
+  if (node.in_memory()) state_.index.Doom(id);
 }
 
 }  // namespace reprise::cachestore

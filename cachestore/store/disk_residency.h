@@ -18,6 +18,7 @@
 #include "absl/types/span.h"
 #include "cachestore/policy/admission_policy.h"
 #include "cachestore/store/candidates.h"
+#include "cachestore/store/gpu_residency.h"
 #include "cachestore/store/ram_residency.h"
 #include "cachestore/store/store_state.h"
 
@@ -56,8 +57,9 @@ struct ErasedTogether {
 
 class DiskResidency {
  public:
-  DiskResidency(StoreState& state, RamResidency& ram, const AdmissionPolicy& admission)
-      : state_(state), ram_(ram), candidates_(state), admission_(admission) {}
+  DiskResidency(StoreState& state, RamResidency& ram, GpuResidency& gpu,
+                const AdmissionPolicy& admission)
+      : state_(state), ram_(ram), gpu_(gpu), candidates_(state), admission_(admission) {}
 
   // Marks the blocks that only RAM holds and that go next as being stored, with their missing
   // ancestors. Blocks that are not admitted are marked as rejected instead.
@@ -69,8 +71,11 @@ class DiskResidency {
   // is below it in RAM. Call after it was taken out of its batch.
   void DropCorrupt(BlockId id);
 
+  // `id` has left its last tier without having been dropped: what is below it goes too.
+  void DropLost(BlockId id);
+
   // Marks up to `count` disk copies of the size of `payload_bytes` as being erased, in the policy's
-  // order, children before their parents. A RAM copy goes along.
+  // order, children before their parents. Copies in RAM and on the GPU go along.
   std::vector<BlockId> BeginErase(uint64_t payload_bytes, size_t count);
   // The disk copy of another size that goes before all of the size of `payload_bytes`; kNoBlock
   // when there is none.
@@ -107,8 +112,8 @@ class DiskResidency {
   // condemned.
   void ReplaceUnreadable(BlockId id);
   // The disk copy of `id` is not what was stored. It and everything on disk below it is condemned;
-  // RAM copies that cannot be reached any more are dropped, the pinned ones with their last pin. Of
-  // what is below it a bounded number now, the others are orphans then: nothing finds them.
+  // copies in memory that cannot be reached any more are dropped, the pinned ones with their last
+  // pin. Of what is below it a bounded number now, the others are orphans then: nothing finds them.
   void Condemn(BlockId id);
   // The same for up to `count` orphans.
   void CondemnOrphans(size_t count);
@@ -126,6 +131,8 @@ class DiskResidency {
   bool IsAdmitted(BlockId id) const;
   // Extends path_ upwards by a bounded number of blocks; true when its end may be stored.
   bool Climb();
+  // `id` is missing below the GPU, so that what is below it cannot be stored.
+  void WantBelowGpu(BlockId id);
   // Moves what may be stored from the end of path_ into the batch.
   void TakePath(const StoreGoal& goal, StoreBatch& batch);
   // `reachable`: every ancestor is in the store.
@@ -141,6 +148,7 @@ class DiskResidency {
 
   StoreState& state_;
   RamResidency& ram_;
+  GpuResidency& gpu_;
   Candidates candidates_;
   const AdmissionPolicy& admission_;
   // A block to be stored and its ancestors that are missing on disk, the block first. A chain may

@@ -53,7 +53,7 @@ absl::Status CheckTreePlace(const StoreState& state, BlockId id) {
   if (node.disk == DiskState::kStored && !parent.is_root && parent.disk != DiskState::kStored) {
     return Broken(node, "is on disk and its parent is not");
   }
-  if (!node.in_ram() && node.disk == DiskState::kNone && node.pins == 0 && !node.loading &&
+  if (!node.in_memory() && node.disk == DiskState::kNone && node.pins == 0 && !node.loading &&
       !node.orphan && node.first_child == kNoBlock) {
     return Broken(node, "is gone and still there");
   }
@@ -77,11 +77,39 @@ absl::Status StateCheck::CheckOrders(BlockId id) {
   if (state_.order->SetOf(id, Membership::kDisk) != disk) {
     return Broken(node, "is not in the candidate set of its disk copy");
   }
-  for (const CandidateSet set : {ram, disk}) {
+  const CandidateSet gpu = GpuSetFor(state_, id);
+  if (state_.order->SetOf(id, Membership::kGpu) != gpu) {
+    return Broken(node, "is not in the candidate set of its GPU copy");
+  }
+  if (gpu == SetFor(state_.namespace_of(id).size_class, CandidateKind::kGpuClean)) {
+    totals_.gpu_clean_bytes += state_.slot_bytes(id);
+  }
+  for (const CandidateSet set : {ram, disk, gpu}) {
     if (set != kNoSet) ++totals_.candidates[set];
   }
   if (ram == SetFor(state_.namespace_of(id).size_class, CandidateKind::kClean)) {
     totals_.clean_bytes += state_.slot_bytes(id);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status StateCheck::CheckGpuCopy(BlockId id) {
+  const Node& node = state_.index.node(id);
+  if (!node.in_gpu) {
+    return node.gpu_held ? Broken(node, "is held on the GPU and not there") : absl::OkStatus();
+  }
+  const auto copy = state_.gpu.copies.find(id);
+  if (copy == state_.gpu.copies.end()) return Broken(node, "has no slot on the GPU");
+  ++totals_.in_gpu;
+  totals_.pinned_on_gpu += copy->second.pins > 0;
+  const auto bytes = static_cast<int64_t>(state_.gpu.pool.SlotMemory(copy->second.slot).size());
+  totals_.gpu_bytes += bytes;
+  RETURN_IF_ERROR(Same("slot bytes on the GPU", bytes, state_.slot_bytes(id)));
+  if (node.gpu_held != (copy->second.pins > 0 || copy->second.fetching)) {
+    return Broken(node, "is held on the GPU by nobody, or the other way round");
+  }
+  if ((node.doomed || node.is_private) && !node.gpu_held) {
+    return Broken(node, "is on the GPU for nobody");
   }
   return absl::OkStatus();
 }
@@ -107,9 +135,10 @@ absl::Status StateCheck::CheckNode(BlockId id) {
       return Broken(node, "does not own its slot");
     }
   }
-  if (node.stale && !(node.in_ram() ? node.doomed : node.pins > 0)) {
+  if (node.stale && !(node.in_memory() ? node.doomed : node.pins > 0)) {
     return Broken(node, "is stale, and matchable or in nobody's use");
   }
+  RETURN_IF_ERROR(CheckGpuCopy(id));
   RETURN_IF_ERROR(CheckChildren(state_, id));
   RETURN_IF_ERROR(CheckTreePlace(state_, id));
   return CheckOrders(id);
@@ -147,7 +176,8 @@ absl::Status StateCheck::Finish() const {
   RETURN_IF_ERROR(Same("clean bytes", state_.clean_bytes, totals_.clean_bytes));
   RETURN_IF_ERROR(Same("owned slots", state_.ram_copies.size(), totals_.in_ram));
   RETURN_IF_ERROR(Same("used slots", state_.pool.used_slots(),
-                       state_.ram_copies.size() + state_.writing.size() + state_.loading.size()));
+                       state_.ram_copies.size() + state_.writing.size() + state_.loading.size() +
+                           state_.fetching.size() + state_.quarantined.size()));
   int64_t used_bytes = totals_.ram_bytes;
   for (const auto& [slot, epoch] : state_.writing) {
     used_bytes += static_cast<int64_t>(state_.pool.SlotMemory(slot).size());
@@ -155,9 +185,38 @@ absl::Status StateCheck::Finish() const {
   for (const SlotIndex slot : state_.loading) {
     used_bytes += static_cast<int64_t>(state_.pool.SlotMemory(slot).size());
   }
+  for (const SlotIndex slot : state_.quarantined) {
+    used_bytes += static_cast<int64_t>(state_.pool.SlotMemory(slot).size());
+  }
+  for (const SlotIndex slot : state_.fetching) {
+    used_bytes += static_cast<int64_t>(state_.pool.SlotMemory(slot).size());
+  }
   RETURN_IF_ERROR(Same("used bytes", state_.pool.used_bytes(), used_bytes));
   if (state_.pool.used_bytes() > state_.pool.capacity_bytes()) {
     return absl::InternalError("integrity: more RAM is used than the budget allows");
+  }
+  return FinishGpu();
+}
+
+absl::Status StateCheck::FinishGpu() const {
+  const GpuState& gpu = state_.gpu;
+  RETURN_IF_ERROR(Same("blocks on the GPU", gpu.copies.size(), totals_.in_gpu));
+  RETURN_IF_ERROR(Same("blocks pinned on the GPU", gpu.pinned_blocks,
+                       totals_.pinned_on_gpu + static_cast<int64_t>(gpu.lost.size())));
+  RETURN_IF_ERROR(Same("clean bytes on the GPU", gpu.clean_bytes, totals_.gpu_clean_bytes));
+  RETURN_IF_ERROR(
+      Same("used slots on the GPU", gpu.pool.used_slots(),
+           gpu.copies.size() + gpu.lost.size() + gpu.writing.size() + gpu.loading.size()));
+  int64_t used_bytes = totals_.gpu_bytes;
+  const auto add = [&](SlotIndex slot) {
+    used_bytes += static_cast<int64_t>(gpu.pool.SlotMemory(slot).size());
+  };
+  for (const auto& [id, copy] : gpu.lost) add(copy.slot);
+  for (const auto& [slot, epoch] : gpu.writing) add(slot);
+  for (const SlotIndex slot : gpu.loading) add(slot);
+  RETURN_IF_ERROR(Same("used bytes on the GPU", gpu.pool.used_bytes(), used_bytes));
+  if (gpu.pool.used_bytes() > gpu.capacity_bytes()) {
+    return absl::InternalError("integrity: more GPU memory is used than the budget allows");
   }
   return absl::OkStatus();
 }

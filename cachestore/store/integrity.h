@@ -38,11 +38,17 @@ class StateCheck {
     int64_t loading = 0;
     int64_t orphans = 0;
     std::vector<int64_t> candidates;  // by set
+    int64_t in_gpu = 0;
+    int64_t pinned_on_gpu = 0;
+    int64_t gpu_bytes = 0;  // slots of the blocks on the GPU
+    int64_t gpu_clean_bytes = 0;
     int64_t clean_bytes = 0;
     int64_t ram_bytes = 0;  // slots of the blocks in RAM
   };
 
   absl::Status CheckNode(BlockId id);
+  absl::Status CheckGpuCopy(BlockId id);
+  absl::Status FinishGpu() const;
   absl::Status CheckOrders(BlockId id);
 
   const StoreState& state_;

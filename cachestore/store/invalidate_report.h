@@ -5,11 +5,12 @@
 
 namespace reprise::cachestore {
 
-// How many visible blocks an invalidation took away; a block in RAM and on disk counts in both.
+// How many visible blocks an invalidation took away; a block in several tiers counts in each.
 struct InvalidateReport {
+  int64_t gpu_blocks = 0;
   int64_t ram_blocks = 0;
   int64_t disk_blocks = 0;
-  int64_t pinned_blocks = 0;  // of those in RAM, still readable for whoever pins them
+  int64_t pinned_blocks = 0;  // of those in memory, still readable for whoever pins them
 };
 
 }  // namespace reprise::cachestore

@@ -116,6 +116,8 @@ void Invalidator::TakeOne(BlockId id) {
     ++report_.ram_blocks;
     if (node.pins > 0) ++report_.pinned_blocks;
   }
+  if (node.in_gpu && !node.doomed) ++report_.gpu_blocks;
+  if (node.gpu_held && node.pins == 0) ++report_.pinned_blocks;
   if (node.disk == DiskState::kStoring || node.readable_on_disk()) ++report_.disk_blocks;
   core_.disk.Invalidate(id);
 }

@@ -1,6 +1,6 @@
-// PinTicket: a range of a cached prefix being made resident in RAM and pinned there. Move-only; one
-// thread at a time. Destroying a ticket before it is done is allowed: its pins go when the loads
-// have ended.
+// PinTicket: a range of a cached prefix being made resident in one tier and pinned there.
+// Move-only; one thread at a time. Destroying a ticket before it is done is allowed: its pins go
+// when the loads have ended.
 #pragma once
 
 #include <cstdint>
@@ -27,7 +27,8 @@ struct PinState;
 struct PinnedPrefix {
   std::vector<BlockRef> blocks;  // in the order of the prefix, no gaps
   std::vector<bool> from_disk;   // one per block: loaded for this ticket
-  int64_t ram_blocks = 0;        // how many of `blocks` were in RAM when Pin was called
+  int64_t gpu_blocks = 0;        // how many of `blocks` were on the GPU when their turn came
+  int64_t ram_blocks = 0;        // how many were in RAM
   int64_t disk_blocks = 0;       // how many were loaded from disk
 };
 

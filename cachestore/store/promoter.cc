@@ -17,9 +17,13 @@ constexpr size_t kVainTurns = 64;
 
 }  // namespace
 
-Promoter::Promoter(StoreCore& core, BlockRegistry& registry, int max_loading_tickets)
-    : core_(core), registry_(registry), max_loading_tickets_(max_loading_tickets) {
-  if (core.tier != nullptr) thread_ = std::thread([this] { Run(); });
+Promoter::Promoter(StoreCore& core, BlockRegistry& registry, DeviceTransfers* transfers,
+                   int max_loading_tickets)
+    : core_(core),
+      registry_(registry),
+      transfers_(transfers),
+      max_loading_tickets_(max_loading_tickets) {
+  if (core.tier != nullptr || core.device != nullptr) thread_ = std::thread([this] { Run(); });
 }
 
 Promoter::~Promoter() {
@@ -36,6 +40,7 @@ Promoter::~Promoter() {
 PinTicket Promoter::Pin(const PinRequest& request, std::function<void()> on_done) {
   const auto pending = std::make_shared<Pending>();
   pending->deadline = request.deadline;
+  pending->tier = request.tier;
   Work work;
   std::optional<PinTicket> ticket;
   {
@@ -68,7 +73,8 @@ PinTicket Promoter::Pin(const PinRequest& request, std::function<void()> on_done
     FinishIfDoneLocked(pending, work);
     if (!pending->finished) {
       core_.loading_tickets = static_cast<int64_t>(tickets_.size());
-      if (request.order == LoadOrder::kByLayer && MayLoadByLayerLocked()) {
+      const bool by_layer = request.order == LoadOrder::kByLayer && request.tier == Tier::kRam;
+      if (by_layer && MayLoadByLayerLocked()) {
         LoadByLayerLocked(pending, work);
       }
       turns_.push_back(pending);
@@ -92,7 +98,7 @@ LoadForecast Promoter::Forecast(const PinRequest& request) const {
   const std::vector<BlockId> ids = FindLocked(request, end);
   for (const BlockId id : ids) {
     block_bytes = core_.state.payload_bytes(id);
-    forecast.needs_load.push_back(!core_.state.index.node(id).in_ram());
+    forecast.needs_load.push_back(!core_.state.index.node(id).in_memory());
     bytes += forecast.needs_load.back() ? block_bytes : 0;
   }
   core_.load_rates.Predict(block_bytes, BytesAheadLocked(ids, bytes), now, forecast);
@@ -198,8 +204,14 @@ bool Promoter::PinResidentLocked(Pending& pending) {
       EndAtLocked(pending, pending.next, Outcome::kLost);
       return true;
     }
-    if (!node.in_ram()) break;
-    PinEntryLocked(entry);
+    if (pending.tier == Tier::kGpu) {
+      if (!node.in_gpu) break;
+      PinEntryOnGpuLocked(entry);
+      entry.source = Source::kGpu;
+    } else {
+      if (!node.in_ram()) break;
+      PinEntryLocked(entry);
+    }
     entry.outcome = Outcome::kReady;
     NoteArrivedLocked(pending, pending.next, pending.payload_bytes);
   }
@@ -212,45 +224,84 @@ bool Promoter::LoadNextLocked(const std::shared_ptr<Pending>& pending, NoRoom& n
                               Work& work) {
   const size_t next = pending->next;
   Entry& entry = pending->entries[next];
-  const BlockId id = entry.id;
-  if (!loads_.contains(id)) {
-    const uint64_t bytes = pending->payload_bytes;
-    const bool by_layer = pending->arriving.has_value();
-    if (!by_layer && TierShareLocked() >= 1) return false;
-    const absl::Time now = absl::Now();
-    if (std::find(no_room.begin(), no_room.end(), bytes) != no_room.end()) {
-      pending->Starve(now);
-      return false;
-    }
-    const std::optional<SlotIndex> slot = core_.disk.BeginLoad(id);
-    if (!slot.has_value()) {
-      // When it does not wait, nobody will wake the next one of its size: that one must ask itself.
-      if (StarveLocked(pending)) no_room.push_back(bytes);
-      return false;
-    }
-    Line& line = lines_.at(bytes);
-    line.in_flight += by_layer ? 0 : 1;
-    line.last_slot = now;
-    core_.load_rates.Begin(bytes, now);
-    loads_[id] = {.slot = *slot, .by_layer = by_layer, .waiters = {}};
-    LoadRequest load{.block = core_.Describe(id),
-                     .payload = core_.state.pool.SlotMemory(*slot).first(bytes),
-                     .done = {}};
-    load.done = [this, id, slot = *slot](const absl::Status& status) {
-      FinishLoad(id, slot, status);
-    };
-    if (by_layer) load.progress = [this, id](uint64_t arrived) { NoteProgress(id, arrived); };
-    work.loads.push_back(std::move(load));
+  const auto running = loads_.find(entry.id);
+  if (running == loads_.end()) {
+    if (!StartLoadLocked(pending, no_room, work)) return false;
+  } else if (running->second.to != pending->tier) {
+    return false;
   }
   pending->starving_since = absl::InfiniteFuture();
-  Load& load = loads_.at(id);
+  Load& load = loads_.at(entry.id);
   load.waiters.push_back({pending, next});
   NoteArrivedLocked(*pending, next, load.arrived_bytes);
   PinEntryLocked(entry);
-  entry.from_disk = true;
+  entry.source = load.from;
   entry.outcome = Outcome::kLoading;
   ++pending->loads_left;
   ++pending->next;
+  return true;
+}
+
+bool Promoter::StartLoadLocked(const std::shared_ptr<Pending>& pending, NoRoom& no_room,
+                               Work& work) {
+  const BlockId id = pending->entries[pending->next].id;
+  const PrefixIndex::Node& node = core_.state.index.node(id);
+  const uint64_t bytes = pending->payload_bytes;
+  Load load = {.to = pending->tier, .by_layer = pending->arriving.has_value(), .waiters = {}};
+  if (node.in_memory()) load.from = node.in_ram() ? Source::kRam : Source::kGpu;
+  // The GPU's demoter brings it already.
+  if (load.from == Source::kGpu && core_.gpu.IsFetching(id)) return false;
+  if (load.from == Source::kDisk && !load.by_layer && TierShareLocked() >= 1) return false;
+  // No slot of `tier`: when it does not wait, nobody will wake the next one of its size, which must
+  // ask itself.
+  const auto starve = [&](Tier tier) {
+    if (StarveLocked(pending, tier)) no_room.emplace_back(tier, bytes);
+    return false;
+  };
+  for (const auto& [tier, size] : no_room) {
+    const bool needs_slot = tier == load.to || load.from == Source::kDisk;
+    if (size != bytes || !needs_slot) continue;
+    pending->Starve(absl::Now());
+    return false;
+  }
+  if (load.to == Tier::kGpu) {
+    // First, so that what has come to RAM never waits there for a slot.
+    const std::optional<SlotIndex> slot = core_.gpu.BeginLoad(id);
+    if (!slot.has_value()) return starve(Tier::kGpu);
+    load.gpu_slot = *slot;
+  }
+  if (load.from == Source::kRam) {
+    StartToGpuLocked(id, load, work);
+    loads_[id] = std::move(load);
+  } else {
+    const SlotIndex gpu_slot = load.gpu_slot;
+    const bool started = load.from == Source::kGpu ? StartFromGpuLocked(id, std::move(load), work)
+                                                   : StartFromDiskLocked(id, std::move(load), work);
+    if (!started) {
+      if (gpu_slot != kNoSlot) core_.gpu.AbortLoad(gpu_slot);
+      return starve(Tier::kRam);
+    }
+  }
+  lines_.at(bytes).last_slot = absl::Now();
+  return true;
+}
+
+bool Promoter::StartFromDiskLocked(BlockId id, Load load, Work& work) {
+  const uint64_t bytes = core_.state.payload_bytes(id);
+  const std::optional<SlotIndex> slot = core_.disk.BeginLoad(id);
+  if (!slot.has_value()) return false;
+  lines_.at(bytes).in_flight += load.by_layer ? 0 : 1;
+  core_.load_rates.Begin(bytes, absl::Now());
+  LoadRequest request{.block = core_.Describe(id),
+                      .payload = core_.state.pool.SlotMemory(*slot).first(bytes),
+                      .done = {}};
+  request.done = [this, id, slot = *slot](const absl::Status& status) {
+    FinishLoad(id, slot, status);
+  };
+  if (load.by_layer) request.progress = [this, id](uint64_t arrived) { NoteProgress(id, arrived); };
+  work.loads.push_back(std::move(request));
+  load.slot = *slot;
+  loads_[id] = std::move(load);
   return true;
 }
 
@@ -262,15 +313,24 @@ double Promoter::TierShareLocked() const {
   return share;
 }
 
-bool Promoter::StarveLocked(const std::shared_ptr<Pending>& pending) {
+bool Promoter::StarveLocked(const std::shared_ptr<Pending>& pending, Tier tier) {
+  const bool on_gpu = tier == Tier::kGpu;
   // When everything is pinned, only the tickets' holders can make room: not worth waiting for.
-  if (!core_.ram.HasCandidates() && core_.state.storing_blocks == 0) {
+  const bool some_may_go = on_gpu ? core_.gpu.HasCandidates() || !core_.state.fetching.empty()
+                                  : core_.ram.HasCandidates() || core_.state.storing_blocks > 0 ||
+                                        !core_.state.gpu.loading.empty();
+  if (!some_may_go) {
     EndAtLocked(*pending, pending->next, Outcome::kNoRoom);
     return false;
   }
-  const bool is_news = !pending->is_starving() || core_.state.wanted_bytes == 0;
+  const uint64_t wanted = on_gpu ? core_.state.gpu.wanted_bytes : core_.state.wanted_bytes;
+  const bool is_news = !pending->is_starving() || wanted == 0;
   pending->Starve(absl::Now());
-  core_.WantRoom(pending->payload_bytes);
+  if (on_gpu) {
+    core_.WantGpuRoom(pending->payload_bytes);
+  } else {
+    core_.WantRoom(pending->payload_bytes);
+  }
   if (is_news) {
     core_.NoteChange();
     core_.load_cv.Signal();
@@ -290,28 +350,44 @@ void Promoter::FinishLoad(BlockId id, SlotIndex slot, const absl::Status& status
     absl::MutexLock lock(&core_.mu);
     const uint64_t bytes = core_.state.payload_bytes(id);
     ++ending_;
-    // The states of those who wait are held by tickets_, or given up.
-    const Load load = std::move(loads_.at(id));
-    loads_.erase(id);
+    const Load& load = loads_.at(id);
     if (!load.by_layer) --lines_.at(bytes).in_flight;
     const Outcome outcome = EndLoadLocked(id, slot, status);
-    for (const Waiter& waiter : load.waiters) {
-      Pending& pending = *waiter.pending;
-      if (waiter.entry >= pending.end) continue;
-      if (outcome == Outcome::kReady) {
-        pending.entries[waiter.entry].outcome = outcome;
-        NoteArrivedLocked(pending, waiter.entry, bytes);
-        --pending.loads_left;
-      } else {
-        EndAtLocked(pending, waiter.entry, outcome);
-      }
-      FinishIfDoneLocked(waiter.pending, work);
+    if (load.to == Tier::kGpu && outcome == Outcome::kReady) {
+      StartToGpuLocked(id, load, work);
+    } else {
+      // The states of those who wait are held by tickets_, or given up.
+      const Load ended_load = std::move(loads_.at(id));
+      loads_.erase(id);
+      if (ended_load.to == Tier::kGpu) core_.gpu.AbortLoad(ended_load.gpu_slot);
+      EndWaitersLocked(ended_load, outcome, work);
     }
     PumpLocked(work);
     // After the loads that follow have begun: there is no pause between them.
     core_.load_rates.End(bytes, status.ok(), ended);
     core_.NoteChange();
   }
+  GoOn(std::move(work));
+}
+
+void Promoter::EndWaitersLocked(const Load& load, Outcome outcome, Work& work) {
+  for (const Waiter& waiter : load.waiters) {
+    Pending& pending = *waiter.pending;
+    if (waiter.entry >= pending.end) continue;
+    if (outcome == Outcome::kReady) {
+      Entry& entry = pending.entries[waiter.entry];
+      entry.outcome = outcome;
+      if (load.to == Tier::kGpu) PinEntryOnGpuLocked(entry);
+      NoteArrivedLocked(pending, waiter.entry, pending.payload_bytes);
+      --pending.loads_left;
+    } else {
+      EndAtLocked(pending, waiter.entry, outcome);
+    }
+    FinishIfDoneLocked(waiter.pending, work);
+  }
+}
+
+void Promoter::GoOn(Work work) {
   Do(std::move(work));
   absl::MutexLock lock(&core_.mu);
   --ending_;
@@ -340,6 +416,7 @@ Promoter::Outcome Promoter::EndLoadLocked(BlockId id, SlotIndex slot, const absl
 
 void Promoter::Do(Work work) {
   if (!work.loads.empty()) core_.tier->StartLoads(std::move(work.loads));
+  StartCopies(work);
   for (auto& [state, prefix] : work.completions) state->Complete(std::move(prefix));
 }
 

@@ -1,6 +1,10 @@
-// Promoter: makes matched prefixes resident. It pins what is in RAM, has the tier load what only
-// disk holds, and completes each PinTicket with the leading blocks that turned out good. A block
-// that several tickets wait for is loaded once.
+// Promoter: makes matched prefixes resident in the tier that was asked for. It pins what is there,
+// has the rest brought there, and completes each PinTicket with the leading blocks that turned out
+// good. A block that several tickets wait for is loaded once; tickets for the other tier wait until
+// that has ended.
+//
+//     disk --tier--> RAM --copy--> GPU      a ticket for the GPU: both slots first, then the hops
+//                    RAM <--copy-- GPU      a ticket for RAM, of a block that is on the GPU
 //
 // A ticket walks down its prefix and pins each block when it comes to it; until then only the last
 // block is pinned, which keeps all of them in the store. The tier works on at most load_depth()
@@ -32,6 +36,7 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "cachestore/store/block_ref.h"
+#include "cachestore/store/device_transfers.h"
 #include "cachestore/store/leading_bytes.h"
 #include "cachestore/store/load_forecast.h"
 #include "cachestore/store/pin_state.h"
@@ -50,14 +55,16 @@ struct PinRequest {
   size_t first_block = 0;            // at most keys.size()
   absl::Time deadline = absl::InfiniteFuture();
   LoadOrder order = LoadOrder::kByBlock;
+  Tier tier = Tier::kRam;
 };
 
 class Promoter : public PinCanceller {
  public:
-  // `registry` takes back the pins of the BlockRefs it hands out. Both outlive the promoter.
-  // At most `max_loading_tickets` tickets wait for loads; to others, what only disk holds is a
-  // miss.
-  Promoter(StoreCore& core, BlockRegistry& registry, int max_loading_tickets);
+  // `registry` takes back the pins of the BlockRefs it hands out; `transfers` is null where there
+  // is no GPU tier. All outlive the promoter. At most `max_loading_tickets` tickets wait for loads;
+  // to others, what only disk holds is a miss.
+  Promoter(StoreCore& core, BlockRegistry& registry, DeviceTransfers* transfers,
+           int max_loading_tickets);
   // REQUIRES: every ticket is gone. Waits for the loads under way. BLOCKS.
   ~Promoter() override;
 
@@ -82,15 +89,18 @@ class Promoter : public PinCanceller {
     kQueueFull,
     kDeadline,
   };
+  enum class Source { kGpu, kRam, kDisk };
   struct Entry {
     BlockId id = kNoBlock;
     Outcome outcome = Outcome::kWaiting;
-    bool from_disk = false;
-    bool pinned = false;
+    Source source = Source::kRam;  // where the block was when the ticket came to it
+    bool pinned = false;           // in RAM, or wherever it is
+    bool gpu_pinned = false;
   };
   // A ticket under way; everything but `state` is guarded by StoreCore::mu.
   struct Pending {
     std::shared_ptr<PinState> state;
+    Tier tier = Tier::kRam;
     int64_t block_tokens = 0;
     size_t first = 0;            // place of the first entry in its prefix
     std::vector<Entry> entries;  // the matched blocks that were asked for, in order
@@ -111,7 +121,10 @@ class Promoter : public PinCanceller {
     size_t entry = 0;
   };
   struct Load {
-    SlotIndex slot = kNoSlot;
+    Tier to = Tier::kRam;
+    Source from = Source::kDisk;
+    SlotIndex slot = kNoSlot;      // in RAM, unless it comes from there
+    SlotIndex gpu_slot = kNoSlot;  // of one to the GPU
     bool by_layer = false;
     uint64_t arrived_bytes = 0;
     std::vector<Waiter> waiters;
@@ -124,13 +137,22 @@ class Promoter : public PinCanceller {
     absl::Time last_slot = absl::InfinitePast();  // was found for one of them
   };
   // What is to be done once the lock is released. A PinState must not end under the lock either.
+  struct ToGpu {
+    BlockId id = kNoBlock;
+    CopyPiece piece;
+    Moment freed;  // what the copy awaits
+  };
   struct Work {
     std::vector<LoadRequest> loads;
+    std::vector<ToGpu> to_gpu;
+    std::vector<Fetch> to_ram;
     std::vector<std::pair<std::shared_ptr<PinState>, PinnedPrefix>> completions;
-    bool empty() const { return loads.empty() && completions.empty(); }
+    bool empty() const {
+      return loads.empty() && to_gpu.empty() && to_ram.empty() && completions.empty();
+    }
   };
-  // Block sizes for which no slot was found in this round.
-  using NoRoom = std::vector<uint64_t>;
+  // Tiers and block sizes for which no slot was found in this round.
+  using NoRoom = std::vector<std::pair<Tier, uint64_t>>;
 
   // The longest chain that matches, and why it ends.
   std::vector<BlockId> FindLocked(const PinRequest& request, MatchEnd& end) const
@@ -147,10 +169,21 @@ class Promoter : public PinCanceller {
   // Lets one ticket go on by one piece; false when it can do nothing now.
   bool StepLocked(const std::shared_ptr<Pending>& pending, NoRoom& no_room, Work& work)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
-  // Pins the blocks in RAM that come next; returns whether there were any.
+  // Pins the blocks in the ticket's tier that come next; returns whether there were any.
   bool PinResidentLocked(Pending& pending) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
   // Joins or starts the load that comes next; false when it must wait.
   bool LoadNextLocked(const std::shared_ptr<Pending>& pending, NoRoom& no_room, Work& work)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
+  // Starts the load that comes next; false when it must wait.
+  bool StartLoadLocked(const std::shared_ptr<Pending>& pending, NoRoom& no_room, Work& work)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
+  // The last step of it, for each place where the block may be; false: there is no slot.
+  bool StartFromDiskLocked(BlockId id, Load load, Work& work)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
+  bool StartFromGpuLocked(BlockId id, Load load, Work& work)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
+  // The block of `load` is in RAM: the hop from there.
+  void StartToGpuLocked(BlockId id, const Load& load, Work& work)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
   // Lets a ticket, the only one, load all its blocks now, by layer.
   bool MayLoadByLayerLocked() const ABSL_SHARED_LOCKS_REQUIRED(core_.mu);
@@ -165,11 +198,15 @@ class Promoter : public PinCanceller {
   // The share of what the tier works on at a time that the loads under way take, 1 for load_depth()
   // loads of one size.
   double TierShareLocked() const ABSL_SHARED_LOCKS_REQUIRED(core_.mu);
-  // No slot was found for the load that comes next: waits for one, or ends the ticket and returns
-  // false when none can come.
-  bool StarveLocked(const std::shared_ptr<Pending>& pending)
+  // No slot of `tier` was found for the load that comes next: waits for one, or ends the ticket and
+  // returns false when none can come.
+  bool StarveLocked(const std::shared_ptr<Pending>& pending, Tier tier)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
   void PinEntryLocked(Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
+  // Where it is on the GPU; lets go of it elsewhere.
+  void PinEntryOnGpuLocked(Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
+  void UnpinEntryLocked(Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
+  BlockRef RefLocked(Tier tier, BlockId id) ABSL_SHARED_LOCKS_REQUIRED(core_.mu);
   // `entry` is a miss, so all behind it are of no use: their pins go.
   void EndAtLocked(Pending& pending, size_t entry, Outcome outcome)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
@@ -182,6 +219,19 @@ class Promoter : public PinCanceller {
   void RetireLocked(Pending& pending) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
   int64_t& MissCounterLocked(Outcome outcome) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
 
+  // Gives the copies in `work` to the device, in batches.
+  void StartCopies(const Work& work) ABSL_LOCKS_EXCLUDED(core_.mu);
+  // These copies have ended.
+  void FinishToGpu(const std::vector<ToGpu>& copies, const absl::Status& status)
+      ABSL_LOCKS_EXCLUDED(core_.mu);
+  void FinishToRam(const std::vector<Fetch>& copies, const absl::Status& status)
+      ABSL_LOCKS_EXCLUDED(core_.mu);
+  // Tells those who wait for `load` how it has ended.
+  void EndWaitersLocked(const Load& load, Outcome outcome, Work& work)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
+  // Lets others go on after loads have ended, and does what that makes of `work`; undoes the
+  // counting of them in ending_.
+  void GoOn(Work work) ABSL_LOCKS_EXCLUDED(core_.mu);
   // The load of `id` has ended.
   void FinishLoad(BlockId id, SlotIndex slot, const absl::Status& status)
       ABSL_LOCKS_EXCLUDED(core_.mu);
@@ -197,6 +247,7 @@ class Promoter : public PinCanceller {
 
   StoreCore& core_;
   BlockRegistry& registry_;
+  DeviceTransfers* const transfers_;
   const int64_t max_loading_tickets_;
   // The tickets that are not done, and those of them that have blocks to load: the ones whose turn
   // comes in this order, and, by the bytes of their blocks, the ones that wait for room, which go
@@ -205,10 +256,10 @@ class Promoter : public PinCanceller {
   Tickets turns_ ABSL_GUARDED_BY(core_.mu);
   std::map<uint64_t, Line> lines_ ABSL_GUARDED_BY(core_.mu);
   absl::flat_hash_map<BlockId, Load> loads_ ABSL_GUARDED_BY(core_.mu);
-  int ending_ ABSL_GUARDED_BY(core_.mu) = 0;  // calls of FinishLoad
+  int ending_ ABSL_GUARDED_BY(core_.mu) = 0;  // calls of Finish...
   bool closing_ ABSL_GUARDED_BY(core_.mu) = false;
-  absl::CondVar idle_cv_;  // a call of FinishLoad has ended
-  std::thread thread_;     // none without a tier
+  absl::CondVar idle_cv_;  // a call of Finish... has ended
+  std::thread thread_;     // none where everything is in RAM
 };
 
 }  // namespace reprise::cachestore

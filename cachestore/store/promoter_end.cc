@@ -23,9 +23,7 @@ void Promoter::Cancel(const PinState* state) {
   const std::shared_ptr<Pending> pending = it->second;
   core_.state.counters.missed_abandoned_tokens +=
       static_cast<int64_t>(pending->entries.size()) * pending->block_tokens;
-  for (Entry& entry : pending->entries) {
-    if (std::exchange(entry.pinned, false)) core_.ram.Unpin(entry.id);
-  }
+  for (Entry& entry : pending->entries) UnpinEntryLocked(entry);
   // The caller still holds the state, so that it does not end here.
   pending->state = nullptr;
   tickets_.erase(it);
@@ -42,8 +40,8 @@ void Promoter::EndAtLocked(Pending& pending, size_t entry, Outcome outcome) {
     Entry& e = pending.entries[i];
     if (i < pending.end) {
       pending.loads_left += e.outcome == Outcome::kLoading;
-    } else if (std::exchange(e.pinned, false)) {
-      core_.ram.Unpin(e.id);
+    } else {
+      UnpinEntryLocked(e);
     }
   }
 }
@@ -61,6 +59,8 @@ void Promoter::FinishIfDoneLocked(const std::shared_ptr<Pending>& pending, Work&
     // Invalidated meanwhile.
     if (core_.state.index.node(pending->entries[i].id).stale) {
       EndAtLocked(*pending, i, Outcome::kLost);
+    } else if (pending->tier == Tier::kGpu && core_.state.gpu.closed) {
+      EndAtLocked(*pending, i, Outcome::kIoError);
     }
   }
   StoreStats& counters = core_.state.counters;
@@ -69,11 +69,14 @@ void Promoter::FinishIfDoneLocked(const std::shared_ptr<Pending>& pending, Work&
   prefix.from_disk.reserve(pending->end);
   for (size_t i = 0; i < pending->end; ++i) {
     const Entry& entry = pending->entries[i];
-    (entry.from_disk ? counters.hit_disk_tokens : counters.hit_ram_tokens) += pending->block_tokens;
-    ++(entry.from_disk ? prefix.disk_blocks : prefix.ram_blocks);
-    prefix.from_disk.push_back(entry.from_disk);
-    prefix.blocks.emplace_back(&registry_, entry.id, core_.state.index.node(entry.id).key,
-                               core_.RamBytes(entry.id));
+    const bool from_gpu = entry.source == Source::kGpu;
+    const bool from_disk = entry.source == Source::kDisk;
+    (from_gpu    ? counters.hit_gpu_tokens
+     : from_disk ? counters.hit_disk_tokens
+                 : counters.hit_ram_tokens) += pending->block_tokens;
+    ++(from_gpu ? prefix.gpu_blocks : from_disk ? prefix.disk_blocks : prefix.ram_blocks);
+    prefix.from_disk.push_back(from_disk);
+    prefix.blocks.push_back(RefLocked(pending->tier, entry.id));
   }
   const size_t num_entries = pending->entries.size();
   if (pending->end < num_entries) {

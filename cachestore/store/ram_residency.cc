@@ -20,6 +20,18 @@ std::optional<SlotIndex> RamResidency::AllocateSlot(uint64_t block_bytes) {
   return state_.pool.Allocate(block_bytes);
 }
 
+std::optional<SlotIndex> RamResidency::AllocateSlotBelowGpu(BlockId id) {
+  const uint64_t block_bytes = state_.payload_bytes(id);
+  if (state_.has_disk) return AllocateSlot(block_bytes);
+  while (!state_.pool.CanAllocate(block_bytes)) {
+    const BlockId victim = candidates_.Best(state_.SizeClassOf(block_bytes),
+                                            {CandidateKind::kClean, CandidateKind::kLast});
+    if (victim == kNoBlock || !state_.order->GoesBefore(victim, id)) return std::nullopt;
+    Take(victim);
+  }
+  return state_.pool.Allocate(block_bytes);
+}
+
 bool RamResidency::MakeRoom(uint64_t block_bytes) {
   while (!state_.pool.CanAllocate(block_bytes)) {
     const BlockId same = Victim(state_.SizeClassOf(block_bytes));
@@ -43,20 +55,21 @@ std::vector<BlockId> RamResidency::BlocksToClean(uint64_t block_bytes) {
 }
 
 bool RamResidency::HasCandidates() const {
-  return candidates_.BestOfAll(
-             {CandidateKind::kClean, CandidateKind::kLast, CandidateKind::kParent}) != kNoBlock;
+  return candidates_.BestOfAll({CandidateKind::kClean, CandidateKind::kLast, CandidateKind::kParent,
+                                CandidateKind::kTwin}) != kNoBlock;
 }
 
 BlockId RamResidency::Victim(uint32_t size_class) const {
-  return state_.victims == RamVictims::kClean
+  return state_.victims == Victims::kClean
              ? candidates_.Best(size_class, {CandidateKind::kClean})
-             : candidates_.Best(size_class, {CandidateKind::kClean, CandidateKind::kLast});
+             : candidates_.Best(
+                   size_class, {CandidateKind::kClean, CandidateKind::kLast, CandidateKind::kTwin});
 }
 
-bool RamResidency::MayTake(BlockId id, RamVictims victims) const {
-  if (state_.index.MayEvict(id)) return true;
+bool RamResidency::MayTake(BlockId id, Victims victims) const {
+  if (MayLeaveRam(state_, id)) return true;
   return state_.index.MayDrop(id) &&
-         (victims == RamVictims::kCleanOrLast || state_.index.node(id).rejected);
+         (victims == Victims::kCleanOrLast || state_.index.node(id).rejected);
 }
 
 void RamResidency::NoteTaken(BlockId id) {
@@ -75,8 +88,8 @@ void RamResidency::Take(BlockId id) {
     Release(id);
     return;
   }
-  CHECK(state_.index.MayDrop(id));
-  ++state_.counters.dropped_blocks;
+  CHECK(MayLeaveRam(state_, id) || state_.index.MayDrop(id));
+  state_.counters.dropped_blocks += state_.index.node(id).in_gpu ? 0 : 1;
   Release(id);
   state_.index.RemoveIfGone(id);
 }
@@ -96,26 +109,12 @@ void RamResidency::TakeAll(const std::vector<BlockId>& blocks) {
 }
 
 BlockId RamResidency::Seal(const SealRequest& request) {
-  PrefixIndex& index = state_.index;
-  const bool is_fenced =
-      state_.writing.at(request.slot) < state_.namespaces[request.namespace_id].fence;
-  state_.writing.erase(request.slot);
-  ++state_.counters.sealed_blocks;
-  const BlockId root = index.root_node(request.namespace_id);
-  const BlockId parent = request.parent == index.node(root).key ? root : index.Find(request.parent);
-  BlockId id = kNoBlock;
-  if (!is_fenced && MayAttachTo(parent, request)) {
-    id = index.Find(request.key);
-    if (id == kNoBlock) {
-      id = index.Insert(parent, request.key, request.words);
-    } else if (index.node(id).stale || !index.Verify(id, parent, request.words)) {
-      id = kNoBlock;  // another block has this key: it stays, ours is private
-    }
-  }
-  if (id == kNoBlock) id = index.InsertPrivate(request.namespace_id, request.key);
-  if (index.node(id).in_ram()) {
+  const auto writing = state_.writing.find(request.slot);
+  const BlockId id = EnterSealed(state_, request, writing->second);
+  state_.writing.erase(writing);
+  if (state_.index.node(id).in_ram()) {
     ++state_.counters.duplicate_seals;
-    index.LiftDoom(id);
+    state_.index.LiftDoom(id);
     candidates_.UpdateWithParent(id);
     state_.pool.Free(request.slot);
   } else {
@@ -123,18 +122,6 @@ BlockId RamResidency::Seal(const SealRequest& request) {
   }
   Pin(id);
   return id;
-}
-
-bool RamResidency::MayAttachTo(BlockId parent, const SealRequest& request) const {
-  if (parent == kNoBlock) return false;
-  const PrefixIndex& index = state_.index;
-  const PrefixIndex::Node& node = index.node(parent);
-  // A block with the key of the root would pass for it as a parent.
-  if (request.key == index.node(index.root_node(request.namespace_id)).key) return false;
-  // While a private block has the parent's key, the key alone does not tell which of the two the
-  // caller means, and a child under the wrong one would be served to the wrong prefix.
-  return node.in_store() && node.namespace_id == request.namespace_id &&
-         !index.HasPrivate(request.parent);
 }
 
 void RamResidency::Attach(BlockId id, SlotIndex slot, uint64_t payload_hash) {
@@ -173,14 +160,15 @@ void RamResidency::Unpin(BlockId id) {
   state_.index.RemoveIfGone(id);
 }
 
-TakenBlocks RamResidency::TakeVictims(int64_t count, RamVictims victims, uint64_t moment) {
+TakenBlocks RamResidency::TakeVictims(int64_t count, Victims victims, uint64_t moment) {
   TakenBlocks taken;
   while (taken.evicted + taken.dropped < count) {
-    const BlockId id = victims == RamVictims::kClean
+    const BlockId id = victims == Victims::kClean
                            ? candidates_.BestOfAll({CandidateKind::kClean})
-                           : candidates_.BestOfAll({CandidateKind::kClean, CandidateKind::kLast});
+                           : candidates_.BestOfAll({CandidateKind::kClean, CandidateKind::kLast,
+                                                    CandidateKind::kTwin});
     if (id == kNoBlock || state_.order->UsedSince(id, moment)) break;
-    ++(state_.index.MayEvict(id) ? taken.evicted : taken.dropped);
+    ++(MayLeaveRam(state_, id) ? taken.evicted : taken.dropped);
     Take(id);
   }
   return taken;
@@ -189,7 +177,7 @@ TakenBlocks RamResidency::TakeVictims(int64_t count, RamVictims victims, uint64_
 TakenBlocks RamResidency::TakeClean(const std::vector<BlockId>& blocks) {
   TakenBlocks taken;
   for (const BlockId id : blocks) {
-    if (!state_.index.node(id).in_use || !MayTake(id, RamVictims::kClean)) continue;
+    if (!state_.index.node(id).in_use || !MayTake(id, Victims::kClean)) continue;
     ++(state_.index.MayEvict(id) ? taken.evicted : taken.dropped);
     Take(id);
   }

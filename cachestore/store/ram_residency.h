@@ -10,26 +10,16 @@
 #include <optional>
 #include <vector>
 
-#include "absl/types/span.h"
 #include "cachestore/store/candidates.h"
+#include "cachestore/store/sealing.h"
 #include "cachestore/store/slab_chooser.h"
 #include "cachestore/store/store_state.h"
 
 namespace reprise::cachestore {
 
-// What is sealed.
-struct SealRequest {
-  uint32_t namespace_id = 0;
-  SlotIndex slot = kNoSlot;
-  BlockKey parent;
-  BlockKey key;
-  absl::Span<const uint32_t> words;
-  uint64_t payload_hash = 0;  // as RamCopy::payload_hash
-};
-
 // Blocks that left RAM.
 struct TakenBlocks {
-  int64_t evicted = 0;  // a copy stays on disk
+  int64_t evicted = 0;  // a copy stays on disk or on the GPU
   int64_t dropped = 0;  // was the last copy
 
   int64_t total() const { return evicted + dropped; }
@@ -47,6 +37,9 @@ class RamResidency {
   // A slot for `block_bytes`, evicting or dropping at once what StoreState::victims allows.
   // nullopt: nothing can be taken now.
   std::optional<SlotIndex> AllocateSlot(uint64_t block_bytes);
+  // A slot for a copy of `id`, which only the GPU has. Without a disk tier only for blocks that go
+  // before it, and none that the GPU would then have to give back.
+  std::optional<SlotIndex> AllocateSlotBelowGpu(BlockId id);
   // Evicts until AllocateSlot would succeed. False when it cannot, or when the search for room
   // among other sizes was cut short: the next call goes on with it.
   bool MakeRoom(uint64_t block_bytes);
@@ -69,18 +62,17 @@ class RamResidency {
   void Unpin(BlockId id);
 
   // Takes up to `count` victims in order, those that were not used after `moment` (of the policy).
-  TakenBlocks TakeVictims(int64_t count, RamVictims victims, uint64_t moment);
+  TakenBlocks TakeVictims(int64_t count, Victims victims, uint64_t moment);
   // Takes those of `blocks` that lose nothing by it.
   TakenBlocks TakeClean(const std::vector<BlockId>& blocks);
 
  private:
-  bool MayTake(BlockId id, RamVictims victims) const;
+  bool MayTake(BlockId id, Victims victims) const;
   void Take(BlockId id);
   // Takes blocks that may all go together, children before parents.
   void TakeAll(const std::vector<BlockId>& blocks);
   BlockId Victim(uint32_t size_class) const;
   void NoteTaken(BlockId id);
-  bool MayAttachTo(BlockId parent, const SealRequest& request) const;
 
   StoreState& state_;
   Candidates candidates_;

@@ -42,9 +42,10 @@ std::vector<BlockId> SlabChooser::Find(uint64_t block_bytes, BlockId head, size_
 std::vector<BlockId> SlabChooser::BlocksToTake(uint64_t block_bytes, BlockId same) {
   const uint32_t size_class = state_.SizeClassOf(block_bytes);
   const BlockId head =
-      state_.victims == RamVictims::kClean
+      state_.victims == Victims::kClean
           ? candidates_.BestOfOthers(size_class, {CandidateKind::kClean})
-          : candidates_.BestOfOthers(size_class, {CandidateKind::kClean, CandidateKind::kLast});
+          : candidates_.BestOfOthers(
+                size_class, {CandidateKind::kClean, CandidateKind::kLast, CandidateKind::kTwin});
   if (head == kNoBlock) return {};
   if (same != kNoBlock && !state_.order->GoesBefore(head, same)) return {};
   return Find(block_bytes, head, same == kNoBlock ? kSlabsWithoutVictim : kSlabsBesideVictim,
@@ -66,9 +67,9 @@ bool SlabChooser::MayTakeAll(const std::vector<BlockId>& blocks) const {
   // Blocks that would leave the store go only together with all of their children.
   absl::flat_hash_map<BlockId, uint32_t> children_to_drop;
   for (const BlockId id : blocks) {
-    if (state_.index.MayEvict(id)) continue;
+    if (MayLeaveRam(state_, id)) continue;
     const PrefixIndex::Node& node = state_.index.node(id);
-    const bool last_may_go = state_.victims == RamVictims::kCleanOrLast || node.rejected;
+    const bool last_may_go = state_.victims == Victims::kCleanOrLast || node.rejected;
     if (!last_may_go || node.pins > 0 || node.doomed || node.is_private || node.loading ||
         node.disk != DiskState::kNone) {
       return false;
@@ -76,7 +77,7 @@ bool SlabChooser::MayTakeAll(const std::vector<BlockId>& blocks) const {
     ++children_to_drop[node.parent];
   }
   return std::all_of(blocks.begin(), blocks.end(), [&](BlockId id) {
-    if (state_.index.MayEvict(id)) return true;
+    if (MayLeaveRam(state_, id)) return true;
     const auto it = children_to_drop.find(id);
     return state_.index.node(id).live_children == (it == children_to_drop.end() ? 0 : it->second);
   });

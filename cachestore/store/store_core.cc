@@ -1,11 +1,16 @@
 #include "cachestore/store/store_core.h"
 
+#include <limits>
+
 namespace reprise::cachestore {
 
 StoreStats StoreCore::Stats() const {
   StoreStats stats = state.counters;
   stats.ram_blocks = static_cast<int64_t>(state.ram_copies.size());
   stats.disk_blocks = state.index.num_on_disk();
+  stats.gpu_blocks = static_cast<int64_t>(state.gpu.copies.size());
+  stats.gpu_used_bytes = state.gpu.pool.used_bytes();
+  stats.gpu_capacity_bytes = state.gpu.capacity_bytes();
   stats.ram_used_bytes = state.pool.used_bytes();
   stats.ram_capacity_bytes = state.pool.capacity_bytes();
   stats.ram_huge_page_bytes = arena->huge_page_bytes();
@@ -15,12 +20,26 @@ StoreStats StoreCore::Stats() const {
     stats.disk_capacity_bytes = tier->capacity_bytes();
     stats.lost_disk_indexes = static_cast<int64_t>(tier->losses().size());
   }
-  stats.pinned_blocks = state.index.num_pinned();
-  stats.writing_blocks = static_cast<int64_t>(state.writing.size());
-  stats.queued_transfers = state.loading_blocks + state.storing_blocks;
+  stats.pinned_blocks = state.index.num_pinned() + state.gpu.pinned_blocks;
+  stats.writing_blocks = static_cast<int64_t>(state.writing.size() + state.gpu.writing.size());
+  stats.queued_transfers = state.loading_blocks + state.storing_blocks +
+                           static_cast<int64_t>(state.gpu.loading.size() + state.fetching.size());
   stats.load_bytes_per_second = load_rates.bytes_per_second();
   stats.load_latency_us = load_rates.latency_us();
+  stats.copy_to_device_bytes_per_second = to_device_rates.bytes_per_second();
+  stats.copy_to_host_bytes_per_second = to_host_rates.bytes_per_second();
   return stats;
+}
+
+void StoreCore::CloseGpu() {
+  if (state.gpu.closed) return;
+  // In one go, although it takes long: nothing else is true of the tier any more.
+  for (const BlockId id : gpu.Close()) {
+    state.counters.lost_gpu_blocks += 1;
+    disk.DropLost(id);
+  }
+  while (!state.orphans.empty()) disk.CondemnOrphans(std::numeric_limits<size_t>::max());
+  NoteChange();
 }
 
 }  // namespace reprise::cachestore

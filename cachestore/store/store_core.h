@@ -13,9 +13,11 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "cachestore/memory/device.h"
 #include "cachestore/memory/host_arena.h"
 #include "cachestore/policy/admission_policy.h"
 #include "cachestore/store/disk_residency.h"
+#include "cachestore/store/gpu_residency.h"
 #include "cachestore/store/load_rates.h"
 #include "cachestore/store/ram_residency.h"
 #include "cachestore/store/store_state.h"
@@ -23,35 +25,55 @@
 
 namespace reprise::cachestore {
 
+// The memory that the store has on a device, and the device's hold on the RAM tier.
+struct DeviceMemory {
+  Device* device = nullptr;  // null: there is no GPU tier
+  DeviceBytes gpu;
+  DeviceBytes pinned_ram;
+
+  int64_t capacity_bytes() const { return static_cast<int64_t>(gpu.bytes().size()); }
+};
+
 struct StoreCore {
-  StoreCore(std::unique_ptr<HostArena> ram_arena, std::unique_ptr<BackingTier> backing_tier,
-            std::unique_ptr<EvictionPolicy> policy,
+  StoreCore(std::unique_ptr<HostArena> ram_arena, DeviceMemory gpu_memory,
+            std::unique_ptr<BackingTier> backing_tier, std::unique_ptr<EvictionPolicy> policy,
             std::unique_ptr<AdmissionPolicy> admission_policy)
       : arena(std::move(ram_arena)),
+        device(gpu_memory.device),
+        device_memory(std::move(gpu_memory)),
         tier(std::move(backing_tier)),
         admission(std::move(admission_policy)),
-        state(arena->bytes(), std::move(policy),
-              tier == nullptr ? RamVictims::kCleanOrLast : RamVictims::kClean),
+        state(arena->bytes(), device_memory.gpu.bytes(), std::move(policy), tier != nullptr),
         ram(state),
-        disk(state, ram, *admission) {}
+        gpu(state, ram, device),
+        disk(state, ram, gpu, *admission) {}
 
   const std::unique_ptr<HostArena> arena;
+  Device* const device;  // null: there is no GPU tier
+  const DeviceMemory device_memory;
   const std::unique_ptr<BackingTier> tier;  // null: RAM is the last tier
   const std::unique_ptr<AdmissionPolicy> admission;
-  int64_t low_watermark_bytes = 0;  // set once, before the threads start
+  int64_t low_watermark_bytes = 0;      // set once, before the threads start
+  int64_t gpu_low_watermark_bytes = 0;  // the same
 
   mutable absl::Mutex mu;
   StoreState state ABSL_GUARDED_BY(mu);
   RamResidency ram ABSL_GUARDED_BY(mu);
+  GpuResidency gpu ABSL_GUARDED_BY(mu);
   DiskResidency disk ABSL_GUARDED_BY(mu);
-  LoadRates load_rates ABSL_GUARDED_BY(mu);  // of the tier
-  absl::CondVar room_cv;                     // a slot was freed, or a block may be evicted now
-  absl::CondVar work_cv;                     // the demoter may have work
+  LoadRates load_rates ABSL_GUARDED_BY(mu);       // of the tier
+  LoadRates to_device_rates ABSL_GUARDED_BY(mu);  // of copies to the GPU
+  LoadRates to_host_rates ABSL_GUARDED_BY(mu);    // of copies from it
+  absl::CondVar room_cv;                          // a slot was freed, or a block may be evicted now
+  absl::CondVar work_cv;                          // the demoter may have work
+  absl::CondVar gpu_cv;                           // the GPU's demoter may have work
   absl::CondVar load_cv;    // a ticket waits for loads, or there may be room for them
   absl::CondVar erased_cv;  // disk copies were erased
   // Grows with every event that may give the demoter work; tells it whether to look again.
   uint64_t work_events ABSL_GUARDED_BY(mu) = 0;
-  absl::Time wanted_at ABSL_GUARDED_BY(mu);  // when room was last wanted
+  uint64_t gpu_events ABSL_GUARDED_BY(mu) = 0;   // the same for the GPU's
+  absl::Time wanted_at ABSL_GUARDED_BY(mu);      // when room was last wanted
+  absl::Time gpu_wanted_at ABSL_GUARDED_BY(mu);  // and on the GPU
   int64_t room_waiters ABSL_GUARDED_BY(mu) = 0;
   int64_t loading_tickets ABSL_GUARDED_BY(mu) = 0;   // not done
   int64_t starving_tickets ABSL_GUARDED_BY(mu) = 0;  // of these, found no slot to load into
@@ -73,14 +95,25 @@ struct StoreCore {
     state.wanted_bytes = block_bytes;
     wanted_at = absl::Now();
   }
+  void WantGpuRoom(uint64_t block_bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
+    state.gpu.wanted_bytes = block_bytes;
+    gpu_wanted_at = absl::Now();
+  }
   bool NeedsRelief() const ABSL_SHARED_LOCKS_REQUIRED(mu) {
     return state.wanted_bytes > 0 || ReadyBytes() < low_watermark_bytes;
   }
 
-  // To be called after anything that frees RAM, makes a block evictable, or takes RAM.
+  bool GpuNeedsRelief() const ABSL_SHARED_LOCKS_REQUIRED(mu) {
+    return state.gpu.wanted_bytes > 0 || !state.gpu.wanted_below.empty() ||
+           gpu.HasLessReadyThan(gpu_low_watermark_bytes);
+  }
+
+  // To be called after anything that frees RAM or GPU memory, makes a block evictable, or takes
+  // memory.
   void NoteChange() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
     if (room_waiters > 0) room_cv.SignalAll();
     if (starving_tickets > 0) load_cv.Signal();
+    if (device != nullptr && GpuNeedsRelief()) WakeGpuDemoter();
     if (tier == nullptr) return;
     if (NeedsRelief() || !state.condemned.empty() || !state.orphans.empty()) WakeDemoter();
   }
@@ -89,6 +122,18 @@ struct StoreCore {
     work_cv.Signal();
   }
 
+  void WakeGpuDemoter() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
+    ++gpu_events;
+    gpu_cv.Signal();
+  }
+
+  // A copy to or from the GPU has failed, and so has the device: there is no GPU tier any more.
+  void CloseGpu() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
+
+  // Where the copy of `id` on the GPU lies. REQUIRES: there is one.
+  absl::Span<std::byte> GpuBytes(BlockId id) const ABSL_SHARED_LOCKS_REQUIRED(mu) {
+    return state.gpu.pool.SlotMemory(state.gpu.copies.at(id).slot).first(state.payload_bytes(id));
+  }
   // The payload bytes in the slot of `id`. REQUIRES: in RAM.
   absl::Span<std::byte> RamBytes(BlockId id) const ABSL_SHARED_LOCKS_REQUIRED(mu) {
     return state.pool.SlotMemory(state.index.node(id).ram_slot).first(state.payload_bytes(id));

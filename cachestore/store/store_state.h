@@ -1,5 +1,5 @@
 // StoreState: everything the store knows about where blocks are. Plain data; StoreCore::mu guards
-// it, and RamResidency and DiskResidency are the two that change it.
+// it, and RamResidency, GpuResidency and DiskResidency are those that change it.
 #pragma once
 
 #include <cstdint>
@@ -13,6 +13,7 @@
 #include "cachestore/index/prefix_index.h"
 #include "cachestore/policy/eviction_policy.h"
 #include "cachestore/pool/slot_pool.h"
+#include "cachestore/store/gpu_state.h"
 #include "cachestore/store/store_stats.h"
 
 namespace reprise::cachestore {
@@ -27,12 +28,6 @@ struct NamespaceRecord {
   uint32_t size_class = 0;  // set by StoreState::AddNamespace
 };
 
-// Which RAM blocks may be taken for their slots.
-enum class RamVictims {
-  kClean,        // those that lose nothing by it: on disk too, or not worth a write
-  kCleanOrLast,  // also last copies: there is no disk tier, or it refuses writes
-};
-
 // What a RAM slot holds.
 struct RamCopy {
   BlockId owner = kNoBlock;
@@ -40,9 +35,14 @@ struct RamCopy {
 };
 
 struct StoreState {
-  StoreState(absl::Span<std::byte> arena, std::unique_ptr<EvictionPolicy> policy,
-             RamVictims ram_victims)
-      : pool(arena), order(std::move(policy)), victims(ram_victims) {}
+  // `gpu_memory` is empty where there is no GPU tier.
+  StoreState(absl::Span<std::byte> arena, absl::Span<std::byte> gpu_memory,
+             std::unique_ptr<EvictionPolicy> policy, bool has_disk_tier)
+      : has_disk(has_disk_tier),
+        pool(arena),
+        gpu(gpu_memory),
+        order(std::move(policy)),
+        victims(has_disk_tier ? Victims::kClean : Victims::kCleanOrLast) {}
 
   // Call beside PrefixIndex::AddNamespace.
   void AddNamespace(NamespaceRecord record) {
@@ -70,15 +70,19 @@ struct StoreState {
   // REQUIRES: `id` is in RAM.
   const RamCopy& ram_copy(BlockId id) const { return ram_copies.at(index.node(id).ram_slot); }
 
+  const bool has_disk;
   PrefixIndex index;
   SlotPool pool;
+  GpuState gpu;
   std::vector<NamespaceRecord> namespaces;             // by namespace id
   std::vector<uint64_t> class_slot_bytes;              // by size class
   std::unique_ptr<EvictionPolicy> order;               // its sets: candidates.h
   absl::flat_hash_map<SlotIndex, RamCopy> ram_copies;  // by slot: the blocks readable in RAM
   absl::flat_hash_map<SlotIndex, uint64_t> writing;    // slot of a WritableBlock -> its epoch
   absl::flat_hash_set<SlotIndex> loading;              // slots that loads write into
-  absl::flat_hash_set<BlockId> condemned;              // disk copies to erase
+  absl::flat_hash_set<SlotIndex> fetching;             // slots that copies from the GPU write into
+  absl::flat_hash_set<SlotIndex> quarantined;  // slots that a device that failed may write into
+  absl::flat_hash_set<BlockId> condemned;      // disk copies to erase
   // Blocks below a lost one that have still to be condemned. Each stands for all that is below it
   // and for its next siblings with what is below them.
   std::vector<BlockId> orphans;
@@ -86,7 +90,7 @@ struct StoreState {
   int64_t loading_blocks = 0;  // being loaded
   int64_t storing_blocks = 0;
   int64_t erasing_blocks = 0;
-  RamVictims victims;
+  Victims victims;
   int64_t clean_bytes = 0;  // of the blocks in the sets of CandidateKind::kClean
   // Bytes of the clean blocks that go before every dirty one: stored since the last one that went
   // out of turn, less those taken. An estimate that only decides when the demoter looks again.

@@ -1,7 +1,7 @@
 // StoreStats: a snapshot of the store's counters and gauges. Plain data. Counters only grow while
 // the store is open; units are in the names. Lookups are counted by Pin, in tokens, because blocks
 // of different namespaces hold different numbers of them. While no ticket is pending
-//     looked_up_tokens == hit_ram_tokens + hit_disk_tokens + missed_tokens()
+//     looked_up_tokens == hit_gpu_tokens + hit_ram_tokens + hit_disk_tokens + missed_tokens()
 #pragma once
 
 #include <cstdint>
@@ -13,13 +13,14 @@ struct StoreStats {
 
   // Lookups: the tokens of the full blocks asked for.
   int64_t looked_up_tokens = 0;
+  int64_t hit_gpu_tokens = 0;  // that lay on the GPU, wherever they were wanted
   int64_t hit_ram_tokens = 0;
   int64_t hit_disk_tokens = 0;
   int64_t missed_absent_tokens = 0;      // not in the store
   int64_t missed_collision_tokens = 0;   // key present, parent or content differ
   int64_t missed_corrupt_tokens = 0;     // bytes from disk failed verification
-  int64_t missed_io_error_tokens = 0;    // disk could not be read
-  int64_t missed_no_room_tokens = 0;     // no RAM slot to load into
+  int64_t missed_io_error_tokens = 0;    // disk could not be read, or the device failed
+  int64_t missed_no_room_tokens = 0;     // no slot to load into
   int64_t missed_queue_full_tokens = 0;  // too many tickets were loading
   int64_t missed_deadline_tokens = 0;    // not loaded in time
   int64_t missed_abandoned_tokens = 0;   // the ticket was given up before it was done
@@ -33,19 +34,26 @@ struct StoreStats {
            missed_after_miss_tokens;
   }
   // Life cycle.
-  int64_t sealed_blocks = 0;       // calls of Seal
-  int64_t duplicate_seals = 0;     // of these, for a block that was in RAM already
-  int64_t demoted_blocks = 0;      // left RAM with a copy on disk
-  int64_t promoted_blocks = 0;     // loaded from disk into RAM
-  int64_t dropped_blocks = 0;      // left their last tier
-  int64_t rejected_blocks = 0;     // not admitted to disk
-  int64_t corrupt_ram_blocks = 0;  // dropped because their bytes changed in RAM
-  int64_t failed_disk_writes = 0;  // stores and erases, in batches
+  int64_t sealed_blocks = 0;            // calls of Seal
+  int64_t duplicate_seals = 0;          // of these, for a block that was in that tier already
+  int64_t demoted_blocks = 0;           // left RAM with a copy on disk
+  int64_t promoted_blocks = 0;          // loaded from disk into RAM
+  int64_t demoted_from_gpu_blocks = 0;  // left the GPU with a copy below
+  int64_t promoted_to_gpu_blocks = 0;   // copied from RAM to the GPU
+  int64_t copied_from_gpu_blocks = 0;   // copied from the GPU to RAM
+  int64_t lost_gpu_blocks = 0;          // that only the GPU had when the device failed
+  int64_t dropped_blocks = 0;           // left their last tier
+  int64_t rejected_blocks = 0;          // not admitted to disk
+  int64_t corrupt_ram_blocks = 0;       // dropped because their bytes changed in RAM
+  int64_t failed_disk_writes = 0;       // stores and erases, in batches
   int64_t rejected_allocations = 0;
   // Checks of the store's own books while nobody used it; one that fails means a bug in Reprise.
   int64_t integrity_checks = 0;
   int64_t failed_integrity_checks = 0;
   // Gauges.
+  int64_t gpu_blocks = 0;  // sealed blocks on the GPU
+  int64_t gpu_used_bytes = 0;
+  int64_t gpu_capacity_bytes = 0;
   int64_t ram_blocks = 0;   // sealed blocks in RAM
   int64_t disk_blocks = 0;  // blocks on disk
   int64_t ram_used_bytes = 0;
@@ -54,12 +62,14 @@ struct StoreStats {
   int64_t disk_used_bytes = 0;      // of the budget, taken by stored blocks
   int64_t disk_reserved_bytes = 0;  // sizes of all payload files
   int64_t disk_capacity_bytes = 0;
-  int64_t pinned_blocks = 0;          // blocks with at least one pin
-  int64_t writing_blocks = 0;         // allocated, not sealed
-  int64_t queued_transfers = 0;       // loads and writes not ended
+  int64_t pinned_blocks = 0;     // with at least one pin; one pinned in both tiers counts twice
+  int64_t writing_blocks = 0;    // allocated, not sealed
+  int64_t queued_transfers = 0;  // loads and writes not ended
   int64_t load_bytes_per_second = 0;  // of the last loads, while some are under way; 0: none yet
   int64_t load_latency_us = 0;        // of a lone load, beyond its bytes at that rate
-  int64_t recovered_blocks = 0;       // found on disk when the store was opened
+  int64_t copy_to_device_bytes_per_second = 0;  // of the last copies, as above
+  int64_t copy_to_host_bytes_per_second = 0;
+  int64_t recovered_blocks = 0;  // found on disk when the store was opened
   // Disk indexes that were damaged and set aside then, so that the store began without their
   // blocks.
   int64_t lost_disk_indexes = 0;

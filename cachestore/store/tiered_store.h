@@ -1,14 +1,15 @@
 // TieredStore: the one owner of "which block is where" (GPU, RAM, disk), and the only one who moves
 // blocks.
 //
-//     Allocate -> write -> Seal -> pinned <-> idle -> Demote (to disk) or Drop
+//     Allocate -> write -> Seal -> pinned <-> idle -> Demote (GPU to RAM, RAM to disk) or Drop
 //
 // Invariants:
 //  (1) A sealed block is immutable. Its key, parent key and token ids never change.
 //  (2) A block's parent is in the store for as long as the block is.
 //  (3) What is on disk is prefix-closed: the parent of a block on disk is on disk.
 //  (4) A pinned block's bytes neither move nor change, in any tier, until the last pin is gone.
-//  (5) RAM and disk never hold more bytes than their budgets.
+//  (5) No tier ever holds more bytes than its budget.
+//  (6) When the device fails, its tier is given up: what only it had is a miss, nothing is wrong.
 //
 // A cache miss is not an error, and a block whose bytes fail verification is a miss, counted in
 // StoreStats, never data. Thread-safe; one lock guards the metadata and is never held over I/O or a
@@ -144,9 +145,14 @@ class TieredStore {
   }
 
   // An exclusive slot of `tier` for one block of `ns`, contents undefined. Never blocks.
-  // kResourceExhausted: nothing can be evicted now; room may come when pins go or writes to disk
-  // end.
+  // kResourceExhausted: nothing can be evicted now; room may come when pins go, or writes to disk
+  // or copies to RAM end. kInternal: the device has failed.
   absl::StatusOr<WritableBlock> Allocate(const NamespaceHandle& ns, Tier tier = Tier::kRam);
+
+  // Fills the first bytes of `to` with `from`: of a block on the GPU in turn with the steps, from
+  // bytes of the same tier or of RAM's, which stay as they are until then. kInternal: the device
+  // failed.
+  absl::Status CopyInto(const WritableBlock& to, absl::Span<const std::byte> from);
 
   // Publishes `block`, which holds the KV of `content` (exactly one block's worth) after the block
   // `parent` (ns.root for the first block), and returns a pin. When the same block is already
@@ -155,18 +161,20 @@ class TieredStore {
   // The caller holds the pin on `parent` that Seal or Pin gave it until this returns: while a
   // private block lives, blocks sealed under its key are private too, because another block may
   // have it. `payload_hash` is the XXH3-64 of the block's bytes, for callers that know it already:
-  // a block whose bytes change in RAM later is never written to disk. REQUIRES: `block` is from
-  // Allocate of the same namespace.
+  // a block whose bytes change in RAM later is never written to disk. A block on the GPU is written
+  // by what its compute lane has been given by now. REQUIRES: `block` is from Allocate of the same
+  // namespace.
   BlockRef Seal(const NamespaceHandle& ns, WritableBlock block, const BlockKey& parent,
                 const BlockContent& content, std::optional<uint64_t> payload_hash = std::nullopt);
 
   // Waits until Allocate of `ns` could succeed or `deadline` has passed. BLOCKS.
   void AwaitRoom(const NamespaceHandle& ns, absl::Time deadline, Tier tier = Tier::kRam);
 
-  // Moves every block that is in RAM and unpinned now to disk and returns how many of those that
-  // left RAM are on disk; the others, which the disk did not take, count as dropped_blocks. Durable
-  // when it returns. BLOCKS, at most until `deadline`. kFailedPrecondition: there is no disk tier.
-  // kDeadlineExceeded: the disk has not taken everything by then; what has begun goes on.
+  // Moves every block that is in RAM or on the GPU and unpinned now to disk and returns how many of
+  // those that left RAM are on disk; the others, which the disk did not take, count as
+  // dropped_blocks. Durable when it returns. BLOCKS, at most until `deadline`. kFailedPrecondition:
+  // there is no disk tier. kDeadlineExceeded: the disk has not taken everything by then; what has
+  // begun goes on.
   absl::StatusOr<int64_t> Demote(absl::Time deadline = absl::InfiniteFuture());
 
   // Takes blocks out of every tier, durably: once it has returned, nothing stored or sealed before

@@ -149,8 +149,8 @@ class StoreFixture : public ::testing::Test {
 
   void ExpectLookupsAreConserved() {
     const StoreStats stats = store_->stats();
-    EXPECT_EQ(stats.looked_up_tokens,
-              stats.hit_ram_tokens + stats.hit_disk_tokens + stats.missed_tokens());
+    EXPECT_EQ(stats.looked_up_tokens, stats.hit_gpu_tokens + stats.hit_ram_tokens +
+                                          stats.hit_disk_tokens + stats.missed_tokens());
   }
 
   std::shared_ptr<MemoryTierContents> contents_ = std::make_shared<MemoryTierContents>();

@@ -194,6 +194,47 @@ TEST_F(PrefixIndexTest, PrivateBlocksAreNotFoundAndTheirKeysAreCounted) {
   EXPECT_FALSE(index_.HasPrivate({10, 770}));
 }
 
+TEST_F(PrefixIndexTest, AGpuCopyKeepsABlockInTheStoreAndGoesWhenALowerOneStays) {
+  const std::vector<BlockId> chain = Chain(root_, 10, 2);
+  for (const BlockId id : chain) index_.AttachGpu(id);
+  EXPECT_TRUE(index_.MayLeaveToGpu(chain[0]));
+  index_.DetachRam(chain[0]);
+  EXPECT_EQ(Match({10, 11}, {10, 11, 11, 12}), 2u);
+  EXPECT_FALSE(index_.MayEvictFromGpu(chain[0])) << "nobody else has it";
+  EXPECT_FALSE(index_.MayDropFromGpu(chain[0])) << "it has a child";
+  EXPECT_TRUE(index_.MayEvictFromGpu(chain[1]));
+  index_.SetGpuHeld(chain[1], true);
+  EXPECT_FALSE(index_.MayEvictFromGpu(chain[1]));
+  EXPECT_DEATH(index_.DetachGpu(chain[1]), "CHECK failed");
+  index_.SetGpuHeld(chain[1], false);
+  index_.DetachGpu(chain[1]);
+  index_.DetachRam(chain[1]);
+  index_.RemoveIfGone(chain[1]);
+  EXPECT_TRUE(index_.MayDropFromGpu(chain[0]));
+  index_.Pin(chain[0]);
+  EXPECT_FALSE(index_.MayDropFromGpu(chain[0])) << "somebody waits for it";
+  index_.Unpin(chain[0]);
+  index_.RemoveIfGone(chain[0]);
+  EXPECT_EQ(index_.num_nodes(), 2);
+  index_.DetachGpu(chain[0]);
+  index_.RemoveIfGone(chain[0]);
+  EXPECT_EQ(index_.num_nodes(), 1);
+}
+
+TEST_F(PrefixIndexTest, ADoomAndStalenessLastUntilBothCopiesInMemoryAreGone) {
+  const BlockId id = Chain(root_, 10, 1)[0];
+  index_.AttachGpu(id);
+  index_.Doom(id);
+  index_.MarkStale(id);
+  index_.DetachRam(id);
+  EXPECT_TRUE(index_.node(id).doomed);
+  EXPECT_TRUE(index_.node(id).stale);
+  EXPECT_EQ(Match({10}, {10, 11}), 0u);
+  index_.DetachGpu(id);
+  EXPECT_FALSE(index_.node(id).doomed);
+  EXPECT_FALSE(index_.node(id).stale);
+}
+
 TEST_F(PrefixIndexTest, IdsAreReusedAndNodesNeverMove) {
   const BlockId first = Chain(root_, 10, 1)[0];
   const PrefixIndex::Node* node = &index_.node(first);

@@ -84,7 +84,7 @@ class DiskResidencyTest : public ::testing::Test {
     for (uint64_t i = 1; i <= 5; ++i) {
       SealBelow({100, 100}, 1000 * i, 200);
       StoreAll();
-      ram_.TakeVictims(kSlots, RamVictims::kClean, state_.order->now());
+      ram_.TakeVictims(kSlots, Victims::kClean, state_.order->now());
     }
     EXPECT_EQ(state_.index.num_on_disk(), 1001);
     EXPECT_EQ(state_.pool.used_slots(), 0);
@@ -92,10 +92,12 @@ class DiskResidencyTest : public ::testing::Test {
   }
 
   alignas(4096) std::byte memory_[kSlots * 4096];
-  StoreState state_{absl::MakeSpan(memory_), std::make_unique<LruPolicy>(), RamVictims::kClean};
+  StoreState state_{absl::MakeSpan(memory_), {}, std::make_unique<LruPolicy>(),
+                    /*has_disk_tier=*/true};
   RamResidency ram_{state_};
   AdmitUseful admission_;
-  DiskResidency disk_{state_, ram_, admission_};
+  GpuResidency gpu_{state_, ram_, nullptr};
+  DiskResidency disk_{state_, ram_, gpu_, admission_};
   const BlockKey root_ = {1, 2};
   uint32_t namespace_id_ = 0;
 };
@@ -179,7 +181,7 @@ TEST_F(DiskResidencyTest, OnAFullDiskABlockNobodyAskedForAgainIsNotAdmittedBefor
   disk_.EndStore(batch);
   // It stays until its slot is needed, and is the first to go.
   EXPECT_TRUE(state_.index.node(young).in_ram());
-  EXPECT_EQ(ram_.TakeVictims(1, RamVictims::kClean, state_.order->now()).dropped, 1);
+  EXPECT_EQ(ram_.TakeVictims(1, Victims::kClean, state_.order->now()).dropped, 1);
   EXPECT_EQ(state_.index.Find({400, 400}), kNoBlock);
 }
 

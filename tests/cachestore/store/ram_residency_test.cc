@@ -38,11 +38,11 @@ class RamResidencyTest : public ::testing::Test {
   alignas(4096) std::byte memory_[kSlots * 4096];
   // Drops the victim that goes first.
   int64_t DropOne() {
-    return ram_.TakeVictims(1, RamVictims::kCleanOrLast, state_.order->now()).dropped;
+    return ram_.TakeVictims(1, Victims::kCleanOrLast, state_.order->now()).dropped;
   }
 
-  StoreState state_{absl::MakeSpan(memory_), std::make_unique<LruPolicy>(),
-                    RamVictims::kCleanOrLast};
+  StoreState state_{absl::MakeSpan(memory_), {}, std::make_unique<LruPolicy>(),
+                    /*has_disk_tier=*/false};
   RamResidency ram_{state_};
   const BlockKey root_ = {1, 2};
   uint32_t namespace_id_ = 0;

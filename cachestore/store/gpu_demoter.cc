@@ -1,0 +1,233 @@
+#include "cachestore/store/gpu_demoter.h"
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "absl/synchronization/notification.h"
+#include "absl/time/clock.h"
+#include "cachestore/base/check.h"
+#include "cachestore/base/hash.h"
+
+namespace reprise::cachestore {
+namespace {
+
+// One batch: a few milliseconds of the link.
+constexpr size_t kBatchBlocks = 64;
+constexpr uint64_t kBatchBytes = uint64_t{64} << 20;
+
+// Who was refused room and still wants it asks again, or waits, sooner than that.
+constexpr absl::Duration kWantLasts = absl::Milliseconds(100);
+
+// How soon RAM is asked again, and how long it may make no room while the disk writes nothing, or
+// at all when everything goes.
+constexpr absl::Duration kRoomPause = absl::Milliseconds(5);
+constexpr absl::Duration kIdlePatience = absl::Milliseconds(500);
+constexpr absl::Duration kRoomPatience = absl::Seconds(2);
+
+// Blocks taken under one hold of the lock.
+constexpr int64_t kTakenAtOnce = 64;
+
+}  // namespace
+
+GpuDemoter::GpuDemoter(StoreCore& core, DeviceTransfers& transfers)
+    : core_(core), transfers_(transfers) {
+  CHECK(core.device != nullptr);
+  thread_ = std::thread([this] { Run(); });
+}
+
+GpuDemoter::~GpuDemoter() {
+  {
+    absl::MutexLock lock(&core_.mu);
+    stop_ = true;
+    core_.gpu_cv.Signal();
+  }
+  thread_.join();
+}
+
+bool GpuDemoter::DemoteAll(absl::Time deadline) {
+  const auto request = std::make_shared<Request>();
+  absl::MutexLock lock(&core_.mu);
+  requests_.push_back(request);
+  core_.gpu_cv.Signal();
+  bool in_time = true;
+  while (!request->done && in_time) {
+    in_time = !request_done_.WaitWithDeadline(&core_.mu, deadline);
+  }
+  if (!request->done) std::erase(requests_, request);
+  return request->done;
+}
+
+void GpuDemoter::Run() {
+  while (AwaitWork()) {
+    uint64_t events = 0;
+    {
+      absl::MutexLock lock(&core_.mu);
+      events = core_.gpu_events;
+    }
+    ServeRequests();
+    const bool progress = Relieve() == Outcome::kProgress;
+    absl::MutexLock lock(&core_.mu);
+    fruitless_events_ = progress ? std::numeric_limits<uint64_t>::max() : events;
+  }
+}
+
+bool GpuDemoter::AwaitWork() {
+  absl::MutexLock lock(&core_.mu);
+  while (!stop_) {
+    if (!requests_.empty()) return true;
+    if (core_.gpu_events != fruitless_events_ && HasWork()) return true;
+    if (refused_since_ == absl::InfiniteFuture() || !HasWork()) {
+      core_.gpu_cv.Wait(&core_.mu);
+    } else if (core_.gpu_cv.WaitWithTimeout(&core_.mu, kRoomPause)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+bool GpuDemoter::HasWork() const {
+  if (core_.state.gpu.closed) return false;
+  return core_.GpuNeedsRelief() ||
+         (relieving_ && core_.gpu.HasLessReadyThan(2 * core_.gpu_low_watermark_bytes));
+}
+
+void GpuDemoter::ServeRequests() {
+  std::vector<std::shared_ptr<Request>> requests;
+  {
+    absl::MutexLock lock(&core_.mu);
+    requests.swap(requests_);
+  }
+  if (requests.empty()) return;
+  MoveEverything();
+  absl::MutexLock lock(&core_.mu);
+  for (const std::shared_ptr<Request>& request : requests) request->done = true;
+  request_done_.SignalAll();
+}
+
+void GpuDemoter::MoveEverything() {
+  FetchGoal goal = {.max_blocks = kBatchBlocks, .max_bytes = kBatchBytes};
+  {
+    absl::MutexLock lock(&core_.mu);
+    goal.moment = core_.state.order->now();
+  }
+  absl::Time last_progress = absl::Now();
+  for (;;) {
+    const Outcome outcome = WriteBack(goal);
+    int64_t taken = 0;
+    do {
+      absl::MutexLock lock(&core_.mu);
+      taken = core_.gpu.TakeClean(kTakenAtOnce, goal.moment);
+      core_.NoteChange();
+    } while (taken == kTakenAtOnce);
+    if (outcome == Outcome::kNothing) return;
+    if (outcome == Outcome::kProgress) last_progress = absl::Now();
+    if (absl::Now() > last_progress + kRoomPatience) return;
+    if (outcome == Outcome::kRefused && !AwaitRoomBelow()) return;
+  }
+}
+
+bool GpuDemoter::AwaitRoomBelow() {
+  absl::MutexLock lock(&core_.mu);
+  // Without a disk tier, RAM takes later what it does not take now only if somebody frees it.
+  if (stop_ || core_.state.victims == Victims::kCleanOrLast) return false;
+  core_.gpu_cv.WaitWithTimeout(&core_.mu, kRoomPause);
+  return !stop_;
+}
+
+GpuDemoter::Outcome GpuDemoter::Relieve() {
+  {
+    absl::MutexLock lock(&core_.mu);
+    const bool somebody_waits = core_.room_waiters + core_.starving_tickets > 0;
+    if (!somebody_waits && absl::Now() >= core_.gpu_wanted_at + kWantLasts) {
+      core_.state.gpu.wanted_bytes = 0;
+    }
+    if (core_.GpuNeedsRelief()) relieving_ = true;
+    if (!core_.gpu.HasLessReadyThan(2 * core_.gpu_low_watermark_bytes)) relieving_ = false;
+    const bool wanted = core_.state.gpu.wanted_bytes > 0 || !core_.state.gpu.wanted_below.empty();
+    if (core_.state.gpu.closed || (!relieving_ && !wanted)) return Outcome::kNothing;
+  }
+  const Outcome outcome = WriteBack({.max_blocks = kBatchBlocks, .max_bytes = kBatchBytes});
+  absl::MutexLock lock(&core_.mu);
+  uint64_t& wanted = core_.state.gpu.wanted_bytes;
+  const bool made_room = wanted > 0 && core_.gpu.MakeRoom(wanted);
+  if (made_room) wanted = 0;
+  core_.room_cv.SignalAll();
+  if (made_room || outcome == Outcome::kProgress) core_.load_cv.Signal();
+  return outcome;
+}
+
+GpuDemoter::Outcome GpuDemoter::WriteBack(const FetchGoal& goal) {
+  FetchBatch batch;
+  do {
+    absl::MutexLock lock(&core_.mu);
+    batch = core_.gpu.BeginWriteBack(goal);
+  } while (batch.look_again);
+  DeviceTransfer transfer;
+  {
+    absl::MutexLock lock(&core_.mu);
+    if (batch.fetches.empty()) {
+      if (batch.wanted_ram_bytes == 0) return Outcome::kNothing;
+      NoteRefusal(batch.wanted_ram_bytes);
+      return Outcome::kRefused;
+    }
+    for (const Fetch& fetch : batch.fetches) {
+      transfer.Add(fetch.piece, fetch.written);
+      core_.to_host_rates.Begin(fetch.piece.bytes, absl::Now());
+    }
+  }
+  absl::Status status;
+  absl::Notification done;
+  transfer.done = [&](const absl::Status& end) {
+    status = end;
+    done.Notify();
+  };
+  transfers_.Start(Lane::kToHost, Urgency::kBackground, std::move(transfer));
+  done.WaitForNotification();
+  EndWriteBack(batch.fetches, status);
+  return Outcome::kProgress;
+}
+
+void GpuDemoter::EndWriteBack(const std::vector<Fetch>& fetches, const absl::Status& status) {
+  const absl::Time ended = absl::Now();
+  // What goes on to disk is checked against this, wherever its bytes change from here on.
+  std::vector<uint64_t> hashes(fetches.size());
+  for (size_t i = 0; status.ok() && core_.tier != nullptr && i < fetches.size(); ++i) {
+    hashes[i] = HashBytes64({fetches[i].piece.to, fetches[i].piece.bytes});
+  }
+  absl::MutexLock lock(&core_.mu);
+  for (size_t i = 0; i < fetches.size(); ++i) {
+    core_.to_host_rates.End(fetches[i].piece.bytes, status.ok(), ended);
+    if (status.ok()) {
+      core_.gpu.EndFetch(fetches[i], hashes[i]);
+    } else {
+      core_.gpu.AbortFetch(fetches[i]);
+    }
+  }
+  if (!status.ok()) core_.CloseGpu();
+  core_.state.gpu.victims = Victims::kClean;
+  refused_since_ = absl::InfiniteFuture();
+  core_.NoteChange();
+  core_.load_cv.Signal();  // a ticket may wait for one of these
+}
+
+void GpuDemoter::NoteRefusal(uint64_t wanted_ram_bytes) {
+  const absl::Time now = absl::Now();
+  const bool nothing_moves = core_.state.storing_blocks == 0 && core_.state.fetching.empty() &&
+                             core_.state.loading.empty();
+  const bool patience_is_over = nothing_moves && now >= refused_since_ + kIdlePatience;
+  // RAM may be full of blocks that cannot go to disk before what only the GPU has.
+  if (patience_is_over && core_.ram.HasCandidates()) core_.state.victims = Victims::kCleanOrLast;
+  const bool takes_nothing = patience_is_over || core_.state.victims == Victims::kCleanOrLast;
+  refused_since_ = takes_nothing ? absl::InfiniteFuture() : std::min(refused_since_, now);
+  if (takes_nothing) {
+    core_.state.gpu.victims = Victims::kCleanOrLast;
+    core_.room_cv.SignalAll();
+    core_.load_cv.Signal();
+  } else {
+    core_.WantRoom(wanted_ram_bytes);
+    core_.WakeDemoter();
+  }
+}
+
+}  // namespace reprise::cachestore

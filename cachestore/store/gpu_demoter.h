@@ -1,0 +1,64 @@
+// GpuDemoter: keeps the oldest GPU blocks clean (a copy in RAM or on disk too), so that Allocate
+// can take their slots at once, and copies to RAM whatever must go on to disk. It owns one thread.
+// Where RAM takes nothing, it lets the GPU tier drop last copies instead. Thread-safe.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/time/time.h"
+#include "cachestore/store/device_transfers.h"
+#include "cachestore/store/store_core.h"
+
+namespace reprise::cachestore {
+
+class GpuDemoter {
+ public:
+  // Starts the thread. REQUIRES: core has a device. All outlive the demoter.
+  GpuDemoter(StoreCore& core, DeviceTransfers& transfers);
+  // Finishes the copies under way and ends the thread.
+  ~GpuDemoter();
+
+  // Moves the blocks that are on the GPU and not pinned now to RAM, as far as that takes them.
+  // BLOCKS, at most until `deadline`; false: it has passed, the move goes on if it has begun.
+  bool DemoteAll(absl::Time deadline) ABSL_LOCKS_EXCLUDED(core_.mu);
+
+ private:
+  enum class Outcome { kProgress, kNothing, kRefused };
+  struct Request {
+    bool done = false;
+  };
+
+  void Run();
+  // Waits until there may be something to do; false when the thread should end.
+  bool AwaitWork() ABSL_LOCKS_EXCLUDED(core_.mu);
+  bool HasWork() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
+  void ServeRequests() ABSL_LOCKS_EXCLUDED(core_.mu);
+  void MoveEverything() ABSL_LOCKS_EXCLUDED(core_.mu);
+  // Waits for a moment for room in RAM; false when the thread should end.
+  bool AwaitRoomBelow() ABSL_LOCKS_EXCLUDED(core_.mu);
+  Outcome Relieve() ABSL_LOCKS_EXCLUDED(core_.mu);
+  // Copies one batch to RAM and waits for it. kRefused: RAM has no slot now.
+  Outcome WriteBack(const FetchGoal& goal) ABSL_LOCKS_EXCLUDED(core_.mu);
+  void EndWriteBack(const std::vector<Fetch>& fetches, const absl::Status& status)
+      ABSL_LOCKS_EXCLUDED(core_.mu);
+  void NoteRefusal(uint64_t wanted_ram_bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
+
+  StoreCore& core_;
+  DeviceTransfers& transfers_;
+  std::vector<std::shared_ptr<Request>> requests_ ABSL_GUARDED_BY(core_.mu);
+  absl::CondVar request_done_;
+  bool stop_ ABSL_GUARDED_BY(core_.mu) = false;
+  // From the low watermark on, until there is twice as much.
+  bool relieving_ ABSL_GUARDED_BY(core_.mu) = false;
+  // Since when RAM has had no slot, though it should get one from the disk.
+  absl::Time refused_since_ ABSL_GUARDED_BY(core_.mu) = absl::InfiniteFuture();
+  // StoreCore::gpu_events when the last look found nothing to do.
+  uint64_t fruitless_events_ ABSL_GUARDED_BY(core_.mu) = 0;
+  std::thread thread_;
+};
+
+}  // namespace reprise::cachestore

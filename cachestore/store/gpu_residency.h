@@ -1,0 +1,132 @@
+// GpuResidency: decides about the GPU tier: which slot a block gets, what is evicted or dropped for
+// it, what a seal, a pin and a copy between GPU and RAM mean. It copies nothing: Begin... says what
+// to copy, End... what came of it. Owns nothing but its place in a long chain; works on StoreState.
+//
+// What orders the copies (Device): a copy to RAM awaits `written` of its block. A slot that is
+// freed may still be used by steps that were given to the compute lane before; last_freed() is
+// behind all of them, so a copy into a slot awaits that. A block that is being copied to RAM is
+// held.
+//
+// The block used the longest ago goes first; one of another size only when none of the wanted size
+// may go. Thread-compatible: StoreCore::mu guards every call.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <vector>
+
+#include "cachestore/memory/device.h"
+#include "cachestore/store/candidates.h"
+#include "cachestore/store/ram_residency.h"
+#include "cachestore/store/sealing.h"
+#include "cachestore/store/store_state.h"
+
+namespace reprise::cachestore {
+
+// A block on its way from the GPU to a slot in RAM.
+struct Fetch {
+  BlockId id = kNoBlock;
+  SlotIndex ram_slot = kNoSlot;
+  CopyPiece piece;
+  Moment written;  // what the copy awaits
+};
+
+// What is copied to RAM next.
+struct FetchGoal {
+  size_t max_blocks = 0;
+  uint64_t max_bytes = 0;
+  // Blocks used after this moment of the policy are left alone.
+  uint64_t moment = std::numeric_limits<uint64_t>::max();
+};
+
+struct FetchBatch {
+  std::vector<Fetch> fetches;     // parents first
+  uint64_t wanted_ram_bytes = 0;  // a block of this size found no slot in RAM; 0: none
+  // The batch is empty, but the next call may find something.
+  bool look_again = false;
+};
+
+class GpuResidency {
+ public:
+  // `device` is null where there is no GPU tier; it and the others outlive this.
+  GpuResidency(StoreState& state, RamResidency& ram, Device* device)
+      : state_(state), ram_(ram), candidates_(state), device_(device) {}
+
+  // As of RamResidency; none once the tier is closed.
+  std::optional<SlotIndex> AllocateSlot(uint64_t block_bytes);
+  bool MakeRoom(uint64_t block_bytes);
+  // Whether some block that is not held may be evicted now, or after a copy to RAM.
+  bool HasCandidates() const;
+  // Whether the bytes that are free, or clean and go before what is not, are less than `bytes`.
+  bool HasLessReadyThan(int64_t bytes) const;
+  // Gives back a slot that no block owns, whatever still uses it.
+  void FreeSlot(SlotIndex slot);
+  Moment last_freed() const { return state_.gpu.last_freed; }
+
+  // Makes the block in the (writing) slot readable and pins it, as RamResidency::Seal. What has
+  // been given to the compute lane by now has written it.
+  BlockId Seal(const SealRequest& request);
+  void Pin(BlockId id);
+  // Gives one pin back; the last one makes the block evictable, or ends it if only pins kept it.
+  void Unpin(BlockId id);
+  // Frees the slot of `id`, which is not held.
+  void Release(BlockId id);
+
+  // A copy of `id` from RAM begins, into the slot that is returned; nullopt when none can be taken
+  // now.
+  std::optional<SlotIndex> BeginLoad(BlockId id);
+  // It has ended well; returns whether the block is readable on the GPU now.
+  bool EndLoad(BlockId id, SlotIndex slot);
+  // It will not come, or has failed.
+  void AbortLoad(SlotIndex slot);
+
+  // A copy of `id` to RAM begins; nullopt when no RAM slot can be taken now. REQUIRES: readable on
+  // the GPU, not in RAM, not being fetched.
+  std::optional<Fetch> BeginFetch(BlockId id);
+  // It has ended well, and the XXH3-64 of the bytes in RAM is `payload_hash`; returns whether the
+  // block is readable in RAM now.
+  bool EndFetch(const Fetch& fetch, uint64_t payload_hash);
+  // It has failed, and so has the device: the RAM slot is not used again, because nobody knows when
+  // the device stops writing into it.
+  void AbortFetch(const Fetch& fetch);
+  bool IsFetching(BlockId id) const {
+    return state_.index.node(id).in_gpu && state_.gpu.copies.at(id).fetching;
+  }
+
+  // Begins copies to RAM of the blocks that only the GPU has and that go next, with their missing
+  // ancestors.
+  FetchBatch BeginWriteBack(const FetchGoal& goal);
+  // The device has failed. Gives up all copies, so that only pins on them are left; returns the
+  // blocks that no other tier has.
+  std::vector<BlockId> Close();
+  // Takes up to `count` clean blocks in order, those that were not used after `moment`; returns how
+  // many.
+  int64_t TakeClean(int64_t count, uint64_t moment);
+
+ private:
+  void Attach(BlockId id, SlotIndex slot, Moment written);
+  void UnpinLost(absl::flat_hash_map<BlockId, GpuCopy>::iterator lost);
+  // Nobody holds `id` any more: it stays, or goes if only that kept it.
+  void EndUse(BlockId id);
+  BlockId Victim(uint64_t block_bytes) const;
+  void Take(BlockId id);
+  // Whether only the GPU has `id`, so that it can be copied to RAM.
+  bool Dirty(BlockId id) const;
+  void EndFetching(const Fetch& fetch);
+  std::optional<Fetch> BeginFetchInto(BlockId id, std::optional<SlotIndex> ram_slot);
+  // As of DiskResidency: extends path_ upwards; moves what may be fetched into the batch.
+  bool Climb();
+  void TakePath(const FetchGoal& goal, FetchBatch& batch);
+  bool IsFull(const FetchBatch& batch, const FetchGoal& goal) const;
+
+  StoreState& state_;
+  RamResidency& ram_;
+  Candidates candidates_;
+  Device* const device_;
+  // A block to be copied to RAM and its ancestors that only the GPU has, the block first. Kept
+  // between calls, as a hint.
+  std::vector<BlockId> path_;
+};
+
+}  // namespace reprise::cachestore

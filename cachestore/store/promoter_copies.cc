@@ -1,0 +1,151 @@
+// The hops of loads between RAM and the GPU: see promoter.h.
+#include <utility>
+
+#include "absl/time/clock.h"
+#include "cachestore/base/check.h"
+#include "cachestore/base/hash.h"
+#include "cachestore/store/promoter.h"
+
+namespace reprise::cachestore {
+namespace {
+
+// Copies that end together: large enough for one call's cost, small enough that what comes first
+// is told soon.
+constexpr uint64_t kCopyBatchBytes = uint64_t{32} << 20;
+
+// Gives `copies` to `lane` in batches; `add` enters one into a transfer, `finish` gets those of a
+// batch when it has ended.
+template <typename Copy, typename Add, typename Finish>
+void StartInBatches(DeviceTransfers& transfers, Lane lane, const std::vector<Copy>& copies, Add add,
+                    Finish finish) {
+  for (size_t i = 0; i < copies.size();) {
+    DeviceTransfer transfer;
+    std::vector<Copy> batch;
+    for (uint64_t bytes = 0; i < copies.size() && bytes < kCopyBatchBytes; ++i) {
+      add(copies[i], transfer);
+      bytes += copies[i].piece.bytes;
+      batch.push_back(copies[i]);
+    }
+    transfer.done = [finish, batch = std::move(batch)](const absl::Status& status) {
+      finish(batch, status);
+    };
+    transfers.Start(lane, Urgency::kAwaited, std::move(transfer));
+  }
+}
+
+}  // namespace
+
+bool Promoter::StartFromGpuLocked(BlockId id, Load load, Work& work) {
+  const std::optional<Fetch> fetch = core_.gpu.BeginFetch(id);
+  if (!fetch.has_value()) return false;
+  core_.to_host_rates.Begin(fetch->piece.bytes, absl::Now());
+  load.slot = fetch->ram_slot;
+  loads_[id] = std::move(load);
+  work.to_ram.push_back(*fetch);
+  return true;
+}
+
+void Promoter::StartToGpuLocked(BlockId id, const Load& load, Work& work) {
+  // The copy's own pin: those who wait for it may give up.
+  core_.ram.Pin(id);
+  const absl::Span<std::byte> bytes = core_.RamBytes(id);
+  core_.to_device_rates.Begin(bytes.size(), absl::Now());
+  work.to_gpu.push_back({.id = id,
+                         .piece = {.to = core_.state.gpu.pool.SlotMemory(load.gpu_slot).data(),
+                                   .from = bytes.data(),
+                                   .bytes = bytes.size()},
+                         .freed = core_.gpu.last_freed()});
+}
+
+void Promoter::StartCopies(const Work& work) {
+  if (!work.to_gpu.empty()) {
+    StartInBatches(
+        *transfers_, Lane::kToDevice, work.to_gpu,
+        [](const ToGpu& copy, DeviceTransfer& t) { t.Add(copy.piece, copy.freed); },
+        [this](const std::vector<ToGpu>& copies, const absl::Status& status) {
+          FinishToGpu(copies, status);
+        });
+  }
+  if (!work.to_ram.empty()) {
+    StartInBatches(
+        *transfers_, Lane::kToHost, work.to_ram,
+        [](const Fetch& fetch, DeviceTransfer& t) { t.Add(fetch.piece, fetch.written); },
+        [this](const std::vector<Fetch>& copies, const absl::Status& status) {
+          FinishToRam(copies, status);
+        });
+  }
+}
+
+void Promoter::FinishToGpu(const std::vector<ToGpu>& copies, const absl::Status& status) {
+  const absl::Time ended = absl::Now();
+  Work work;
+  {
+    absl::MutexLock lock(&core_.mu);
+    ++ending_;
+    if (!status.ok()) core_.CloseGpu();
+    for (const ToGpu& copy : copies) {
+      const Load load = std::move(loads_.at(copy.id));
+      loads_.erase(copy.id);
+      const bool readable = core_.gpu.EndLoad(copy.id, load.gpu_slot);
+      EndWaitersLocked(load,
+                       readable      ? Outcome::kReady
+                       : status.ok() ? Outcome::kLost
+                                     : Outcome::kIoError,
+                       work);
+      core_.ram.Unpin(copy.id);
+      core_.to_device_rates.End(copy.piece.bytes, status.ok(), ended);
+    }
+    PumpLocked(work);
+    core_.NoteChange();
+  }
+  GoOn(std::move(work));
+}
+
+void Promoter::FinishToRam(const std::vector<Fetch>& copies, const absl::Status& status) {
+  const absl::Time ended = absl::Now();
+  std::vector<uint64_t> hashes(copies.size());
+  for (size_t i = 0; status.ok() && core_.tier != nullptr && i < copies.size(); ++i) {
+    hashes[i] = HashBytes64({copies[i].piece.to, copies[i].piece.bytes});
+  }
+  Work work;
+  {
+    absl::MutexLock lock(&core_.mu);
+    ++ending_;
+    if (!status.ok()) core_.CloseGpu();
+    for (size_t i = 0; i < copies.size(); ++i) {
+      const BlockId id = copies[i].id;
+      const Load load = std::move(loads_.at(id));
+      loads_.erase(id);
+      const bool readable = status.ok() && core_.gpu.EndFetch(copies[i], hashes[i]);
+      if (!status.ok()) core_.gpu.AbortFetch(copies[i]);
+      EndWaitersLocked(load,
+                       readable      ? Outcome::kReady
+                       : status.ok() ? Outcome::kLost
+                                     : Outcome::kIoError,
+                       work);
+      core_.to_host_rates.End(copies[i].piece.bytes, status.ok(), ended);
+    }
+    PumpLocked(work);
+    core_.NoteChange();
+  }
+  GoOn(std::move(work));
+}
+
+void Promoter::PinEntryOnGpuLocked(Entry& entry) {
+  CHECK(!entry.gpu_pinned);
+  core_.gpu.Pin(entry.id);
+  entry.gpu_pinned = true;
+  if (std::exchange(entry.pinned, false)) core_.ram.Unpin(entry.id);
+}
+
+void Promoter::UnpinEntryLocked(Entry& entry) {
+  if (std::exchange(entry.gpu_pinned, false)) core_.gpu.Unpin(entry.id);
+  if (std::exchange(entry.pinned, false)) core_.ram.Unpin(entry.id);
+}
+
+BlockRef Promoter::RefLocked(Tier tier, BlockId id) {
+  return BlockRef(&registry_, {tier, id}, core_.state.index.node(id).key,
+                  tier == Tier::kGpu ? core_.GpuBytes(id) : core_.RamBytes(id));
+}
+
+}  // namespace reprise::cachestore
