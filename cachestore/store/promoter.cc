@@ -316,9 +316,12 @@ double Promoter::TierShareLocked() const {
 bool Promoter::StarveLocked(const std::shared_ptr<Pending>& pending, Tier tier) {
   const bool on_gpu = tier == Tier::kGpu;
   // When everything is pinned, only the tickets' holders can make room: not worth waiting for.
-  const bool some_may_go = on_gpu ? core_.gpu.HasCandidates() || !core_.state.fetching.empty()
-                                  : core_.ram.HasCandidates() || core_.state.storing_blocks > 0 ||
-                                        !core_.state.gpu.loading.empty();
+  const StoreState& state = core_.state;
+  // What is under way lets blocks go when it ends.
+  const bool some_move = !state.fetching.empty() || !state.gpu.loading.empty();
+  const bool some_may_go =
+      some_move ||
+      (on_gpu ? core_.gpu.HasCandidates() : core_.ram.HasCandidates() || state.storing_blocks > 0);
   if (!some_may_go) {
     EndAtLocked(*pending, pending->next, Outcome::kNoRoom);
     return false;
