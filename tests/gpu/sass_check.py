@@ -35,6 +35,9 @@ RULES = {
     "EmbedKernel": [],
     "RopeAppendKernel": [],
     "SampleKernel": [],
+    "GatherRowsKernel": [],
+    "AddRowsKernel": [],
+    "SoftCapKernel": [],
     "GatherCopyKernel": [("LDG.128", 8)],
     "StreamReadKernel": [("LDG.128", 8)],
     # Of the tests:
