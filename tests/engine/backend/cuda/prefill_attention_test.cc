@@ -1,15 +1,14 @@
 #include "engine/backend/cuda/kernels/prefill_attention.cuh"
 
-#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cstdint>
-#include <limits>
 #include <vector>
 
 #include "engine/backend/cuda/prefill_plan.h"
 #include "tests/engine/backend/cuda/kernel_instance.h"
 #include "tests/engine/backend/cuda/paged_batch.h"
+#include "tests/engine/backend/cuda/prefill_operands.h"
 #include "tests/engine/backend/cuda/schedules.h"
 
 namespace reprise::engine::cuda {
@@ -18,30 +17,10 @@ namespace {
 using cachestore::DType;
 using emulation::Launch;
 using emulation::Schedule;
-using testing::Each;
-
-PrefillPlan PlanOf(const PagedBatch& batch, int num_blocks) {
-  const PagedShape& shape = batch.shape();
-  return PlanPrefill(batch.prefill_rows(), shape.kv_heads, shape.heads / shape.kv_heads,
-                     batch.window(), num_blocks);
-}
 
 std::vector<float> Prefill(PagedBatch& batch, const PrefillPlan& plan, const Schedule& schedule) {
-  const PagedShape& shape = batch.shape();
-  std::vector<float> states(plan.num_states * kPrefillPairs * (shape.head_dim + 2),
-                            std::numeric_limits<float>::quiet_NaN());
-  std::vector<uint32_t> counters(plan.num_counters);
-  std::vector<float> out = batch.PoisonedOut();
-  PrefillParams params;
-  params.q = batch.q().data();
-  params.out = out.data();
-  params.kv = batch.kv();
-  params.items = plan.items.data();
-  params.states = states.data();
-  params.counters = counters.data();
-  params.heads = shape.heads;
-  params.window = batch.window();
-  params.scale_log2 = batch.scale_log2();
+  PrefillOperands operands(batch, plan, kPrefillTiling);
+  const PrefillParams& params = operands.params;
   const LaunchShape launch = PrefillShape(params.kv.row_bytes, static_cast<int>(plan.items.size()));
   const absl::Status status =
       Launch({launch.grid_x, launch.grid_y, launch.threads, launch.shared_bytes}, schedule, [&] {
@@ -50,8 +29,7 @@ std::vector<float> Prefill(PagedBatch& batch, const PrefillPlan& plan, const Sch
         });
       });
   EXPECT_TRUE(status.ok()) << status;
-  EXPECT_THAT(counters, Each(0u)) << "the next launch would merge too early";
-  return out;
+  return operands.Take();
 }
 
 class PrefillAttentionTest : public testing::TestWithParam<PagedShape> {};
@@ -60,7 +38,7 @@ class PrefillAttentionTest : public testing::TestWithParam<PagedShape> {};
 // a window of 10 rows that see nothing of an item's first tile.
 TEST_P(PrefillAttentionTest, AgreesWithTheCpuBackend) {
   PagedBatch batch(GetParam(), {{0, 17}, {50, 25}, {63, 2}, {130, 1}});
-  const PrefillPlan plan = PlanOf(batch, 1);
+  const PrefillPlan plan = PlanOf(batch, 1, kPrefillTiling);
   const auto outputs = OnSchedules<float>(
       FewSchedules(), [&](const Schedule& schedule) { return Prefill(batch, plan, schedule); });
   EXPECT_TRUE(AreSame(outputs));
@@ -76,12 +54,7 @@ INSTANTIATE_TEST_SUITE_P(
                     PagedShape{4, 1, 64, 16, DType::kInt8}, PagedShape{3, 1, 128, 8, DType::kInt8},
                     PagedShape{4, 2, 64, 16, DType::kBF16, 10},
                     PagedShape{2, 1, 128, 8, DType::kInt8, 64}),
-    [](const auto& info) {
-      std::string name = info.param.Name();
-      std::replace_if(
-          name.begin(), name.end(), [](char c) { return c == ' ' || c == '/'; }, '_');
-      return name;
-    });
+    CaseName);
 
 // Tiles are counted from position 0: as long as positions are not cut into pieces, a row has the
 // same bits whatever rows are computed with it.
@@ -99,7 +72,7 @@ TEST(PrefillAttentionTest, RowsHaveTheSameBitsHoweverTheyAreChunked) {
 TEST(PrefillAttentionTest, EightBitKvIsAsExactOverLongContexts) {
   for (const DType dtype : {DType::kF8E4M3, DType::kInt8}) {
     PagedBatch batch({2, 1, 128, 16, dtype}, {{2990, 13}, {1, 2}});
-    const PrefillPlan plan = PlanOf(batch, 8);
+    const PrefillPlan plan = PlanOf(batch, 8, kPrefillTiling);
     ASSERT_EQ(plan.items[0].pieces, 4);
     EXPECT_LE(batch.WorstError(Prefill(batch, plan, {})), batch.tolerance());
   }
@@ -107,7 +80,7 @@ TEST(PrefillAttentionTest, EightBitKvIsAsExactOverLongContexts) {
 
 TEST(PrefillAttentionTest, PiecesOfLongRowsMerge) {
   PagedBatch batch({2, 1, 64, 16, DType::kF16}, {{1020, 9}});
-  const PrefillPlan plan = PlanOf(batch, 2);
+  const PrefillPlan plan = PlanOf(batch, 2, kPrefillTiling);
   ASSERT_EQ(plan.items.size(), 2u);
   ASSERT_EQ(plan.items[0].pieces, 2);
   for (const emulation::Order order : {emulation::Order::kForward, emulation::Order::kReverse}) {

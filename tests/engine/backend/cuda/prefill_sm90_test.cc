@@ -1,16 +1,14 @@
 #include "engine/backend/cuda/kernels/prefill_sm90.cuh"
 
-#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
-#include <limits>
 #include <vector>
 
 #include "engine/backend/cuda/prefill_plan.h"
 #include "tests/engine/backend/cuda/paged_batch.h"
+#include "tests/engine/backend/cuda/prefill_operands.h"
 #include "tests/engine/backend/cuda/schedules.h"
 
 namespace reprise::engine::cuda {
@@ -19,25 +17,11 @@ namespace {
 using cachestore::DType;
 using emulation::Launch;
 using emulation::Schedule;
-using testing::Each;
 
 template <KvType kType>
 void RunBlock(const PrefillSm90Params& params) {
   params.prefill.kv.head_dim == 64 ? PrefillSm90Block<kType, 64>(params)
                                    : PrefillSm90Block<kType, 128>(params);
-}
-
-PrefillPlan PlanOf(const PagedBatch& batch, int num_blocks) {
-  std::vector<PrefillRows> rows;
-  int32_t first_row = 0;
-  for (size_t i = 0; i < batch.sequences().size(); ++i) {
-    const PagedSequence& s = batch.sequences()[i];
-    rows.push_back({first_row, s.num_rows, static_cast<int32_t>(i), s.start});
-    first_row += s.num_rows;
-  }
-  const PagedShape& shape = batch.shape();
-  return PlanPrefill(rows, shape.kv_heads, shape.heads / shape.kv_heads, batch.window(), num_blocks,
-                     kSm90Tiling);
 }
 
 // Bytes of the arena up to the end of its last block.
@@ -56,21 +40,9 @@ int64_t ArenaBytes(PagedBatch& batch) {
 
 std::vector<float> Prefill(PagedBatch& batch, const PrefillPlan& plan, const Schedule& schedule) {
   const PagedShape& shape = batch.shape();
-  std::vector<float> states(plan.num_states * kSm90Tiling.pairs * (shape.head_dim + 2),
-                            std::numeric_limits<float>::quiet_NaN());
-  std::vector<uint32_t> counters(plan.num_counters);
-  std::vector<float> out = batch.PoisonedOut();
+  PrefillOperands operands(batch, plan, kSm90Tiling);
   PrefillSm90Params all;
-  PrefillParams& params = all.prefill;
-  params.q = batch.q().data();
-  params.out = out.data();
-  params.kv = batch.kv();
-  params.items = plan.items.data();
-  params.states = states.data();
-  params.counters = counters.data();
-  params.heads = shape.heads;
-  params.window = batch.window();
-  params.scale_log2 = batch.scale_log2();
+  const PrefillParams& params = all.prefill = operands.params;
   EXPECT_TRUE(FitsSm90(params.kv));
   all.rows = {reinterpret_cast<const std::byte*>(params.kv.arena),
               ArenaBytes(batch) / params.kv.row_bytes, shape.head_dim,
@@ -82,12 +54,8 @@ std::vector<float> Prefill(PagedBatch& batch, const PrefillPlan& plan, const Sch
                                         : RunBlock<KvType::kF16>(all);
       });
   EXPECT_TRUE(status.ok()) << status;
-  EXPECT_THAT(counters, Each(0u)) << "the next launch would merge too early";
-  return out;
+  return operands.Take();
 }
-
-// Of the roundings of q, and of 2^(s - m), to the type that they are multiplied in.
-double Tolerance(DType dtype) { return dtype == DType::kBF16 ? 1e-2 : 2e-3; }
 
 class PrefillSm90Test : public testing::TestWithParam<PagedShape> {};
 
@@ -95,26 +63,22 @@ class PrefillSm90Test : public testing::TestWithParam<PagedShape> {};
 // tiles; with a window of 10 rows that see nothing of an item's first tile.
 TEST_P(PrefillSm90Test, AgreesWithTheCpuBackend) {
   PagedBatch batch(GetParam(), {{0, 17}, {110, 25}, {127, 2}, {400, 1}});
-  const PrefillPlan plan = PlanOf(batch, 1);
+  const PrefillPlan plan = PlanOf(batch, 1, kSm90Tiling);
   const auto outputs = OnSchedules<float>(
       FewSchedules(), [&](const Schedule& schedule) { return Prefill(batch, plan, schedule); });
   EXPECT_TRUE(AreSame(outputs));
-  EXPECT_LE(batch.WorstError(outputs[0]), Tolerance(GetParam().dtype));
+  EXPECT_LE(batch.WorstError(outputs[0]), batch.tolerance());
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Shapes, PrefillSm90Test,
-    testing::Values(PagedShape{4, 1, 64, 16, DType::kBF16}, PagedShape{7, 1, 128, 16, DType::kBF16},
-                    PagedShape{3, 3, 64, 8, DType::kF16}, PagedShape{16, 1, 128, 64, DType::kF16},
-                    PagedShape{2, 1, 128, 256, DType::kBF16},
-                    PagedShape{4, 2, 64, 16, DType::kBF16, 10},
-                    PagedShape{2, 1, 128, 8, DType::kF16, 128}),
-    [](const auto& info) {
-      std::string name = info.param.Name();
-      std::replace_if(
-          name.begin(), name.end(), [](char c) { return c == ' ' || c == '/'; }, '_');
-      return name;
-    });
+INSTANTIATE_TEST_SUITE_P(Shapes, PrefillSm90Test,
+                         testing::Values(PagedShape{4, 1, 64, 16, DType::kBF16},
+                                         PagedShape{7, 1, 128, 16, DType::kBF16},
+                                         PagedShape{3, 3, 64, 8, DType::kF16},
+                                         PagedShape{16, 1, 128, 64, DType::kF16},
+                                         PagedShape{2, 1, 128, 256, DType::kBF16},
+                                         PagedShape{4, 2, 64, 16, DType::kBF16, 10},
+                                         PagedShape{2, 1, 128, 8, DType::kF16, 128}),
+                         CaseName);
 
 // Tiles are counted from position 0: as long as positions are not cut into pieces, a row has the
 // same bits whatever rows are computed with it.
@@ -130,12 +94,12 @@ TEST(PrefillSm90Test, RowsHaveTheSameBitsHoweverTheyAreChunked) {
 
 TEST(PrefillSm90Test, PiecesOfLongRowsMerge) {
   PagedBatch batch({2, 1, 64, 16, DType::kF16}, {{1020, 9}});
-  const PrefillPlan plan = PlanOf(batch, 2);
+  const PrefillPlan plan = PlanOf(batch, 2, kSm90Tiling);
   ASSERT_EQ(plan.items.size(), 2u);
   ASSERT_EQ(plan.items[0].pieces, 2);
   for (const emulation::Order order : {emulation::Order::kForward, emulation::Order::kReverse}) {
     const std::vector<float> out = Prefill(batch, plan, {order});
-    EXPECT_LE(batch.WorstError(out), Tolerance(DType::kF16));
+    EXPECT_LE(batch.WorstError(out), batch.tolerance());
     EXPECT_EQ(out, Prefill(batch, plan, {})) << "merged in the order of arrival?";
   }
 }
