@@ -418,9 +418,10 @@ Promoter::Outcome Promoter::EndLoadLocked(BlockId id, SlotIndex slot, const absl
 }
 
 void Promoter::Do(Work work) {
+  // First: inside the end of a load, starting others may wait for a disk that hangs.
+  for (auto& [state, prefix] : work.completions) state->Complete(std::move(prefix));
   if (!work.loads.empty()) core_.tier->StartLoads(std::move(work.loads));
   StartCopies(work);
-  for (auto& [state, prefix] : work.completions) state->Complete(std::move(prefix));
 }
 
 void Promoter::Run() {
