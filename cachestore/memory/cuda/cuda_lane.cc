@@ -83,7 +83,11 @@ bool CudaLane::HasPassed(uint64_t number) {
   CHECK(number <= marked_);
   if (number <= passed_ || !failure_.ok()) return number <= passed_;
   const cudaError_t said = cudaEventQuery(EventOf(number));
-  return said != cudaErrorNotReady && Note(number, said, "cudaEventQuery");
+  if (said == cudaErrorNotReady) {
+    cudaGetLastError();  // the next launch of this thread would return it
+    return false;
+  }
+  return Note(number, said, "cudaEventQuery");
 }
 
 absl::Status CudaLane::Wait(uint64_t number) {

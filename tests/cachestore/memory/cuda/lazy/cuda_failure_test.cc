@@ -50,6 +50,19 @@ TEST(CudaFailureTest, WorkThatFailedIsTheDevicesForGood) {
   EXPECT_FALSE(device->HasPassed(after)) << "the driver may say so, the bytes are still unknown";
 }
 
+// CUDA keeps what a poll of unfinished work says as the thread's last error, which launches return.
+TEST(CudaFailureTest, AMomentThatHasNotPassedIsNoErrorOfTheNextLaunch) {
+  const auto host = *HostArena::Reserve(kBytes);
+  const auto device = *CudaDevice::Open({});
+  const DeviceBytes pinned = *device->Register(host->bytes());
+  const DeviceBytes own = *device->Reserve(kBytes);
+  ASSERT_TRUE(device->Copy(Lane::kToDevice, {{own.bytes().data(), host->bytes().data(), 64}}).ok());
+  const Moment copied = device->Mark(Lane::kToDevice);
+  ASSERT_FALSE(device->HasPassed(copied));
+  EXPECT_EQ(cudaGetLastError(), cudaSuccess);
+  EXPECT_TRUE(device->Wait(copied).ok());
+}
+
 // More than one piece can hold; the pages are not there until they are touched.
 TEST(CudaPinningTest, CopiesDoNotCrossThePiecesInWhichMemoryWasPinned) {
   constexpr size_t kPiece = size_t{64} << 30;

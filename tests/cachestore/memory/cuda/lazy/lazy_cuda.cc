@@ -37,6 +37,9 @@ namespace {
 constexpr size_t kCapacityBytes = size_t{1} << 32;
 constexpr size_t kMaxPinnedBytes = size_t{64} << 30;
 
+// What cudaGetLastError returns once: so far, of polls alone.
+thread_local cudaError_t last_error = cudaSuccess;
+
 // The whole runtime; every function below takes the lock.
 struct Runtime {
   absl::Mutex mu;
@@ -146,7 +149,7 @@ cudaError_t cudaDeviceGetStreamPriorityRange(int* lowest, int* highest) {
   *highest = -5;
   return cudaSuccess;
 }
-cudaError_t cudaGetLastError() { return cudaSuccess; }
+cudaError_t cudaGetLastError() { return std::exchange(reprise::last_error, cudaSuccess); }
 const char* cudaGetErrorString(cudaError_t error) {
   return error == cudaErrorIllegalAddress ? "an illegal memory access was encountered" : "an error";
 }
@@ -238,7 +241,8 @@ cudaError_t cudaEventQuery(cudaEvent_t event) {
   if (event->passed < event->recorded && ++TheRuntime().num_polls % 4 == 0) {
     TheRuntime().RunUntil(event, event->recorded);
   }
-  return event->passed < event->recorded ? cudaErrorNotReady : cudaSuccess;
+  if (event->passed == event->recorded) return cudaSuccess;
+  return reprise::last_error = cudaErrorNotReady;
 }
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   absl::MutexLock lock(&TheRuntime().mu);
