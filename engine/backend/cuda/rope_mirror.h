@@ -30,7 +30,8 @@ class RopeMirror {
   const RopeScheme scheme_;
   MemoryCopy* const copy_;
   std::vector<cachestore::DeviceBytes> pages_;
-  cachestore::DeviceBytes list_;  // their addresses
+  cachestore::DeviceBytes list_;  // the addresses of the first num_listed_
+  int64_t num_listed_ = 0;
 };
 
 }  // namespace reprise::engine::cuda

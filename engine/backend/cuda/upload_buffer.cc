@@ -12,7 +12,7 @@ using cachestore::StagingRing;
 absl::Status UploadBuffer::Begin(size_t bytes) {
   open_.reset();
   used_ = 0;
-  if (bytes > memory_.bytes().size()) {
+  if (ring_ == nullptr || bytes > memory_.bytes().size()) {
     RETURN_IF_ERROR(Grow(device_, bytes, &memory_));
     ring_.reset();
     ASSIGN_OR_RETURN(ring_, StagingRing::Create(device_, kStagingBuffers, memory_.bytes().size()));

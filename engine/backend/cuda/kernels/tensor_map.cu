@@ -6,16 +6,20 @@
 namespace reprise::engine::cuda {
 namespace {
 
+struct Encoder {
+  cudaError_t error = cudaSuccess;
+  PFN_cuTensorMapEncodeTiled_v12000 encode = nullptr;
+};
+
 // From the driver that is loaded, so that nothing has to be linked with it.
-cudaError_t FindEncoder(PFN_cuTensorMapEncodeTiled_v12000* encode) {
+Encoder FindEncoder() {
   void* function = nullptr;
   cudaDriverEntryPointQueryResult found = cudaDriverEntryPointSymbolNotFound;
   const cudaError_t error = cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function,
                                                              12000, cudaEnableDefault, &found);
-  if (error != cudaSuccess) return error;
-  if (found != cudaDriverEntryPointSuccess) return cudaErrorNotSupported;
-  *encode = reinterpret_cast<PFN_cuTensorMapEncodeTiled_v12000>(function);
-  return cudaSuccess;
+  if (error != cudaSuccess) return {error};
+  if (found != cudaDriverEntryPointSuccess) return {cudaErrorNotSupported};
+  return {cudaSuccess, reinterpret_cast<PFN_cuTensorMapEncodeTiled_v12000>(function)};
 }
 
 }  // namespace
@@ -26,18 +30,18 @@ cudaError_t EncodeTensorMap(const RowsTensor& tensor, void* map) {
       tensor.columns % kBoxColumns != 0 || tensor.box_rows < 1 || tensor.box_rows > 256) {
     return cudaErrorInvalidValue;
   }
-  PFN_cuTensorMapEncodeTiled_v12000 encode = nullptr;
-  if (const cudaError_t error = FindEncoder(&encode); error != cudaSuccess) return error;
+  static const Encoder encoder = FindEncoder();
+  if (encoder.error != cudaSuccess) return encoder.error;
   const cuuint64_t sizes[2] = {static_cast<cuuint64_t>(tensor.columns),
                                static_cast<cuuint64_t>(tensor.rows)};
   const cuuint64_t row_bytes[1] = {sizes[0] * 2};
   const cuuint32_t box[2] = {kBoxColumns, static_cast<cuuint32_t>(tensor.box_rows)};
   const cuuint32_t steps[2] = {1, 1};
   // Bits are copied: which 16-bit type they are of does not matter.
-  const CUresult result =
-      encode(static_cast<CUtensorMap*>(map), CU_TENSOR_MAP_DATA_TYPE_UINT16, 2, tensor.base, sizes,
-             row_bytes, box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
-             CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  const CUresult result = encoder.encode(
+      static_cast<CUtensorMap*>(map), CU_TENSOR_MAP_DATA_TYPE_UINT16, 2, tensor.base, sizes,
+      row_bytes, box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
+      CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   return result == CUDA_SUCCESS ? cudaSuccess : cudaErrorInvalidValue;
 }
 
