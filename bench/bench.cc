@@ -262,7 +262,7 @@ void AddGpuAttention(api::FlagSet& bench) {
       "peers", &suite.options().peers, "WORD...",
       "a command that runs bench/gpu/peers/attention_peers.py; without it rows have "
       "no peers");
-  suite.AddGroups("decode, skew, fp8, cascade, prefill");
+  suite.AddGroups("decode, skew, fp8, cascade, prefill, prefill_hopper");
   suite.AddQuick();
   suite.Finish(
       "Takes minutes and 36 GiB of the GPU, twice that with peers.\n\n"

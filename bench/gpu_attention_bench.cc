@@ -266,20 +266,17 @@ absl::StatusOr<std::vector<Result>> MeasurePrefillCell(const Bed& bed, ProductLo
   return rows;
 }
 
-absl::StatusOr<std::vector<Result>> MeasurePrefill(const Bed& bed) {
+absl::StatusOr<std::vector<Result>> MeasurePrefill(const Bed& bed, absl::string_view metric,
+                                                   PrefillKernel kernel) {
   ASSIGN_OR_RETURN(const auto products, bed.open_products(bed.device));
   std::vector<int32_t> prompts = {2048, 8192, 32768};
   if (bed.extent == Extent::kQuick) prompts = {40};
   std::vector<Result> rows;
   for (const int32_t tokens : prompts) {
-    for (const PrefillCell& cell :
-         {PrefillCell{absl::StrCat("gpu.prefill_attention_", tokens), PrefillKernel::kMmaSync,
-                      tokens},
-          PrefillCell{absl::StrCat("gpu.prefill_attention_hopper_", tokens), PrefillKernel::kHopper,
-                      tokens}}) {
-      ASSIGN_OR_RETURN(std::vector<Result> of_cell, MeasurePrefillCell(bed, *products, cell));
-      for (Result& row : of_cell) rows.push_back(std::move(row));
-    }
+    ASSIGN_OR_RETURN(
+        std::vector<Result> of_cell,
+        MeasurePrefillCell(bed, *products, {absl::StrCat(metric, "_", tokens), kernel, tokens}));
+    for (Result& row : of_cell) rows.push_back(std::move(row));
   }
   return rows;
 }
@@ -293,12 +290,18 @@ absl::StatusOr<std::vector<Result>> RunGpuAttentionBench(const GpuAttentionBench
   ASSIGN_OR_RETURN(const std::unique_ptr<Device> device, open({}));
   ASSIGN_OR_RETURN(GpuAttentionPeers peers, GpuAttentionPeers::Start(options.peers));
   const Bed bed = {device.get(), works, open_products, peers, options.extent};
-  return RunGroups({{"decode", [&] { return MeasureDecode(bed); }},
-                    {"skew", [&] { return MeasureSkew(bed); }},
-                    {"fp8", [&] { return MeasureFp8(bed); }},
-                    {"cascade", [&] { return MeasureCascade(bed); }},
-                    {"prefill", [&] { return MeasurePrefill(bed); }}},
-                   options.groups, options.extent);
+  return RunGroups(
+      {{"decode", [&] { return MeasureDecode(bed); }},
+       {"skew", [&] { return MeasureSkew(bed); }},
+       {"fp8", [&] { return MeasureFp8(bed); }},
+       {"cascade", [&] { return MeasureCascade(bed); }},
+       {"prefill",
+        [&] { return MeasurePrefill(bed, "gpu.prefill_attention", PrefillKernel::kMmaSync); }},
+       {"prefill_hopper",
+        [&] {
+          return MeasurePrefill(bed, "gpu.prefill_attention_hopper", PrefillKernel::kHopper);
+        }}},
+      options.groups, options.extent);
 }
 
 }  // namespace reprise::bench

@@ -21,8 +21,8 @@ struct GpuAttentionBenchOptions {
 };
 
 // Rows of the chosen groups: "decode" (batch x context), "skew" (Zipf lengths beside uniform ones),
-// "fp8" (beside bf16), "cascade" (a shared prefix), "prefill". kNotFound: there is no device;
-// kDataLoss: a kernel is wrong. BLOCKS for minutes.
+// "fp8" (beside bf16), "cascade" (a shared prefix), "prefill", "prefill_hopper". kNotFound: there
+// is no device; kDataLoss: a kernel is wrong. BLOCKS for minutes.
 absl::StatusOr<std::vector<Result>> RunGpuAttentionBench(const GpuAttentionBenchOptions& options,
                                                          const DeviceOpener& open,
                                                          const AttentionWorks& works,
