@@ -43,7 +43,7 @@ class Engine::Impl {
         EngineParts{loaded_.model.get(), loaded_.backend.get(), loaded_.tokenizer.get(), store_},
         ns.layout,
         BlockBudget(store_->capacity_blocks(ns, store_->compute_tier()), layout_.block_tokens,
-                    model_config().max_positions),
+                    model_config().max_positions, store_->compute_tier()),
         SchedulerOptions{.step_tokens = options.step_tokens,
                          .max_running = options.max_running,
                          .prefix_loading = options.prefix_loading},
@@ -98,14 +98,28 @@ class Engine::Impl {
   std::unique_ptr<EngineLoop> loop_;  // last: its thread uses the model
 };
 
+namespace {
+
+// Of those that a block goes through on its way to the model and back.
+TierSize SmallestTier(const TieredStore& store) {
+  const cachestore::StoreStats stats = store.stats();
+  const bool has_gpu = store.compute_tier() == cachestore::Tier::kGpu;
+  if (has_gpu && stats.gpu_capacity_bytes < stats.ram_capacity_bytes) {
+    return {"GPU", stats.gpu_capacity_bytes};
+  }
+  return {"RAM", stats.ram_capacity_bytes};
+}
+
+}  // namespace
+
 absl::StatusOr<std::unique_ptr<Engine>> Engine::Open(const EngineOptions& options,
                                                      TieredStore* store,
                                                      std::unique_ptr<Backend> backend) {
   RETURN_IF_ERROR(options.Validate());
   // What can be wrong without the weights comes first: loading and hashing them takes its time.
   ASSIGN_OR_RETURN(const ModelConfig config, ReadModelConfig(options.model_folder));
-  RETURN_IF_ERROR(CheckBlockFits(config, options.block_tokens, options.kv_dtype,
-                                 store->stats().ram_capacity_bytes));
+  RETURN_IF_ERROR(
+      CheckBlockFits(config, options.block_tokens, options.kv_dtype, SmallestTier(*store)));
   Impl::Loaded loaded;
   ASSIGN_OR_RETURN(loaded.tokenizer, LoadTokenizer(options.model_folder));
   loaded.backend = backend != nullptr ? std::move(backend) : NewCpuBackend(options.num_threads);

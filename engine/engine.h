@@ -57,8 +57,8 @@ class Engine {
   // Queues a request. `sink` receives its output and is released after the last call.
   // kInvalidArgument: empty prompt, prompt longer than the context (both lengths named), token id,
   // priority or sampling parameter out of range; kResourceExhausted: the queue is full;
-  // kFailedPrecondition: the request may need more KV blocks than the RAM tier has, or demands
-  // exact KV of an engine that rounds it.
+  // kFailedPrecondition: the request may need more KV blocks than the tier that is computed on has,
+  // or demands exact KV of an engine that rounds it.
   absl::StatusOr<RequestId> Submit(GenerateRequest request, std::shared_ptr<TokenSink> sink);
 
   // Ends a request early: its sink gets OnFinish(kCancelled), unless it has ended already.

@@ -1,4 +1,4 @@
-// BlockAccount: where sequences get their blocks from, and how many RAM slots they hold together.
+// BlockAccount: where sequences get their blocks from, and how many slots they hold together.
 //
 // Every block that an admitted sequence takes or gives back passes through here. A sealed block is
 // one slot however many sequences pin it, so what counts are different keys; of a block that is
@@ -37,7 +37,7 @@ class BlockAccount {
   void GiveBack(cachestore::BlockRef block);
   void GiveBack(cachestore::WritableBlock block);
 
-  // RAM slots that sequences hold.
+  // Slots of the tier that is computed on that sequences hold.
   int64_t held_blocks() const { return static_cast<int64_t>(pins_.size()) + writable_blocks_; }
   // How many sequences pin the block. When one does, pinning it takes no slot.
   int64_t CountPins(const cachestore::BlockKey& key) const;

@@ -8,12 +8,14 @@
 
 namespace reprise::engine {
 
-BlockBudget::BlockBudget(int64_t capacity_blocks, int32_t block_tokens, int64_t max_positions)
+BlockBudget::BlockBudget(int64_t capacity_blocks, int32_t block_tokens, int64_t max_positions,
+                         cachestore::Tier tier)
     // A sixteenth is room for one more prefix on a small tier; more than 16 blocks is never needed
     // to keep loads and puts going one after the other.
     : usable_blocks_(capacity_blocks - std::min<int64_t>(capacity_blocks / 16, 16)),
       block_tokens_(block_tokens),
-      max_positions_(max_positions) {
+      max_positions_(max_positions),
+      tier_(tier) {
   CHECK(capacity_blocks > 0 && block_tokens > 0 && max_positions > 0);
 }
 
@@ -31,10 +33,12 @@ absl::Status BlockBudget::CheckFits(const GenerateRequest& request) const {
   const std::string remedy =
       room >= 0 ? absl::StrCat("ask for at most ", room + 1, " new tokens (max_new_tokens)")
                 : "shorten the prompt";
+  const bool on_gpu = tier_ == cachestore::Tier::kGpu;
   return absl::FailedPreconditionError(absl::StrCat(
       "a prompt of ", request.prompt.size(), " tokens with up to ", request.stop.max_new_tokens,
-      " new ones needs ", needed, " KV blocks of ", block_tokens_, " tokens, but the RAM tier has ",
-      usable_blocks_, " for sequences; ", remedy, ", or give the server more RAM (--ram-bytes)"));
+      " new ones needs ", needed, " KV blocks of ", block_tokens_, " tokens, but the ",
+      on_gpu ? "GPU" : "RAM", " tier has ", usable_blocks_, " for sequences; ", remedy,
+      ", or give the server more ", on_gpu ? "of the GPU (--gpu-size)" : "RAM (--ram-bytes)"));
 }
 
 }  // namespace reprise::engine

@@ -1,7 +1,6 @@
 #include "engine/sched/sequence.h"
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
 #include "cachestore/base/check.h"
@@ -226,13 +225,20 @@ int64_t Sequence::Advance(BlockAccount& account, int64_t n) {
   return first_time;
 }
 
+absl::Span<const std::byte> Sequence::BytesOf(int64_t block) const {
+  const auto num_sealed = static_cast<int64_t>(sealed_.size());
+  return block < num_sealed ? sealed_[block].bytes() : writable_[block - num_sealed].bytes();
+}
+
 void Sequence::CopyPrompt(BlockAccount& account, const Sequence& other) {
   const int64_t end = prompt_tokens_ - 1;
   const int64_t missing = end - computed_;
   CHECK(RoomWith(num_blocks()) == 0 && other.HasPrompt());
   if (missing <= 0 || Reserve(account, missing) < missing) return;
   for (int64_t i = computed_ / block_tokens(); i < num_blocks(); ++i) {
-    std::memcpy(blocks_[i], other.blocks_[i], ns_.layout.BytesPerBlock());
+    const WritableBlock& to = writable_[i - static_cast<int64_t>(sealed_.size())];
+    // Only of a device that has failed, which the next step will say.
+    if (!account.store()->CopyInto(to, other.BytesOf(i)).ok()) return;
   }
   computed_ = end;
   cached_ram_tokens_ += std::max<int64_t>(end - reached_, 0);

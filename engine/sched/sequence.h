@@ -150,7 +150,8 @@ class Sequence {
   // Whether its prompt's KV is in blocks(), but for that of the last token, which gives the logits.
   bool HasPrompt() const { return computed_ >= prompt_tokens_ - 1; }
   // Copies what it lacks of the prompt's KV, but for that of the last token, from another sample of
-  // the request into blocks of its own. Where slots are short, it is left to be computed.
+  // the request into blocks of its own. Where slots are short, it is left to be computed. On a
+  // device, the steps to come find the copy; those before it have written `other`.
   // REQUIRES: running, other.HasPrompt(), and whole blocks are computed.
   void CopyPrompt(BlockAccount& account, const Sequence& other);
   // Adds a sampled token. REQUIRES: remaining() == 0.
@@ -163,6 +164,8 @@ class Sequence {
 
  private:
   int64_t block_tokens() const { return ns_.layout.block_tokens; }
+  // Of its block number `block`, sealed or not.
+  absl::Span<const std::byte> BytesOf(int64_t block) const;
   void SealFullBlocks(BlockAccount& account);
   void ForgetFollowed();
   void StartLoading(const BlockAccount& account, const LoadChoice& choice,

@@ -6,6 +6,7 @@
 namespace reprise::engine {
 namespace {
 
+using testing::AllOf;
 using testing::HasSubstr;
 
 GenerateRequest RequestOf(size_t prompt_tokens, int32_t max_new_tokens) {
@@ -44,6 +45,12 @@ TEST(BlockBudgetTest, ARequestThatCanNeverFitIsRefusedWithBothNumbers) {
   EXPECT_TRUE(budget.CheckFits(RequestOf(128, 1)).ok());
   EXPECT_THAT(budget.CheckFits(RequestOf(128, 2)).message(), HasSubstr("at most 1 new tokens"));
   EXPECT_THAT(budget.CheckFits(RequestOf(129, 1)).message(), HasSubstr("shorten the prompt"));
+}
+
+TEST(BlockBudgetTest, TheTierThatIsComputedOnIsNamed) {
+  const BlockBudget budget(8, 16, 1 << 20, cachestore::Tier::kGpu);
+  EXPECT_THAT(budget.CheckFits(RequestOf(100, 30)).message(),
+              AllOf(HasSubstr("GPU tier has 8"), HasSubstr("--gpu-size")));
 }
 
 TEST(BlockBudgetTest, ASmallShareOfALargeTierIsLeftToOthers) {
