@@ -19,9 +19,23 @@ absl::Status ServeOptions::Validate() const {
         "a "
         "Unix socket, or give --allow-insecure-remote if the network is trusted"));
   }
+  if (device == ComputeDevice::kCuda && gpu_bytes == 0) {
+    return absl::InvalidArgumentError(
+        "--gpu-size is 0; a model that is computed on a GPU needs its KV blocks there");
+  }
   RETURN_IF_ERROR(store.Validate());
   if (engine.model_folder.empty()) return absl::OkStatus();
   return engine.Validate();
+}
+
+ServeOptions ServeOptions::ForDevice() const {
+  using cachestore::DType;
+  const bool on_gpu = device == ComputeDevice::kCuda;
+  ServeOptions options = *this;
+  options.store.gpu.capacity_bytes = on_gpu ? gpu_bytes : 0;
+  // A GPU computes by formats of 16 bits; its kernel for fp32 is a slow one.
+  options.engine.kv_dtype = kv_dtype.value_or(on_gpu ? DType::kBF16 : DType::kF32);
+  return options;
 }
 
 void AddServeFlags(FlagSet& flags, ServeOptions* options) {
@@ -39,6 +53,16 @@ void AddServeFlags(FlagSet& flags, ServeOptions* options) {
       "how long running calls may go on after SIGTERM before they are cancelled; RAM's blocks "
       "are written to disk after that");
   flags.AtLeast("shutdown-grace", 0);
+  flags.AddChoice(
+      "device", {"cpu", "cuda"}, "cpu",
+      [options](const std::string& name) {
+        options->device = name == "cuda" ? ComputeDevice::kCuda : ComputeDevice::kCpu;
+      },
+      "what the model is computed on: cpu, or cuda, the machine's first GPU, where KV blocks live "
+      "then too");
+  flags.AddBytes("gpu-size", &options->gpu_bytes,
+                 "memory of the GPU for KV blocks, reserved at start");
+  flags.Need("gpu-size", "device");
   flags.AddBytes("ram-bytes", &options->store.ram.capacity_bytes,
                  "RAM for KV blocks, reserved at start");
   flags.Add("disk-dir", &options->store.disk.directory, "DIR",
@@ -60,10 +84,8 @@ void AddServeFlags(FlagSet& flags, ServeOptions* options) {
     dtypes.emplace_back(cachestore::DTypeName(dtype));
   }
   flags.AddChoice(
-      "kv-dtype", dtypes, std::string(cachestore::DTypeName(options->engine.kv_dtype)),
-      [options](const std::string& name) {
-        options->engine.kv_dtype = *cachestore::DTypeFromName(name);
-      },
+      "kv-dtype", dtypes, "fp32; with --device cuda bf16",
+      [options](const std::string& name) { options->kv_dtype = *cachestore::DTypeFromName(name); },
       absl::StrCat("what keys and values are kept as: ", absl::StrJoin(dtypes, ", "),
                    "; all but fp32 are rounded, and requests that demand exact KV are refused"));
   flags.Add("step-tokens", &options->engine.step_tokens, "N",
@@ -73,8 +95,8 @@ void AddServeFlags(FlagSet& flags, ServeOptions* options) {
             "requests queued, each sample as one; more are refused");
   flags.Add("threads", &options->engine.num_threads, "N", "compute threads; 0: one per core");
   // Without a model they would change nothing, and whoever gave them expects that they do.
-  for (const char* of_engine :
-       {"block-tokens", "kv-dtype", "step-tokens", "max-running", "max-waiting", "threads"}) {
+  for (const char* of_engine : {"device", "block-tokens", "kv-dtype", "step-tokens", "max-running",
+                                "max-waiting", "threads"}) {
     flags.Need(of_engine, "model");
   }
 }

@@ -1,6 +1,8 @@
 // ServeOptions: everything `reprise serve` takes, from flags and a config file. Plain data.
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
@@ -11,16 +13,26 @@
 
 namespace reprise::api {
 
+// What the model is computed on.
+enum class ComputeDevice { kCpu, kCuda };
+
 struct ServeOptions {
   std::string listen = "127.0.0.1:50051";
   bool allow_insecure_remote = false;  // listen where other machines can connect, without TLS
   double shutdown_grace_seconds = 10;  // how long running calls may go on after SIGTERM
+  ComputeDevice device = ComputeDevice::kCpu;
+  int64_t gpu_bytes = int64_t{1} << 30;       // of the GPU for KV blocks; counts with kCuda
+  std::optional<cachestore::DType> kv_dtype;  // not given: fp32 on a CPU, bf16 on a GPU
   cachestore::StoreOptions store;
   engine::EngineOptions engine;  // model_folder empty: the Cache service alone
 
   // Checks everything that can be checked without opening anything. kInvalidArgument names the flag
   // or option, its value and what is allowed.
   absl::Status Validate() const;
+
+  // The same, with `store` and `engine` told of the three above. What store and engine are opened
+  // with.
+  ServeOptions ForDevice() const;
 };
 
 // Adds the flags that fill `options`, and --config. `options` must outlive `flags`.

@@ -5,6 +5,7 @@
 #include <iostream>
 #include <memory>
 #include <system_error>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -14,6 +15,8 @@
 #include "api/serve_options.h"
 #include "api/server.h"
 #include "cachestore/base/status_macros.h"
+#include "engine/backend/cuda/model_shape.h"
+#include "engine/backend/cuda/open_card.h"
 
 namespace reprise::api {
 namespace {
@@ -24,7 +27,22 @@ std::string LastComponent(const std::string& folder) {
   return error ? folder : path.filename().string();
 }
 
+// The card that the options ask for; without one, neither of its parts. What is wrong with it, or
+// with the model on it, comes before the slow steps.
+absl::StatusOr<engine::cuda::OpenedCard> OpenCardFor(const ServeOptions& options) {
+  if (options.device == ComputeDevice::kCpu) return engine::cuda::OpenedCard();
+  ASSIGN_OR_RETURN(const engine::ModelConfig config,
+                   engine::ReadModelConfig(options.engine.model_folder));
+  RETURN_IF_ERROR(
+      engine::cuda::CheckModelShape({config.head_dim, config.hidden_size, config.intermediate_size,
+                                     config.experts.intermediate_size}));
+  return engine::cuda::OpenCard();
+}
+
 void PrintStore(const cachestore::StoreOptions& options, const cachestore::TieredStore& store) {
+  if (options.gpu.capacity_bytes > 0) {
+    std::cout << "gpu: " << BytesText(options.gpu.capacity_bytes) << "\n";
+  }
   std::cout << "ram: " << BytesText(options.ram.capacity_bytes) << "\n";
   if (options.disk.directory.empty()) {
     std::cout << "disk: none\n";
@@ -39,21 +57,24 @@ void PrintStore(const cachestore::StoreOptions& options, const cachestore::Tiere
 absl::Status PrintModel(const std::string& name, engine::Engine& engine,
                         const cachestore::TieredStore& store) {
   ASSIGN_OR_RETURN(const cachestore::NamespaceHandle ns, engine.NamespaceOf("default", ""));
+  const bool on_gpu = store.compute_tier() == cachestore::Tier::kGpu;
   std::cout << "model: " << name << " (" << engine.model_config().architecture << "), context "
             << WithThousands(engine.model_config().max_positions) << " tokens, blocks of "
             << ns.layout.block_tokens << " tokens and "
             << BytesText(static_cast<int64_t>(ns.layout.BytesPerBlock())) << ", "
-            << WithThousands(store.capacity_blocks(ns)) << " of them fit into RAM\n";
+            << WithThousands(store.capacity_blocks(ns, store.compute_tier()))
+            << " of them fit into " << (on_gpu ? "the GPU's memory" : "RAM") << "\n";
   return absl::OkStatus();
 }
 
-// Builds bottom-up (store, engine, server), serves until a signal, and takes down in reverse.
+// Builds bottom-up (card, store, engine, server), serves until a signal, and takes down in reverse.
 absl::Status Serve(const ServeOptions& options, ShutdownSignal* signal) {
   ASSIGN_OR_RETURN(const ListenAddress listen, ParseListenAddress(options.listen));
   // Asked before the slow steps; the server finds out for certain.
   RETURN_IF_ERROR(CheckFree(listen));
+  ASSIGN_OR_RETURN(engine::cuda::OpenedCard card, OpenCardFor(options));
   ASSIGN_OR_RETURN(const std::unique_ptr<cachestore::TieredStore> store,
-                   cachestore::TieredStore::Open(options.store));
+                   cachestore::TieredStore::Open(options.store, card.device.get()));
   PrintStore(options.store, *store);
   ServedParts parts;
   parts.store = store.get();
@@ -61,7 +82,8 @@ absl::Status Serve(const ServeOptions& options, ShutdownSignal* signal) {
   if (options.engine.model_folder.empty()) {
     std::cout << "model: none, Cache service only\n";
   } else {
-    ASSIGN_OR_RETURN(engine, engine::Engine::Open(options.engine, store.get()));
+    ASSIGN_OR_RETURN(engine,
+                     engine::Engine::Open(options.engine, store.get(), std::move(card.backend)));
     parts.engine = engine.get();
     parts.model_name = LastComponent(options.engine.model_folder);
     RETURN_IF_ERROR(PrintModel(parts.model_name, *engine, *store));
@@ -103,17 +125,19 @@ void AddServeCommand(FlagSet& program) {
       "Examples:\n"
       "  reprise serve --model models/llama --ram-bytes 8GiB --disk-dir /var/lib/reprise \\\n"
       "    --disk-bytes 100GiB\n"
+      "  reprise serve --model models/llama --device cuda --gpu-size 40GiB --ram-bytes 64GiB\n"
       "  reprise serve --listen unix:/run/reprise.sock --disk-dir /var/lib/reprise\n"
       "  reprise serve --config serve.toml     # lines such as  ram-bytes = \"8GiB\"\n");
   flags.SetAction([options] {
-    if (const absl::Status status = options->Validate(); !status.ok()) {
+    const ServeOptions chosen = options->ForDevice();
+    if (const absl::Status status = chosen.Validate(); !status.ok()) {
       ExitCode("serve", status);
       return kExitUsage;
     }
     umask(0077);               // what is cached, and who may ask for it, is this user's alone
     signal(SIGPIPE, SIG_IGN);  // whoever read our output may go; the server stays
     ShutdownSignal shutdown;
-    return ExitCode("serve", Serve(*options, &shutdown));
+    return ExitCode("serve", Serve(chosen, &shutdown));
   });
 }
 

@@ -72,6 +72,10 @@ TEST_F(ServeOptionsTest, EveryFlagReachesItsOption) {
                  "32",
                  "--kv-dtype",
                  "int8",
+                 "--device",
+                 "cuda",
+                 "--gpu-size",
+                 "3GiB",
                  "--step-tokens",
                  "64",
                  "--max-running",
@@ -92,7 +96,8 @@ TEST_F(ServeOptionsTest, EveryFlagReachesItsOption) {
   EXPECT_EQ(options_.store.disk.capacity_bytes, int64_t{8000000000});
   EXPECT_EQ(options_.store.disk.admission, cachestore::DiskAdmission::kUseful);
   EXPECT_EQ(options_.engine.block_tokens, 32);
-  EXPECT_EQ(options_.engine.kv_dtype, cachestore::DType::kInt8);
+  EXPECT_EQ(options_.ForDevice().engine.kv_dtype, cachestore::DType::kInt8);
+  EXPECT_EQ(options_.ForDevice().store.gpu.capacity_bytes, int64_t{3} << 30);
   EXPECT_EQ(options_.engine.step_tokens, 64);
   EXPECT_EQ(options_.engine.max_running, 3);
   EXPECT_EQ(options_.engine.max_waiting, 4);
@@ -106,7 +111,7 @@ TEST_F(ServeOptionsTest, ConfigFileTakesEverythingThatFlagsTake) {
       "# a comment\n"
       "model = \"m\"\nlisten = \"unix:/s\"\nram-bytes = \"512MiB\"\ndisk-dir = 'd'\n"
       "disk-bytes = 8000000000\ndisk-admission = useful\nblock-tokens = 32\nkv-dtype = "
-      "int8\nstep-tokens = 64\nmax-running "
+      "int8\ndevice = cuda\ngpu-size = 3GiB\nstep-tokens = 64\nmax-running "
       "= 3\n"
       "max-waiting = 4\nthreads = 2\nshutdown-grace = 2.5\nallow-insecure-remote = true\n");
   EXPECT_EQ(Run({"--config", path}), 0) << err_.str();
@@ -117,7 +122,8 @@ TEST_F(ServeOptionsTest, ConfigFileTakesEverythingThatFlagsTake) {
   EXPECT_EQ(options_.store.disk.capacity_bytes, int64_t{8000000000});
   EXPECT_EQ(options_.store.disk.admission, cachestore::DiskAdmission::kUseful);
   EXPECT_EQ(options_.engine.block_tokens, 32);
-  EXPECT_EQ(options_.engine.kv_dtype, cachestore::DType::kInt8);
+  EXPECT_EQ(options_.ForDevice().engine.kv_dtype, cachestore::DType::kInt8);
+  EXPECT_EQ(options_.ForDevice().store.gpu.capacity_bytes, int64_t{3} << 30);
   EXPECT_EQ(options_.engine.step_tokens, 64);
   EXPECT_EQ(options_.engine.max_running, 3);
   EXPECT_EQ(options_.engine.max_waiting, 4);
@@ -128,9 +134,24 @@ TEST_F(ServeOptionsTest, ConfigFileTakesEverythingThatFlagsTake) {
 
 TEST_F(ServeOptionsTest, AnUnknownKvDTypeIsRefusedWithTheKnownOnes) {
   EXPECT_EQ(Run({"--model", "m"}), 0);
-  EXPECT_EQ(options_.engine.kv_dtype, cachestore::DType::kF32);
+  EXPECT_EQ(options_.ForDevice().engine.kv_dtype, cachestore::DType::kF32);
   EXPECT_EQ(Run({"--model", "m", "--kv-dtype", "fp64"}), 2);
   EXPECT_THAT(err_.str(), HasSubstr("\"fp64\" is not one of fp32, fp16, bf16, fp8, int8, int4"));
+}
+
+TEST_F(ServeOptionsTest, ADeviceChoosesItsKvDTypeAndWhereBlocksLive) {
+  EXPECT_EQ(Run({"--model", "m"}), 0);
+  EXPECT_EQ(options_.ForDevice().store.gpu.capacity_bytes, 0);
+  EXPECT_EQ(Run({"--model", "m", "--device", "cuda"}), 0) << err_.str();
+  EXPECT_EQ(options_.ForDevice().engine.kv_dtype, cachestore::DType::kBF16);
+  EXPECT_EQ(options_.ForDevice().store.gpu.capacity_bytes, int64_t{1} << 30);
+  EXPECT_TRUE(options_.ForDevice().Validate().ok());
+  EXPECT_EQ(Run({"--model", "m", "--device", "cuda", "--kv-dtype", "fp32"}), 0);
+  EXPECT_EQ(options_.ForDevice().engine.kv_dtype, cachestore::DType::kF32);
+  EXPECT_EQ(Run({"--model", "m", "--device", "cuda", "--gpu-size", "0"}), 0);
+  EXPECT_THAT(std::string(options_.ForDevice().Validate().message()), HasSubstr("--gpu-size is 0"));
+  EXPECT_EQ(Run({"--model", "m", "--device", "tpu"}), 2);
+  EXPECT_THAT(err_.str(), HasSubstr("\"tpu\" is not one of cpu, cuda"));
 }
 
 TEST_F(ServeOptionsTest, FlagsOnTheCommandLineWinOverTheConfigFile) {
@@ -232,6 +253,12 @@ TEST_F(ServeOptionsTest, FlagsThatWouldChangeNothingAreRefused) {
     EXPECT_EQ(Run({flag, "16"}), 2);
     EXPECT_THAT(err_.str(), HasSubstr(std::string(flag) + " requires --model"));
   }
+  err_.str("");
+  EXPECT_EQ(Run({"--device", "cuda"}), 2);
+  EXPECT_THAT(err_.str(), HasSubstr("--device requires --model"));
+  err_.str("");
+  EXPECT_EQ(Run({"--gpu-size", "8GiB"}), 2);
+  EXPECT_THAT(err_.str(), HasSubstr("--gpu-size requires --device"));
   err_.str("");
   EXPECT_EQ(Run({"--disk-bytes", "8GiB"}), 2);
   EXPECT_THAT(err_.str(), HasSubstr("--disk-bytes requires --disk-dir"));

@@ -14,6 +14,7 @@
 #include "absl/time/time.h"
 #include "api/client/cache_client.h"
 #include "api/client/inference_client.h"
+#include "engine/backend/cuda/open_card.h"
 #include "tests/api/temp_folder.h"
 #include "tests/process/child_process.h"
 
@@ -317,6 +318,21 @@ TEST_F(ServerProcessTest, ABadModelIsOneClearError) {
   ExpectRefused(flags, 1, {"broken/model.safetensors"});
 }
 
+TEST_F(ServerProcessTest, AGpuThatIsNotThereOrCannotComputeTheModelIsOneClearError) {
+  std::vector<std::string> flags = Flags();
+  flags.insert(flags.end(), {"--device", "cuda"});
+  flags[2] = folder_ / "odd";
+  const CommandResult made =
+      RunCommand({"make-model", "--out", flags[2], "--hidden-size", "32", "--layers", "1",
+                  "--heads", "4", "--kv-heads", "2", "--intermediate-size", "30"});
+  ASSERT_EQ(made.exit_code, 0) << made.errors;
+  ExpectRefused(flags, 1, {"intermediate_size is 30"});
+  if (engine::cuda::OpenCard().ok()) GTEST_SKIP() << "there is a card";
+  flags[2] = Model();
+  ExpectRefused(flags, 1, {"CUDA"});
+  EXPECT_FALSE(std::filesystem::exists(disk())) << "the store was opened first";
+}
+
 TEST_F(ServerProcessTest, WrongUsageExitsWith2) {
   ExpectRefused({"serve", "--listen", "0.0.0.0:0"}, 2, {"--allow-insecure-remote"});
   ExpectRefused({"serve", "--ram-bytes", "much"}, 2, {"--ram-bytes", "much"});
@@ -324,6 +340,8 @@ TEST_F(ServerProcessTest, WrongUsageExitsWith2) {
   ExpectRefused({"serve", "--surprise"}, 2, {"--surprise"});
   ExpectRefused({"serve", "--disk-bytes", "1GiB"}, 2, {"--disk-bytes", "--disk-dir"});
   ExpectRefused({"serve", "--threads", "1"}, 2, {"--threads", "--model"});
+  ExpectRefused({"serve", "--model", Model(), "--device", "cuda", "--gpu-size", "0"}, 2,
+                {"--gpu-size is 0"});
 }
 
 }  // namespace

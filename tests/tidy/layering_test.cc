@@ -40,6 +40,8 @@ const std::map<std::string, Folders> kBelow = {
     {"engine/backend/cuda/kernels", {"engine/backend/cuda/emulation"}},
     {"engine/backend/cuda", {"engine/backend", "engine/backend/cuda/kernels"}},
     {"engine/backend/cuda/cublaslt", {"engine/backend/cuda"}},
+    {"engine/backend/cuda/card", {"engine/backend/cuda/cublaslt"}},
+    {"engine/backend/cuda/none", {"engine/backend/cuda"}},
     {"engine/json", {"cachestore/base"}},
     {"engine/text", {"cachestore/base"}},
     {"engine/jinja", {"engine/text"}},
@@ -48,10 +50,11 @@ const std::map<std::string, Folders> kBelow = {
     {"engine/sched", {"cachestore/store"}},
     {"engine/run", {"engine/model", "engine/sched"}},
     {"engine", {"engine/run", "engine/tokenizer"}},
-    {"api", {"engine"}},
-    {"bench", {"api", "engine/backend/cuda"}},
+    {"api", {"engine", "engine/backend/cuda"}},
+    {"bench", {"api"}},
     {"tests",
-     {"bench", "engine/backend/cuda/cublaslt", "cachestore/memory/cuda", "cachestore/memory/none"}},
+     {"bench", "engine/backend/cuda/card", "engine/backend/cuda/none", "cachestore/memory/cuda",
+      "cachestore/memory/none"}},
 };
 
 // The one file that may look above its folder: the binary holds the benchmarks too.
