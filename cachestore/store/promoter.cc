@@ -254,7 +254,7 @@ bool Promoter::StartLoadLocked(const std::shared_ptr<Pending>& pending, NoRoom& 
   if (load.from == Source::kDisk && !load.by_layer && TierShareLocked() >= 1) return false;
   // No slot of `tier`: when it does not wait, nobody will wake the next one of its size, which must
   // ask itself.
-  const auto starve = [&](Tier tier) {
+  const auto starve = [&](Tier tier) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu) {
     if (StarveLocked(pending, tier)) no_room.emplace_back(tier, bytes);
     return false;
   };
@@ -316,12 +316,11 @@ double Promoter::TierShareLocked() const {
 bool Promoter::StarveLocked(const std::shared_ptr<Pending>& pending, Tier tier) {
   const bool on_gpu = tier == Tier::kGpu;
   // When everything is pinned, only the tickets' holders can make room: not worth waiting for.
-  const StoreState& state = core_.state;
   // What is under way lets blocks go when it ends.
-  const bool some_move = !state.fetching.empty() || !state.gpu.loading.empty();
+  const bool some_move = !core_.state.fetching.empty() || !core_.state.gpu.loading.empty();
   const bool some_may_go =
-      some_move ||
-      (on_gpu ? core_.gpu.HasCandidates() : core_.ram.HasCandidates() || state.storing_blocks > 0);
+      some_move || (on_gpu ? core_.gpu.HasCandidates()
+                           : core_.ram.HasCandidates() || core_.state.storing_blocks > 0);
   if (!some_may_go) {
     EndAtLocked(*pending, pending->next, Outcome::kNoRoom);
     return false;
