@@ -53,7 +53,7 @@ v1::GetResponse BlockMessage(int64_t index, cachestore::BlockRef block, const ch
 bool SendBlocks(cachestore::PinnedPrefix pinned, int64_t first,
                 grpc::ServerWriter<v1::GetResponse>* writer) {
   for (size_t i = 0; i < pinned.blocks.size(); ++i) {
-    const char* tier = pinned.from_disk[i] ? "disk" : "ram";
+    const char* tier = pinned.from_gpu[i] ? "gpu" : pinned.from_disk[i] ? "disk" : "ram";
     const int64_t index = first + static_cast<int64_t>(i);
     if (!writer->Write(BlockMessage(index, std::move(pinned.blocks[i]), tier))) return false;
   }
@@ -125,6 +125,7 @@ grpc::Status CacheService::Match(grpc::ServerContext* context, const v1::MatchRe
   const auto prompt = ContentOf(*ns, request->token_ids(), request->external_keys());
   if (!prompt.ok()) return ToGrpc(prompt.status());
   const cachestore::PrefixMatch match = store_->Match(*ns, prompt->view(), prompt->num_blocks());
+  response->set_gpu_blocks(match.gpu_blocks);
   response->set_ram_blocks(match.ram_blocks);
   response->set_disk_blocks(match.disk_blocks);
   response->set_matched_tokens(match.total_blocks() * ns->layout.block_tokens);
@@ -245,6 +246,7 @@ grpc::Status CacheService::Invalidate(grpc::ServerContext* context,
       std::min(absl::FromChrono(context->deadline()), absl::Now() + kMaxStreamTime);
   const auto report = Invalidate(*request, deadline);
   if (!report.ok()) return ToGrpc(report.status());
+  response->set_gpu_blocks(report->gpu_blocks);
   response->set_ram_blocks(report->ram_blocks);
   response->set_disk_blocks(report->disk_blocks);
   response->set_pinned_blocks(report->pinned_blocks);

@@ -180,6 +180,7 @@ v1::GenerateSummary ToProto(const engine::GenerateResult& result, int32_t block_
   v1::GenerateSummary summary;
   summary.set_finish_reason(ToProto(result.finish_reason));
   summary.set_prompt_tokens(result.prompt_tokens);
+  summary.mutable_cached_tokens()->set_gpu(result.cached_gpu_tokens);
   summary.mutable_cached_tokens()->set_ram(result.cached_ram_tokens);
   summary.mutable_cached_tokens()->set_disk(result.cached_disk_tokens);
   summary.set_new_tokens(result.new_tokens);

@@ -58,13 +58,14 @@ absl::Status RunMatch(const MatchFlags& flags) {
   ASSIGN_OR_RETURN(const OpenedNamespace ns, OpenNamespaceOf(client, flags.server, flags.ns));
   ASSIGN_OR_RETURN(const v1::MatchResponse match,
                    client.Match(ns.id, prompt.All(), flags.server.timeout()));
-  const int64_t absent =
-      prompt.num_blocks(ns.block_tokens) - match.ram_blocks() - match.disk_blocks();
+  const int64_t absent = prompt.num_blocks(ns.block_tokens) - match.gpu_blocks() -
+                         match.ram_blocks() - match.disk_blocks();
   Table table({"tier", "blocks", "tokens", "bytes"});
   const auto add_row = [&](const std::string& tier, int64_t blocks) {
     table.AddRow({tier, WithThousands(blocks), WithThousands(blocks * ns.block_tokens),
                   WithThousands(blocks * ns.block_bytes)});
   };
+  if (match.gpu_blocks() > 0) add_row("gpu", match.gpu_blocks());
   add_row("ram", match.ram_blocks());
   add_row("disk", match.disk_blocks());
   add_row("not cached", absent);

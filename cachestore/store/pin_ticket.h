@@ -26,8 +26,9 @@ struct PinState;
 // The good leading blocks of what a finished ticket was asked for.
 struct PinnedPrefix {
   std::vector<BlockRef> blocks;  // in the order of the prefix, no gaps
+  std::vector<bool> from_gpu;    // one per block: was on the GPU when its turn came
   std::vector<bool> from_disk;   // one per block: loaded for this ticket
-  int64_t gpu_blocks = 0;        // how many of `blocks` were on the GPU when their turn came
+  int64_t gpu_blocks = 0;        // how many of `blocks` were on the GPU
   int64_t ram_blocks = 0;        // how many were in RAM
   int64_t disk_blocks = 0;       // how many were loaded from disk
 };

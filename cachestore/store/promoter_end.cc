@@ -66,6 +66,7 @@ void Promoter::FinishIfDoneLocked(const std::shared_ptr<Pending>& pending, Work&
   StoreStats& counters = core_.state.counters;
   PinnedPrefix prefix;
   prefix.blocks.reserve(pending->end);
+  prefix.from_gpu.reserve(pending->end);
   prefix.from_disk.reserve(pending->end);
   for (size_t i = 0; i < pending->end; ++i) {
     const Entry& entry = pending->entries[i];
@@ -75,6 +76,7 @@ void Promoter::FinishIfDoneLocked(const std::shared_ptr<Pending>& pending, Work&
      : from_disk ? counters.hit_disk_tokens
                  : counters.hit_ram_tokens) += pending->block_tokens;
     ++(from_gpu ? prefix.gpu_blocks : from_disk ? prefix.disk_blocks : prefix.ram_blocks);
+    prefix.from_gpu.push_back(from_gpu);
     prefix.from_disk.push_back(from_disk);
     prefix.blocks.push_back(RefLocked(pending->tier, entry.id));
   }

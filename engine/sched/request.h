@@ -80,6 +80,7 @@ struct SampleResult {
 struct GenerateResult {
   FinishReason finish_reason = FinishReason::kMaxTokens;  // of the first sample
   int64_t prompt_tokens = 0;
+  int64_t cached_gpu_tokens = 0;   // prompt tokens whose KV was on the GPU
   int64_t cached_ram_tokens = 0;   // prompt tokens whose KV came from RAM
   int64_t cached_disk_tokens = 0;  // prompt tokens whose KV came from disk
   int64_t new_tokens = 0;          // of all samples

@@ -114,7 +114,9 @@ bool Sequence::TryFinishLoading(BlockAccount& account) {
     computed_ += block_tokens();
     // Tokens that have been here before are no hit: they only come back.
     const int64_t prompt_end = std::min(computed_, prompt_tokens_);
-    int64_t& cached = prefix.from_disk[i] ? cached_disk_tokens_ : cached_ram_tokens_;
+    int64_t& cached = prefix.from_gpu[i]    ? cached_gpu_tokens_
+                      : prefix.from_disk[i] ? cached_disk_tokens_
+                                            : cached_ram_tokens_;
     cached += std::max<int64_t>(prompt_end - reached_, 0);
     reached_ = std::max(reached_, computed_);
   }
@@ -241,7 +243,8 @@ void Sequence::CopyPrompt(BlockAccount& account, const Sequence& other) {
     if (!account.store()->CopyInto(to, other.BytesOf(i)).ok()) return;
   }
   computed_ = end;
-  cached_ram_tokens_ += std::max<int64_t>(end - reached_, 0);
+  const bool on_gpu = account.store()->compute_tier() == cachestore::Tier::kGpu;
+  (on_gpu ? cached_gpu_tokens_ : cached_ram_tokens_) += std::max<int64_t>(end - reached_, 0);
   reached_ = std::max(reached_, end);
 }
 
@@ -276,6 +279,7 @@ GenerateResult Sequence::ResultAt(FinishReason reason, absl::Time now) const {
   GenerateResult result;
   result.finish_reason = reason;
   result.prompt_tokens = prompt_tokens_;
+  result.cached_gpu_tokens = cached_gpu_tokens_;
   result.cached_ram_tokens = cached_ram_tokens_;
   result.cached_disk_tokens = cached_disk_tokens_;
   result.new_tokens = new_tokens();

@@ -62,7 +62,9 @@ class Sequence {
   int64_t prompt_tokens() const { return prompt_tokens_; }
   int64_t new_tokens() const { return static_cast<int64_t>(tokens_.size()) - prompt_tokens_; }
   // Prompt tokens whose KV came from the store.
-  int64_t cached_tokens() const { return cached_ram_tokens_ + cached_disk_tokens_; }
+  int64_t cached_tokens() const {
+    return cached_gpu_tokens_ + cached_ram_tokens_ + cached_disk_tokens_;
+  }
   // Positions [0, computed()) have their KV in blocks().
   int64_t computed() const { return computed_; }
   // Tokens without KV; at least one until the sequence ends.
@@ -184,6 +186,7 @@ class Sequence {
   std::vector<cachestore::BlockKey> keys_;
   int64_t computed_ = 0;
   int64_t reached_ = 0;  // the most computed_ has been
+  int64_t cached_gpu_tokens_ = 0;
   int64_t cached_ram_tokens_ = 0;
   int64_t cached_disk_tokens_ = 0;
 

@@ -99,10 +99,12 @@ class TieredEngine {
     EXPECT_TRUE(id.ok()) << id.status();
     EXPECT_TRUE(sink->Wait());
     if (!sink->status().ok()) return {};
+    result_ = *sink->result();
     return {sink->tokens(0), sink->tokens(1)};
   }
 
   StoreStats stats() const { return store_->stats(); }
+  const GenerateResult& result() const { return result_; }  // of the last request
   int64_t copied_prompts() const { return watched_.copies_in_turn(); }
 
  private:
@@ -111,6 +113,7 @@ class TieredEngine {
   WatchedDevice watched_;
   std::unique_ptr<TieredStore> store_;
   std::unique_ptr<Engine> engine_;
+  GenerateResult result_;
 };
 
 // Conversations take turns: when one goes on, all others have been in its place. Each prompt is
@@ -170,6 +173,16 @@ TEST_P(TiersOnCardTest, BlocksGoDownAndComeBackAndTheAnswersAreTheSame) {
 
 INSTANTIATE_TEST_SUITE_P(Orders, TiersOnCardTest, testing::Values(0, 1, 2),
                          [](const auto& info) { return "Seed" + std::to_string(info.param); });
+
+TEST(HitsOnCardTest, AHitIsOfTheTierWhereItWasFound) {
+  TieredEngine engine(0);
+  const Text prompt(40, 7);
+  engine.Ask(prompt, CacheMode::kUse);
+  EXPECT_EQ(engine.result().cached_gpu_tokens, 0);
+  engine.Ask(prompt, CacheMode::kUse);
+  EXPECT_EQ(engine.result().cached_gpu_tokens, 32);
+  EXPECT_EQ(engine.result().cached_ram_tokens + engine.result().cached_disk_tokens, 0);
+}
 
 TEST(UnguardedTiersOnCardTest, StepsThatDoNotWaitForLoadsAnswerWrongly) {
   TieredEngine engine(0, Guard::kWait);
