@@ -8,7 +8,6 @@
 #include <cstring>
 #include <map>
 #include <memory>
-#include <optional>
 #include <random>
 #include <string>
 #include <tuple>
@@ -19,8 +18,8 @@
 #include "cachestore/memory/host_arena.h"
 #include "cachestore/memory/staging_ring.h"
 #include "cachestore/pool/slot_pool.h"
-#include "tests/fakes/lazy_device.h"
 #include "tests/fakes/unguarded_device.h"
+#include "tests/gpu/device_track.h"
 #include "tests/gpu/hold_lane.h"
 
 namespace reprise::cachestore {
@@ -31,26 +30,15 @@ constexpr size_t kMemoryBytes = 256 * kBlockBytes;
 constexpr int64_t kStepUs = 2'000;
 constexpr int64_t kLongUs = 20'000;
 
-// Which device: LazyDevice by its seed, or the card.
-struct Track {
-  std::optional<uint64_t> seed;
-
-  std::string Name() const { return seed.has_value() ? absl::StrCat("Lazy", *seed) : "Card"; }
-};
-
 // A device, memory of its own and pinned memory of the host, and the way to make its lanes late.
 class Race {
  public:
   // nullptr, and the test is skipped, where there is no card.
-  static std::unique_ptr<Race> Open(const Track& track, Guard dropped = Guard::kNone,
+  static std::unique_ptr<Race> Open(const DeviceTrack& track, Guard dropped = Guard::kNone,
                                     Lane lane = Lane::kCompute) {
-    if (track.seed.has_value()) {
-      return std::make_unique<Race>(std::make_unique<LazyDevice>(*track.seed), false, dropped,
-                                    lane);
-    }
-    auto card = OpenDevice();
-    if (!card.ok()) return nullptr;
-    return std::make_unique<Race>(*std::move(card), true, dropped, lane);
+    auto device = track.Open();
+    if (!device.ok()) return nullptr;
+    return std::make_unique<Race>(*std::move(device), track.is_card(), dropped, lane);
   }
 
   Race(std::unique_ptr<Device> device, bool is_card, Guard dropped, Lane lane)
@@ -261,7 +249,7 @@ constexpr Scenario kScenarios[] = {
     {"C4StagingIsReusedAfterItsReader", ReuseStaging, Guard::kWait, Lane::kCompute},
 };
 
-using Case = std::tuple<Scenario, Track>;
+using Case = std::tuple<Scenario, DeviceTrack>;
 std::string NameOf(const testing::TestParamInfo<Case>& info) {
   return absl::StrCat(std::get<0>(info.param).name, std::get<1>(info.param).Name());
 }
@@ -277,8 +265,10 @@ TEST_P(RacesTest, WithTheGuardAllBytesAreRight) {
 
 INSTANTIATE_TEST_SUITE_P(All, RacesTest,
                          testing::Combine(testing::ValuesIn(kScenarios),
-                                          testing::Values(Track{0}, Track{1}, Track{2}, Track{3},
-                                                          Track{4}, Track{5}, Track{6}, Track{})),
+                                          testing::Values(DeviceTrack{0}, DeviceTrack{1},
+                                                          DeviceTrack{2}, DeviceTrack{3},
+                                                          DeviceTrack{4}, DeviceTrack{5},
+                                                          DeviceTrack{6}, DeviceTrack{})),
                          NameOf);
 
 class UnguardedRacesTest : public ::testing::TestWithParam<Case> {};
@@ -292,12 +282,12 @@ TEST_P(UnguardedRacesTest, WithoutTheGuardSomeAreWrong) {
 
 INSTANTIATE_TEST_SUITE_P(All, UnguardedRacesTest,
                          testing::Combine(testing::ValuesIn(kScenarios),
-                                          testing::Values(Track{0}, Track{})),
+                                          testing::Values(DeviceTrack{0}, DeviceTrack{})),
                          NameOf);
 
 // C5: after swaps, a block's number says nothing about its slot; a step's table comes from the
 // addresses of the blocks.
-class TableTest : public ::testing::TestWithParam<Track> {
+class TableTest : public ::testing::TestWithParam<DeviceTrack> {
  protected:
   enum class TableOf { kAddresses, kNumbers };
 
@@ -346,7 +336,9 @@ TEST_P(TableTest, C5TablesComeFromAddresses) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, TableTest, testing::Values(Track{0}, Track{1}, Track{2}, Track{}),
+INSTANTIATE_TEST_SUITE_P(All, TableTest,
+                         testing::Values(DeviceTrack{0}, DeviceTrack{1}, DeviceTrack{2},
+                                         DeviceTrack{}),
                          [](const auto& info) { return info.param.Name(); });
 
 }  // namespace
