@@ -46,18 +46,24 @@ if ! nvidia-smi -L >/dev/null 2>&1; then
 fi
 
 export PATH=$folder/card:/usr/bin:/bin
+not_for='echo "x_test.cc:9: Skipped"; echo "not for this card: it is of compute capability 8.0, not 9.0"'
+no_test='echo "[  PASSED  ] 0 tests."; echo "[  SKIPPED ] 2 tests, listed below:"'
+program other 10 "$not_for; $not_for; $no_test"
 run_sh
+expect '^other +skipped .*not for this card: it is of compute capability 8.0'
 expect '^good +passed .*3 tests passed, 1 skipped'
 expect '^good:racecheck +passed'
 expect_code 0
 
-program idle 10 'echo "[  PASSED  ] 0 tests."; echo "[  SKIPPED ] 2 tests, listed below:"'
+program idle 10 "$no_test"
+program half_idle 10 "$not_for; $no_test"
 program bad 10 'echo "[  PASSED  ] 1 test."; echo "[  FAILED  ] A.B (1 ms)"; exit 1'
 program dead 10 'echo "CHECK failed"; kill -SEGV $$'
 program slow 1 'sleep 20'
 run_sh
 expect '^good +passed'
 expect '^idle +failed .*no test ran'
+expect '^half_idle +failed .*no test ran'
 expect '^bad +failed .*exit code 1; A.B'
 expect '^dead +failed .*exit code 139'
 expect '^slow +late .*stopped after 1 s'
