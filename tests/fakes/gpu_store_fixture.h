@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "tests/fakes/held_device.h"
 #include "tests/fakes/lazy_device.h"
 #include "tests/fakes/store_fixture.h"
 #include "tests/fakes/unguarded_device.h"
@@ -25,10 +26,12 @@ class GpuStoreFixture : public StoreFixture {
   void Close() {
     // Where a guard was dropped, the store does not know what is still under way.
     for (const Lane lane : {Lane::kCompute, Lane::kToDevice, Lane::kToHost}) {
+      if (held_ != nullptr) held_->LetGo(lane);
       if (device_ != nullptr) device_->Wait(device_->Mark(lane)).IgnoreError();
     }
     store_.reset();
     guarded_.reset();
+    held_.reset();
     device_.reset();
   }
 
@@ -37,7 +40,8 @@ class GpuStoreFixture : public StoreFixture {
   void OpenWithGpu(int64_t gpu_slots, int64_t ram_slots, int64_t disk_slots) {
     Close();
     device_ = std::make_unique<LazyDevice>(seed_);
-    guarded_ = std::make_unique<UnguardedDevice>(device_.get(), dropped_, dropped_lane_);
+    held_ = std::make_unique<HeldDevice>(device_.get());
+    guarded_ = std::make_unique<UnguardedDevice>(held_.get(), dropped_, dropped_lane_);
     StoreOptions options = Options(ram_slots);
     options.gpu.capacity_bytes = gpu_slots * kSlotBytes;
     options.gpu_free_low_watermark = gpu_free_low_watermark_;
@@ -125,6 +129,7 @@ class GpuStoreFixture : public StoreFixture {
   Lane dropped_lane_ = Lane::kCompute;
   double gpu_free_low_watermark_ = StoreOptions().gpu_free_low_watermark;
   std::unique_ptr<LazyDevice> device_;
+  std::unique_ptr<HeldDevice> held_;  // between the store and device_
   std::unique_ptr<UnguardedDevice> guarded_;
   std::atomic<int64_t> reads_ = 0;
   std::atomic<int64_t> wrong_reads_ = 0;
