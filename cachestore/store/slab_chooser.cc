@@ -74,7 +74,7 @@ bool SlabChooser::MayTakeAll(const std::vector<BlockId>& blocks) const {
         node.disk != DiskState::kNone) {
       return false;
     }
-    ++children_to_drop[node.parent];
+    if (!node.in_gpu) ++children_to_drop[node.parent];  // else it stays in the store
   }
   return std::all_of(blocks.begin(), blocks.end(), [&](BlockId id) {
     if (MayLeaveRam(state_, id)) return true;

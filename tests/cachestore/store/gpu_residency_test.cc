@@ -1,0 +1,92 @@
+// Decisions about the GPU tier, on the metadata alone: nothing is copied.
+#include "cachestore/store/gpu_residency.h"
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <vector>
+
+#include "cachestore/policy/lru_policy.h"
+#include "cachestore/store/disk_residency.h"
+#include "cachestore/store/integrity.h"
+#include "tests/fakes/held_device.h"
+#include "tests/fakes/lazy_device.h"
+
+namespace reprise::cachestore {
+namespace {
+
+constexpr int32_t kTokens = 2;
+constexpr uint64_t kBytes = 4096;
+constexpr int kRamSlots = 2;
+constexpr int kGpuSlots = 64;
+
+class GpuResidencyTest : public ::testing::Test {
+ protected:
+  GpuResidencyTest() {
+    namespace_id_ = state_.index.AddNamespace(root_, kTokens);
+    state_.AddNamespace({.payload_bytes = kBytes, .identity = "test"});
+  }
+  void TearDown() override { EXPECT_EQ(CheckState(state_), absl::OkStatus()); }
+
+  // A chain on the GPU, root first, each with one pin; keys count from `first`.
+  std::vector<BlockId> SealChain(uint64_t first, int64_t count) {
+    std::vector<BlockId> chain;
+    BlockKey parent = root_;
+    for (uint64_t k = first; k < first + count; ++k) {
+      const std::optional<SlotIndex> slot = gpu_.AllocateSlot(kBytes);
+      EXPECT_TRUE(slot.has_value());
+      state_.gpu.writing.emplace(*slot, state_.epoch);
+      const std::vector<TokenId> tokens = {static_cast<TokenId>(k), 0};
+      chain.push_back(gpu_.Seal({.namespace_id = namespace_id_,
+                                 .slot = *slot,
+                                 .parent = parent,
+                                 .key = {k, k},
+                                 .words = tokens}));
+      parent = {k, k};
+    }
+    return chain;
+  }
+  void Unpin(const std::vector<BlockId>& chain) {
+    for (const BlockId id : chain) gpu_.Unpin(id);
+  }
+  void CopyToRam(const std::vector<BlockId>& chain) {
+    for (const BlockId id : chain) {
+      const std::optional<Fetch> fetch = gpu_.BeginFetch(id);
+      ASSERT_TRUE(fetch.has_value());
+      EXPECT_TRUE(gpu_.EndFetch(*fetch, 0));
+    }
+  }
+  void StoreOnDisk() { disk_.EndStore(disk_.BeginStore({.max_blocks = 32, .max_bytes = 1 << 20})); }
+
+  alignas(4096) std::byte ram_memory_[kRamSlots * kBytes];
+  alignas(4096) std::byte gpu_memory_[kGpuSlots * kBytes];
+  LazyDevice lazy_;
+  HeldDevice device_{&lazy_};
+  StoreState state_{absl::MakeSpan(ram_memory_), absl::MakeSpan(gpu_memory_),
+                    std::make_unique<LruPolicy>(), /*has_disk_tier=*/true};
+  RamResidency ram_{state_};
+  AdmitAll admission_;
+  GpuResidency gpu_{state_, ram_, &device_};
+  DiskResidency disk_{state_, ram_, gpu_, admission_};
+  const BlockKey root_ = {1, 2};
+  uint32_t namespace_id_ = 0;
+};
+
+TEST_F(GpuResidencyTest, AParentStaysInRamWhileItsChildIsOnTheGpu) {
+  state_.index.AddNamespace({3, 4}, kTokens);
+  state_.AddNamespace({.payload_bytes = 2 * kBytes, .identity = "wide"});
+  const std::vector<BlockId> chain = SealChain(100, 2);
+  CopyToRam(chain);
+  Unpin(chain);
+  // The disk refuses writes, so that last copies in RAM may go; both blocks are in the way of one
+  // of the other size.
+  state_.victims = Victims::kCleanOrLast;
+  EXPECT_FALSE(ram_.MakeRoom(2 * kBytes)) << "the child would stay in the store, on the GPU";
+  EXPECT_EQ(state_.ram_copies.size(), 2u);
+  EXPECT_EQ(gpu_.TakeClean(2, state_.order->now()), 2);
+  EXPECT_TRUE(ram_.MakeRoom(2 * kBytes));
+  EXPECT_EQ(state_.counters.dropped_blocks, 2);
+}
+
+}  // namespace
+}  // namespace reprise::cachestore
