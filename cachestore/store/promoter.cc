@@ -400,18 +400,20 @@ Promoter::Outcome Promoter::EndLoadLocked(BlockId id, SlotIndex slot, const absl
   if (status.ok()) {
     return core_.disk.EndLoad(id, slot) ? Outcome::kReady : Outcome::kLost;
   }
-  const bool readable = core_.disk.AbortLoad(id, slot);
+  const bool readable_in_ram = core_.disk.AbortLoad(id, slot);
   const bool lost =
       status.code() == absl::StatusCode::kDataLoss || status.code() == absl::StatusCode::kNotFound;
-  if (core_.state.index.node(id).readable_on_disk()) {
+  const PrefixIndex::Node& node = core_.state.index.node(id);
+  if (node.readable_on_disk()) {
     // A good RAM copy must not be given up for one that could not be read.
-    if (lost || readable) {
+    if (lost || readable_in_ram) {
       core_.disk.Condemn(id);
     } else {
       core_.disk.NoteIoError(id);
     }
   }
-  if (readable) return Outcome::kReady;
+  // It may be gone from RAM with an ancestor, if nobody waits for it.
+  if (readable_in_ram) return node.in_ram() ? Outcome::kReady : Outcome::kLost;
   if (status.code() == absl::StatusCode::kNotFound) return Outcome::kLost;
   return lost ? Outcome::kCorrupt : Outcome::kIoError;
 }

@@ -1,0 +1,69 @@
+// The store with a GPU tier when a disk or the device fails, or room is short, while copies are
+// under way.
+#include <gtest/gtest.h>
+
+#include <thread>
+#include <vector>
+
+#include "tests/fakes/gpu_store_fixture.h"
+
+namespace reprise::cachestore {
+namespace {
+
+class GpuFaultsTest : public GpuStoreFixture {
+ protected:
+  void TearDown() override {
+    for (const Lane lane : {Lane::kToDevice, Lane::kToHost}) held_->LetGo(lane);
+    FinishSteps();
+    EXPECT_EQ(wrong_reads_, 0);
+    GpuStoreFixture::TearDown();
+  }
+  PinTicket StartPin(Tier tier, const std::vector<TokenId>& tokens, BlockRange range) {
+    return store_->Pin(ns_, tokens, range, nullptr, absl::InfiniteFuture(), LoadOrder::kByBlock,
+                       tier);
+  }
+  static bool EndsWithin(PinTicket& ticket, absl::Duration patience) {
+    return ticket.Wait(absl::Now() + patience);
+  }
+  void AwaitTransfers(int64_t left) {
+    const absl::Time deadline = absl::Now() + absl::Seconds(60);
+    while (store_->stats().queued_transfers > left && absl::Now() < deadline) {
+      absl::SleepFor(absl::Milliseconds(1));
+    }
+    EXPECT_LE(store_->stats().queued_transfers, left);
+  }
+};
+
+TEST_F(GpuFaultsTest, WhatIsLostFromRamWhileItsLoadEndsIsNotCopiedToTheGpu) {
+  constexpr int64_t kLong = 258;  // so many that the last one is not condemned with the first
+  OpenWithGpu(16, 512, 1024);
+  const std::vector<TokenId> tokens = PromptTokens(1, kLong);
+  SealChain(ns_, tokens);
+  ASSERT_TRUE(store_->Demote().ok());
+  const std::vector<BlockKey> keys = ChainKeys(ns_.root, tokens, kBlockTokens);
+  faults_->FailLoadsOf(keys[0], absl::DataLossError("bad bytes"));
+  faults_->FailLoadsOf(keys[kLong - 1], absl::InternalError("cannot be read"));
+  // While the demoter writes, it does not condemn what is below a lost block.
+  SealChain(ns_, PromptTokens(2, 1));
+  faults_->CloseWriteGate();
+  std::thread demotes([this] { EXPECT_TRUE(store_->Demote().ok()); });
+  faults_->AwaitWrites(1);
+  faults_->CloseLoadGate();
+  PinTicket first = StartPin(Tier::kRam, tokens, {.first = 0, .count = 1});
+  { PinTicket given_up = StartPin(Tier::kGpu, tokens, {.first = kLong - 1, .count = 1}); }
+  // It is in RAM again, and nobody's, when its load fails.
+  SealOne(ns_, keys[kLong - 2],
+          absl::MakeSpan(tokens).subspan((kLong - 1) * kBlockTokens, kBlockTokens));
+  EXPECT_EQ(store_->stats().ram_blocks, 2);
+  EXPECT_EQ(faults_->loads(), 2);
+  faults_->OpenLoadGate();
+  EXPECT_TRUE(EndsWithin(first, absl::Seconds(60)));
+  EXPECT_EQ(first.Take().blocks.size(), 0u);
+  AwaitTransfers(1);  // the demoter's write
+  EXPECT_EQ(store_->stats().promoted_to_gpu_blocks, 0);
+  faults_->OpenWriteGate();
+  demotes.join();
+}
+
+}  // namespace
+}  // namespace reprise::cachestore
