@@ -354,8 +354,12 @@ void Promoter::FinishLoad(BlockId id, SlotIndex slot, const absl::Status& status
     ++ending_;
     const Load& load = loads_.at(id);
     if (!load.by_layer) --lines_.at(bytes).in_flight;
-    const Outcome outcome = EndLoadLocked(id, slot, status);
-    if (load.to == Tier::kGpu && outcome == Outcome::kReady) {
+    Outcome outcome = EndLoadLocked(id, slot, status);
+    const PrefixIndex::Node& node = core_.state.index.node(id);
+    // Sealed there meanwhile.
+    const bool is_on_gpu = load.to == Tier::kGpu && node.in_gpu && node.in_store();
+    if (is_on_gpu) outcome = Outcome::kReady;
+    if (load.to == Tier::kGpu && outcome == Outcome::kReady && !is_on_gpu) {
       StartToGpuLocked(id, load, work);
     } else {
       // The states of those who wait are held by tickets_, or given up.
@@ -405,8 +409,8 @@ Promoter::Outcome Promoter::EndLoadLocked(BlockId id, SlotIndex slot, const absl
       status.code() == absl::StatusCode::kDataLoss || status.code() == absl::StatusCode::kNotFound;
   const PrefixIndex::Node& node = core_.state.index.node(id);
   if (node.readable_on_disk()) {
-    // A good RAM copy must not be given up for one that could not be read.
-    if (lost || readable_in_ram) {
+    // A good copy in memory must not be given up for one that could not be read.
+    if (lost || readable_in_ram || node.in_gpu) {
       core_.disk.Condemn(id);
     } else {
       core_.disk.NoteIoError(id);

@@ -65,5 +65,28 @@ TEST_F(GpuFaultsTest, WhatIsLostFromRamWhileItsLoadEndsIsNotCopiedToTheGpu) {
   demotes.join();
 }
 
+TEST_F(GpuFaultsTest, ABlockSealedOnTheGpuMakesUpForALoadThatFails) {
+  OpenWithGpu(16, 16, 64);
+  const std::vector<TokenId> tokens = PromptTokens(1, 1);
+  SealChain(ns_, tokens);
+  ASSERT_TRUE(store_->Demote().ok());
+  const BlockKey key = ChainKeys(ns_.root, tokens, kBlockTokens)[0];
+  faults_->FailLoadsOf(key, absl::InternalError("cannot be read"));
+  faults_->CloseLoadGate();
+  PinTicket ticket = StartPin(Tier::kGpu, tokens, {.first = 0, .count = 1});
+  SealOnGpu(ns_, ns_.root, tokens);
+  faults_->OpenLoadGate();
+  ASSERT_TRUE(EndsWithin(ticket, absl::Seconds(60)));
+  PinnedPrefix prefix = ticket.Take();
+  EXPECT_EQ(prefix.blocks.size(), 1u);
+  StepReads(prefix.blocks);
+  prefix = {};
+  // The copy that cannot be read is not what the good one is given up for.
+  ASSERT_TRUE(store_->Demote().ok());
+  EXPECT_EQ(contents_->items.at(key).block.sequence, 2u) << "it was erased and stored anew";
+  faults_->FailLoadsOf(key, absl::OkStatus());
+  EXPECT_EQ(PinAndRead(ns_, tokens).disk_blocks, 1);
+}
+
 }  // namespace
 }  // namespace reprise::cachestore
