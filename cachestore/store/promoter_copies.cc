@@ -38,6 +38,8 @@ void StartInBatches(DeviceTransfers& transfers, Lane lane, const std::vector<Cop
 bool Promoter::StartFromGpuLocked(BlockId id, Load load, Work& work) {
   const std::optional<Fetch> fetch = core_.gpu.BeginFetch(id);
   if (!fetch.has_value()) return false;
+  // The copy's own pin: loads_ names the block, whose node goes with the tier if the device fails.
+  core_.ram.Pin(id);
   core_.to_host_rates.Begin(fetch->piece.bytes, absl::Now());
   load.slot = fetch->ram_slot;
   loads_[id] = std::move(load);
@@ -123,6 +125,7 @@ void Promoter::FinishToRam(const std::vector<Fetch>& copies, const absl::Status&
                        : status.ok() ? Outcome::kLost
                                      : Outcome::kIoError,
                        work);
+      core_.ram.Unpin(id);
       core_.to_host_rates.End(copies[i].piece.bytes, status.ok(), ended);
     }
     PumpLocked(work);

@@ -88,5 +88,26 @@ TEST_F(GpuFaultsTest, ABlockSealedOnTheGpuMakesUpForALoadThatFails) {
   EXPECT_EQ(PinAndRead(ns_, tokens).disk_blocks, 1);
 }
 
+TEST_F(GpuFaultsTest, ABlockIsNotTakenForOneThatWasLostWhileItWasCopied) {
+  OpenWithGpu(16, 16, 64);
+  SealChain(ns_, PromptTokens(2, 1));
+  SealChainOnGpu(ns_, PromptTokens(1, 1));
+  held_->Hold(Lane::kToHost);
+  { PinTicket given_up = StartPin(Tier::kRam, PromptTokens(1, 1), {.first = 0, .count = 1}); }
+  held_->FailLane(Lane::kToDevice, absl::InternalError("the device fell off the bus"));
+  EXPECT_EQ(PinIn(Tier::kGpu, ns_, PromptTokens(2, 1)).blocks.size(), 0u);
+  EXPECT_EQ(store_->stats().lost_gpu_blocks, 1);
+  EXPECT_EQ(store_->Match(ns_, PromptTokens(1, 1), 1).total_blocks(), 0);
+  // Its place in the index would be the next block's.
+  SealChain(ns_, PromptTokens(3, 1));
+  ASSERT_TRUE(store_->Demote().ok());
+  PinTicket ticket = StartPin(Tier::kRam, PromptTokens(3, 1), {.first = 0, .count = 1});
+  EXPECT_TRUE(EndsWithin(ticket, absl::Seconds(10))) << "waits for the copy of another block";
+  held_->LetGo(Lane::kToHost);
+  ASSERT_TRUE(EndsWithin(ticket, absl::Seconds(60)));
+  EXPECT_EQ(ticket.Take().blocks.size(), 1u);
+  AwaitTransfers(0);
+}
+
 }  // namespace
 }  // namespace reprise::cachestore
