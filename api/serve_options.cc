@@ -21,7 +21,7 @@ absl::Status ServeOptions::Validate() const {
   }
   if (device == ComputeDevice::kCuda && gpu_bytes == 0) {
     return absl::InvalidArgumentError(
-        "--gpu-size is 0; a model that is computed on a GPU needs its KV blocks there");
+        "--gpu-bytes is 0; a model that is computed on a GPU needs its KV blocks there");
   }
   RETURN_IF_ERROR(store.Validate());
   if (engine.model_folder.empty()) return absl::OkStatus();
@@ -60,9 +60,9 @@ void AddServeFlags(FlagSet& flags, ServeOptions* options) {
       },
       "what the model is computed on: cpu, or cuda, the machine's first GPU, where KV blocks live "
       "then too");
-  flags.AddBytes("gpu-size", &options->gpu_bytes,
+  flags.AddBytes("gpu-bytes", &options->gpu_bytes,
                  "memory of the GPU for KV blocks, reserved at start");
-  flags.Need("gpu-size", "device");
+  flags.Need("gpu-bytes", "device");
   flags.AddBytes("ram-bytes", &options->store.ram.capacity_bytes,
                  "RAM for KV blocks, reserved at start");
   flags.Add("disk-dir", &options->store.disk.directory, "DIR",

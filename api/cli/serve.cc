@@ -125,7 +125,7 @@ void AddServeCommand(FlagSet& program) {
       "Examples:\n"
       "  reprise serve --model models/llama --ram-bytes 8GiB --disk-dir /var/lib/reprise \\\n"
       "    --disk-bytes 100GiB\n"
-      "  reprise serve --model models/llama --device cuda --gpu-size 40GiB --ram-bytes 64GiB\n"
+      "  reprise serve --model models/llama --device cuda --gpu-bytes 40GiB --ram-bytes 64GiB\n"
       "  reprise serve --listen unix:/run/reprise.sock --disk-dir /var/lib/reprise\n"
       "  reprise serve --config serve.toml     # lines such as  ram-bytes = \"8GiB\"\n");
   flags.SetAction([options] {

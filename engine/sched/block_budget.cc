@@ -38,7 +38,7 @@ absl::Status BlockBudget::CheckFits(const GenerateRequest& request) const {
       "a prompt of ", request.prompt.size(), " tokens with up to ", request.stop.max_new_tokens,
       " new ones needs ", needed, " KV blocks of ", block_tokens_, " tokens, but the ",
       on_gpu ? "GPU" : "RAM", " tier has ", usable_blocks_, " for sequences; ", remedy,
-      ", or give the server more ", on_gpu ? "of the GPU (--gpu-size)" : "RAM (--ram-bytes)"));
+      ", or give the server more ", on_gpu ? "of the GPU (--gpu-bytes)" : "RAM (--ram-bytes)"));
 }
 
 }  // namespace reprise::engine

@@ -74,7 +74,7 @@ TEST_F(ServeOptionsTest, EveryFlagReachesItsOption) {
                  "int8",
                  "--device",
                  "cuda",
-                 "--gpu-size",
+                 "--gpu-bytes",
                  "3GiB",
                  "--step-tokens",
                  "64",
@@ -111,7 +111,7 @@ TEST_F(ServeOptionsTest, ConfigFileTakesEverythingThatFlagsTake) {
       "# a comment\n"
       "model = \"m\"\nlisten = \"unix:/s\"\nram-bytes = \"512MiB\"\ndisk-dir = 'd'\n"
       "disk-bytes = 8000000000\ndisk-admission = useful\nblock-tokens = 32\nkv-dtype = "
-      "int8\ndevice = cuda\ngpu-size = 3GiB\nstep-tokens = 64\nmax-running "
+      "int8\ndevice = cuda\ngpu-bytes = 3GiB\nstep-tokens = 64\nmax-running "
       "= 3\n"
       "max-waiting = 4\nthreads = 2\nshutdown-grace = 2.5\nallow-insecure-remote = true\n");
   EXPECT_EQ(Run({"--config", path}), 0) << err_.str();
@@ -148,8 +148,9 @@ TEST_F(ServeOptionsTest, ADeviceChoosesItsKvDTypeAndWhereBlocksLive) {
   EXPECT_TRUE(options_.ForDevice().Validate().ok());
   EXPECT_EQ(Run({"--model", "m", "--device", "cuda", "--kv-dtype", "fp32"}), 0);
   EXPECT_EQ(options_.ForDevice().engine.kv_dtype, cachestore::DType::kF32);
-  EXPECT_EQ(Run({"--model", "m", "--device", "cuda", "--gpu-size", "0"}), 0);
-  EXPECT_THAT(std::string(options_.ForDevice().Validate().message()), HasSubstr("--gpu-size is 0"));
+  EXPECT_EQ(Run({"--model", "m", "--device", "cuda", "--gpu-bytes", "0"}), 0);
+  EXPECT_THAT(std::string(options_.ForDevice().Validate().message()),
+              HasSubstr("--gpu-bytes is 0"));
   EXPECT_EQ(Run({"--model", "m", "--device", "tpu"}), 2);
   EXPECT_THAT(err_.str(), HasSubstr("\"tpu\" is not one of cpu, cuda"));
 }
@@ -257,8 +258,8 @@ TEST_F(ServeOptionsTest, FlagsThatWouldChangeNothingAreRefused) {
   EXPECT_EQ(Run({"--device", "cuda"}), 2);
   EXPECT_THAT(err_.str(), HasSubstr("--device requires --model"));
   err_.str("");
-  EXPECT_EQ(Run({"--gpu-size", "8GiB"}), 2);
-  EXPECT_THAT(err_.str(), HasSubstr("--gpu-size requires --device"));
+  EXPECT_EQ(Run({"--gpu-bytes", "8GiB"}), 2);
+  EXPECT_THAT(err_.str(), HasSubstr("--gpu-bytes requires --device"));
   err_.str("");
   EXPECT_EQ(Run({"--disk-bytes", "8GiB"}), 2);
   EXPECT_THAT(err_.str(), HasSubstr("--disk-bytes requires --disk-dir"));

@@ -340,8 +340,8 @@ TEST_F(ServerProcessTest, WrongUsageExitsWith2) {
   ExpectRefused({"serve", "--surprise"}, 2, {"--surprise"});
   ExpectRefused({"serve", "--disk-bytes", "1GiB"}, 2, {"--disk-bytes", "--disk-dir"});
   ExpectRefused({"serve", "--threads", "1"}, 2, {"--threads", "--model"});
-  ExpectRefused({"serve", "--model", Model(), "--device", "cuda", "--gpu-size", "0"}, 2,
-                {"--gpu-size is 0"});
+  ExpectRefused({"serve", "--model", Model(), "--device", "cuda", "--gpu-bytes", "0"}, 2,
+                {"--gpu-bytes is 0"});
 }
 
 }  // namespace

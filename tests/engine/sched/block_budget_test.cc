@@ -50,7 +50,7 @@ TEST(BlockBudgetTest, ARequestThatCanNeverFitIsRefusedWithBothNumbers) {
 TEST(BlockBudgetTest, TheTierThatIsComputedOnIsNamed) {
   const BlockBudget budget(8, 16, 1 << 20, cachestore::Tier::kGpu);
   EXPECT_THAT(budget.CheckFits(RequestOf(100, 30)).message(),
-              AllOf(HasSubstr("GPU tier has 8"), HasSubstr("--gpu-size")));
+              AllOf(HasSubstr("GPU tier has 8"), HasSubstr("--gpu-bytes")));
 }
 
 TEST(BlockBudgetTest, ASmallShareOfALargeTierIsLeftToOthers) {
