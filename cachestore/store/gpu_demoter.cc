@@ -19,11 +19,9 @@ constexpr uint64_t kBatchBytes = uint64_t{64} << 20;
 // Who was refused room and still wants it asks again, or waits, sooner than that.
 constexpr absl::Duration kWantLasts = absl::Milliseconds(100);
 
-// How soon RAM is asked again, and how long it may make no room while the disk writes nothing, or
-// at all when everything goes.
+// How soon RAM is asked again, and how long it may make no room while the disk writes nothing.
 constexpr absl::Duration kRoomPause = absl::Milliseconds(5);
 constexpr absl::Duration kIdlePatience = absl::Milliseconds(500);
-constexpr absl::Duration kRoomPatience = absl::Seconds(2);
 
 // Blocks taken under one hold of the lock.
 constexpr int64_t kTakenAtOnce = 64;
@@ -48,6 +46,7 @@ GpuDemoter::~GpuDemoter() {
 bool GpuDemoter::DemoteAll(absl::Time deadline) {
   const auto request = std::make_shared<Request>();
   absl::MutexLock lock(&core_.mu);
+  request->moment = core_.state.order->now();
   requests_.push_back(request);
   core_.gpu_cv.Signal();
   bool in_time = true;
@@ -96,43 +95,46 @@ void GpuDemoter::ServeRequests() {
   std::vector<std::shared_ptr<Request>> requests;
   {
     absl::MutexLock lock(&core_.mu);
-    requests.swap(requests_);
+    requests = requests_;
   }
-  if (requests.empty()) return;
-  MoveEverything();
+  if (requests.empty() || !MoveBefore(requests.back()->moment)) return;
   absl::MutexLock lock(&core_.mu);
   for (const std::shared_ptr<Request>& request : requests) request->done = true;
+  std::erase_if(requests_, [](const auto& request) { return request->done; });
   request_done_.SignalAll();
 }
 
-void GpuDemoter::MoveEverything() {
-  FetchGoal goal = {.max_blocks = kBatchBlocks, .max_bytes = kBatchBytes};
-  {
-    absl::MutexLock lock(&core_.mu);
-    goal.moment = core_.state.order->now();
-  }
-  absl::Time last_progress = absl::Now();
+bool GpuDemoter::MoveBefore(uint64_t moment) {
+  const FetchGoal goal = {.max_blocks = kBatchBlocks, .max_bytes = kBatchBytes, .moment = moment};
+  absl::Time refused_since = absl::InfiniteFuture();
   for (;;) {
     const Outcome outcome = WriteBack(goal);
-    int64_t taken = 0;
-    do {
-      absl::MutexLock lock(&core_.mu);
-      taken = core_.gpu.TakeClean(kTakenAtOnce, goal.moment);
-      core_.NoteChange();
-    } while (taken == kTakenAtOnce);
-    if (outcome == Outcome::kNothing) return;
-    if (outcome == Outcome::kProgress) last_progress = absl::Now();
-    if (absl::Now() > last_progress + kRoomPatience) return;
-    if (outcome == Outcome::kRefused && !AwaitRoomBelow()) return;
+    TakeCleanBefore(moment);
+    if (outcome == Outcome::kNothing) return true;
+    absl::MutexLock lock(&core_.mu);
+    if (stop_) return false;
+    if (outcome == Outcome::kProgress) continue;
+    if (requests_.empty()) return false;
+    // The disk that refused writes, maybe long ago, is asked once more.
+    refused_since = core_.state.gpu.victims == Victims::kClean
+                        ? absl::InfiniteFuture()
+                        : std::min(refused_since, absl::Now());
+    if (absl::Now() < refused_since + kIdlePatience) {
+      core_.WakeDemoter();
+      core_.gpu_cv.WaitWithTimeout(&core_.mu, kRoomPause);
+    } else if (core_.gpu.TakeVictims(kBatchBlocks, Victims::kCleanOrLast, moment) == 0) {
+      return true;
+    }
+    core_.NoteChange();
   }
 }
 
-bool GpuDemoter::AwaitRoomBelow() {
-  absl::MutexLock lock(&core_.mu);
-  // Without a disk tier, RAM takes later what it does not take now only if somebody frees it.
-  if (stop_ || core_.state.victims == Victims::kCleanOrLast) return false;
-  core_.gpu_cv.WaitWithTimeout(&core_.mu, kRoomPause);
-  return !stop_;
+void GpuDemoter::TakeCleanBefore(uint64_t moment) {
+  for (bool more = true; more;) {
+    absl::MutexLock lock(&core_.mu);
+    more = core_.gpu.TakeVictims(kTakenAtOnce, Victims::kClean, moment) == kTakenAtOnce;
+    core_.NoteChange();
+  }
 }
 
 GpuDemoter::Outcome GpuDemoter::Relieve() {
@@ -220,12 +222,12 @@ void GpuDemoter::NoteRefusal(uint64_t wanted_ram_bytes) {
   if (patience_is_over && core_.ram.HasCandidates()) core_.state.victims = Victims::kCleanOrLast;
   const bool takes_nothing = patience_is_over || core_.state.victims == Victims::kCleanOrLast;
   refused_since_ = takes_nothing ? absl::InfiniteFuture() : std::min(refused_since_, now);
+  core_.state.gpu.victims = takes_nothing ? Victims::kCleanOrLast : Victims::kClean;
+  if (core_.tier != nullptr) core_.WantRoom(wanted_ram_bytes);
   if (takes_nothing) {
-    core_.state.gpu.victims = Victims::kCleanOrLast;
     core_.room_cv.SignalAll();
     core_.load_cv.Signal();
   } else {
-    core_.WantRoom(wanted_ram_bytes);
     core_.WakeDemoter();
   }
 }

@@ -22,13 +22,14 @@ class GpuDemoter {
   // Finishes the copies under way and ends the thread.
   ~GpuDemoter();
 
-  // Moves the blocks that are on the GPU and not pinned now to RAM, as far as that takes them.
-  // BLOCKS, at most until `deadline`; false: it has passed, the move goes on if it has begun.
+  // Moves the blocks that are on the GPU and not pinned now to RAM. What nothing below takes, because
+  // the disk refuses writes, is dropped. BLOCKS, at most until `deadline`; false: it has passed.
   bool DemoteAll(absl::Time deadline) ABSL_LOCKS_EXCLUDED(core_.mu);
 
  private:
   enum class Outcome { kProgress, kNothing, kRefused };
   struct Request {
+    uint64_t moment = 0;
     bool done = false;
   };
 
@@ -37,9 +38,9 @@ class GpuDemoter {
   bool AwaitWork() ABSL_LOCKS_EXCLUDED(core_.mu);
   bool HasWork() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
   void ServeRequests() ABSL_LOCKS_EXCLUDED(core_.mu);
-  void MoveEverything() ABSL_LOCKS_EXCLUDED(core_.mu);
-  // Waits for a moment for room in RAM; false when the thread should end.
-  bool AwaitRoomBelow() ABSL_LOCKS_EXCLUDED(core_.mu);
+  // Moves the blocks that were not used after `moment`; false: given up, because nobody waits for it.
+  bool MoveBefore(uint64_t moment) ABSL_LOCKS_EXCLUDED(core_.mu);
+  void TakeCleanBefore(uint64_t moment) ABSL_LOCKS_EXCLUDED(core_.mu);
   Outcome Relieve() ABSL_LOCKS_EXCLUDED(core_.mu);
   // Copies one batch to RAM and waits for it. kRefused: RAM has no slot now.
   Outcome WriteBack(const FetchGoal& goal) ABSL_LOCKS_EXCLUDED(core_.mu);
@@ -49,7 +50,7 @@ class GpuDemoter {
 
   StoreCore& core_;
   DeviceTransfers& transfers_;
-  std::vector<std::shared_ptr<Request>> requests_ ABSL_GUARDED_BY(core_.mu);
+  std::vector<std::shared_ptr<Request>> requests_ ABSL_GUARDED_BY(core_.mu);  // not done
   absl::CondVar request_done_;
   bool stop_ ABSL_GUARDED_BY(core_.mu) = false;
   // From the low watermark on, until there is twice as much.

@@ -326,10 +326,13 @@ void GpuResidency::TakePath(const FetchGoal& goal, FetchBatch& batch) {
   }
 }
 
-int64_t GpuResidency::TakeClean(int64_t count, uint64_t moment) {
+int64_t GpuResidency::TakeVictims(int64_t count, Victims victims, uint64_t moment) {
   int64_t taken = 0;
   for (; taken < count; ++taken) {
-    const BlockId id = candidates_.BestOfAll({CandidateKind::kGpuClean});
+    const BlockId id =
+        victims == Victims::kClean
+            ? candidates_.BestOfAll({CandidateKind::kGpuClean})
+            : candidates_.BestOfAll({CandidateKind::kGpuClean, CandidateKind::kGpuLast});
     if (id == kNoBlock || state_.order->UsedSince(id, moment)) break;
     Take(id);
   }

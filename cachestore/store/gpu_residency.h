@@ -100,9 +100,8 @@ class GpuResidency {
   // The device has failed. Gives up all copies, so that only pins on them are left; returns the
   // blocks that no other tier has.
   std::vector<BlockId> Close();
-  // Takes up to `count` clean blocks in order, those that were not used after `moment`; returns how
-  // many.
-  int64_t TakeClean(int64_t count, uint64_t moment);
+  // Takes up to `count` victims in order, those that were not used after `moment`; returns how many.
+  int64_t TakeVictims(int64_t count, Victims victims, uint64_t moment);
 
  private:
   void Attach(BlockId id, SlotIndex slot, Moment written);

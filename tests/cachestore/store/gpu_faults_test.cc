@@ -1,6 +1,7 @@
 // The store with a GPU tier when a disk or the device fails, or room is short, while copies are
 // under way.
 #include <gtest/gtest.h>
+#include <time.h>
 
 #include <thread>
 #include <vector>
@@ -24,6 +25,21 @@ class GpuFaultsTest : public GpuStoreFixture {
   }
   static bool EndsWithin(PinTicket& ticket, absl::Duration patience) {
     return ticket.Wait(absl::Now() + patience);
+  }
+  // RAM is full: of a block that is being loaded until the load gate opens, and of three that
+  // cannot go to disk before their parent, which only the GPU has and RAM has no room for.
+  PinTicket FillRamAboveTheGpu() {
+    OpenWithGpu(8, 4, 64);
+    SealChain(ns_, PromptTokens(2, 1));
+    EXPECT_TRUE(store_->Demote().ok());
+    faults_->CloseLoadGate();
+    PinTicket ticket = StartPin(Tier::kRam, PromptTokens(2, 1), {.first = 0, .count = 1});
+    const BlockRef parent = SealOnGpu(ns_, ns_.root, PromptTokens(1, 1));
+    for (uint32_t child = 3; child <= 5; ++child) {
+      SealOne(ns_, parent.key(), PromptTokens(child, 1));
+    }
+    EXPECT_EQ(store_->stats().ram_used_bytes, 4 * kSlotBytes);
+    return ticket;
   }
   void AwaitTransfers(int64_t left) {
     const absl::Time deadline = absl::Now() + absl::Seconds(60);
@@ -107,6 +123,35 @@ TEST_F(GpuFaultsTest, ABlockIsNotTakenForOneThatWasLostWhileItWasCopied) {
   ASSERT_TRUE(EndsWithin(ticket, absl::Seconds(60)));
   EXPECT_EQ(ticket.Take().blocks.size(), 1u);
   AwaitTransfers(0);
+}
+
+TEST_F(GpuFaultsTest, DemoteDropsAndCountsWhatNeitherRamNorDiskTakes) {
+  constexpr int64_t kLong = 24;
+  OpenWithGpu(32, 4, 64);
+  SealChainOnGpu(ns_, PromptTokens(1, kLong));
+  faults_->FailWrites(absl::InternalError("write failed"));
+  ASSERT_TRUE(store_->Demote().ok());
+  EXPECT_GT(faults_->failed_writes(), 0);
+  EXPECT_EQ(store_->stats().gpu_blocks, 0);
+  EXPECT_EQ(store_->stats().ram_blocks, 0);
+  EXPECT_EQ(store_->stats().dropped_blocks, kLong);
+  EXPECT_EQ(store_->Match(ns_, PromptTokens(1, kLong), 100).total_blocks(), 0);
+}
+
+TEST_F(GpuFaultsTest, DemoteAwaitsADiskThatHangs) {
+  constexpr int64_t kLong = 24;
+  OpenWithGpu(32, 4, 64);
+  SealChainOnGpu(ns_, PromptTokens(1, kLong));
+  faults_->CloseWriteGate();
+  std::thread demotes([this] { EXPECT_TRUE(store_->Demote().ok()); });
+  faults_->AwaitWrites(1);
+  absl::SleepFor(absl::Milliseconds(2500));
+  EXPECT_EQ(store_->Demote(absl::Now() + absl::Milliseconds(50)).status().code(),
+            absl::StatusCode::kDeadlineExceeded);
+  faults_->OpenWriteGate();
+  demotes.join();
+  EXPECT_EQ(store_->stats().gpu_blocks, 0);
+  EXPECT_EQ(store_->Match(ns_, PromptTokens(1, kLong), 100).disk_blocks, kLong);
 }
 
 }  // namespace

@@ -83,7 +83,7 @@ TEST_F(GpuResidencyTest, AParentStaysInRamWhileItsChildIsOnTheGpu) {
   state_.victims = Victims::kCleanOrLast;
   EXPECT_FALSE(ram_.MakeRoom(2 * kBytes)) << "the child would stay in the store, on the GPU";
   EXPECT_EQ(state_.ram_copies.size(), 2u);
-  EXPECT_EQ(gpu_.TakeClean(2, state_.order->now()), 2);
+  EXPECT_EQ(gpu_.TakeVictims(2, Victims::kClean, state_.order->now()), 2);
   EXPECT_TRUE(ram_.MakeRoom(2 * kBytes));
   EXPECT_EQ(state_.counters.dropped_blocks, 2);
 }
