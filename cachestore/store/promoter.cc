@@ -252,6 +252,8 @@ bool Promoter::StartLoadLocked(const std::shared_ptr<Pending>& pending, NoRoom& 
   // The GPU's demoter brings it already.
   if (load.from == Source::kGpu && core_.gpu.IsFetching(id)) return false;
   if (load.from == Source::kDisk && !load.by_layer && TierShareLocked() >= 1) return false;
+  const bool needs_gpu_slot = load.to == Tier::kGpu;
+  const bool needs_ram_slot = load.from != Source::kRam;
   // No slot of `tier`: when it does not wait, nobody will wake the next one of its size, which must
   // ask itself.
   const auto starve = [&](Tier tier) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu) {
@@ -259,9 +261,8 @@ bool Promoter::StartLoadLocked(const std::shared_ptr<Pending>& pending, NoRoom& 
     return false;
   };
   for (const auto& [tier, size] : no_room) {
-    const bool needs_slot = tier == load.to || load.from == Source::kDisk;
-    if (size != bytes || !needs_slot) continue;
-    pending->Starve(absl::Now());
+    if (size != bytes || !(tier == Tier::kGpu ? needs_gpu_slot : needs_ram_slot)) continue;
+    pending->Starve(tier, absl::Now());
     return false;
   }
   if (load.to == Tier::kGpu) {
@@ -282,7 +283,9 @@ bool Promoter::StartLoadLocked(const std::shared_ptr<Pending>& pending, NoRoom& 
       return starve(Tier::kRam);
     }
   }
-  lines_.at(bytes).last_slot = absl::Now();
+  Line& line = lines_.at(bytes);
+  if (needs_gpu_slot) line.last_gpu_slot = absl::Now();
+  if (needs_ram_slot) line.last_ram_slot = absl::Now();
   return true;
 }
 
@@ -327,7 +330,7 @@ bool Promoter::StarveLocked(const std::shared_ptr<Pending>& pending, Tier tier) 
   }
   const uint64_t wanted = on_gpu ? core_.state.gpu.wanted_bytes : core_.state.wanted_bytes;
   const bool is_news = !pending->is_starving() || wanted == 0;
-  pending->Starve(absl::Now());
+  pending->Starve(tier, absl::Now());
   if (on_gpu) {
     core_.WantGpuRoom(pending->payload_bytes);
   } else {

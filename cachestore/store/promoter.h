@@ -110,11 +110,15 @@ class Promoter : public PinCanceller {
     size_t end = 0;              // the first entry known to be a miss; those behind it are useless
     int64_t loads_left = 0;
     absl::Time starving_since = absl::InfiniteFuture();  // for want of a slot
+    Tier starving_for = Tier::kRam;
     bool finished = false;
     std::optional<LeadingBytes> arriving;  // of a ticket that is loaded by layer
 
     bool is_starving() const { return starving_since != absl::InfiniteFuture(); }
-    void Starve(absl::Time now) { starving_since = std::min(starving_since, now); }
+    void Starve(Tier tier, absl::Time now) {
+      starving_since = std::min(starving_since, now);
+      starving_for = tier;
+    }
   };
   struct Waiter {
     std::shared_ptr<Pending> pending;
@@ -132,9 +136,11 @@ class Promoter : public PinCanceller {
   using Tickets = std::list<std::shared_ptr<Pending>>;
   // The loads of blocks of one size.
   struct Line {
-    int in_flight = 0;                            // the tier works on
-    Tickets starving;                             // the one that has waited longest first
-    absl::Time last_slot = absl::InfinitePast();  // was found for one of them
+    int in_flight = 0;  // the tier works on
+    Tickets starving;   // the one that has waited longest first
+    // When a slot was found for one of them.
+    absl::Time last_ram_slot = absl::InfinitePast();
+    absl::Time last_gpu_slot = absl::InfinitePast();
   };
   // What is to be done once the lock is released. A PinState must not end under the lock either.
   struct ToGpu {

@@ -154,5 +154,30 @@ TEST_F(GpuFaultsTest, DemoteAwaitsADiskThatHangs) {
   EXPECT_EQ(store_->Match(ns_, PromptTokens(1, kLong), 100).disk_blocks, kLong);
 }
 
+TEST_F(GpuFaultsTest, ATicketThatWaitsForTheGpuHoldsUpNoneForRam) {
+  constexpr int64_t kLong = 32;
+  OpenWithGpu(4, 64, 128);
+  const std::vector<TokenId> tokens = PromptTokens(3, kLong);
+  SealChain(ns_, PromptTokens(2, 1));
+  SealChain(ns_, tokens);
+  ASSERT_TRUE(store_->Demote().ok());
+  // The GPU is full of blocks that are being copied to RAM and do not arrive.
+  held_->Hold(Lane::kToHost);
+  SealChainOnGpu(ns_, PromptTokens(1, 4));
+  PinTicket on_gpu = StartPin(Tier::kGpu, PromptTokens(2, 1), {.first = 0, .count = 1});
+  int64_t loaded = 0;
+  bool has_ended = false;
+  for (; loaded < kLong && !has_ended; ++loaded) {
+    PinTicket in_ram = StartPin(Tier::kRam, tokens, {.first = loaded, .count = 1});
+    ASSERT_TRUE(EndsWithin(in_ram, absl::Seconds(60)));
+    ASSERT_EQ(in_ram.Take().blocks.size(), 1u) << loaded;
+    has_ended = EndsWithin(on_gpu, absl::Milliseconds(100));
+  }
+  EXPECT_GE(loaded, 2) << "there was one ticket for RAM while the other waited";
+  EXPECT_TRUE(has_ended) << "what comes to RAM is no room on the GPU";
+  EXPECT_EQ(on_gpu.Take().blocks.size(), 0u);
+  EXPECT_EQ(store_->stats().missed_no_room_tokens, kBlockTokens);
+}
+
 }  // namespace
 }  // namespace reprise::cachestore
