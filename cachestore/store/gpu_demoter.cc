@@ -75,10 +75,12 @@ bool GpuDemoter::AwaitWork() {
   absl::MutexLock lock(&core_.mu);
   while (!stop_) {
     if (!requests_.empty()) return true;
-    if (core_.gpu_events != fruitless_events_ && HasWork()) return true;
-    if (refused_since_ == absl::InfiniteFuture() || !HasWork()) {
+    const bool asks_again = refused_since_ != absl::InfiniteFuture();
+    if (!HasWork() || (core_.gpu_events == fruitless_events_ && !asks_again)) {
       core_.gpu_cv.Wait(&core_.mu);
-    } else if (core_.gpu_cv.WaitWithTimeout(&core_.mu, kRoomPause)) {
+    } else if (absl::Now() < ask_after_) {
+      core_.gpu_cv.WaitWithDeadline(&core_.mu, ask_after_);
+    } else {
       return true;
     }
   }
@@ -121,7 +123,8 @@ bool GpuDemoter::MoveBefore(uint64_t moment) {
                         : std::min(refused_since, absl::Now());
     if (absl::Now() < refused_since + kIdlePatience) {
       core_.WakeDemoter();
-      core_.gpu_cv.WaitWithTimeout(&core_.mu, kRoomPause);
+      while (!stop_ && !core_.gpu_cv.WaitWithDeadline(&core_.mu, ask_after_)) {
+      }
     } else if (core_.gpu.TakeVictims(kBatchBlocks, Victims::kCleanOrLast, moment) == 0) {
       return true;
     }
@@ -215,6 +218,7 @@ void GpuDemoter::EndWriteBack(const std::vector<Fetch>& fetches, const absl::Sta
 
 void GpuDemoter::NoteRefusal(uint64_t wanted_ram_bytes) {
   const absl::Time now = absl::Now();
+  ask_after_ = now + kRoomPause;
   const bool nothing_moves = core_.state.storing_blocks == 0 && core_.state.fetching.empty() &&
                              core_.state.loading.empty();
   const bool patience_is_over = nothing_moves && now >= refused_since_ + kIdlePatience;

@@ -22,8 +22,9 @@ class GpuDemoter {
   // Finishes the copies under way and ends the thread.
   ~GpuDemoter();
 
-  // Moves the blocks that are on the GPU and not pinned now to RAM. What nothing below takes, because
-  // the disk refuses writes, is dropped. BLOCKS, at most until `deadline`; false: it has passed.
+  // Moves the blocks that are on the GPU and not pinned now to RAM. What nothing below takes,
+  // because the disk refuses writes, is dropped. BLOCKS, at most until `deadline`; false: it has
+  // passed.
   bool DemoteAll(absl::Time deadline) ABSL_LOCKS_EXCLUDED(core_.mu);
 
  private:
@@ -38,7 +39,8 @@ class GpuDemoter {
   bool AwaitWork() ABSL_LOCKS_EXCLUDED(core_.mu);
   bool HasWork() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
   void ServeRequests() ABSL_LOCKS_EXCLUDED(core_.mu);
-  // Moves the blocks that were not used after `moment`; false: given up, because nobody waits for it.
+  // Moves the blocks that were not used after `moment`; false: given up, because nobody waits for
+  // it.
   bool MoveBefore(uint64_t moment) ABSL_LOCKS_EXCLUDED(core_.mu);
   void TakeCleanBefore(uint64_t moment) ABSL_LOCKS_EXCLUDED(core_.mu);
   Outcome Relieve() ABSL_LOCKS_EXCLUDED(core_.mu);
@@ -57,6 +59,9 @@ class GpuDemoter {
   bool relieving_ ABSL_GUARDED_BY(core_.mu) = false;
   // Since when RAM has had no slot, though it should get one from the disk.
   absl::Time refused_since_ ABSL_GUARDED_BY(core_.mu) = absl::InfiniteFuture();
+  // When RAM is asked again: whatever happens, not at once after it has refused, because its
+  // demoter and this one wake each other.
+  absl::Time ask_after_ ABSL_GUARDED_BY(core_.mu) = absl::InfinitePast();
   // StoreCore::gpu_events when the last look found nothing to do.
   uint64_t fruitless_events_ ABSL_GUARDED_BY(core_.mu) = 0;
   std::thread thread_;

@@ -179,5 +179,20 @@ TEST_F(GpuFaultsTest, ATicketThatWaitsForTheGpuHoldsUpNoneForRam) {
   EXPECT_EQ(store_->stats().missed_no_room_tokens, kBlockTokens);
 }
 
+TEST_F(GpuFaultsTest, WhereRamAndGpuWaitForEachOtherNobodySpins) {
+  PinTicket ticket = FillRamAboveTheGpu();
+  const auto cpu_time = [] {
+    timespec time = {};
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+    return absl::DurationFromTimespec(time);
+  };
+  absl::SleepFor(absl::Milliseconds(100));
+  const absl::Duration before = cpu_time();
+  absl::SleepFor(absl::Milliseconds(500));
+  EXPECT_LT(cpu_time() - before, absl::Milliseconds(100));
+  faults_->OpenLoadGate();
+  ASSERT_TRUE(EndsWithin(ticket, absl::Seconds(60)));
+}
+
 }  // namespace
 }  // namespace reprise::cachestore
