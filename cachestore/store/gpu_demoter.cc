@@ -221,6 +221,7 @@ void GpuDemoter::NoteRefusal(uint64_t wanted_ram_bytes) {
   ask_after_ = now + kRoomPause;
   const bool nothing_moves = core_.state.storing_blocks == 0 && core_.state.fetching.empty() &&
                              core_.state.loading.empty();
+  if (!nothing_moves) refused_since_ = now;
   const bool patience_is_over = nothing_moves && now >= refused_since_ + kIdlePatience;
   // RAM may be full of blocks that cannot go to disk before what only the GPU has.
   if (patience_is_over && core_.ram.HasCandidates()) core_.state.victims = Victims::kCleanOrLast;

@@ -194,5 +194,18 @@ TEST_F(GpuFaultsTest, WhereRamAndGpuWaitForEachOtherNobodySpins) {
   ASSERT_TRUE(EndsWithin(ticket, absl::Seconds(60)));
 }
 
+TEST_F(GpuFaultsTest, PatienceWithTheDiskCountsFromWhenItLastMoved) {
+  PinTicket ticket = FillRamAboveTheGpu();
+  absl::SleepFor(absl::Milliseconds(800));
+  EXPECT_EQ(store_->stats().dropped_blocks, 0) << "the load may make room";
+  const absl::Time last_move = absl::Now();
+  faults_->OpenLoadGate();
+  ASSERT_TRUE(EndsWithin(ticket, absl::Seconds(60)));
+  const PinnedPrefix held = ticket.Take();
+  EXPECT_TRUE(SealOne(ns_, ns_.root, PromptTokens(6, 1)));
+  EXPECT_EQ(store_->stats().dropped_blocks, 1) << "nothing else makes room";
+  EXPECT_GE(absl::Now() - last_move, absl::Milliseconds(300)) << "of 500";
+}
+
 }  // namespace
 }  // namespace reprise::cachestore
