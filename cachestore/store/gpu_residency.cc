@@ -72,8 +72,17 @@ void GpuResidency::Take(BlockId id) {
   state_.index.RemoveIfGone(id);
 }
 
+Moment GpuResidency::MomentOf(uint64_t mark) {
+  GpuState& gpu = state_.gpu;
+  if (mark > gpu.num_marks) {
+    gpu.num_marks = mark;
+    gpu.last_mark = device_->Mark(Lane::kCompute);
+  }
+  return mark == 0 ? Moment{} : gpu.last_mark;
+}
+
 void GpuResidency::FreeSlot(SlotIndex slot) {
-  state_.gpu.last_freed = device_->Mark(Lane::kCompute);
+  state_.gpu.freed = NextMark();
   state_.gpu.pool.Free(slot);
 }
 
@@ -90,13 +99,13 @@ BlockId GpuResidency::Seal(const SealRequest& request) {
     candidates_.UpdateWithParent(id);
     FreeSlot(request.slot);
   } else {
-    Attach(id, request.slot, device_->Mark(Lane::kCompute));
+    Attach(id, request.slot, NextMark());
   }
   Pin(id);
   return id;
 }
 
-void GpuResidency::Attach(BlockId id, SlotIndex slot, Moment written) {
+void GpuResidency::Attach(BlockId id, SlotIndex slot, uint64_t written) {
   state_.index.AttachGpu(id);
   CHECK(state_.gpu.copies.emplace(id, GpuCopy{.slot = slot, .written = written}).second);
   candidates_.UpdateWithParent(id);
@@ -193,7 +202,7 @@ bool GpuResidency::EndLoad(BlockId id, SlotIndex slot) {
     return node.in_gpu && node.in_store();
   }
   CHECK(state_.gpu.loading.erase(slot) == 1);
-  Attach(id, slot, {});
+  Attach(id, slot, /*written=*/0);
   ++state_.counters.promoted_to_gpu_blocks;
   return true;
 }
@@ -220,7 +229,7 @@ std::optional<Fetch> GpuResidency::BeginFetchInto(BlockId id, std::optional<Slot
                .piece = {.to = state_.pool.SlotMemory(*ram_slot).data(),
                          .from = state_.gpu.pool.SlotMemory(copy.slot).data(),
                          .bytes = state_.payload_bytes(id)},
-               .written = copy.written};
+               .written = MomentOf(copy.written)};
 }
 
 bool GpuResidency::EndFetch(const Fetch& fetch, uint64_t payload_hash) {

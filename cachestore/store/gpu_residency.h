@@ -62,7 +62,7 @@ class GpuResidency {
   bool HasLessReadyThan(int64_t bytes) const;
   // Gives back a slot that no block owns, whatever still uses it.
   void FreeSlot(SlotIndex slot);
-  Moment last_freed() const { return state_.gpu.last_freed; }
+  Moment last_freed() { return MomentOf(state_.gpu.freed); }
 
   // Makes the block in the (writing) slot readable and pins it, as RamResidency::Seal. What has
   // been given to the compute lane by now has written it.
@@ -104,7 +104,11 @@ class GpuResidency {
   int64_t TakeVictims(int64_t count, Victims victims, uint64_t moment);
 
  private:
-  void Attach(BlockId id, SlotIndex slot, Moment written);
+  // The next mark, which is behind all steps given so far; and the moment of one, or a later one.
+  // Marking may wait for a step, so it is not done for each block.
+  uint64_t NextMark() const { return state_.gpu.num_marks + 1; }
+  Moment MomentOf(uint64_t mark);
+  void Attach(BlockId id, SlotIndex slot, uint64_t written);
   void UnpinLost(absl::flat_hash_map<BlockId, GpuCopy>::iterator lost);
   // Nobody holds `id` any more: it stays, or goes if only that kept it.
   void EndUse(BlockId id);

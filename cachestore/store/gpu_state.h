@@ -23,7 +23,8 @@ enum class Victims {
 // A readable copy in device memory.
 struct GpuCopy {
   SlotIndex slot = kNoSlot;
-  Moment written;         // on Lane::kCompute: the bytes are there once it has passed
+  // The bytes are there once the mark of this number has passed (GpuResidency::MomentOf).
+  uint64_t written = 0;
   uint32_t pins = 0;      // of BlockRefs and tickets
   bool fetching = false;  // it is being copied to RAM
 };
@@ -37,8 +38,12 @@ struct GpuState {
   absl::flat_hash_map<BlockId, GpuCopy> copies;      // of the blocks readable on the GPU
   absl::flat_hash_map<SlotIndex, uint64_t> writing;  // slot of a WritableBlock -> its epoch
   absl::flat_hash_set<SlotIndex> loading;            // slots that copies from RAM write into
-  // On Lane::kCompute: all steps that used a slot that is free now were given before it.
-  Moment last_freed;
+  // Marks on Lane::kCompute are taken when a copy needs one, and one is for all that came before
+  // it: how many there were, the last one, and the number of that behind the steps that used a slot
+  // that is free now.
+  uint64_t num_marks = 0;
+  Moment last_mark;
+  uint64_t freed = 0;
   // The device has failed: a tier that is closed holds no copies, and none is made. What was pinned
   // then, until its last pin goes; each of these keeps one pin on its node.
   bool closed = false;

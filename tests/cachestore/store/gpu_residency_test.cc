@@ -88,5 +88,34 @@ TEST_F(GpuResidencyTest, AParentStaysInRamWhileItsChildIsOnTheGpu) {
   EXPECT_EQ(state_.counters.dropped_blocks, 2);
 }
 
+TEST_F(GpuResidencyTest, BlocksThatComeAndGoTogetherShareAMark) {
+  const auto marks = [this] { return device_.marks(Lane::kCompute); };
+  const std::vector<BlockId> chain = SealChain(100, 60);
+  Unpin(chain);
+  EXPECT_EQ(gpu_.TakeVictims(58, Victims::kCleanOrLast, state_.order->now()), 58);
+  EXPECT_EQ(marks(), 0) << "a mark may wait for a step, and the lock is held";
+  const Moment freed = gpu_.last_freed();
+  EXPECT_EQ(gpu_.last_freed().number, freed.number);
+  EXPECT_EQ(marks(), 1);
+  CopyToRam({chain[0], chain[1]});
+  EXPECT_EQ(marks(), 1) << "that one is behind them too";
+  // What comes after needs another.
+  const auto step = [this] {
+    static_cast<LazyDevice::Queue*>(lazy_.Stream(Lane::kCompute))->Enqueue([] {});
+  };
+  step();
+  Unpin(SealChain(200, 1));
+  EXPECT_EQ(gpu_.TakeVictims(3, Victims::kCleanOrLast, state_.order->now()), 3);
+  EXPECT_GT(gpu_.last_freed().number, freed.number);
+  step();
+  Unpin(SealChain(300, 1));
+  state_.victims = Victims::kCleanOrLast;  // RAM is full
+  const std::optional<Fetch> fetch = gpu_.BeginFetch(state_.index.Find({300, 300}));
+  ASSERT_TRUE(fetch.has_value());
+  EXPECT_EQ(fetch->written.number, 2u) << "behind both steps";
+  EXPECT_TRUE(gpu_.EndFetch(*fetch, 0));
+  EXPECT_EQ(marks(), 3);
+}
+
 }  // namespace
 }  // namespace reprise::cachestore
