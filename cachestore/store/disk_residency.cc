@@ -240,9 +240,11 @@ std::vector<BlockId> DiskResidency::BeginEraseCondemned(size_t count) {
 
 void DiskResidency::BeginEraseOne(BlockId id) {
   const bool was_in_store = state_.index.node(id).in_store();
-  // Kept, the RAM copy would be the next one to be written, for nothing.
+  // Kept, the RAM copy would be the next one to be written, for nothing. In place of a condemned
+  // copy it should be.
   if (state_.index.MayEvict(id)) ram_.Release(id);
-  if (state_.index.MayEvictFromGpu(id)) gpu_.Release(id);
+  const bool was_good = state_.index.node(id).readable_on_disk();
+  if (was_good && state_.index.MayEvictFromGpu(id)) gpu_.Release(id);
   state_.index.BeginErase(id);
   candidates_.UpdateWithParent(id);
   ++state_.erasing_blocks;

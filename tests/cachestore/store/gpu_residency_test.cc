@@ -117,5 +117,17 @@ TEST_F(GpuResidencyTest, BlocksThatComeAndGoTogetherShareAMark) {
   EXPECT_EQ(marks(), 3);
 }
 
+TEST_F(GpuResidencyTest, AGoodCopyStaysWhereACondemnedOneIsErased) {
+  const std::vector<BlockId> chain = SealChain(100, 1);
+  CopyToRam(chain);
+  Unpin(chain);
+  StoreOnDisk();
+  disk_.Condemn(chain[0]);
+  EXPECT_EQ(disk_.BeginEraseCondemned(8), chain);
+  EXPECT_TRUE(state_.index.node(chain[0]).in_gpu);
+  EXPECT_TRUE(state_.index.node(chain[0]).in_ram());
+  disk_.EndErase(chain);
+}
+
 }  // namespace
 }  // namespace reprise::cachestore
