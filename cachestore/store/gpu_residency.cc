@@ -89,6 +89,7 @@ void GpuResidency::FreeSlot(SlotIndex slot) {
 BlockId GpuResidency::Seal(const SealRequest& request) {
   const auto writing = state_.gpu.writing.find(request.slot);
   // What a failed device has written is for its writer alone, who will learn of it.
+  state_.counters.sealed_blocks += state_.gpu.closed;
   const BlockId id = state_.gpu.closed
                          ? state_.index.InsertPrivate(request.namespace_id, request.key)
                          : EnterSealed(state_, request, writing->second);
@@ -159,7 +160,7 @@ std::vector<BlockId> GpuResidency::Close() {
   state_.gpu.closed = true;
   path_.clear();
   state_.gpu.wanted_below.clear();
-  std::vector<BlockId> only_here;
+  std::vector<BlockId> gone;
   absl::flat_hash_map<BlockId, GpuCopy> copies = std::move(state_.gpu.copies);
   state_.gpu.copies.clear();
   for (const auto& [id, copy] : copies) {
@@ -169,13 +170,16 @@ std::vector<BlockId> GpuResidency::Close() {
     } else {
       FreeSlot(copy.slot);
     }
+    const Node& node = state_.index.node(id);
+    const bool was_in_store = node.in_store();
     state_.index.SetGpuHeld(id, false);
     state_.index.DetachGpu(id);
     candidates_.UpdateWithParent(id);
-    const Node& node = state_.index.node(id);
-    if (!node.in_ram() && !node.readable_on_disk()) only_here.push_back(id);
+    // Private and doomed ones were nobody's to find.
+    state_.counters.lost_gpu_blocks += was_in_store && !node.in_store();
+    if (!node.in_ram() && !node.readable_on_disk()) gone.push_back(id);
   }
-  return only_here;
+  return gone;
 }
 
 void GpuResidency::EndUse(BlockId id) {

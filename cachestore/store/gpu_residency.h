@@ -98,9 +98,10 @@ class GpuResidency {
   // ancestors.
   FetchBatch BeginWriteBack(const FetchGoal& goal);
   // The device has failed. Gives up all copies, so that only pins on them are left; returns the
-  // blocks that no other tier has.
+  // blocks that no other tier has, those in the store being counted as lost.
   std::vector<BlockId> Close();
-  // Takes up to `count` victims in order, those that were not used after `moment`; returns how many.
+  // Takes up to `count` victims in order, those that were not used after `moment`; returns how
+  // many.
   int64_t TakeVictims(int64_t count, Victims victims, uint64_t moment);
 
  private:

@@ -112,12 +112,12 @@ bool Invalidator::IsBelowTop(BlockId id) {
 
 void Invalidator::TakeOne(BlockId id) {
   const PrefixIndex::Node& node = core_.state.index.node(id);
-  if (node.in_ram() && !node.doomed) {
-    ++report_.ram_blocks;
-    if (node.pins > 0) ++report_.pinned_blocks;
+  if (node.in_memory() && !node.doomed) {
+    report_.ram_blocks += node.in_ram();
+    report_.gpu_blocks += node.in_gpu;
+    const bool pinned_on_gpu = node.in_gpu && core_.state.gpu.copies.at(id).pins > 0;
+    if (node.pins > 0 || pinned_on_gpu) ++report_.pinned_blocks;
   }
-  if (node.in_gpu && !node.doomed) ++report_.gpu_blocks;
-  if (node.gpu_held && node.pins == 0) ++report_.pinned_blocks;
   if (node.disk == DiskState::kStoring || node.readable_on_disk()) ++report_.disk_blocks;
   core_.disk.Invalidate(id);
 }

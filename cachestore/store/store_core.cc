@@ -34,10 +34,7 @@ StoreStats StoreCore::Stats() const {
 void StoreCore::CloseGpu() {
   if (state.gpu.closed) return;
   // In one go, although it takes long: nothing else is true of the tier any more.
-  for (const BlockId id : gpu.Close()) {
-    state.counters.lost_gpu_blocks += 1;
-    disk.DropLost(id);
-  }
+  for (const BlockId id : gpu.Close()) disk.DropLost(id);
   while (!state.orphans.empty()) disk.CondemnOrphans(std::numeric_limits<size_t>::max());
   NoteChange();
 }

@@ -104,6 +104,7 @@ struct StoreCore {
   }
 
   bool GpuNeedsRelief() const ABSL_SHARED_LOCKS_REQUIRED(mu) {
+    if (state.gpu.closed) return false;
     return state.gpu.wanted_bytes > 0 || !state.gpu.wanted_below.empty() ||
            gpu.HasLessReadyThan(gpu_low_watermark_bytes);
   }

@@ -207,5 +207,23 @@ TEST_F(GpuFaultsTest, PatienceWithTheDiskCountsFromWhenItLastMoved) {
   EXPECT_GE(absl::Now() - last_move, absl::Milliseconds(300)) << "of 500";
 }
 
+TEST_F(GpuFaultsTest, AnInvalidationReportsWhatIsHeldOnce) {
+  OpenWithGpu(16, 16, 64);
+  std::vector<BlockRef> held = SealChainOnGpu(ns_, PromptTokens(1, 2));
+  held_->Hold(Lane::kToHost);
+  PinTicket ticket = StartPin(Tier::kRam, PromptTokens(1, 2), {.first = 0, .count = 2});
+  const auto first = store_->Invalidate(AllBlocks{}, absl::Now() + absl::Seconds(60));
+  ASSERT_TRUE(first.ok()) << first.status();
+  EXPECT_EQ(first->gpu_blocks, 2);
+  EXPECT_EQ(first->pinned_blocks, 2) << "by their holder, and by a ticket";
+  const auto second = store_->Invalidate(AllBlocks{}, absl::Now() + absl::Seconds(60));
+  ASSERT_TRUE(second.ok()) << second.status();
+  EXPECT_EQ(second->gpu_blocks, 0);
+  EXPECT_EQ(second->pinned_blocks, 0) << "they were taken before";
+  held_->LetGo(Lane::kToHost);
+  ASSERT_TRUE(EndsWithin(ticket, absl::Seconds(60)));
+  AwaitTransfers(0);
+}
+
 }  // namespace
 }  // namespace reprise::cachestore

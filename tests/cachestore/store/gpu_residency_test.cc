@@ -129,5 +129,29 @@ TEST_F(GpuResidencyTest, AGoodCopyStaysWhereACondemnedOneIsErased) {
   disk_.EndErase(chain);
 }
 
+TEST_F(GpuResidencyTest, OnlyWhatCouldBeFoundIsLostWithTheDevice) {
+  const std::vector<BlockId> chain = SealChain(100, 4);
+  CopyToRam({chain[0]});
+  disk_.Invalidate(chain[3]);
+  state_.namespaces[namespace_id_].fence = state_.epoch + 1;
+  const std::vector<BlockId> fenced = SealChain(200, 1);
+  ASSERT_TRUE(state_.index.node(fenced[0]).is_private);
+  const std::optional<SlotIndex> slot = gpu_.AllocateSlot(kBytes);
+  state_.gpu.writing.emplace(*slot, state_.epoch);
+  for (const BlockId id : gpu_.Close()) disk_.DropLost(id);
+  EXPECT_EQ(state_.counters.lost_gpu_blocks, 2);
+  const std::vector<TokenId> tokens = {300, 0};
+  const BlockId late = gpu_.Seal({.namespace_id = namespace_id_,
+                                  .slot = *slot,
+                                  .parent = root_,
+                                  .key = {300, 300},
+                                  .words = tokens});
+  EXPECT_EQ(state_.counters.sealed_blocks, 6);
+  Unpin(chain);
+  Unpin(fenced);
+  Unpin({late});
+  EXPECT_EQ(state_.gpu.pool.used_slots(), 0);
+}
+
 }  // namespace
 }  // namespace reprise::cachestore
