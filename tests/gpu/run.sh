@@ -11,10 +11,16 @@ name=tests
 total_seconds=520
 . "$(dirname "$0")/stages.sh"
 
+# lists TEST WORD: whether it has cases whose names say WORD.
+lists() {
+  in_bundle "$1" --gtest_list_tests --gtest_filter="*$2*"
+  "${words[@]}" 2>/dev/null | grep -q "$2"
+}
+
 # A checker of NVIDIA's over the small cases of a test, where both are.
 check_small() {
   local tool=$1 test=$2
-  in_bundle "$test" --gtest_filter='*Small*'
+  in_bundle "$test" --gtest_filter='*Small*-*OnHopper*'
   # All processes: the program is started by `env`, perhaps by another loader.
   words=("$checker" --tool "$tool" --target-processes all --error-exitcode 86 "${words[@]}")
   test_stage "$test:$tool" 100
@@ -26,17 +32,24 @@ checker=$(command -v compute-sanitizer || compgen -G '/usr/local/cuda*/bin/compu
 
 while read -r seconds_of_test test; do
   if has_card; then
-    in_bundle "$test"
+    in_bundle "$test" --gtest_filter='-*OnHopper*'
     test_stage "$test" "$seconds_of_test"
   else
     skip_stage "$test" "$test" --gtest_list_tests
   fi
 done <"$bundle/tests.txt"
 
+# By themselves: what a kernel on wgmma and TMA does wrong takes the rest of its process along.
+while read -r _ test; do
+  if has_card && lists "$test" OnHopper; then
+    in_bundle "$test" --gtest_filter='*OnHopper*'
+    test_stage "$test:hopper" 60
+  fi
+done <"$bundle/tests.txt"
+
 for tool in memcheck racecheck; do
   while read -r _ test; do
-    in_bundle "$test" --gtest_list_tests --gtest_filter='*Small*'
-    "${words[@]}" 2>/dev/null | grep -q Small || continue
+    lists "$test" Small || continue
     if ! has_card; then
       report "$test:$tool" skipped 0 "no card"
     elif [ -z "$checker" ]; then

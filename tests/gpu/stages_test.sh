@@ -55,6 +55,7 @@ expect '^good +passed .*3 tests passed, 1 skipped'
 expect '^good:racecheck +passed'
 expect_code 0
 
+program both 10 'case "$*" in *=-*|*Small*) '"$passed"' ;; *OnHopper*) kill -SEGV $$ ;; esac' 'echo SmallOnHopper'
 program idle 10 "$no_test"
 program half_idle 10 "$not_for; $no_test"
 program bad 10 'echo "[  PASSED  ] 1 test."; echo "[  FAILED  ] A.B (1 ms)"; exit 1'
@@ -62,6 +63,9 @@ program dead 10 'echo "CHECK failed"; kill -SEGV $$'
 program slow 1 'sleep 20'
 run_sh
 expect '^good +passed'
+expect '^both +passed .*3 tests passed'
+expect '^both:hopper +failed .*exit code 139'
+expect '^both:memcheck +passed'
 expect '^idle +failed .*no test ran'
 expect '^half_idle +failed .*no test ran'
 expect '^bad +failed .*exit code 1; A.B'
