@@ -75,7 +75,9 @@ TEST_P(DiskFaultSweepTest, NothingWrongIsServedWhicheverOperationFails) {
     ASSERT_GT(RunLoad(), 0);
     ASSERT_TRUE(store_->Demote().ok());
     // A file system that was full is believed to be for a while.
-    if (GetParam() != Fault::kNoSpace) EXPECT_GT(store_->stats().disk_blocks, 0);
+    if (GetParam() != Fault::kNoSpace) {
+      EXPECT_GT(store_->stats().disk_blocks, 0);
+    }
     ASSERT_EQ(store_->CheckIntegrity(), absl::OkStatus());
     if (HasFailure()) return;
     if (!FullForm() && failing >= 25) failing += 40;

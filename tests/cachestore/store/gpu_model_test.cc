@@ -84,7 +84,9 @@ TEST_F(GpuModelTest, WithALargeDiskEverythingIsFoundAgain) {
       for (const BlockRef& ref : held.back().refs) sealed.insert(ref.key());
       if (held.size() > 1) held.erase(held.begin());
       if (random() % 3 == 0) held.clear();
-      if (random() % 40 == 0) ASSERT_TRUE(store_->Demote().ok());
+      if (random() % 40 == 0) {
+        ASSERT_TRUE(store_->Demote().ok());
+      }
       if (random() % 60 == 0) {
         held.clear();
         ASSERT_TRUE(store_->Invalidate(AllBlocks{}, absl::InfiniteFuture()).ok());
@@ -116,10 +118,7 @@ TEST_F(GpuModelTest, WithFaultsAndLittleRoomEveryBlockReadIsRight) {
       ++seed_;
       contents_ = std::make_shared<MemoryTierContents>();
       OpenWithGpu(16, ram_slots, disk_slots);
-      if (ram_slots == 4)
-        patience_ = absl::Milliseconds(20);
-      else
-        patience_ = absl::Seconds(20);
+      patience_ = ram_slots == 4 ? absl::Milliseconds(20) : absl::Seconds(20);
       std::vector<Held> held;
       for (int step = 0; step < 250; ++step) {
         const std::vector<TokenId> prompt = RandomPrompt(random, ram_slots == 4 ? 4 : 6);
@@ -129,12 +128,16 @@ TEST_F(GpuModelTest, WithFaultsAndLittleRoomEveryBlockReadIsRight) {
         if (random() % 20 == 0) faults_->FailWrites(absl::InternalError("write failed"));
         held.push_back(Request(random, prompt));
         // In a small RAM, ancestors of what is on the GPU may be in the way.
-        if (ram_slots > 4) ASSERT_EQ(held.back().refs.size(), keys.size()) << "step " << step;
+        if (ram_slots > 4) {
+          ASSERT_EQ(held.back().refs.size(), keys.size()) << "step " << step;
+        }
         if (held.size() > 1 || random() % 2 == 0) held.erase(held.begin());
         if (ram_slots == 4) held.clear();
         faults_->FailLoadsOf(victim, absl::OkStatus());
         faults_->FailWrites(absl::OkStatus());
-        if (disk_slots > 0 && random() % 16 == 0) ASSERT_TRUE(store_->Demote().ok());
+        if (disk_slots > 0 && random() % 16 == 0) {
+          ASSERT_TRUE(store_->Demote().ok());
+        }
         ASSERT_EQ(store_->CheckIntegrity(), absl::OkStatus()) << "step " << step;
         ASSERT_LE(store_->stats().gpu_used_bytes, 16 * kSlotBytes);
         if (step % 10 == 0) FinishSteps();
