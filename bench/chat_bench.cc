@@ -49,7 +49,8 @@ struct Turn {
   v1::GenerateSummary summary;
 
   int64_t cached_tokens() const {
-    return summary.cached_tokens().ram() + summary.cached_tokens().disk();
+    const v1::CachedTokens& cached = summary.cached_tokens();
+    return cached.gpu() + cached.ram() + cached.disk();
   }
   // Share of the prompt's full blocks (the last token is always computed) that came from the cache.
   double cached_share() const {

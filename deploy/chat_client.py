@@ -17,6 +17,6 @@ for question in sys.stdin:
         print(event.token.text, end="", flush=True)
         answer += event.token.text
     cached = event.summary.cached_tokens
-    print(f"\n[{cached.ram + cached.disk} of {event.summary.prompt_tokens} tokens were cached]")
+    print(f"\n[{cached.gpu + cached.ram + cached.disk} of {event.summary.prompt_tokens} tokens were cached]")
     print("> ", end="", flush=True)
     messages.append(pb.ChatMessage(role="assistant", content=answer))

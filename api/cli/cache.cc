@@ -185,6 +185,10 @@ absl::Status RunInvalidate(const InvalidateFlags& flags) {
   ASSIGN_OR_RETURN(const v1::InvalidateRequest request, InvalidateRequestOf(client, flags));
   ASSIGN_OR_RETURN(const v1::InvalidateResponse taken,
                    client.Invalidate(request, flags.server.timeout()));
+  if (taken.gpu_blocks() > 0) {
+    std::cout << "took " << WithThousands(taken.gpu_blocks()) << " blocks from the GPU"
+              << std::endl;
+  }
   std::cout << "took " << WithThousands(taken.ram_blocks()) << " blocks from RAM ("
             << WithThousands(taken.pinned_blocks()) << " still being read) and "
             << WithThousands(taken.disk_blocks()) << " from disk" << std::endl;
@@ -276,7 +280,7 @@ void AddDemote(FlagSet& cache) {
 
 void AddInvalidate(FlagSet& cache) {
   FlagSet& command =
-      cache.AddCommand("invalidate", "take blocks out of RAM and disk for good, durably");
+      cache.AddCommand("invalidate", "take blocks out of all tiers for good, durably");
   const auto flags = std::make_shared<InvalidateFlags>();
   AddServerFlags(command, &flags->server);
   AddNamespaceFlags(command, &flags->ns);
