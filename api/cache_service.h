@@ -7,17 +7,13 @@
 // Owns the table of namespaces that clients have opened. Thread-safe.
 #pragma once
 
-#include <cstdint>
-#include <string>
-
-#include "absl/base/thread_annotations.h"
-#include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
-#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "api/auth/principal.h"
+#include "api/namespace_table.h"
 #include "cachestore/store/tiered_store.h"
 #include "engine/engine.h"
-#include "reprise/v1/reprise.grpc.pb.h"
+#include "reprise/v1/cache.grpc.pb.h"
 
 namespace reprise::api {
 
@@ -25,7 +21,7 @@ class CacheService final : public v1::Cache::Service {
  public:
   // `engine` is nullptr when no model is served. Both must outlive the service.
   CacheService(cachestore::TieredStore* store, const engine::Engine* engine)
-      : store_(store), engine_(engine) {}
+      : store_(store), engine_(engine), namespaces_(store) {}
 
   grpc::Status OpenNamespace(grpc::ServerContext* context, const v1::OpenNamespaceRequest* request,
                              v1::OpenNamespaceResponse* response) override;
@@ -43,27 +39,14 @@ class CacheService final : public v1::Cache::Service {
                           v1::InvalidateResponse* response) override;
 
  private:
-  absl::StatusOr<v1::OpenNamespaceResponse> Open(const v1::OpenNamespaceRequest& request);
-  // The namespace of `identity`, entered into the table. kResourceExhausted: a new one, and the
-  // table is full.
-  absl::StatusOr<cachestore::NamespaceHandle> HandleOf(
-      const cachestore::NamespaceIdentity& identity);
-  // kNotFound: no client opened it in this process.
-  absl::StatusOr<cachestore::NamespaceHandle> Find(uint32_t namespace_id) const;
-  absl::StatusOr<cachestore::InvalidateReport> Invalidate(const v1::InvalidateRequest& request,
+  absl::StatusOr<v1::OpenNamespaceResponse> Open(const Principal& principal,
+                                                 const v1::OpenNamespaceRequest& request);
+  absl::StatusOr<cachestore::InvalidateReport> Invalidate(const Principal& principal,
+                                                          const v1::InvalidateRequest& request,
                                                           absl::Time deadline);
-  // Sends the cached blocks of `prompt` from `first_block` on, pinning kMaxPinnedBytes at a time.
-  grpc::Status StreamBlocks(const grpc::ServerContext& context,
-                            const cachestore::NamespaceHandle& ns,
-                            const cachestore::BlockContent& prompt, int64_t first_block,
-                            grpc::ServerWriter<v1::GetResponse>* writer);
-
   cachestore::TieredStore* const store_;
   const engine::Engine* const engine_;
-  mutable absl::Mutex mu_;
-  // By wire id: the store's id plus one, so that an id that was not set is never valid.
-  absl::flat_hash_map<uint32_t, cachestore::NamespaceHandle> namespaces_ ABSL_GUARDED_BY(mu_);
-  absl::flat_hash_map<std::string, uint32_t> ids_ ABSL_GUARDED_BY(mu_);  // by identity encoding
+  NamespaceTable namespaces_;
 };
 
 }  // namespace reprise::api

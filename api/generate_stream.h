@@ -21,7 +21,7 @@
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
 #include "engine/engine.h"
-#include "reprise/v1/reprise.pb.h"
+#include "reprise/v1/inference.pb.h"
 
 namespace reprise::api {
 

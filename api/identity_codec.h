@@ -7,7 +7,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "cachestore/block/namespace_identity.h"
-#include "reprise/v1/reprise.pb.h"
+#include "reprise/v1/cache.pb.h"
 
 namespace reprise::api {
 

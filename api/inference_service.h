@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "engine/engine.h"
-#include "reprise/v1/reprise.grpc.pb.h"
+#include "reprise/v1/inference.grpc.pb.h"
 
 namespace reprise::api {
 

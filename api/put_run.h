@@ -16,7 +16,7 @@
 #include "absl/types/span.h"
 #include "api/prompt_content.h"
 #include "cachestore/store/tiered_store.h"
-#include "reprise/v1/reprise.pb.h"
+#include "reprise/v1/cache.pb.h"
 
 namespace reprise::api {
 

@@ -8,7 +8,7 @@
 #include "absl/status/statusor.h"
 #include "engine/engine.h"
 #include "engine/sched/request.h"
-#include "reprise/v1/reprise.pb.h"
+#include "reprise/v1/inference.pb.h"
 
 namespace reprise::api {
 

@@ -3,7 +3,7 @@
 
 #include "cachestore/store/store_stats.h"
 #include "engine/engine.h"
-#include "reprise/v1/reprise.pb.h"
+#include "reprise/v1/cache.pb.h"
 
 namespace reprise::api {
 

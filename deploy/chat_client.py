@@ -2,7 +2,7 @@
 import sys
 
 import grpc
-from reprise.v1 import reprise_pb2 as pb, reprise_pb2_grpc as rpc
+from reprise.v1 import inference_pb2 as pb, inference_pb2_grpc as rpc
 
 address = sys.argv[1] if len(sys.argv) > 1 else "127.0.0.1:50051"
 options = [("grpc.enable_http_proxy", 0), ("grpc.max_receive_message_length", 24 << 20)]

@@ -10,7 +10,7 @@
 #include "api/cli/flag_set.h"
 #include "api/client/cache_client.h"
 #include "cachestore/block/block_content.h"
-#include "reprise/v1/reprise.pb.h"
+#include "reprise/v1/cache.pb.h"
 
 namespace reprise::api {
 

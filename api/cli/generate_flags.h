@@ -9,7 +9,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "api/cli/flag_set.h"
-#include "reprise/v1/reprise.pb.h"
+#include "reprise/v1/inference.pb.h"
 
 namespace reprise::api {
 

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "reprise/v1/reprise.pb.h"
+#include "reprise/v1/inference.pb.h"
 
 namespace reprise::api {
 

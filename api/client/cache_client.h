@@ -14,7 +14,7 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "cachestore/block/block_content.h"
-#include "reprise/v1/reprise.grpc.pb.h"
+#include "reprise/v1/cache.grpc.pb.h"
 
 namespace reprise::api {
 

@@ -9,7 +9,7 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "reprise/v1/reprise.grpc.pb.h"
+#include "reprise/v1/inference.grpc.pb.h"
 
 namespace reprise::api {
 

@@ -9,7 +9,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "api/client/cache_client.h"
-#include "reprise/v1/reprise.grpc.pb.h"
+#include "reprise/v1/cache.grpc.pb.h"
 #include "tests/api/temp_folder.h"
 
 namespace reprise::api {

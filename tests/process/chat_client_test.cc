@@ -37,7 +37,8 @@ TEST(ChatClientTest, TheSecondTurnReusesTheFirst) {
   ASSERT_TRUE(std::filesystem::create_directory(stubs));
   const CommandResult generated =
       RunCommand({"-m", "grpc_tools.protoc", "-I", kRoot + "/api/proto", "--python_out=" + stubs,
-                  "--grpc_python_out=" + stubs, "reprise/v1/reprise.proto"},
+                  "--grpc_python_out=" + stubs, "reprise/v1/cache.proto",
+                  "reprise/v1/inference.proto"},
                  "", kPython);
   ASSERT_EQ(generated.exit_code, 0) << generated.errors;
   const CommandResult made =

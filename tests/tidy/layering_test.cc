@@ -233,7 +233,7 @@ TEST(LayeringTest, ForbiddenIncludesAreCaught) {
       {"engine/engine.cc", "<rocksdb/db.h>"},
       {"tests/reuse/a_test.cc", "<rocksdb/db.h>"},
       {"engine/engine.cc", "<grpcpp/server.h>"},
-      {"cachestore/store/a.cc", "\"reprise/v1/reprise.pb.h\""},
+      {"cachestore/store/a.cc", "\"reprise/v1/cache.pb.h\""},
       {"engine/sched/a.cc", "<google/protobuf/message.h>"},
       {"cachestore/block/a.cc", "\"xxhash.h\""},
       {"engine/model/a.cc", "<hwy/highway.h>"},

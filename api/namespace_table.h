@@ -1,0 +1,44 @@
+// NamespaceTable: the namespaces that clients have opened, by the id they know them by, and who may
+// use which. Thread-safe.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "api/auth/principal.h"
+#include "cachestore/store/tiered_store.h"
+
+namespace reprise::api {
+
+class NamespaceTable {
+ public:
+  // `store` must outlive the table.
+  explicit NamespaceTable(cachestore::TieredStore* store) : store_(store) {}
+
+  // Opens the namespace of `identity` for `principal`, and returns its wire id. Its tenant, when
+  // empty, becomes the principal's. kPermissionDenied: the identity names another tenant;
+  // kInvalidArgument: a field is missing; kResourceExhausted: a new one, and the table is full.
+  absl::StatusOr<uint32_t> Open(const Principal& principal, cachestore::NamespaceIdentity identity);
+
+  // kNotFound: no client opened it in this process, or none that `principal` may know of.
+  absl::StatusOr<cachestore::NamespaceHandle> Find(const Principal& principal,
+                                                   uint32_t namespace_id) const;
+
+ private:
+  struct Entry {
+    cachestore::NamespaceHandle handle;
+    std::string tenant;
+  };
+
+  cachestore::TieredStore* const store_;
+  mutable absl::Mutex mu_;
+  // By wire id: the store's id plus one, so that an id that was not set is never valid.
+  absl::flat_hash_map<uint32_t, Entry> entries_ ABSL_GUARDED_BY(mu_);
+  absl::flat_hash_map<std::string, uint32_t> ids_ ABSL_GUARDED_BY(mu_);  // by identity encoding
+};
+
+}  // namespace reprise::api
