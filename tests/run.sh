@@ -16,12 +16,14 @@ run() {
   cmake --build --preset "$preset" "$@"
 }
 
-# What the test of deploy/chat_client.py needs; without it the test says that it was skipped.
-install_grpc_for_python() {
-  build/venv/bin/python -c 'import grpc, grpc_tools' 2>/dev/null && return
+# What the tests of the Python package need (tests/python); without it they say that they were skipped.
+install_for_python() {
+  build/venv/bin/python -c 'import grpc_reflection, grpc_tools, hatchling, mypy, numpy, pytest, xxhash' \
+    2>/dev/null && return
   python3 -m venv build/venv &&
-    build/venv/bin/pip install --quiet --disable-pip-version-check --timeout 15 --retries 1 grpcio grpcio-tools ||
-    echo "tests/run.sh: pip cannot install grpcio; the test of the client in Python is skipped" >&2
+    build/venv/bin/pip install --quiet --disable-pip-version-check --timeout 15 --retries 1 \
+      grpcio grpcio-reflection grpcio-tools hatchling mypy numpy pytest types-grpcio types-protobuf xxhash ||
+    echo "tests/run.sh: pip cannot install packages; the tests of the Python package are skipped" >&2
 }
 
 # What reads the machine code of the CUDA kernels (tests/gpu); without it that check says it was skipped.
@@ -39,7 +41,7 @@ case " ${presets[*]} " in
   *) deploy/install-deps.sh ;;
 esac
 mkdir -p build
-install_grpc_for_python
+install_for_python
 install_cuda_disassembler
 for preset in "${presets[@]}"; do
   case "$preset" in

@@ -1,0 +1,133 @@
+"""Fixtures: the real server, started with a tiny model, and clients of it."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+
+import pytest
+
+import reprise
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+# ctest names the one it has built.
+BINARY = os.environ.get("REPRISE_BINARY", str(ROOT / "build/release/reprise"))
+BLOCK_TOKENS = 8
+_PR_SET_PDEATHSIG = 1
+
+
+class Server:
+    """`reprise serve` with these flags, ready; killed by `close`.
+
+    Attributes:
+        address: where it listens, for clients.
+        lines: what it has printed so far.
+    """
+
+    def __init__(self, *flags: str) -> None:
+        self.lines: list[str] = []
+        self._errors = tempfile.TemporaryFile(mode="w+")
+        self.process = subprocess.Popen(
+            [BINARY, "serve", *flags], stdout=subprocess.PIPE,
+            stderr=self._errors, text=True, preexec_fn=_die_with_parent)
+        self.address = self.await_line("listening on ")
+
+    def await_line(self, prefix: str) -> str:
+        """Reads what it prints up to the line that begins with `prefix`; the rest of that line."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.append(line)
+            if line.startswith(prefix):
+                return line[len(prefix):].strip()
+        raise AssertionError(f"no line {prefix!r} in {self.lines}; stderr: {self.errors()}")
+
+    def errors(self) -> str:
+        """What it has written to stderr."""
+        self._errors.seek(0)
+        return self._errors.read()
+
+    def stop(self) -> int:
+        """SIGTERM; the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=60)
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        self._errors.close()
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A model folder whose server starts at once."""
+    folder = tmp_path_factory.mktemp("model") / "tiny"
+    subprocess.run(
+        [BINARY, "make-model", "--out", str(folder), "--hidden-size", "32", "--layers", "2",
+         "--heads", "4", "--kv-heads", "2", "--intermediate-size", "32"],
+        check=True, capture_output=True)
+    return str(folder)
+
+
+@pytest.fixture
+def start_server() -> Iterator[Callable[..., Server]]:
+    """Starts servers with the flags given; they end with the test."""
+    servers: list[Server] = []
+
+    def start(*flags: str) -> Server:
+        servers.append(Server(*flags))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.close()
+
+
+@pytest.fixture
+def short_folder() -> Iterator[pathlib.Path]:
+    """A folder whose path is short enough for a Unix socket in it."""
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="reprise-"))
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def server(tiny_model: str) -> Iterator[Server]:
+    """One server for all tests of a file: RAM and disk, and the tiny model in blocks of 8 tokens."""
+    with tempfile.TemporaryDirectory(prefix="reprise-") as folder:
+        started = Server("--model", tiny_model, "--threads", "1", "--listen", "127.0.0.1:0",
+                         "--ram-bytes", "16MiB", "--disk-dir", folder, "--disk-bytes", "64MiB",
+                         "--block-tokens", str(BLOCK_TOKENS))
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[reprise.Client]:
+    with reprise.Client(server.address, timeout=30) as connected:
+        yield connected
+
+
+@pytest.fixture
+def namespace(client: reprise.Client, request: pytest.FixtureRequest) -> reprise.Namespace:
+    """A namespace of the test's own."""
+    return client.open_namespace(identity(salt=request.node.nodeid))
+
+
+def identity(salt: str = "", **fields: object) -> reprise.Identity:
+    """Blocks of 8 tokens, 2 KiB of fp32."""
+    layout = reprise.KvLayout(num_layers=2, num_kv_heads=2, head_dim=8, block_tokens=BLOCK_TOKENS,
+                              dtype=reprise.DType.FP32)
+    return reprise.Identity(model_digest="m", tokenizer_digest="t", layout=layout,
+                            position_scheme="none", salt=salt, **fields)  # type: ignore[arg-type]

@@ -1,0 +1,121 @@
+"""Errors, timeouts and the ways to a server."""
+
+from __future__ import annotations
+
+import pathlib
+import socket
+from collections.abc import Iterator
+
+import grpc
+import pytest
+
+import reprise
+from conftest import Server, identity
+from reprise import errors
+
+
+class _Failed(grpc.RpcError, grpc.Call):  # type: ignore[misc]
+    """What grpc raises, made up."""
+
+    def __init__(self, code: grpc.StatusCode, *trailing: tuple[str, str]) -> None:
+        self._code = code
+        self._trailing = trailing
+
+    def code(self) -> grpc.StatusCode:
+        return self._code
+
+    def details(self) -> str:
+        return f"it was {self._code.name}"
+
+    def trailing_metadata(self) -> tuple[tuple[str, str], ...]:
+        return self._trailing
+
+
+_Failed.__abstractmethods__ = frozenset()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("code", [code for code in grpc.StatusCode if code.name != "OK"])
+def test_every_status_code_is_an_error_of_the_tree(code: grpc.StatusCode) -> None:
+    error = errors.from_rpc_error(_Failed(code))
+    assert isinstance(error, reprise.RepriseError)
+    assert (error.code, error.message, str(error)) == (code.name, f"it was {code.name}",
+                                                       f"it was {code.name}")
+    own = {"INVALID_ARGUMENT": reprise.InvalidArgument, "NOT_FOUND": reprise.NotFound,
+           "UNAVAILABLE": reprise.Unavailable, "DATA_LOSS": reprise.DataLoss}
+    if code.name in own:
+        assert type(error) is own[code.name]
+
+
+def test_a_retry_hint_is_told_in_seconds() -> None:
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert errors.from_rpc_error(_Failed(code, ("retry-after-ms", "1500"))).retry_after == 1.5
+    assert errors.from_rpc_error(_Failed(code, ("retry-after-ms", "soon"))).retry_after is None
+    assert errors.from_rpc_error(_Failed(code)).retry_after is None
+
+
+def test_the_message_of_the_server_is_kept(client: reprise.Client) -> None:
+    with pytest.raises(reprise.InvalidArgument) as caught:
+        client.open_namespace(reprise.Identity("", "t", identity().layout, "none"))
+    assert "model_digest" in caught.value.message
+    assert isinstance(caught.value, ValueError)
+
+
+def test_a_silent_server_ends_in_deadline_exceeded() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        with reprise.Client(address, timeout=0.2) as client:
+            with pytest.raises((reprise.DeadlineExceeded, reprise.Unavailable)):
+                client.stats()
+            with pytest.raises((TimeoutError, ConnectionError)):
+                client.generate("x").read()
+
+
+def test_nobody_listening_ends_in_unavailable(tmp_path: pathlib.Path) -> None:
+    with reprise.Client(f"unix:{tmp_path}/nobody") as client:
+        with pytest.raises(reprise.Unavailable):
+            client.stats()
+
+
+def test_a_timeout_of_one_call_overrides_the_clients(client: reprise.Client) -> None:
+    with pytest.raises(reprise.DeadlineExceeded):
+        client.generate("x", max_new_tokens=8000, ignore_eos=True, timeout=0.05).read()
+    assert client.stats(timeout=float("inf")).store
+
+
+def test_a_closed_client_says_so(server: Server) -> None:
+    client = reprise.Client(server.address)
+    client.close()
+    with pytest.raises(reprise.Unavailable, match="closed"):
+        client.stats()
+    with pytest.raises(reprise.Unavailable, match="closed"):
+        client.generate("x")
+
+
+def test_a_unix_socket_is_an_address(start_server: type[Server],
+                                     short_folder: pathlib.Path) -> None:
+    server = start_server("--listen", f"unix:{short_folder}/socket", "--ram-bytes", "16MiB")
+    with reprise.Client(server.address) as client:
+        assert client.stats().store["ram_capacity_bytes"] > 0
+
+
+def test_a_token_is_not_sent_where_it_could_be_read() -> None:
+    for address in ("example.org:50051", "10.0.0.1:50051", "[2001:db8::1]:1"):
+        with pytest.raises(ValueError, match="TLS") as caught:
+            reprise.Client(address, token="secret-token")
+        assert "secret-token" not in str(caught.value)
+    for address in ("127.0.0.1:1", "[::1]:1", "localhost:1", "unix:/tmp/x"):
+        reprise.Client(address, token="secret-token").close()
+    reprise.Client("example.org:1", token="secret-token", tls=reprise.Tls()).close()
+    assert "secret-key" not in repr(reprise.Tls(key=b"secret-key"))
+
+
+def test_what_an_iterable_raises_is_raised(namespace: reprise.Namespace) -> None:
+    class Own(Exception):
+        pass
+
+    def blocks() -> Iterator[tuple[list[int], bytes]]:
+        yield list(range(8)), bytes(namespace.block_bytes)
+        raise Own("in the middle")
+
+    with pytest.raises(Own, match="in the middle"):
+        namespace.put(blocks())
