@@ -24,7 +24,11 @@ absl::StatusOr<uint32_t> NamespaceTable::Open(const Principal& principal,
                                                      " may be open in one server process"));
   }
   ASSIGN_OR_RETURN(const NamespaceHandle ns, store_->OpenNamespace(identity));
-  const uint32_t id = ns.id + 1;
+  uint32_t id;
+  do {
+    // Not 0: an id that was not set is never valid.
+    id = absl::Uniform<uint32_t>(absl::IntervalClosed, random_, 1, UINT32_MAX);
+  } while (entries_.contains(id));
   entries_.emplace(id, Entry{ns, identity.tenant});
   ids_.emplace(encoding, id);
   return id;

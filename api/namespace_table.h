@@ -7,6 +7,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
+#include "absl/random/random.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "api/auth/principal.h"
@@ -36,7 +37,9 @@ class NamespaceTable {
 
   cachestore::TieredStore* const store_;
   mutable absl::Mutex mu_;
-  // By wire id: the store's id plus one, so that an id that was not set is never valid.
+  absl::BitGen random_ ABSL_GUARDED_BY(mu_);
+  // By wire id, which is drawn at random: an id of an earlier process must not name another
+  // namespace in this one.
   absl::flat_hash_map<uint32_t, Entry> entries_ ABSL_GUARDED_BY(mu_);
   absl::flat_hash_map<std::string, uint32_t> ids_ ABSL_GUARDED_BY(mu_);  // by identity encoding
 };

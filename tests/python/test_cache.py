@@ -244,6 +244,22 @@ def test_a_namespace_outlives_its_server(tiny_model: str, start_server: type[Ser
         assert other.match(tokens_of(1)).blocks == 1
 
 
+def test_the_number_of_a_namespace_means_nothing_to_the_next_server(
+        start_server: type[Server], short_folder: pathlib.Path) -> None:
+    flags = ("--listen", f"unix:{short_folder}/socket", "--ram-bytes", "16MiB")
+    server = start_server(*flags)
+    with reprise.Client(server.address) as client:
+        stale = client.open_namespace(identity("mine"))
+        server.close()
+        start_server(*flags)
+        namespace = client.open_namespace(identity("another's"))
+        with pytest.raises(reprise.NotFound):  # were it served, it would be the other's
+            stale.put([(tokens_of(1), bytes(stale.block_bytes))])
+        assert namespace.match(tokens_of(1)).blocks == 0
+        assert put(stale, 1).stored_blocks == 1  # opened again by the call that failed
+        assert namespace.match(tokens_of(1)).blocks == 0
+
+
 def test_ten_threads_share_a_client(namespace: reprise.Namespace) -> None:
     import concurrent.futures
 
