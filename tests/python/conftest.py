@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import pathlib
 import shutil
@@ -19,7 +18,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 # ctest names the one it has built.
 BINARY = os.environ.get("REPRISE_BINARY", str(ROOT / "build/release/reprise"))
 BLOCK_TOKENS = 8
-_PR_SET_PDEATHSIG = 1
+# A test that is killed leaves no server behind. (A preexec_fn would fork with gRPC's threads in it.)
+_DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL")
 
 
 class Server:
@@ -34,8 +34,8 @@ class Server:
         self.lines: list[str] = []
         self._errors = tempfile.TemporaryFile(mode="w+")
         self.process = subprocess.Popen(
-            [BINARY, "serve", *flags], stdout=subprocess.PIPE,
-            stderr=self._errors, text=True, preexec_fn=_die_with_parent)
+            [*_DIE_WITH_PARENT, BINARY, "serve", *flags], stdout=subprocess.PIPE,
+            stderr=self._errors, text=True)
         self.address = self.await_line("listening on ")
 
     def await_line(self, prefix: str) -> str:
@@ -63,10 +63,6 @@ class Server:
         assert self.process.stdout is not None
         self.process.stdout.close()
         self._errors.close()
-
-
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Calls on a channel, for asyncio: as _transport, method for method."""
+"""Calls on a channel, for asyncio: as reprise._transport, method for method."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ async def items_of(source: Iterable[Item] | AsyncIterable[Item]) -> AsyncIterato
 
 
 class Transport:
-    """A channel to one server, for one event loop; arguments as _transport.Transport has them."""
+    """A channel to one server, for one event loop; arguments as reprise._transport has them."""
 
     def __init__(self, address: str, token: str | None, tls: _connection.Tls | None,
                  timeout: float) -> None:
