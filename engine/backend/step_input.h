@@ -29,6 +29,7 @@ struct StepInput {
   // The rows that are left once KV of the last layer is written; ascending.
   absl::Span<const int64_t> kept_rows;
   cachestore::KvLayout layout;  // of all blocks
+  bool arrives = false;         // some KV before the rows comes into its blocks layer by layer
 
   int64_t num_rows() const { return static_cast<int64_t>(ids.size()); }
 };

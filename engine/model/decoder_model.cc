@@ -31,6 +31,7 @@ struct DecoderModel::Batch {
       end_position = std::max(end_position, chunk.start + count);
       row += count;
       if (chunk.wants_logits) last_rows.push_back(row - 1);
+      arrives = arrives || chunk.arrival != nullptr;
     }
   }
 
@@ -38,6 +39,7 @@ struct DecoderModel::Batch {
   std::vector<uint32_t> ids;       // [rows]
   std::vector<int64_t> last_rows;  // rows whose logits are wanted
   int64_t end_position = 0;        // above all positions
+  bool arrives = false;            // some KV comes layer by layer
 };
 
 DecoderModel::DecoderModel(ModelConfig config, std::string digest, DecoderWeights weights,
@@ -216,7 +218,8 @@ absl::StatusOr<Activations> DecoderModel::Forward(absl::Span<const SequenceChunk
     RETURN_IF_ERROR(rope_.Cover(batch.end_position));
     if (window_rope_) RETURN_IF_ERROR(window_rope_->Cover(batch.end_position));
   }
-  RETURN_IF_ERROR(backend_->BeginStep({batch.ids, batch.sequences, batch.last_rows, layout}));
+  RETURN_IF_ERROR(
+      backend_->BeginStep({batch.ids, batch.sequences, batch.last_rows, layout, batch.arrives}));
   RETURN_IF_ERROR(RunLayers(chunks, batch));
   RETURN_IF_ERROR(backend_->EndStep());
   return buffers_.logits;

@@ -24,8 +24,7 @@ class CascadeOnCardTest : public testing::Test {
   CascadeOnCardTest()
       : batch_({4, 2, 64, 16, DType::kF16},
                {{600}, {3, 5}, {530, 1, 0, 512}, {70}, {512, 1, 0, 512}, {577, 1, 0, 512}}),
-        backend_(NewCudaBackend(*MemoryCopy::Create(&device_),
-                                std::make_unique<HostProducts>(&device_))) {}
+        backend_(NewCudaBackend(*MemoryCopy::Create(&device_), std::make_unique<HostProducts>())) {}
 
   // Attention of the first `num_sequences` sequences, whose rows come first.
   std::vector<float> Attend(size_t num_sequences, int64_t window) {

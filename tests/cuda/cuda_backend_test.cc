@@ -56,9 +56,9 @@ TEST_F(CudaBackendTest, ProductsTakeTheRoundedCopyOfNothingElse) {
   EXPECT_THAT(Read(sum), ElementsAre(1 - 3.015625f)) << "3.01 is no bf16";
   backend().Add(normed, Row({10, 0, 0, 0}));
   backend().MatMul(normed, **weight, {}, sum);
-  EXPECT_THAT(Read(sum), ElementsAre(FloatEq(11 - 3.01f)));
+  EXPECT_THAT(Read(sum), ElementsAre(FloatEq(11 - 3.015625f)));
   backend().MatMulAdd(normed, **weight, View({0.5f}), sum);
-  EXPECT_THAT(Read(sum), ElementsAre(FloatEq(2 * (11 - 3.01f) + 0.5f)));
+  EXPECT_THAT(Read(sum), ElementsAre(FloatEq(2 * (11 - 3.015625f) + 0.5f)));
 }
 
 TEST_F(CudaBackendTest, WhatIsGivenBackMayBeInUse) {

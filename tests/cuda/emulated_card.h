@@ -24,8 +24,8 @@ class EmulatedCard {
   explicit EmulatedCard(uint64_t seed = 0, PrefillKernel prefill = PrefillKernel::kMma)
       : device_(seed, kMemoryBytes),
         arena_(*device_.Reserve(kArenaBytes)),
-        backend_(NewCudaBackend(*MemoryCopy::Create(&device_),
-                                std::make_unique<HostProducts>(&device_), prefill)) {}
+        backend_(NewCudaBackend(*MemoryCopy::Create(&device_), std::make_unique<HostProducts>(),
+                                nullptr, prefill)) {}
 
   cachestore::LazyDevice& device() { return device_; }
   Backend* backend() { return backend_.get(); }

@@ -34,7 +34,7 @@ struct EngineOnCard {
     options.max_running = max_running;
     auto opened = Engine::Open(
         options, store.get(),
-        NewCudaBackend(*MemoryCopy::Create(&device), std::make_unique<HostProducts>(&device)));
+        NewCudaBackend(*MemoryCopy::Create(&device), std::make_unique<HostProducts>()));
     EXPECT_TRUE(opened.ok()) << opened.status();
     if (opened.ok()) engine = *std::move(opened);
   }

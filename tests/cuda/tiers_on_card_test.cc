@@ -72,7 +72,7 @@ class TieredEngine {
     options.prefix_loading = PrefixLoading::kAlways;
     auto engine = Engine::Open(
         options, store_.get(),
-        NewCudaBackend(*MemoryCopy::Create(&device_), std::make_unique<HostProducts>(&device_)));
+        NewCudaBackend(*MemoryCopy::Create(&device_), std::make_unique<HostProducts>()));
     EXPECT_TRUE(engine.ok()) << engine.status();
     engine_ = *std::move(engine);
   }

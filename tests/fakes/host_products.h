@@ -1,5 +1,5 @@
 // HostProducts: CudaProducts for a LazyDevice, by plain loops on the host when the device gets to
-// them. With bf16 weights it takes the rounded x where it is given one, as a card does.
+// them. With bf16 weights it takes the rounded x, as a card does.
 #pragma once
 
 #include <cstddef>
@@ -10,14 +10,12 @@
 
 #include "engine/backend/cpu_elementwise.h"
 #include "engine/backend/cuda/cuda_products.h"
-#include "tests/fakes/lazy_device.h"
+#include "tests/fakes/emulated_stream.h"
 
 namespace reprise::engine::cuda {
 
 class HostProducts : public CudaProducts {
  public:
-  explicit HostProducts(cachestore::LazyDevice* device) : device_(device) {}
-
   absl::StatusOr<std::unique_ptr<PackedWeight>> Pack(TensorView weight,
                                                      WeightOrder order) override {
     std::vector<float> stored(weight.rows * weight.cols);
@@ -36,10 +34,12 @@ class HostProducts : public CudaProducts {
     return packed;
   }
 
-  absl::Status Multiply(const Product& product) override {
-    auto* const queue =
-        static_cast<cachestore::LazyDevice::Queue*>(device_->Stream(cachestore::Lane::kCompute));
-    queue->Enqueue([product] { Compute(product); });
+  bool TakesNarrowed(const PackedWeight& weight) const override {
+    return static_cast<const HostWeight&>(weight).narrows;
+  }
+
+  absl::Status Multiply(const Product& product, cudaStream_t stream) override {
+    EnqueueOn(stream, [product] { Compute(product); });
     return absl::OkStatus();
   }
 
@@ -59,7 +59,7 @@ class HostProducts : public CudaProducts {
     const auto& weight = static_cast<const HostWeight&>(*product.weight);
     std::vector<float> x(weight.in);
     for (int64_t r = 0; r < product.rows; ++r) {
-      if (weight.narrows && product.narrowed != nullptr) {
+      if (weight.narrows) {
         Widen(product.narrowed + r * weight.in, ElementType::kBF16, weight.in, x.data());
       } else {
         std::copy_n(product.x + r * weight.in, weight.in, x.data());
@@ -73,8 +73,6 @@ class HostProducts : public CudaProducts {
       }
     }
   }
-
-  cachestore::LazyDevice* const device_;
 };
 
 }  // namespace reprise::engine::cuda

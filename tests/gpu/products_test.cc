@@ -60,9 +60,13 @@ class ProductsTest : public testing::Test {
     for (float& x : numbers) x = normal(random_);
     return numbers;
   }
-  float* Keep(const std::vector<float>& numbers) {
-    kept_.push_back(*memory_->Keep(numbers.data(), numbers.size() * sizeof(float)));
-    return reinterpret_cast<float*>(kept_.back().bytes().data());
+  template <typename T>
+  T* Keep(const std::vector<T>& numbers) {
+    kept_.push_back(*memory_->Keep(numbers.data(), numbers.size() * sizeof(T)));
+    return reinterpret_cast<T*>(kept_.back().bytes().data());
+  }
+  cudaStream_t stream() {
+    return static_cast<cudaStream_t>(device_->Stream(cachestore::Lane::kCompute));
   }
   std::vector<float> Show(const float* from, size_t count) {
     const auto shown = memory_->Show(from, count * sizeof(float));
@@ -113,12 +117,13 @@ void ProductsTest::ExpectAgrees(const ProductCase& c, int64_t rows) {
     Product product;
     product.weight = packed->get();
     product.x = Keep(x);
+    if (is_narrow) product.narrowed = Keep(narrow_x);
     product.rows = rows;
     product.bias = adds ? Keep(bias) : nullptr;
     product.out = Keep(
         adds ? before : std::vector<float>(before.size(), std::numeric_limits<float>::quiet_NaN()));
     product.adds = adds;
-    const absl::Status given = products_->Multiply(product);
+    const absl::Status given = products_->Multiply(product, stream());
     ASSERT_TRUE(given.ok()) << given << " " << c.Name() << " rows " << rows;
     const std::vector<float> out = Show(product.out, before.size());
     double difference = 0;
@@ -175,12 +180,14 @@ TEST_F(ProductsTest, TheSameProductHasTheSameBits) {
   for (const int64_t rows : {1, 5, 64}) {
     Product product;
     product.weight = packed->get();
-    product.x = Keep(Random(rows * 4096));
+    std::vector<uint16_t> narrow_x;
+    product.x = Keep(Rounded(Random(rows * 4096), &narrow_x));
+    product.narrowed = Keep(narrow_x);
     product.rows = rows;
     product.out = Keep(Random(rows * 512));
     std::vector<std::vector<float>> outputs;
     for (int i = 0; i < 5; ++i) {
-      ASSERT_TRUE(products_->Multiply(product).ok());
+      ASSERT_TRUE(products_->Multiply(product, stream()).ok());
       outputs.push_back(Show(product.out, rows * 512));
     }
     EXPECT_THAT(outputs, testing::Each(outputs[0])) << rows;

@@ -64,12 +64,9 @@ PrefillPlan PlanChunks(const UploadedRows& rows, int kv_heads, int group, int32_
 
 }  // namespace
 
-cudaStream_t AttentionWork::stream() {
-  return static_cast<cudaStream_t>(device_->Stream(cachestore::Lane::kCompute));
-}
-
 absl::Status AttentionWork::Attend(const StepUpload& step, StepRows which, int32_t layer,
-                                   const AttentionScheme& scheme, Activations q, Activations out) {
+                                   const AttentionScheme& scheme, Activations q, Activations out,
+                                   StepLaunches& launches) {
   const cachestore::KvLayout& layout = step.layout();
   const UploadedRows& rows = step.rows(which);
   CHECK(q.rows == std::ssize(rows.rows) && q.cols % layout.head_dim == 0);
@@ -78,10 +75,15 @@ absl::Status AttentionWork::Attend(const StepUpload& step, StepRows which, int32
   window_ = scheme.window > 0 ? static_cast<int32_t>(scheme.window) : kNoWindow;
   const bool fits = FitsTensorCores(layout) && scheme.softcap == 0 &&
                     heads_ / layout.num_kv_heads <= kPrefillPairs;
-  if (!fits) return LaunchGeneric(rows, step.kv(layer), scheme, q, out);
+  if (!fits) {
+    return launches.Give(KernelOp<GenericAttentionParams>{
+        GenericOf(rows, step.kv(layer), scheme, q, out), static_cast<int>(q.rows)});
+  }
   if (!is_planned_) RETURN_IF_ERROR(Plan(step, rows));
   is_planned_ = true;
-  return LaunchPlanned(rows, step.kv(layer), step.arena_bytes(), scheme, q, out);
+  // Their launches are as large as the plan.
+  if (num_grouped_ > 0 || chunks_.count > 0) RETURN_IF_ERROR(launches.GiveAll());
+  return LaunchPlanned(rows, step.kv(layer), step.arena_bytes(), scheme, q, out, launches);
 }
 
 absl::Status AttentionWork::Plan(const StepUpload& step, const UploadedRows& rows) {
@@ -97,8 +99,7 @@ absl::Status AttentionWork::Plan(const StepUpload& step, const UploadedRows& row
   // The prefill kernels have about as many blocks at once; their plans only want enough of them.
   if (window_ == kNoWindow) cascade = PlanShared(step, rows, singles, group, num_blocks_);
   return Send(rows.rows.size(), PlanSingles(singles, cascade, head_tiles_, window_, num_blocks_),
-              cascade,
-              PlanChunks(rows, layout.num_kv_heads, group, window_, num_blocks_, prefill_),
+              cascade, PlanChunks(rows, layout.num_kv_heads, group, window_, num_blocks_, prefill_),
               layout.head_dim);
 }
 
@@ -109,7 +110,11 @@ absl::Status AttentionWork::Send(size_t num_rows, const DecodePlan& decode,
   // Zeroed at every step, so that one that failed leaves nothing behind.
   const std::vector<uint32_t> decode_counters(num_rows * head_tiles_);
   const std::vector<uint32_t> prefill_counters(std::max(prefill.num_counters, shared.num_counters));
-  RETURN_IF_ERROR(upload_.Begin(UploadBuffer::RoomFor<DecodeSegment>(decode.segments.size()) +
+  // Room for the most segments that so many rows can have, so that what lies behind them, and the
+  // states, lie where they did at the step before.
+  const size_t most_segments =
+      decode.segments.empty() ? 0 : MostDecodeSegments(num_rows * head_tiles_, num_blocks_);
+  RETURN_IF_ERROR(upload_.Begin(UploadBuffer::RoomFor<DecodeSegment>(most_segments) +
                                 UploadBuffer::RoomFor<int32_t>(decode.first_segment.size()) +
                                 UploadBuffer::RoomFor<uint32_t>(decode_counters.size()) +
                                 UploadBuffer::RoomFor<int32_t>(cascade.prefixes.size()) +
@@ -117,7 +122,7 @@ absl::Status AttentionWork::Send(size_t num_rows, const DecodePlan& decode,
                                 UploadBuffer::RoomFor<PrefillItem>(shared.items.size()) +
                                 UploadBuffer::RoomFor<PrefillItem>(prefill.items.size()) +
                                 UploadBuffer::RoomFor<uint32_t>(prefill_counters.size())));
-  segments_ = upload_.Put(absl::MakeConstSpan(decode.segments));
+  segments_ = upload_.Put(absl::MakeConstSpan(decode.segments), most_segments);
   first_segment_ = upload_.Put(absl::MakeConstSpan(decode.first_segment));
   decode_counters_ = upload_.Put(absl::MakeConstSpan(decode_counters));
   prefixes_ = upload_.Put(absl::MakeConstSpan(cascade.prefixes));
@@ -132,8 +137,8 @@ absl::Status AttentionWork::Send(size_t num_rows, const DecodePlan& decode,
   shared_.count = static_cast<int>(shared.items.size());
   chunks_.count = static_cast<int>(prefill.items.size());
   const int64_t states =
-      std::max({decode.num_states * kTileHeads, prefill.num_states * TilingOf(prefill_).pairs,
-                shared.num_states * kPrefillPairs});
+      std::max({static_cast<int64_t>(most_segments) * kTileHeads,
+                prefill.num_states * TilingOf(prefill_).pairs, shared.num_states * kPrefillPairs});
   RETURN_IF_ERROR(Grow(device_, states * (head_dim + 2) * sizeof(float), &states_));
   if (num_grouped_ == 0) return absl::OkStatus();
   part_floats_ = static_cast<int64_t>(num_rows) * heads_ * (head_dim + 2);
@@ -142,29 +147,32 @@ absl::Status AttentionWork::Send(size_t num_rows, const DecodePlan& decode,
 
 absl::Status AttentionWork::LaunchPlanned(const UploadedRows& rows, const PagedKv& kv,
                                           int64_t arena_bytes, const AttentionScheme& scheme,
-                                          Activations q, Activations out) {
+                                          Activations q, Activations out, StepLaunches& launches) {
   const float scale_log2 = scheme.scale * kLog2E;
   if (num_grouped_ > 0) {
     PrefillParams params = ItemParams(shared_, kv, scale_log2, q, out);
     params.row_list = row_list_;
     params.row_states = reinterpret_cast<float*>(row_states_.bytes().data());
-    RETURN_IF_ERROR(LaunchStatus(LaunchPrefillAttention(params, shared_.count, stream()),
-                                 "attention to shared prefixes"));
+    RETURN_IF_ERROR(launches.Give(KernelOp<PrefillParams>{params, shared_.count}));
   }
-  if (decodes_) RETURN_IF_ERROR(LaunchDecode(rows, kv, scale_log2, q, out));
-  if (num_grouped_ > 0) RETURN_IF_ERROR(LaunchMerge(kv.head_dim, out));
+  if (decodes_) {
+    RETURN_IF_ERROR(
+        launches.Give(KernelOp<DecodeParams>{DecodeOf(rows, kv, scale_log2, q, out), num_blocks_}));
+  }
+  if (num_grouped_ > 0) {
+    RETURN_IF_ERROR(
+        launches.Give(KernelOp<MergeStatesParams>{MergeOf(kv.head_dim, out), num_grouped_}));
+  }
   if (chunks_.count == 0) return absl::OkStatus();
   const PrefillParams params = ItemParams(chunks_, kv, scale_log2, q, out);
   if (prefill_ == PrefillKernel::kSm90) {
-    return LaunchStatus(LaunchPrefillSm90(params, arena_bytes, chunks_.count, stream()),
-                        "prefill attention of compute capability 9.0");
+    return launches.Give(PrefillSm90Op{params, arena_bytes, chunks_.count});
   }
-  return LaunchStatus(LaunchPrefillAttention(params, chunks_.count, stream()),
-                      "prefill attention");
+  return launches.Give(KernelOp<PrefillParams>{params, chunks_.count});
 }
 
-absl::Status AttentionWork::LaunchDecode(const UploadedRows& rows, const PagedKv& kv,
-                                         float scale_log2, Activations q, Activations out) {
+DecodeParams AttentionWork::DecodeOf(const UploadedRows& rows, const PagedKv& kv, float scale_log2,
+                                     Activations q, Activations out) {
   DecodeParams params;
   params.q = q.data;
   params.out = out.data;
@@ -182,7 +190,7 @@ absl::Status AttentionWork::LaunchDecode(const UploadedRows& rows, const PagedKv
   params.head_tiles = head_tiles_;
   params.window = window_;
   params.scale_log2 = scale_log2;
-  return LaunchStatus(LaunchDecodeAttention(params, num_blocks_, stream()), "decode attention");
+  return params;
 }
 
 PrefillParams AttentionWork::ItemParams(const Items& items, const PagedKv& kv, float scale_log2,
@@ -200,7 +208,7 @@ PrefillParams AttentionWork::ItemParams(const Items& items, const PagedKv& kv, f
   return params;
 }
 
-absl::Status AttentionWork::LaunchMerge(int head_dim, Activations out) {
+MergeStatesParams AttentionWork::MergeOf(int head_dim, Activations out) {
   MergeStatesParams params;
   params.states = reinterpret_cast<float*>(row_states_.bytes().data());
   params.part_stride = part_floats_;
@@ -209,12 +217,12 @@ absl::Status AttentionWork::LaunchMerge(int head_dim, Activations out) {
   params.out = out.data;
   params.heads = heads_;
   params.head_dim = head_dim;
-  return LaunchStatus(LaunchMergeStates(params, num_grouped_, stream()), "merging attention");
+  return params;
 }
 
-absl::Status AttentionWork::LaunchGeneric(const UploadedRows& rows, const PagedKv& kv,
-                                          const AttentionScheme& scheme, Activations q,
-                                          Activations out) {
+GenericAttentionParams AttentionWork::GenericOf(const UploadedRows& rows, const PagedKv& kv,
+                                                const AttentionScheme& scheme, Activations q,
+                                                Activations out) {
   GenericAttentionParams params;
   params.q = q.data;
   params.out = out.data;
@@ -224,8 +232,7 @@ absl::Status AttentionWork::LaunchGeneric(const UploadedRows& rows, const PagedK
   params.window = window_;
   params.scale_log2 = scheme.scale * kLog2E;
   params.softcap_log2 = scheme.softcap * kLog2E;
-  return LaunchStatus(LaunchGenericAttention(params, static_cast<int>(q.rows), stream()),
-                      "generic attention");
+  return params;
 }
 
 }  // namespace reprise::engine::cuda

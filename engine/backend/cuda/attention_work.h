@@ -17,9 +17,10 @@
 #include "engine/backend/backend.h"
 #include "engine/backend/cuda/cascade_plan.h"
 #include "engine/backend/cuda/decode_plan.h"
-#include "engine/backend/cuda/kernels/runtime_types.h"
+#include "engine/backend/cuda/kernels/launchers.h"
 #include "engine/backend/cuda/prefill_kernel.h"
 #include "engine/backend/cuda/prefill_plan.h"
+#include "engine/backend/cuda/step_launches.h"
 #include "engine/backend/cuda/step_upload.h"
 #include "engine/backend/cuda/upload_buffer.h"
 
@@ -34,11 +35,13 @@ class AttentionWork {
   // Another step: the plan is of the past.
   void Forget() { is_planned_ = false; }
 
-  // Gives the compute lane Backend::Attention of `which` rows of `step` at `layer`. The window, the
-  // heads and whether there is a cap are the same until Forget. Errors of planning, and of starting
-  // kernels.
+  // Gives `launches` Backend::Attention of `which` rows of `step` at `layer`. The window, the heads
+  // and whether there is a cap are the same until Forget. For single rows that share no prefix, as
+  // many as before in a table as wide, the operations are those of the step before, on other plans;
+  // other steps are given at once. Errors of planning, and of starting kernels.
   absl::Status Attend(const StepUpload& step, StepRows which, int32_t layer,
-                      const AttentionScheme& scheme, Activations q, Activations out);
+                      const AttentionScheme& scheme, Activations q, Activations out,
+                      StepLaunches& launches);
 
  private:
   // A plan of the prefill kernel on the device.
@@ -53,16 +56,16 @@ class AttentionWork {
   absl::Status Send(size_t num_rows, const DecodePlan& decode, const CascadePlan& cascade,
                     const PrefillPlan& prefill, int head_dim);
   absl::Status LaunchPlanned(const UploadedRows& rows, const PagedKv& kv, int64_t arena_bytes,
-                             const AttentionScheme& scheme, Activations q, Activations out);
-  absl::Status LaunchDecode(const UploadedRows& rows, const PagedKv& kv, float scale_log2,
-                            Activations q, Activations out);
+                             const AttentionScheme& scheme, Activations q, Activations out,
+                             StepLaunches& launches);
+  DecodeParams DecodeOf(const UploadedRows& rows, const PagedKv& kv, float scale_log2,
+                        Activations q, Activations out);
   // What a prefill kernel is launched with for `items`, over all rows.
   PrefillParams ItemParams(const Items& items, const PagedKv& kv, float scale_log2, Activations q,
                            Activations out);
-  absl::Status LaunchMerge(int head_dim, Activations out);
-  absl::Status LaunchGeneric(const UploadedRows& rows, const PagedKv& kv,
-                             const AttentionScheme& scheme, Activations q, Activations out);
-  cudaStream_t stream();
+  MergeStatesParams MergeOf(int head_dim, Activations out);
+  GenericAttentionParams GenericOf(const UploadedRows& rows, const PagedKv& kv,
+                                   const AttentionScheme& scheme, Activations q, Activations out);
 
   cachestore::Device* const device_;
   const PrefillKernel wanted_;
@@ -75,8 +78,8 @@ class AttentionWork {
   int32_t heads_ = 0;
   int32_t window_ = 0;
   int32_t head_tiles_ = 0;
-  int num_blocks_ = 0;   // of the decode kernel that run at once
-  int num_grouped_ = 0;  // rows
+  int num_blocks_ = 0;                           // of the decode kernel that run at once
+  int num_grouped_ = 0;                          // rows
   PrefillKernel prefill_ = PrefillKernel::kMma;  // of chunks_
   bool decodes_ = false;
   int64_t part_floats_ = 0;  // of row_states_

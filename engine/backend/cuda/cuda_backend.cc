@@ -5,6 +5,7 @@
 #include <deque>
 #include <iterator>
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -16,6 +17,7 @@
 #include "engine/backend/cuda/kernels/launchers.h"
 #include "engine/backend/cuda/launch_status.h"
 #include "engine/backend/cuda/rope_mirror.h"
+#include "engine/backend/cuda/step_launches.h"
 #include "engine/backend/cuda/step_upload.h"
 #include "engine/backend/cuda/upload_buffer.h"
 
@@ -40,6 +42,10 @@ static_assert(
 // To be raised whenever a change of this folder gives KV other bits.
 constexpr int kKernelVersion = 1;
 
+// Rows of a step that goes to the card as a graph, at most: with more, the card is busy for longer
+// than the host needs to launch.
+constexpr int64_t kMostGraphRows = 64;
+
 // The numbers of a kept row of f32; null: none.
 const float* FloatsOf(TensorView view, int64_t cols) {
   if (view.data == nullptr) return nullptr;
@@ -50,11 +56,12 @@ const float* FloatsOf(TensorView view, int64_t cols) {
 class CudaBackend final : public Backend {
  public:
   CudaBackend(std::unique_ptr<MemoryCopy> memory, std::unique_ptr<CudaProducts> products,
-              PrefillKernel prefill)
+              std::unique_ptr<GraphRecorder> recorder, PrefillKernel prefill)
       : device_(memory->device()),
         prefill_(prefill),
         copy_(std::move(memory)),
         products_(std::move(products)),
+        launches_(device_, products_.get(), std::move(recorder)),
         step_(device_),
         operands_(device_) {}
 
@@ -77,6 +84,7 @@ class CudaBackend final : public Backend {
 
   absl::StatusOr<std::unique_ptr<PackedWeight>> Pack(TensorView weight,
                                                      WeightOrder order) override {
+    launches_.ForgetGraphs();
     return products_->Pack(weight, order);
   }
 
@@ -84,12 +92,19 @@ class CudaBackend final : public Backend {
     first_error_ = absl::OkStatus();
     narrowed_of_ = nullptr;
     for (auto& [key, work] : attention_) work.Forget();
-    return step_.Begin(step);
+    launches_.Begin(std::nullopt);
+    RETURN_IF_ERROR(step_.Begin(step));
+    launches_.Begin(GraphShapeOf(step_, step));
+    return absl::OkStatus();
   }
 
-  absl::Status EndStep() override { return first_error_; }
+  absl::Status EndStep() override {
+    if (first_error_.ok()) first_error_ = launches_.End();
+    return first_error_;
+  }
 
   absl::StatusOr<absl::Span<float>> HostRows(Activations x) override {
+    GiveAll();
     RETURN_IF_ERROR(first_error_);
     const int64_t count = x.rows * x.cols;
     ASSIGN_OR_RETURN(const absl::Span<std::byte> bytes, copy_->Show(x.data, count * sizeof(float)));
@@ -98,6 +113,7 @@ class CudaBackend final : public Backend {
 
   absl::Status Draw(Activations logits, absl::Span<const DrawRow> rows,
                     absl::Span<int32_t> tokens) override {
+    GiveAll();
     RETURN_IF_ERROR(first_error_);
     CHECK(rows.size() == tokens.size());
     if (rows.empty()) return absl::OkStatus();
@@ -129,13 +145,13 @@ class CudaBackend final : public Backend {
   void Embed(TensorView table, float scale, Activations out) override {
     EmbedParams params = Lookup(table, step_.ids(), out);
     params.scale = scale;
-    Note(LaunchEmbed(params, RowsOf(out), stream()), "embedding");
+    Give(KernelOp<EmbedParams>{params, RowsOf(out)});
   }
 
   void AddPositions(TensorView table, Activations x) override {
     EmbedParams params = Lookup(table, step_.positions(), x);
     params.add = true;
-    Note(LaunchEmbed(params, RowsOf(x), stream()), "positions");
+    Give(KernelOp<EmbedParams>{params, RowsOf(x)});
   }
 
   void RmsNorm(Activations x, TensorView weight, float epsilon, Activations out) override {
@@ -180,7 +196,7 @@ class CudaBackend final : public Backend {
       params.rope_pages = *pages;
     }
     Wrote(q);
-    Note(LaunchRopeAppend(params, RowsOf(qkv), stream()), "rotary positions and KV");
+    Give(KernelOp<RopeAppendParams>{params, RowsOf(qkv)});
   }
 
   void Attention(Activations q, StepRows rows, int32_t layer, const AttentionScheme& scheme,
@@ -191,7 +207,7 @@ class CudaBackend final : public Backend {
     AttentionWork& work =
         attention_.try_emplace({rows, scheme.window}, device_, prefill_).first->second;
     Wrote(out);
-    first_error_.Update(work.Attend(step_, rows, layer, scheme, q, out));
+    first_error_.Update(work.Attend(step_, rows, layer, scheme, q, out, launches_));
   }
 
   void Activate(Activation activation, Activations x, Activations out) override {
@@ -199,15 +215,14 @@ class CudaBackend final : public Backend {
     params.kind = static_cast<ActivationKind>(activation);
     params.x = x.data;
     params.out = out.data;
-    params.narrowed = Narrowed(out);
+    params.narrowed = RoomForNarrowed(out);
     params.cols = static_cast<int32_t>(out.cols);
-    Note(LaunchActivation(params, RowsOf(out), stream()), "activation");
+    Give(KernelOp<ActivationParams>{params, RowsOf(out)});
   }
 
   void SoftCap(Activations x, float cap) override {
     Wrote(x);
-    Note(LaunchSoftCap({x.data, cap, static_cast<int32_t>(x.cols)}, RowsOf(x), stream()),
-         "soft cap");
+    Give(KernelOp<SoftCapParams>{{x.data, cap, static_cast<int32_t>(x.cols)}, RowsOf(x)});
   }
 
   void Add(Activations x, Activations y) override {
@@ -217,7 +232,7 @@ class CudaBackend final : public Backend {
     params.y = y.data;
     params.x = x.data;
     params.cols = static_cast<int32_t>(x.cols);
-    Note(LaunchAddRows(params, RowsOf(y), stream()), "sum");
+    Give(KernelOp<AddRowsParams>{params, RowsOf(y)});
   }
 
   void GatherRows(Activations x, absl::Span<const int64_t> rows, Activations out) override {
@@ -225,9 +240,8 @@ class CudaBackend final : public Backend {
     const int32_t* const picked = Pick(rows, {}).rows;
     if (!first_error_.ok()) return;
     Wrote(out);
-    Note(LaunchGatherRows({x.data, picked, out.data, static_cast<int32_t>(x.cols)}, RowsOf(out),
-                          stream()),
-         "picking rows");
+    Give(KernelOp<GatherRowsParams>{{x.data, picked, out.data, static_cast<int32_t>(x.cols)},
+                                    RowsOf(out)});
   }
 
   void AddScaledRows(Activations y, absl::Span<const int64_t> rows, absl::Span<const float> scales,
@@ -236,9 +250,8 @@ class CudaBackend final : public Backend {
     const Picked picked = Pick(rows, scales);
     if (!first_error_.ok()) return;
     Wrote(x);
-    Note(LaunchAddRows({y.data, picked.rows, picked.scales, x.data, static_cast<int32_t>(x.cols)},
-                       RowsOf(y), stream()),
-         "sum of rows");
+    Give(KernelOp<AddRowsParams>{
+        {y.data, picked.rows, picked.scales, x.data, static_cast<int32_t>(x.cols)}, RowsOf(y)});
   }
 
  private:
@@ -249,9 +262,23 @@ class CudaBackend final : public Backend {
 
   static int RowsOf(Activations x) { return static_cast<int>(x.rows); }
   cudaStream_t stream() { return static_cast<cudaStream_t>(device_->Stream(Lane::kCompute)); }
-  // Keeps the first error of the step.
-  void Note(cudaError_t error, absl::string_view kernel) {
-    first_error_.Update(LaunchStatus(error, kernel));
+  // Both keep the first error of the step, after which nothing is given.
+  void Give(const StepOp& op) {
+    if (first_error_.ok()) first_error_ = launches_.Give(op);
+  }
+  void GiveAll() {
+    const absl::Status given = launches_.GiveAll();
+    first_error_.Update(given);
+  }
+
+  // What makes `step` a decode step whose operations may be the same again; none of others. KV that
+  // arrives layer by layer is for operations that are given one by one.
+  static std::optional<StepShape> GraphShapeOf(const StepUpload& step, const StepInput& input) {
+    const int64_t rows = input.num_rows();
+    const bool decodes = rows <= kMostGraphRows && std::ssize(input.sequences) == rows &&
+                         std::ssize(input.kept_rows) == rows && !input.arrives;
+    if (!decodes) return std::nullopt;
+    return StepShape{rows, step.table_stride()};
   }
 
   RopeMirror& MirrorOf(const RopeTable& table) {
@@ -282,9 +309,9 @@ class CudaBackend final : public Backend {
     params.bias = FloatsOf(bias, x.cols);
     params.epsilon = epsilon;
     params.out = out.data;
-    params.narrowed = Narrowed(out);
+    params.narrowed = RoomForNarrowed(out);
     params.cols = static_cast<int32_t>(x.cols);
-    Note(LaunchNorm(params, RowsOf(x), stream()), "norm");
+    Give(KernelOp<NormParams>{params, RowsOf(x)});
   }
 
   void Multiply(Activations x, const PackedWeight& weight, TensorView bias, Activations out,
@@ -299,11 +326,9 @@ class CudaBackend final : public Backend {
     product.bias = FloatsOf(bias, out.cols);
     product.out = out.data;
     product.adds = adds;
-    if (x.data == narrowed_of_) {
-      product.narrowed = reinterpret_cast<const uint16_t*>(narrowed_.bytes().data());
-    }
+    if (products_->TakesNarrowed(weight)) product.narrowed = Narrowed(x);
     Wrote(out);
-    first_error_.Update(products_->Multiply(product));
+    Give(product);
   }
 
   // The rounded copy of what was there before is of no use any more.
@@ -311,18 +336,31 @@ class CudaBackend final : public Backend {
     if (narrowed_of_ == out.data) narrowed_of_ = nullptr;
   }
   // Where the operation that is about to write `out` leaves it rounded to bf16 as well, for the
-  // product that comes next; null: there is no memory for it, and the product does that itself.
-  uint16_t* Narrowed(Activations out) {
+  // product that comes next; null: there is no memory for it, which is the product's error.
+  uint16_t* RoomForNarrowed(Activations out) {
     narrowed_of_ = nullptr;
-    if (out.rows == 0 || !Grow(device_, out.rows * out.cols * sizeof(uint16_t), &narrowed_).ok()) {
-      return nullptr;
-    }
+    const size_t bytes = out.rows * out.cols * sizeof(uint16_t);
+    if (bytes > narrowed_.bytes().size()) GiveAll();  // it moves
+    if (out.rows == 0 || !Grow(device_, bytes, &narrowed_).ok()) return nullptr;
     narrowed_of_ = out.data;
     return reinterpret_cast<uint16_t*>(narrowed_.bytes().data());
+  }
+  // x rounded to bf16, as it was left behind or by an operation of its own.
+  const uint16_t* Narrowed(Activations x) {
+    if (x.data == narrowed_of_) return reinterpret_cast<uint16_t*>(narrowed_.bytes().data());
+    uint16_t* const narrowed = RoomForNarrowed(x);
+    if (narrowed == nullptr) {
+      first_error_.Update(absl::ResourceExhaustedError(
+          absl::StrCat("no memory of the device for ", x.rows * x.cols, " rounded activations")));
+      return nullptr;
+    }
+    Give(NarrowParams{x.data, narrowed, x.rows * x.cols});
+    return narrowed;
   }
 
   // Rows, and numbers that belong to them, for the operation that comes next.
   Picked Pick(absl::Span<const int64_t> rows, absl::Span<const float> scales) {
+    GiveAll();  // the next such operation puts others at the same place
     if (!first_error_.ok() || rows.empty()) return {};
     const std::vector<int32_t> narrow(rows.begin(), rows.end());
     first_error_.Update(operands_.Begin(UploadBuffer::RoomFor<int32_t>(rows.size()) +
@@ -337,6 +375,7 @@ class CudaBackend final : public Backend {
   const PrefillKernel prefill_;
   const std::unique_ptr<MemoryCopy> copy_;
   const std::unique_ptr<CudaProducts> products_;  // may use it
+  StepLaunches launches_;
   StepUpload step_;
   UploadBuffer operands_;  // of single operations
   DeviceBytes drawn_;      // tokens
@@ -354,8 +393,10 @@ class CudaBackend final : public Backend {
 
 std::unique_ptr<Backend> NewCudaBackend(std::unique_ptr<MemoryCopy> memory,
                                         std::unique_ptr<CudaProducts> products,
+                                        std::unique_ptr<GraphRecorder> recorder,
                                         PrefillKernel prefill) {
-  return std::make_unique<CudaBackend>(std::move(memory), std::move(products), prefill);
+  return std::make_unique<CudaBackend>(std::move(memory), std::move(products), std::move(recorder),
+                                       prefill);
 }
 
 }  // namespace reprise::engine::cuda

@@ -82,6 +82,7 @@ DecodePlan PlanDecode(absl::Span<const AttentionRow> rows, int head_tiles, int32
   }
   while (static_cast<int>(plan.first_segment.size()) <= num_blocks) next_block();
   CHECK(static_cast<int>(plan.first_segment.size()) == num_blocks + 1);
+  CHECK(plan.segments.size() <= MostDecodeSegments(rows.size() * head_tiles, num_blocks));
   return plan;
 }
 

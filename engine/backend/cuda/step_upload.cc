@@ -1,6 +1,7 @@
 #include "engine/backend/cuda/step_upload.h"
 
 #include <algorithm>
+#include <bit>
 #include <iterator>
 
 #include "cachestore/base/check.h"
@@ -9,6 +10,8 @@
 
 namespace reprise::engine::cuda {
 namespace {
+
+constexpr size_t kLeastStride = 16;
 
 // The blocks that hold positions of `sequence`.
 absl::Span<std::byte* const> BlocksOf(const SequenceRows& sequence, int32_t block_tokens) {
@@ -46,6 +49,8 @@ void StepUpload::ListBlocks(const StepInput& step) {
       if (base_ == nullptr || block < base_) base_ = block;
     }
   }
+  // The table of longer sequences is wider, but seldom.
+  stride = std::max(std::bit_ceil(stride), kLeastStride);
   table_stride_ = static_cast<int32_t>(stride);
   // No place at all where a sequence has no block.
   host_table_.assign(step.sequences.size() * stride, UINT32_MAX);

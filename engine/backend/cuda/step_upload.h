@@ -42,6 +42,8 @@ class StepUpload {
   int64_t arena_bytes() const { return arena_bytes_; }
   // The host's copy of the table of blocks [sequences][table_stride()].
   const uint32_t* host_table() const { return host_table_.data(); }
+  // A power of two: the step's places on the device are those of the step before as long as it has
+  // as many rows and the same stride, and the buffer did not grow.
   int32_t table_stride() const { return table_stride_; }
 
  private:

@@ -4,6 +4,7 @@
 // at once. Destroying it BLOCKS until the compute lane needs the place no more. Thread-compatible.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -35,11 +36,13 @@ class UploadBuffer {
   // given from now on. BLOCKS when the place must grow. Errors are of Device::Reserve and
   // StagingRing.
   absl::Status Begin(size_t bytes);
-  // Puts `values` behind what was put before; returns where the device will have them, at a
-  // multiple of 16. REQUIRES: between Begin and Send, which were told of as much.
+  // Puts `values` behind what was put before, and leaves room for `most` (0: for no more than they
+  // are); returns where the device will have them, at a multiple of 16: the same place as long as
+  // Begin was told of no more than before, and the rooms before it are the same. REQUIRES: between
+  // Begin and Send, which were told of as much.
   template <typename T>
-  T* Put(absl::Span<const T> values) {
-    const size_t room = RoomFor<T>(values.size());
+  T* Put(absl::Span<const T> values, size_t most = 0) {
+    const size_t room = RoomFor<T>(std::max(values.size(), most));
     CHECK(open_.has_value() && room <= memory_.bytes().size() - used_);
     if (!values.empty()) {
       std::memcpy(open_->bytes().data() + used_, values.data(), values.size() * sizeof(T));

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "cachestore/base/status_macros.h"
+#include "engine/backend/cuda/card/card_graphs.h"
 #include "engine/backend/cuda/cublaslt/cublaslt_products.h"
 #include "engine/backend/cuda/cuda_backend.h"
 
@@ -16,7 +17,8 @@ absl::StatusOr<OpenedCard> OpenCard() {
   ASSIGN_OR_RETURN(std::unique_ptr<MemoryCopy> memory, MemoryCopy::Create(card.device.get()));
   ASSIGN_OR_RETURN(std::unique_ptr<CudaProducts> products,
                    CublasLtProducts::Create(memory.get(), library));
-  card.backend = NewCudaBackend(std::move(memory), std::move(products));
+  ASSIGN_OR_RETURN(std::unique_ptr<GraphRecorder> recorder, NewCardGraphs(card.device.get()));
+  card.backend = NewCudaBackend(std::move(memory), std::move(products), std::move(recorder));
   return card;
 }
 

@@ -8,15 +8,11 @@
 #include "cachestore/base/status_macros.h"
 #include "engine/backend/cpu_elementwise.h"
 #include "engine/backend/cuda/device_memory.h"
-#include "engine/backend/cuda/kernels/launchers.h"
-#include "engine/backend/cuda/launch_status.h"
 
 namespace reprise::engine::cuda {
 namespace {
 
-using cachestore::Device;
 using cachestore::DeviceBytes;
-using cachestore::Lane;
 
 // A weight as it was stored, in the device's memory.
 class DeviceWeight : public PackedWeight {
@@ -55,10 +51,6 @@ CublasLtProducts::~CublasLtProducts() {
   if (handle_ != nullptr) lt_.destroy(handle_);
 }
 
-cudaStream_t CublasLtProducts::stream() const {
-  return static_cast<cudaStream_t>(memory_->device()->Stream(Lane::kCompute));
-}
-
 absl::StatusOr<std::unique_ptr<PackedWeight>> CublasLtProducts::Pack(TensorView weight,
                                                                      WeightOrder order) {
   CHECK(weight.data != nullptr && weight.rows > 0 && weight.cols > 0);
@@ -89,36 +81,27 @@ absl::StatusOr<CublasLtPlan*> CublasLtProducts::PlanFor(const ProductShape& shap
   return plan.get();
 }
 
-absl::StatusOr<const uint16_t*> CublasLtProducts::Narrowed(const Product& product, int64_t in) {
-  if (product.narrowed != nullptr) return product.narrowed;
-  NarrowParams params;
-  params.x = product.x;
-  params.count = product.rows * in;
-  RETURN_IF_ERROR(
-      Grow(memory_->device(), static_cast<size_t>(params.count) * sizeof(uint16_t), &narrowed_));
-  params.narrowed = reinterpret_cast<uint16_t*>(narrowed_.bytes().data());
-  RETURN_IF_ERROR(LaunchStatus(LaunchNarrow(params, stream()), "narrowing"));
-  return params.narrowed;
+bool CublasLtProducts::TakesNarrowed(const PackedWeight& weight) const {
+  return static_cast<const DeviceWeight&>(weight).is_narrow();
 }
 
-absl::Status CublasLtProducts::Multiply(const Product& product) {
+absl::Status CublasLtProducts::Multiply(const Product& product, cudaStream_t stream) {
   CHECK(product.weight != nullptr && product.rows > 0);
-  CHECK(product.x != nullptr && product.out != nullptr);
+  CHECK(product.out != nullptr);
   const auto& weight = *static_cast<const DeviceWeight*>(product.weight);
   ProductShape shape = weight.shape();
   shape.has_bias = product.bias != nullptr;
   ProductOperands operands;
   operands.weight = weight.data();
   operands.x = product.x;
-  if (weight.is_narrow()) {
-    ASSIGN_OR_RETURN(operands.x, Narrowed(product, shape.in));
-  }
+  if (weight.is_narrow()) operands.x = product.narrowed;
+  CHECK(operands.x != nullptr);
   operands.bias = product.bias;
   operands.out = product.out;
   operands.adds = product.adds;
   operands.workspace = workspace_.bytes().data();
   ASSIGN_OR_RETURN(CublasLtPlan * plan, PlanFor(shape, product.rows));
-  return plan->Multiply(product.rows, operands, stream());
+  return plan->Multiply(product.rows, operands, stream);
 }
 
 }  // namespace reprise::engine::cuda

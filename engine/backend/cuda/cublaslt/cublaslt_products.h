@@ -34,22 +34,19 @@ class CublasLtProducts : public CudaProducts {
   ~CublasLtProducts() override;
 
   absl::StatusOr<std::unique_ptr<PackedWeight>> Pack(TensorView weight, WeightOrder order) override;
-  absl::Status Multiply(const Product& product) override;
+  bool TakesNarrowed(const PackedWeight& weight) const override;
+  absl::Status Multiply(const Product& product, cudaStream_t stream) override;
 
  private:
   CublasLtProducts(MemoryCopy* memory, const CublasLtLibrary& library)
       : memory_(memory), lt_(library) {}
 
   absl::StatusOr<CublasLtPlan*> PlanFor(const ProductShape& shape, int64_t rows);
-  // x rounded to bf16: the product's own, or made here.
-  absl::StatusOr<const uint16_t*> Narrowed(const Product& product, int64_t in);
-  cudaStream_t stream() const;
 
   MemoryCopy* const memory_;
   const CublasLtLibrary lt_;
   cublasLtHandle_t handle_ = nullptr;
   cachestore::DeviceBytes workspace_;
-  cachestore::DeviceBytes narrowed_;  // of x that nobody has rounded
   // By shape, and rows rounded up to a power of two.
   absl::flat_hash_map<std::pair<ProductShape, int64_t>, std::unique_ptr<CublasLtPlan>> plans_;
 };

@@ -39,6 +39,8 @@ struct DecodeParams {
   int32_t head_tiles = 0;  // of all heads
   int32_t window = kNoWindow;
   float scale_log2 = 0;  // the scale of scores, times log2(e)
+
+  friend bool operator==(const DecodeParams&, const DecodeParams&) = default;
 };
 
 // Tiles of kTileHeads that `heads` make.

@@ -16,6 +16,8 @@ struct GenericAttentionParams {
   int32_t window = kNoWindow;
   float scale_log2 = 0;    // the scale of scores, times log2(e)
   float softcap_log2 = 0;  // what scores are bounded by, times log2(e); 0: nothing
+
+  friend bool operator==(const GenericAttentionParams&, const GenericAttentionParams&) = default;
 };
 
 constexpr LaunchShape GenericAttentionShape(int rows, int heads) { return {rows, heads, 32, 0}; }

@@ -38,6 +38,8 @@ struct PagedKv {
   int64_t keys_offset = 0;
   int64_t values_offset = 0;
   int64_t scales_offset = 0;
+
+  friend bool operator==(const PagedKv&, const PagedKv&) = default;
 };
 
 // A row of q that attends to positions [max(0, length - window), length) of `sequence`.

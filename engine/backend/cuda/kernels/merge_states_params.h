@@ -13,6 +13,8 @@ struct MergeStatesParams {
   float* out = nullptr;
   int32_t heads = 0;
   int32_t head_dim = 0;
+
+  friend bool operator==(const MergeStatesParams&, const MergeStatesParams&) = default;
 };
 
 constexpr LaunchShape MergeStatesShape(int num_rows, int heads) { return {num_rows, heads, 32, 0}; }

@@ -49,6 +49,8 @@ struct PrefillParams {
   int32_t heads = 0;
   int32_t window = kNoWindow;
   float scale_log2 = 0;  // the scale of scores, times log2(e)
+
+  friend bool operator==(const PrefillParams&, const PrefillParams&) = default;
 };
 
 // The stages' keys and values, their scales, one flag.

@@ -14,6 +14,8 @@ struct GatherRowsParams {
   const int32_t* rows = nullptr;
   float* out = nullptr;
   int32_t cols = 0;
+
+  friend bool operator==(const GatherRowsParams&, const GatherRowsParams&) = default;
 };
 
 struct AddRowsParams {
@@ -22,12 +24,16 @@ struct AddRowsParams {
   const float* scales = nullptr;  // null: as they are
   float* x = nullptr;
   int32_t cols = 0;
+
+  friend bool operator==(const AddRowsParams&, const AddRowsParams&) = default;
 };
 
 struct SoftCapParams {
   float* x = nullptr;
   float cap = 1;
   int32_t cols = 0;
+
+  friend bool operator==(const SoftCapParams&, const SoftCapParams&) = default;
 };
 
 }  // namespace reprise::engine::cuda

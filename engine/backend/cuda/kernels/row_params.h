@@ -21,6 +21,8 @@ struct EmbedParams {
   bool add = false;  // to what `out` holds: learned positions
   float* out = nullptr;
   int32_t cols = 0;
+
+  friend bool operator==(const EmbedParams&, const EmbedParams&) = default;
 };
 
 struct NormParams {
@@ -33,12 +35,16 @@ struct NormParams {
   float* out = nullptr;          // may be x where there is no y
   uint16_t* narrowed = nullptr;  // out rounded to bf16, for the next product; may be null
   int32_t cols = 0;              // a multiple of 4
+
+  friend bool operator==(const NormParams&, const NormParams&) = default;
 };
 
 struct NarrowParams {
   const float* x = nullptr;
   uint16_t* narrowed = nullptr;  // x rounded to bf16
   int64_t count = 0;             // of all rows' numbers
+
+  friend bool operator==(const NarrowParams&, const NarrowParams&) = default;
 };
 constexpr LaunchShape NarrowShape(int64_t count) {
   constexpr int kEach = 4 * kRowThreads;
@@ -54,6 +60,8 @@ struct ActivationParams {
   float* out = nullptr;          // [rows, cols]
   uint16_t* narrowed = nullptr;  // out rounded to bf16; may be null
   int32_t cols = 0;              // a multiple of 4
+
+  friend bool operator==(const ActivationParams&, const ActivationParams&) = default;
 };
 
 // One block has four warps, each of which takes one head of one row.
@@ -72,6 +80,8 @@ struct RopeAppendParams {
   const float* q_norm = nullptr;  // [head_dim]: RMS norm of every head of q; null: none
   const float* k_norm = nullptr;
   float epsilon = 0;
+
+  friend bool operator==(const RopeAppendParams&, const RopeAppendParams&) = default;
 };
 
 constexpr LaunchShape RopeAppendShape(int rows, int heads, int kv_heads, int head_dim) {

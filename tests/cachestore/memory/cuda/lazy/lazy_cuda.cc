@@ -29,6 +29,13 @@ struct CUstream_st {
     uint64_t record = 0;
   };
   std::deque<Work> waiting;
+  CUgraph_st* captured = nullptr;  // not null: it is captured, and runs nothing
+};
+struct CUgraph_st {
+  std::vector<std::function<void()>> work;
+};
+struct CUgraphExec_st {
+  std::vector<std::function<void()>> work;
 };
 
 namespace reprise {
@@ -49,6 +56,7 @@ struct Runtime {
   std::map<void*, std::pair<void*, size_t>> reserved;  // address -> what to free, bytes
   std::map<void*, size_t> pinned;
   std::set<cudaStream_t> streams;
+  int num_graphs = 0;
 
   // Runs `event`'s stream until record number `record` of it has passed.
   void RunUntil(CUevent_st* event, uint64_t record) {
@@ -90,7 +98,11 @@ cudaError_t Enqueue(cudaStream_t stream, std::function<void()> run) {
   absl::MutexLock lock(&runtime.mu);
   if (runtime.failure != cudaSuccess) return runtime.failure;
   if (stream == nullptr) return cudaErrorInvalidValue;
-  stream->waiting.push_back({.run = std::move(run)});
+  if (stream->captured != nullptr) {
+    stream->captured->work.push_back(std::move(run));
+  } else {
+    stream->waiting.push_back({.run = std::move(run)});
+  }
   return cudaSuccess;
 }
 
@@ -105,6 +117,11 @@ void FailLazyCuda(cudaError_t error) {
 int NumLazyCudaPinned() {
   absl::MutexLock lock(&TheRuntime().mu);
   return static_cast<int>(TheRuntime().pinned.size());
+}
+
+int NumLazyCudaGraphs() {
+  absl::MutexLock lock(&TheRuntime().mu);
+  return TheRuntime().num_graphs;
 }
 
 bool HoldStream(void* stream, int64_t) {
@@ -219,6 +236,50 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
   return cudaSuccess;
 }
 
+// A thread that captures may not do what waits or synchronizes; others may.
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode) {
+  absl::MutexLock lock(&TheRuntime().mu);
+  if (mode != cudaStreamCaptureModeThreadLocal) return cudaErrorInvalidValue;
+  if (stream->captured != nullptr || !stream->waiting.empty()) return cudaErrorIllegalState;
+  stream->captured = new CUgraph_st;
+  return cudaSuccess;
+}
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
+  absl::MutexLock lock(&TheRuntime().mu);
+  *graph = std::exchange(stream->captured, nullptr);
+  if (TheRuntime().failure == cudaSuccess) return cudaSuccess;
+  delete std::exchange(*graph, nullptr);
+  return cudaErrorStreamCaptureInvalidated;
+}
+cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
+  delete graph;
+  return cudaSuccess;
+}
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsigned long long) {
+  *exec = new CUgraphExec_st{graph->work};
+  absl::MutexLock lock(&TheRuntime().mu);
+  ++TheRuntime().num_graphs;
+  return cudaSuccess;
+}
+// As many nodes as there were are the same ones with other operands.
+cudaError_t cudaGraphExecUpdate(cudaGraphExec_t exec, cudaGraph_t graph,
+                                cudaGraphExecUpdateResultInfo*) {
+  if (exec->work.size() != graph->work.size()) return cudaErrorGraphExecUpdateFailure;
+  exec->work = graph->work;
+  return cudaSuccess;
+}
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec) {
+  delete exec;
+  absl::MutexLock lock(&TheRuntime().mu);
+  --TheRuntime().num_graphs;
+  return cudaSuccess;
+}
+cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
+  return Enqueue(stream, [work = exec->work] {
+    for (const auto& run : work) run();
+  });
+}
+
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
   *event = new CUevent_st;
   return cudaSuccess;
@@ -230,6 +291,7 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   absl::MutexLock lock(&TheRuntime().mu);
   if (TheRuntime().failure != cudaSuccess) return TheRuntime().failure;
+  if (stream->captured != nullptr) std::abort();  // no lane is ever captured
   event->stream = stream;
   const uint64_t record = ++event->recorded;
   stream->waiting.push_back({.run = [event, record] { event->passed = record; }});

@@ -1,7 +1,8 @@
 // A CUDA runtime for tests, linked instead of NVIDIA's: what CudaDevice calls, on host memory, and
 // as late as CUDA allows. A stream does nothing before somebody waits for it, small cudaMallocs
 // share pages, a list of copies is made in reverse, and no copy may cross an edge of pinned memory.
-// So all of CudaDevice but the card runs without one.
+// What a captured stream is given becomes a graph. So all of CudaDevice, and of card_graphs.h, but
+// the card runs without one.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -11,6 +12,9 @@ namespace reprise {
 // From now on what is waited for, and all copies and launches, fail with `error`, as they do after
 // a kernel has; cudaSuccess takes it back.
 void FailLazyCuda(cudaError_t error);
+
+// Graphs that can be launched.
+int NumLazyCudaGraphs();
 
 // Pieces of host memory that are pinned.
 int NumLazyCudaPinned();

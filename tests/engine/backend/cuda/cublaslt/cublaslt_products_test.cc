@@ -87,6 +87,8 @@ class CublasLtProductsTest : public testing::Test {
     return *std::move(weight);
   }
 
+  cudaStream_t stream() { return static_cast<cudaStream_t>(device_.Stream(Lane::kCompute)); }
+
   std::vector<float> Show(const float* from, size_t count) {
     const auto shown = memory_->Show(from, count * sizeof(float));
     CHECK(shown.ok());
@@ -147,7 +149,7 @@ TEST_P(CublasLtProductTest, IsThatOfPlainLoops) {
   if (asked.has_bias) product.bias = Keep(bias);
   product.out = Keep(before);
   product.adds = asked.adds;
-  ASSERT_TRUE(products_->Multiply(product).ok());
+  ASSERT_TRUE(products_->Multiply(product, stream()).ok());
   EXPECT_THAT(Show(product.out, expected.size()), Pointwise(FloatNear(1e-5f), expected));
 }
 
@@ -178,7 +180,7 @@ class CublasLtPlansTest : public CublasLtProductsTest {
 
   absl::Status Multiply(int64_t rows) {
     product_.rows = rows;
-    return products_->Multiply(product_);
+    return products_->Multiply(product_, stream());
   }
 
   std::unique_ptr<PackedWeight> weight_;
@@ -226,23 +228,10 @@ TEST_F(CublasLtPlansTest, WithoutAnAlgorithmThereIsAnErrorAndThenAnotherTry) {
   EXPECT_TRUE(Multiply(3).ok());
 }
 
-// With bf16 weights; of x that is larger than what was narrowed before.
-TEST_F(CublasLtProductsTest, XIsNarrowedWhereNobodyDid) {
-  for (const int64_t rows : {2, 3000, 1}) {
-    const Stored weight = Store(Random(8 * 4, 1), ElementType::kBF16);
-    const std::vector<float> x = Random(rows * 8, 2);
-    const auto packed = Pack(weight, 8, 4, WeightOrder::kOutIn);
-    Product product;
-    product.weight = packed.get();
-    product.x = Keep(x);
-    product.rows = rows;
-    product.out = Keep(std::vector<float>(rows * 4));
-    ASSERT_TRUE(products_->Multiply(product).ok());
-    const std::vector<float> made = Show(product.out, rows * 4);
-    const Stored narrow = Store(x, ElementType::kBF16);
-    product.narrowed = Keep(narrow.narrow);
-    ASSERT_TRUE(products_->Multiply(product).ok());
-    EXPECT_EQ(made, Show(product.out, rows * 4)) << rows;
+TEST_F(CublasLtProductsTest, XIsNarrowedForNarrowWeightsAlone) {
+  for (const auto type : {ElementType::kF32, ElementType::kBF16, ElementType::kF16}) {
+    const auto packed = Pack(Store(Random(8 * 4, 1), type), 8, 4, WeightOrder::kOutIn);
+    EXPECT_EQ(products_->TakesNarrowed(*packed), type == ElementType::kBF16);
   }
 }
 

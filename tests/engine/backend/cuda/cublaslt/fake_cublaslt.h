@@ -13,7 +13,7 @@
 
 #include "cachestore/base/check.h"
 #include "engine/backend/cuda/cublaslt/cublaslt_library.h"
-#include "tests/fakes/lazy_device.h"
+#include "tests/fakes/emulated_stream.h"
 
 namespace reprise::engine::cuda {
 
@@ -197,7 +197,7 @@ class FakeCublasLt {
     if (!asked.fits() || !Takes(*algorithm, asked.d.cols)) return CUBLAS_STATUS_NOT_SUPPORTED;
     ++current_->num_products;
     const bool adds = *static_cast<const float*>(beta) == 1;
-    reinterpret_cast<cachestore::LazyDevice::Queue*>(stream)->Enqueue([=] {
+    EnqueueOn(stream, [=] {
       const uint64_t in = asked.b.rows;
       for (uint64_t r = 0; r < asked.d.cols; ++r) {
         for (uint64_t o = 0; o < asked.d.rows; ++o) {
