@@ -114,7 +114,8 @@ TierSize SmallestTier(const TieredStore& store) {
 
 absl::StatusOr<std::unique_ptr<Engine>> Engine::Open(const EngineOptions& options,
                                                      TieredStore* store,
-                                                     std::unique_ptr<Backend> backend) {
+                                                     std::unique_ptr<Backend> backend,
+                                                     const ModelLoader& load) {
   RETURN_IF_ERROR(options.Validate());
   // What can be wrong without the weights comes first: loading and hashing them takes its time.
   ASSIGN_OR_RETURN(const ModelConfig config, ReadModelConfig(options.model_folder));
@@ -123,7 +124,9 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Open(const EngineOptions& option
   Impl::Loaded loaded;
   ASSIGN_OR_RETURN(loaded.tokenizer, LoadTokenizer(options.model_folder));
   loaded.backend = backend != nullptr ? std::move(backend) : NewCpuBackend(options.num_threads);
-  ASSIGN_OR_RETURN(loaded.model, LoadModel(options.model_folder, loaded.backend.get()));
+  ASSIGN_OR_RETURN(loaded.model, load != nullptr
+                                     ? load(options.model_folder, loaded.backend.get())
+                                     : LoadModel(options.model_folder, loaded.backend.get()));
   auto impl = std::make_unique<Impl>(options, std::move(loaded), store);
   RETURN_IF_ERROR(impl->Start(options));
   return std::unique_ptr<Engine>(new Engine(std::move(impl)));

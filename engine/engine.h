@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -20,6 +21,11 @@ namespace reprise::engine {
 using RequestId = uint64_t;
 
 class Backend;  // see engine/backend/backend.h
+class Model;    // see engine/model/model.h
+
+// How the model of a folder is loaded; must be of the folder's config.json.
+using ModelLoader = std::function<absl::StatusOr<std::unique_ptr<Model>>(const std::string& folder,
+                                                                         Backend* backend)>;
 
 // Counters and gauges of an engine. Counters only grow.
 struct EngineStats {
@@ -45,12 +51,14 @@ struct EngineStats {
 class Engine {
  public:
   // Loads the model folder and starts the engine thread. `store` must outlive the engine. The model
-  // runs on `backend`, which reaches the blocks of store->compute_tier(); null: on the CPU. BLOCKS.
-  // Errors as EngineOptions::Validate, ReadModelConfig, CheckBlockFits, LoadTokenizer and
-  // LoadModel, in this order: the weights are read last.
+  // runs on `backend`, which reaches the blocks of store->compute_tier(); null: on the CPU. `load`
+  // (null: LoadModel) is for weights that no file holds. BLOCKS. Errors as EngineOptions::Validate,
+  // ReadModelConfig, CheckBlockFits, LoadTokenizer and LoadModel, in this order: the weights are
+  // read last.
   static absl::StatusOr<std::unique_ptr<Engine>> Open(const EngineOptions& options,
                                                       cachestore::TieredStore* store,
-                                                      std::unique_ptr<Backend> backend = nullptr);
+                                                      std::unique_ptr<Backend> backend = nullptr,
+                                                      const ModelLoader& load = nullptr);
   // Cancels every request (OnError(kUnavailable)) and joins the thread.
   ~Engine();
 

@@ -1,10 +1,12 @@
 // Checkpoint: the tensors of a model folder, whether they lie in model.safetensors or in the shards
-// that model.safetensors.index.json names. Owns the mappings. Immutable after opening, thread-safe.
+// that model.safetensors.index.json names; or tensors in memory. Owns the mappings. Immutable after
+// opening, thread-safe.
 #pragma once
 
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -18,6 +20,13 @@ class Checkpoint {
   // kNotFound: no weights in the folder, or a shard is missing; kInvalidArgument: a malformed file,
   // or a shard without a tensor that the index says it has.
   static absl::StatusOr<Checkpoint> Open(const std::string& folder);
+
+  // Of tensors that lie in memory and outlive it; `name` takes the folder's place.
+  static Checkpoint Of(std::string name, std::map<std::string, StoredTensor> tensors) {
+    Checkpoint checkpoint(std::move(name));
+    checkpoint.tensors_ = std::move(tensors);
+    return checkpoint;
+  }
 
   // nullptr when there is none of that name.
   const StoredTensor* Find(const std::string& name) const;

@@ -236,16 +236,22 @@ absl::Status DemoModelOptions::Validate() const {
                  absl::StrCat("a divisor of num_heads ", num_heads));
 }
 
-absl::Status WriteDemoModel(const DemoModelOptions& options, const std::string& folder) {
+namespace {
+
+// The folder, made if need be; it has no model yet.
+absl::Status MakeFolder(const DemoModelOptions& options, const std::string& folder) {
   RETURN_IF_ERROR(options.Validate());
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   if (error) return absl::ErrnoToStatus(error.value(), folder);
-  const std::string config = folder + "/config.json";
-  if (std::filesystem::exists(config, error)) {
+  if (std::filesystem::exists(folder + "/config.json", error)) {
     return absl::AlreadyExistsError(absl::StrCat(folder, ": has a model already (config.json)"));
   }
-  RETURN_IF_ERROR(WriteWeights(options, folder + "/model.safetensors"));
+  return absl::OkStatus();
+}
+
+// Everything but the weights.
+absl::Status WriteSmallFiles(const DemoModelOptions& options, const std::string& folder) {
   RETURN_IF_ERROR(WriteJson(folder + "/tokenizer.json", DemoTokenizer()));
   RETURN_IF_ERROR(
       WriteJson(folder + "/tokenizer_config.json", DemoTokenizerConfig(options.max_positions)));
@@ -253,7 +259,20 @@ absl::Status WriteDemoModel(const DemoModelOptions& options, const std::string& 
       WriteJson(folder + "/generation_config.json", {{"eos_token_id", {kDemoEndOfText, kDemoImEnd}},
                                                      {"pad_token_id", kDemoEndOfText},
                                                      {"do_sample", false}}));
-  return WriteJson(config, Config(options));
+  return WriteJson(folder + "/config.json", Config(options));
+}
+
+}  // namespace
+
+absl::Status WriteDemoModel(const DemoModelOptions& options, const std::string& folder) {
+  RETURN_IF_ERROR(MakeFolder(options, folder));
+  RETURN_IF_ERROR(WriteWeights(options, folder + "/model.safetensors"));
+  return WriteSmallFiles(options, folder);
+}
+
+absl::Status WriteDemoDescription(const DemoModelOptions& options, const std::string& folder) {
+  RETURN_IF_ERROR(MakeFolder(options, folder));
+  return WriteSmallFiles(options, folder);
 }
 
 }  // namespace reprise::engine

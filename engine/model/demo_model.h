@@ -35,4 +35,7 @@ struct DemoModelOptions {
 // kResourceExhausted and others: the file that could not be written is named.
 absl::Status WriteDemoModel(const DemoModelOptions& options, const std::string& folder);
 
+// The same without model.safetensors, for weights that no file holds.
+absl::Status WriteDemoDescription(const DemoModelOptions& options, const std::string& folder);
+
 }  // namespace reprise::engine
