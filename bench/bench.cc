@@ -16,6 +16,7 @@
 #include "bench/engine_bench.h"
 #include "bench/gpu_attention_bench.h"
 #include "bench/gpu_copy_bench.h"
+#include "bench/gpu_engine_bench.h"
 #include "bench/kvquant_bench.h"
 #include "bench/report.h"
 #include "bench/sampling_bench.h"
@@ -275,6 +276,28 @@ void AddGpuAttention(api::FlagSet& bench) {
       });
 }
 
+void AddGpuEngine(api::FlagSet& bench) {
+  Suite<GpuEngineBenchOptions> suite(
+      bench, "gpu-engine", "an 8B model on a GPU: prompts whose KV is in RAM, and decoding");
+  suite.command().Add(
+      "peers", &suite.options().peers, "WORD...",
+      "a command that runs bench/gpu/peers/transformers_decode.py; without it rows have no peers");
+  suite.AddGroups("decode_1, decode_8, decode_64, ttft_1k, ttft_16k, ttft_100k");
+  suite.AddQuick();
+  suite.Finish(
+      "Takes minutes, 40 GiB of the GPU (70 with peers), and 60 GiB of RAM. Weights are made up, "
+      "in "
+      "memory.\n\n"
+      "Examples:\n"
+      "  reprise bench gpu-engine --groups ttft_1k\n"
+      "  reprise bench gpu-engine --groups decode_8 --peers python3 "
+      "bench/gpu/peers/transformers_decode.py\n",
+      [](const GpuEngineBenchOptions& o) {
+        return RunGpuEngineBench(
+            o, {engine::cuda::OpenCard, cachestore::OpenDevice, OurAttentionWorks()});
+      });
+}
+
 void AddTtft(api::FlagSet& bench) {
   Suite<TtftBenchOptions> suite(
       bench, "ttft",
@@ -317,12 +340,14 @@ void AddBenchCommand(api::FlagSet& program) {
   AddTtft(bench);
   AddGpuCopy(bench);
   AddGpuAttention(bench);
+  AddGpuEngine(bench);
   bench.SetExamples(
       "Examples:\n  reprise bench decode --help\n  reprise bench chat --help\n"
       "  reprise bench store --help\n  reprise bench disk --help\n"
       "  reprise bench sampling --help\n  reprise bench scheduler --help\n"
       "  reprise bench engine --help\n  reprise bench ttft --help\n"
-      "  reprise bench gpu-copy --help\n  reprise bench gpu-attention --help\n");
+      "  reprise bench gpu-copy --help\n  reprise bench gpu-attention --help\n"
+      "  reprise bench gpu-engine --help\n");
 }
 
 }  // namespace reprise::bench

@@ -48,6 +48,17 @@ absl::StatusOr<std::unique_ptr<RunningEngine>> RunningEngine::Open(
 
 absl::StatusOr<std::unique_ptr<RunningEngine>> RunningEngine::Open(
     const engine::EngineOptions& options, const cachestore::StoreOptions& store_options,
+    cachestore::Device* device, std::unique_ptr<engine::Backend> backend,
+    const engine::ModelLoader& load) {
+  std::unique_ptr<RunningEngine> running(new RunningEngine());
+  ASSIGN_OR_RETURN(running->store_, cachestore::TieredStore::Open(store_options, device));
+  ASSIGN_OR_RETURN(running->engine_,
+                   engine::Engine::Open(options, running->store_.get(), std::move(backend), load));
+  return running;
+}
+
+absl::StatusOr<std::unique_ptr<RunningEngine>> RunningEngine::Open(
+    const engine::EngineOptions& options, const cachestore::StoreOptions& store_options,
     std::unique_ptr<cachestore::BackingTier> tier) {
   std::unique_ptr<RunningEngine> running(new RunningEngine());
   ASSIGN_OR_RETURN(running->store_, cachestore::TieredStore::Open(store_options, std::move(tier)));

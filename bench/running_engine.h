@@ -9,8 +9,10 @@
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "cachestore/memory/device.h"
 #include "cachestore/store/store_options.h"
 #include "cachestore/store/tiered_store.h"
+#include "engine/backend/backend.h"
 #include "engine/engine.h"
 #include "engine/sched/request.h"
 
@@ -26,6 +28,11 @@ class RunningEngine {
   // Errors of TieredStore::Open and Engine::Open. BLOCKS.
   static absl::StatusOr<std::unique_ptr<RunningEngine>> Open(
       const engine::EngineOptions& options, const cachestore::StoreOptions& store_options);
+  // The same on a card, whose device is the store's too and outlives it. `load` as Engine::Open's.
+  static absl::StatusOr<std::unique_ptr<RunningEngine>> Open(
+      const engine::EngineOptions& options, const cachestore::StoreOptions& store_options,
+      cachestore::Device* device, std::unique_ptr<engine::Backend> backend,
+      const engine::ModelLoader& load);
   // The same over a given tier.
   static absl::StatusOr<std::unique_ptr<RunningEngine>> Open(
       const engine::EngineOptions& options, const cachestore::StoreOptions& store_options,

@@ -49,11 +49,12 @@ cp -L /lib64/ld-linux-x86-64.so.2 "$folder/libc/"
 getconf GNU_LIBC_VERSION | cut -d' ' -f2 >"$folder/libc/version"
 
 rm -rf "$target"
-mkdir -p "$target/tests/gpu" "$target/bench/gpu/peers"
+mkdir -p "$target/tests/gpu" "$target/bench/gpu/peers" "$target/bench/peers"
 tar -C "$folder" -c --owner=0 --group=0 --sort=name --mtime=@0 . | gzip -9n >"$target/bundle.tar.gz"
 cp tests/gpu/run.sh tests/gpu/stages.sh "$target/tests/gpu/"
 cp bench/gpu/run.sh "$target/bench/gpu/"
 cp bench/gpu/peers/*.py "$target/bench/gpu/peers/"
+cp bench/peers/peer_protocol.py "$target/bench/peers/"
 
 du -sh --apparent-size "$folder/bin" "$folder/lib" "$folder/libc" | sed "s|$folder/||"
 bytes=$(du -sb "$target" | cut -f1)
