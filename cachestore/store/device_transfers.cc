@@ -56,8 +56,10 @@ void DeviceTransfers::Feed(Line& line) {
       device_->Await(line.lane, next.after);
       InFlight copy = {.status = device_->Copy(line.lane, next.pieces),
                        .bytes = bytes,
+                       .given = std::move(next.given),
                        .done = std::move(next.done)};
       copy.end = device_->Mark(line.lane);
+      if (copy.given && copy.status.ok()) copy.given(copy.end);
       line.bytes_in_flight += bytes;
       line.in_flight.push_back(std::move(copy));
       line.changed.Signal();
@@ -83,6 +85,7 @@ void DeviceTransfers::Run(Line& line) {
       line.bytes_in_flight -= copy.bytes;
       Feed(line);
     }
+    copy.given = nullptr;
     std::move(copy.done)(status);
   }
 }

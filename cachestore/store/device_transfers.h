@@ -4,7 +4,8 @@
 //     Start --> waiting (awaited first, then background) --> in flight, at most 256 MiB --> done
 //
 // What orders a copy behind the steps is `after`, which the lane awaits; what orders a step behind
-// a copy is that nobody is told of the block before `done`. Thread-safe.
+// a copy is that nobody is told of the block before `done`, or that the step awaits what `given`
+// got. Thread-safe.
 #pragma once
 
 #include <array>
@@ -29,6 +30,9 @@ enum class Urgency : uint8_t { kAwaited, kBackground };
 struct DeviceTransfer {
   std::vector<CopyPiece> pieces;
   Moment after;  // of the compute lane
+  // May be empty. Gets the moment by which the pieces have landed, once the lane has been given
+  // them and unless that failed: before `done`, under a lock of the transfers, for a moment.
+  absl::AnyInvocable<void(Moment)> given;
   // Gets OK, or the device's error: then what was copied is undefined. Called once, on the lane's
   // thread and without any lock.
   absl::AnyInvocable<void(const absl::Status&) &&> done;
@@ -55,6 +59,7 @@ class DeviceTransfers {
     Moment end;
     absl::Status status;  // of giving it to the device
     uint64_t bytes = 0;
+    absl::AnyInvocable<void(Moment)> given;  // called; what it holds must not end under the lock
     absl::AnyInvocable<void(const absl::Status&) &&> done;
   };
   // One of the two lanes. Its lock is below every other but the device's own.

@@ -1,5 +1,5 @@
-// LoadForecast: what Pin would have to load into RAM, and how long that would take. Plain data, as
-// of the moment of asking.
+// LoadForecast: what Pin would have to load into RAM and to copy to the GPU, and how long that
+// would take. Plain data, as of the moment of asking.
 #pragma once
 
 #include <algorithm>
@@ -22,11 +22,18 @@ struct LoadTime {
   }
 };
 
-struct LoadForecast {
-  std::vector<bool> needs_load;  // one per matched block, root first: it is not in RAM
-  bool measured = false;         // false: no load has ended lately, so only `least` is known
+struct LoadTimes {
+  bool measured = false;  // false: no load has ended lately, so only `least` is known
   LoadTime median;
   LoadTime p90;  // one of ten loads takes longer
+};
+
+// The times are those of loads from disk.
+struct LoadForecast : LoadTimes {
+  std::vector<bool> needs_load;  // one per matched block, root first: only disk has it
+  // The same: it is not on the GPU, which the store has; else empty. What that hop takes.
+  std::vector<bool> needs_copy;
+  LoadTimes copy;
 };
 
 }  // namespace reprise::cachestore

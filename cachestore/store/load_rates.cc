@@ -78,7 +78,7 @@ std::optional<LoadRates::Speed> LoadRates::SpeedOf(double quantile, absl::Time o
 }
 
 void LoadRates::Predict(uint64_t block_bytes, uint64_t bytes_ahead, absl::Time now,
-                        LoadForecast& forecast) const {
+                        LoadTimes& times) const {
   const auto time_of = [&](const Speed& speed) {
     const auto ahead = static_cast<double>(bytes_under_way_ + bytes_ahead);
     return LoadTime{
@@ -88,9 +88,9 @@ void LoadRates::Predict(uint64_t block_bytes, uint64_t bytes_ahead, absl::Time n
                                 : absl::ZeroDuration()};
   };
   const std::optional<Speed> median = SpeedOf(0.5, now - kMemory);
-  forecast.measured = median.has_value();
-  forecast.median = time_of(median.value_or(Speed{}));
-  forecast.p90 = time_of(SpeedOf(0.9, now - kMemory).value_or(Speed{}));
+  times.measured = median.has_value();
+  times.median = time_of(median.value_or(Speed{}));
+  times.p90 = time_of(SpeedOf(0.9, now - kMemory).value_or(Speed{}));
 }
 
 int64_t LoadRates::bytes_per_second() const {

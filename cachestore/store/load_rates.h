@@ -32,8 +32,7 @@ class LoadRates {
 
   // Fills in how long blocks of `block_bytes` take that are loaded after the loads under way and
   // `bytes_ahead` more.
-  void Predict(uint64_t block_bytes, uint64_t bytes_ahead, absl::Time now,
-               LoadForecast& forecast) const;
+  void Predict(uint64_t block_bytes, uint64_t bytes_ahead, absl::Time now, LoadTimes& times) const;
 
   // Medians of what is kept, whatever its age; 0 before any load has ended.
   int64_t bytes_per_second() const;

@@ -3,14 +3,19 @@
 // because it may hold pins.
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <map>
+#include <optional>
 #include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "cachestore/memory/device.h"
 #include "cachestore/store/pin_ticket.h"
 
 namespace reprise::cachestore {
@@ -26,8 +31,12 @@ class PinCanceller {
 };
 
 struct PinState {
-  PinState(PinCanceller& ticket_canceller, int64_t matched, std::function<void()> callback)
-      : canceller(ticket_canceller), matched_blocks(matched), on_done(std::move(callback)) {}
+  PinState(PinCanceller& ticket_canceller, Device* gpu, int64_t matched,
+           std::function<void()> callback)
+      : canceller(ticket_canceller),
+        device(gpu),
+        matched_blocks(matched),
+        on_done(std::move(callback)) {}
 
   // Publishes the result and runs the callback. Called once, without any lock held.
   void Complete(PinnedPrefix result) {
@@ -41,18 +50,44 @@ struct PinState {
   }
 
   // What is known of blocks that are loaded by layer, before the result: where all of them lie or
-  // will lie; that `bytes` leading bytes of each are verified.
+  // will lie; that bytes [begin, end) of each are verified, and there once `landed` has passed.
+  // Parts are told in any order; all of a block never is, which is what the result says.
   void TellAddresses(std::vector<const std::byte*> blocks) ABSL_LOCKS_EXCLUDED(mu) {
     absl::MutexLock lock(&mu);
     addresses = std::move(blocks);
   }
-  void NoteArrived(uint64_t bytes) ABSL_LOCKS_EXCLUDED(mu) {
+  void NoteArrived(uint64_t begin, uint64_t end, Moment landed) ABSL_LOCKS_EXCLUDED(mu) {
     absl::MutexLock lock(&mu);
-    arrived_bytes = bytes;
+    parts[begin] = {end, landed};
     changed.SignalAll();
   }
+  // By when the first `bytes` bytes of all blocks have landed; nullopt: that is not known yet.
+  std::optional<Moment> ArrivalOf(uint64_t bytes) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
+    Moment last;
+    for (uint64_t told = 0; told < bytes;) {
+      const auto part = parts.find(told);
+      if (part == parts.end()) return std::nullopt;
+      told = part->second.end;
+      if (part->second.landed.number > last.number) last = part->second.landed;
+    }
+    return last;
+  }
+
+  // Whether the result is all blocks, each where it was told to lie.
+  bool IsAsTold() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
+    return std::equal(prefix.blocks.begin(), prefix.blocks.end(), addresses.begin(),
+                      addresses.end(), [](const BlockRef& block, const std::byte* address) {
+                        return block.bytes().data() == address;
+                      });
+  }
+
+  struct Part {
+    uint64_t end = 0;
+    Moment landed;
+  };
 
   PinCanceller& canceller;
+  Device* const device;  // whose moments are told; null: there is no GPU tier
   const int64_t matched_blocks;
   const std::function<void()> on_done;
   mutable absl::Mutex mu;
@@ -60,7 +95,7 @@ struct PinState {
   bool done ABSL_GUARDED_BY(mu) = false;
   PinnedPrefix prefix ABSL_GUARDED_BY(mu);
   std::vector<const std::byte*> addresses ABSL_GUARDED_BY(mu);
-  uint64_t arrived_bytes ABSL_GUARDED_BY(mu) = 0;
+  std::map<uint64_t, Part> parts ABSL_GUARDED_BY(mu);  // by their first byte
 };
 
 }  // namespace reprise::cachestore

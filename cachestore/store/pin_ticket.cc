@@ -1,6 +1,6 @@
 #include "cachestore/store/pin_ticket.h"
 
-#include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "cachestore/base/check.h"
@@ -45,17 +45,20 @@ std::vector<const std::byte*> PinTicket::addresses() const {
 }
 
 bool PinTicket::AwaitBytes(uint64_t bytes, absl::Time deadline) const {
-  absl::MutexLock lock(&state_->mu);
-  while (!state_->done && state_->arrived_bytes < bytes) {
-    if (state_->changed.WaitWithDeadline(&state_->mu, deadline)) break;
+  std::optional<Moment> landed;
+  {
+    absl::MutexLock lock(&state_->mu);
+    landed = state_->ArrivalOf(bytes);
+    while (!state_->done && !landed.has_value()) {
+      const bool is_late = state_->changed.WaitWithDeadline(&state_->mu, deadline);
+      landed = state_->ArrivalOf(bytes);
+      if (is_late) break;
+    }
+    if (state_->done) return state_->IsAsTold();
+    if (!landed.has_value()) return false;
   }
-  if (!state_->done) return state_->arrived_bytes >= bytes;
-  const auto lies_at = [](const BlockRef& block, const std::byte* address) {
-    return block.bytes().data() == address;
-  };
-  const std::vector<BlockRef>& blocks = state_->prefix.blocks;
-  return std::equal(blocks.begin(), blocks.end(), state_->addresses.begin(),
-                    state_->addresses.end(), lies_at);
+  if (landed->number > 0) state_->device->Await(Lane::kCompute, *landed);
+  return true;
 }
 
 PinnedPrefix PinTicket::Take() {

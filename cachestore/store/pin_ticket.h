@@ -16,7 +16,7 @@ namespace reprise::cachestore {
 enum class LoadOrder {
   kByBlock,  // one after the other
   // The first bytes of all of them first, and the last bytes last. Where other loads are under way,
-  // where RAM is short, or where the tier cannot, by block.
+  // where room is short, or where the tier cannot, by block.
   kByLayer,
 };
 
@@ -46,14 +46,16 @@ class PinTicket {
   bool done() const;
   // Waits until done() or `deadline`; returns done(). BLOCKS.
   bool Wait(absl::Time deadline) const;
-  // Where the blocks of the range lie, or will lie, root first: once all of them are in RAM or
+  // Where the blocks of the range lie, or will lie, root first: once all of them are in the tier or
   // being loaded by layer; else empty. Bytes that AwaitBytes() has confirmed may be read while the
-  // ticket lives. A block can still be lost, and its slot be used otherwise; so what was made of
-  // them counts only once whole blocks are confirmed.
+  // ticket lives: on the GPU, by what its compute lane is given from then on. A block can still be
+  // lost, and its slot be used otherwise; so what was made of them counts only once whole blocks
+  // are confirmed.
   std::vector<const std::byte*> addresses() const;
   // Waits until the first `bytes` bytes of every block of the range are verified, and for whole
-  // blocks until Take() gives all of them, where addresses() says. False: that will not come, or
-  // not before `deadline`. BLOCKS. REQUIRES: addresses() is not empty.
+  // blocks until Take() gives all of them, where addresses() says. On the GPU, parts of blocks may
+  // still be under way then: the compute lane awaits them, not the caller. False: that will not
+  // come, or not before `deadline`. BLOCKS. REQUIRES: addresses() is not empty.
   bool AwaitBytes(uint64_t bytes, absl::Time deadline) const;
   // The leading blocks up to the first one that could not be loaded or failed verification.
   // REQUIRES: done(). Call once.

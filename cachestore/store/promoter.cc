@@ -53,8 +53,8 @@ PinTicket Promoter::Pin(const PinRequest& request, std::function<void()> on_done
     }
     const size_t num_entries = pending->end = pending->entries.size();
     pending->block_tokens = request.block_tokens;
-    pending->state =
-        std::make_shared<PinState>(*this, static_cast<int64_t>(num_entries), std::move(on_done));
+    pending->state = std::make_shared<PinState>(
+        *this, core_.device, static_cast<int64_t>(num_entries), std::move(on_done));
     ticket.emplace(pending->state);
     const bool queue_is_full = static_cast<int64_t>(tickets_.size()) >= max_loading_tickets_;
     tickets_.emplace(pending->state.get(), pending);
@@ -73,9 +73,8 @@ PinTicket Promoter::Pin(const PinRequest& request, std::function<void()> on_done
     FinishIfDoneLocked(pending, work);
     if (!pending->finished) {
       core_.loading_tickets = static_cast<int64_t>(tickets_.size());
-      const bool by_layer = request.order == LoadOrder::kByLayer && request.tier == Tier::kRam;
-      if (by_layer && MayLoadByLayerLocked()) {
-        LoadByLayerLocked(pending, work);
+      if (request.order == LoadOrder::kByLayer && MayLoadByLayerLocked()) {
+        LoadByLayerLocked(pending, request.layer_bytes, work);
       }
       turns_.push_back(pending);
       PumpLocked(work);
@@ -98,10 +97,13 @@ LoadForecast Promoter::Forecast(const PinRequest& request) const {
   const std::vector<BlockId> ids = FindLocked(request, end);
   for (const BlockId id : ids) {
     block_bytes = core_.state.payload_bytes(id);
-    forecast.needs_load.push_back(!core_.state.index.node(id).in_memory());
+    const PrefixIndex::Node& node = core_.state.index.node(id);
+    forecast.needs_load.push_back(!node.in_memory());
+    if (request.tier == Tier::kGpu) forecast.needs_copy.push_back(!node.in_gpu);
     bytes += forecast.needs_load.back() ? block_bytes : 0;
   }
   core_.load_rates.Predict(block_bytes, BytesAheadLocked(ids, bytes), now, forecast);
+  core_.to_device_rates.Predict(block_bytes, 0, now, forecast.copy);
   return forecast;
 }
 
@@ -247,7 +249,12 @@ bool Promoter::StartLoadLocked(const std::shared_ptr<Pending>& pending, NoRoom& 
   const BlockId id = pending->entries[pending->next].id;
   const PrefixIndex::Node& node = core_.state.index.node(id);
   const uint64_t bytes = pending->payload_bytes;
-  Load load = {.to = pending->tier, .by_layer = pending->arriving.has_value(), .waiters = {}};
+  Load load = {.to = pending->tier,
+               .by_layer = pending->is_by_layer(),
+               .waiters = {},
+               .convoy = pending->convoy,
+               .place = pending->next,
+               .read_end = {}};
   if (node.in_memory()) load.from = node.in_ram() ? Source::kRam : Source::kGpu;
   // The GPU's demoter brings it already.
   if (load.from == Source::kGpu && core_.gpu.IsFetching(id)) return false;
@@ -271,14 +278,16 @@ bool Promoter::StartLoadLocked(const std::shared_ptr<Pending>& pending, NoRoom& 
     if (!slot.has_value()) return starve(Tier::kGpu);
     load.gpu_slot = *slot;
   }
+  if (load.convoy != nullptr) load.convoy->blocks[load.place] = id;
   if (load.from == Source::kRam) {
-    StartToGpuLocked(id, load, work);
+    if (load.convoy == nullptr) StartToGpuLocked(id, load, work);
     loads_[id] = std::move(load);
   } else {
     const SlotIndex gpu_slot = load.gpu_slot;
     const bool started = load.from == Source::kGpu ? StartFromGpuLocked(id, std::move(load), work)
                                                    : StartFromDiskLocked(id, std::move(load), work);
     if (!started) {
+      if (pending->convoy != nullptr) pending->convoy->blocks[pending->next] = kNoBlock;
       if (gpu_slot != kNoSlot) core_.gpu.AbortLoad(gpu_slot);
       return starve(Tier::kRam);
     }
@@ -298,9 +307,7 @@ bool Promoter::StartFromDiskLocked(BlockId id, Load load, Work& work) {
   LoadRequest request{.block = core_.Describe(id),
                       .payload = core_.state.pool.SlotMemory(*slot).first(bytes),
                       .done = {}};
-  request.done = [this, id, slot = *slot](const absl::Status& status) {
-    FinishLoad(id, slot, status);
-  };
+  request.done = [this, id](const absl::Status& status) { FinishLoad(id, status); };
   if (load.by_layer) request.progress = [this, id](uint64_t arrived) { NoteProgress(id, arrived); };
   work.loads.push_back(std::move(request));
   load.slot = *slot;
@@ -348,28 +355,19 @@ void Promoter::PinEntryLocked(Entry& entry) {
   core_.ram.Pin(entry.id);
 }
 
-void Promoter::FinishLoad(BlockId id, SlotIndex slot, const absl::Status& status) {
+void Promoter::FinishLoad(BlockId id, const absl::Status& status) {
   const absl::Time ended = absl::Now();
   Work work;
   {
     absl::MutexLock lock(&core_.mu);
     const uint64_t bytes = core_.state.payload_bytes(id);
     ++ending_;
-    const Load& load = loads_.at(id);
+    Load& load = loads_.at(id);
     if (!load.by_layer) --lines_.at(bytes).in_flight;
-    Outcome outcome = EndLoadLocked(id, slot, status);
-    const PrefixIndex::Node& node = core_.state.index.node(id);
-    // Sealed there meanwhile.
-    const bool is_on_gpu = load.to == Tier::kGpu && node.in_gpu && node.in_store();
-    if (is_on_gpu) outcome = Outcome::kReady;
-    if (load.to == Tier::kGpu && outcome == Outcome::kReady && !is_on_gpu) {
-      StartToGpuLocked(id, load, work);
+    if (load.copies > 0) {
+      load.read_end = status;
     } else {
-      // The states of those who wait are held by tickets_, or given up.
-      const Load ended_load = std::move(loads_.at(id));
-      loads_.erase(id);
-      if (ended_load.to == Tier::kGpu) core_.gpu.AbortLoad(ended_load.gpu_slot);
-      EndWaitersLocked(ended_load, outcome, work);
+      EndReadLocked(id, status, work);
     }
     PumpLocked(work);
     // After the loads that follow have begun: there is no pause between them.
@@ -377,6 +375,35 @@ void Promoter::FinishLoad(BlockId id, SlotIndex slot, const absl::Status& status
     core_.NoteChange();
   }
   GoOn(std::move(work));
+}
+
+void Promoter::EndReadLocked(BlockId id, const absl::Status& status, Work& work) {
+  Load& load = loads_.at(id);
+  Outcome outcome = EndLoadLocked(id, load.slot, status);
+  const PrefixIndex::Node& node = core_.state.index.node(id);
+  // Sealed there meanwhile.
+  const bool is_on_gpu = load.to == Tier::kGpu && node.in_gpu && node.in_store();
+  if (is_on_gpu) outcome = Outcome::kReady;
+  if (load.to == Tier::kGpu && outcome == Outcome::kReady && !is_on_gpu) {
+    // In another slot than that of the parts that were sent: sealed in RAM meanwhile.
+    if (load.convoy != nullptr && node.ram_slot != load.slot) LeaveBehindLocked(load, work);
+    if (load.convoy != nullptr) {
+      NoteInRamLocked(id, load);
+      if (load.copy_failed) return GoOnByLayerLocked(id, work);
+      if (load.convoy->verified.Raise(load.place, load.convoy->block_bytes)) {
+        SendLocked(*load.convoy, work);
+      }
+    } else {
+      StartToGpuLocked(id, load, work);
+    }
+    return;
+  }
+  LeaveBehindLocked(load, work);
+  // The states of those who wait are held by tickets_, or given up.
+  const Load ended_load = std::move(loads_.at(id));
+  loads_.erase(id);
+  if (ended_load.to == Tier::kGpu) core_.gpu.AbortLoad(ended_load.gpu_slot);
+  EndWaitersLocked(ended_load, outcome, work);
 }
 
 void Promoter::EndWaitersLocked(const Load& load, Outcome outcome, Work& work) {

@@ -16,7 +16,9 @@
 // The blocks of a ticket that is loaded by layer all start at once, if there is room for them, and
 // the tier brings the first pieces of all of them first (LoadRequest). They are not part of what
 // the tier works on at a time: the tier keeps a limit of its own for them, and there is one such
-// ticket at a time, which begins while nothing else is loaded. Thread-safe.
+// ticket at a time, which begins while nothing else is loaded. To the GPU they go as a convoy: what
+// all of them have of their bytes in RAM, verified, is copied a few layers at a time, and the
+// ticket tells the moment by which each part has landed. Thread-safe.
 #pragma once
 
 #include <algorithm>
@@ -54,6 +56,7 @@ struct PinRequest {
   absl::Span<const uint32_t> words;  // their contents
   size_t first_block = 0;            // at most keys.size()
   absl::Time deadline = absl::InfiniteFuture();
+  uint64_t layer_bytes = 0;  // of a block; only an order by layer to the GPU asks
   LoadOrder order = LoadOrder::kByBlock;
   Tier tier = Tier::kRam;
 };
@@ -97,6 +100,17 @@ class Promoter : public PinCanceller {
     bool pinned = false;           // in RAM, or wherever it is
     bool gpu_pinned = false;
   };
+  // The blocks of a ticket that go to the GPU by layer. Whatever becomes of the ticket, all of them
+  // get there but those that are left behind: lost, or sealed meanwhile.
+  struct Convoy {
+    std::weak_ptr<PinState> ticket;
+    uint64_t block_bytes = 0;
+    uint64_t layer_bytes = 0;
+    LeadingBytes verified;        // in RAM, by place; of a place without a block, all
+    std::vector<BlockId> blocks;  // by place; kNoBlock: there already, or left behind
+    uint64_t sent = 0;            // leading bytes of each that were given to the device
+    Moment freed;                 // what copies into their slots await
+  };
   // A ticket under way; everything but `state` is guarded by StoreCore::mu.
   struct Pending {
     std::shared_ptr<PinState> state;
@@ -112,8 +126,11 @@ class Promoter : public PinCanceller {
     absl::Time starving_since = absl::InfiniteFuture();  // for want of a slot
     Tier starving_for = Tier::kRam;
     bool finished = false;
-    std::optional<LeadingBytes> arriving;  // of a ticket that is loaded by layer
+    // Of a ticket that is loaded by layer, to RAM or to the GPU.
+    std::optional<LeadingBytes> arriving;
+    std::shared_ptr<Convoy> convoy;
 
+    bool is_by_layer() const { return arriving.has_value() || convoy != nullptr; }
     bool is_starving() const { return starving_since != absl::InfiniteFuture(); }
     void Starve(Tier tier, absl::Time now) {
       starving_since = std::min(starving_since, now);
@@ -132,6 +149,14 @@ class Promoter : public PinCanceller {
     bool by_layer = false;
     uint64_t arrived_bytes = 0;
     std::vector<Waiter> waiters;
+    // Of one in a convoy: its place there, copies of parts under way, whether one has failed, and
+    // whether the whole block is in RAM, pinned for them.
+    std::shared_ptr<Convoy> convoy;
+    size_t place = 0;
+    int copies = 0;
+    bool copy_failed = false;
+    bool is_in_ram = false;
+    std::optional<absl::Status> read_end;  // its load from disk ended so, while there were copies
   };
   using Tickets = std::list<std::shared_ptr<Pending>>;
   // The loads of blocks of one size.
@@ -148,13 +173,22 @@ class Promoter : public PinCanceller {
     CopyPiece piece;
     Moment freed;  // what the copy awaits
   };
+  // The copies of a part of a convoy's blocks, and what its ticket tells then.
+  struct Part {
+    std::shared_ptr<PinState> ticket;  // null: it was given up
+    uint64_t begin = 0;
+    uint64_t end = 0;
+    std::vector<ToGpu> copies;
+  };
   struct Work {
     std::vector<LoadRequest> loads;
     std::vector<ToGpu> to_gpu;
+    std::vector<Part> parts_to_gpu;
     std::vector<Fetch> to_ram;
     std::vector<std::pair<std::shared_ptr<PinState>, PinnedPrefix>> completions;
     bool empty() const {
-      return loads.empty() && to_gpu.empty() && to_ram.empty() && completions.empty();
+      return loads.empty() && to_gpu.empty() && parts_to_gpu.empty() && to_ram.empty() &&
+             completions.empty();
     }
   };
   // Tiers and block sizes for which no slot was found in this round.
@@ -193,8 +227,21 @@ class Promoter : public PinCanceller {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
   // Lets a ticket, the only one, load all its blocks now, by layer.
   bool MayLoadByLayerLocked() const ABSL_SHARED_LOCKS_REQUIRED(core_.mu);
-  void LoadByLayerLocked(const std::shared_ptr<Pending>& pending, Work& work)
+  void LoadByLayerLocked(const std::shared_ptr<Pending>& pending, uint64_t layer_bytes, Work& work)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
+  // All loads of its convoy have begun: they set out, or go by block if the ticket needs more.
+  void SetOutLocked(Pending& pending, Work& work) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
+  // Begins the copies of what all blocks of the convoy have now.
+  void SendLocked(Convoy& convoy, Work& work) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
+  // The block of `load` is in RAM and stays there for its copies.
+  void NoteInRamLocked(BlockId id, Load& load) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
+  // The others do not wait for it any more.
+  void LeaveBehindLocked(Load& load, Work& work) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
+  // No copy of a part of `id` is under way now: what comes next, its end at last.
+  void GoOnByLayerLocked(BlockId id, Work& work) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
+  // These copies of a part have ended.
+  void FinishPart(const std::vector<ToGpu>& copies, const absl::Status& status)
+      ABSL_LOCKS_EXCLUDED(core_.mu);
   // The first `bytes` bytes of `id`, which is being loaded, or of an entry are there.
   void NoteProgress(BlockId id, uint64_t bytes) ABSL_LOCKS_EXCLUDED(core_.mu);
   void NoteArrivedLocked(Pending& pending, size_t entry, uint64_t bytes)
@@ -230,6 +277,8 @@ class Promoter : public PinCanceller {
   // These copies have ended.
   void FinishToGpu(const std::vector<ToGpu>& copies, const absl::Status& status)
       ABSL_LOCKS_EXCLUDED(core_.mu);
+  // The load of `id` to the GPU has ended, and its copies with it.
+  void EndToGpuLocked(BlockId id, bool ok, Work& work) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
   void FinishToRam(const std::vector<Fetch>& copies, const absl::Status& status)
       ABSL_LOCKS_EXCLUDED(core_.mu);
   // Tells those who wait for `load` how it has ended.
@@ -238,9 +287,11 @@ class Promoter : public PinCanceller {
   // Lets others go on after loads have ended, and does what that makes of `work`; undoes the
   // counting of them in ending_.
   void GoOn(Work work) ABSL_LOCKS_EXCLUDED(core_.mu);
-  // The load of `id` has ended.
-  void FinishLoad(BlockId id, SlotIndex slot, const absl::Status& status)
-      ABSL_LOCKS_EXCLUDED(core_.mu);
+  // The load of `id` from disk has ended.
+  void FinishLoad(BlockId id, const absl::Status& status) ABSL_LOCKS_EXCLUDED(core_.mu);
+  // The same, once nothing reads its slot any more: the hop to the GPU, or the end.
+  void EndReadLocked(BlockId id, const absl::Status& status, Work& work)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
   // Records how it ended and returns what that is for those who wait for it.
   Outcome EndLoadLocked(BlockId id, SlotIndex slot, const absl::Status& status)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);

@@ -14,10 +14,10 @@ namespace {
 constexpr uint64_t kCopyBatchBytes = uint64_t{32} << 20;
 
 // Gives `copies` to `lane` in batches; `add` enters one into a transfer, `finish` gets those of a
-// batch when it has ended.
+// batch when it has ended, and `given` (may be empty) the moment by which all have landed.
 template <typename Copy, typename Add, typename Finish>
 void StartInBatches(DeviceTransfers& transfers, Lane lane, const std::vector<Copy>& copies, Add add,
-                    Finish finish) {
+                    Finish finish, absl::AnyInvocable<void(Moment)> given = nullptr) {
   for (size_t i = 0; i < copies.size();) {
     DeviceTransfer transfer;
     std::vector<Copy> batch;
@@ -29,6 +29,7 @@ void StartInBatches(DeviceTransfers& transfers, Lane lane, const std::vector<Cop
     transfer.done = [finish, batch = std::move(batch)](const absl::Status& status) {
       finish(batch, status);
     };
+    if (i == copies.size()) transfer.given = std::move(given);
     transfers.Start(lane, Urgency::kAwaited, std::move(transfer));
   }
 }
@@ -60,13 +61,24 @@ void Promoter::StartToGpuLocked(BlockId id, const Load& load, Work& work) {
 }
 
 void Promoter::StartCopies(const Work& work) {
-  if (!work.to_gpu.empty()) {
+  const auto add_to_gpu = [](const ToGpu& copy, DeviceTransfer& t) {
+    t.Add(copy.piece, copy.freed);
+  };
+  for (const Part& part : work.parts_to_gpu) {
     StartInBatches(
-        *transfers_, Lane::kToDevice, work.to_gpu,
-        [](const ToGpu& copy, DeviceTransfer& t) { t.Add(copy.piece, copy.freed); },
+        *transfers_, Lane::kToDevice, part.copies, add_to_gpu,
         [this](const std::vector<ToGpu>& copies, const absl::Status& status) {
-          FinishToGpu(copies, status);
+          FinishPart(copies, status);
+        },
+        [ticket = part.ticket, begin = part.begin, end = part.end](Moment landed) {
+          if (ticket != nullptr) ticket->NoteArrived(begin, end, landed);
         });
+  }
+  if (!work.to_gpu.empty()) {
+    StartInBatches(*transfers_, Lane::kToDevice, work.to_gpu, add_to_gpu,
+                   [this](const std::vector<ToGpu>& copies, const absl::Status& status) {
+                     FinishToGpu(copies, status);
+                   });
   }
   if (!work.to_ram.empty()) {
     StartInBatches(
@@ -86,21 +98,25 @@ void Promoter::FinishToGpu(const std::vector<ToGpu>& copies, const absl::Status&
     ++ending_;
     if (!status.ok()) core_.CloseGpu();
     for (const ToGpu& copy : copies) {
-      const Load load = std::move(loads_.at(copy.id));
-      loads_.erase(copy.id);
-      const bool readable = core_.gpu.EndLoad(copy.id, load.gpu_slot);
-      EndWaitersLocked(load,
-                       readable      ? Outcome::kReady
-                       : status.ok() ? Outcome::kLost
-                                     : Outcome::kIoError,
-                       work);
-      core_.ram.Unpin(copy.id);
+      EndToGpuLocked(copy.id, status.ok(), work);
       core_.to_device_rates.End(copy.piece.bytes, status.ok(), ended);
     }
     PumpLocked(work);
     core_.NoteChange();
   }
   GoOn(std::move(work));
+}
+
+void Promoter::EndToGpuLocked(BlockId id, bool ok, Work& work) {
+  const Load load = std::move(loads_.at(id));
+  loads_.erase(id);
+  const bool readable = core_.gpu.EndLoad(id, load.gpu_slot);
+  EndWaitersLocked(load,
+                   readable ? Outcome::kReady
+                   : ok     ? Outcome::kLost
+                            : Outcome::kIoError,
+                   work);
+  core_.ram.Unpin(id);
 }
 
 void Promoter::FinishToRam(const std::vector<Fetch>& copies, const absl::Status& status) {

@@ -121,8 +121,9 @@ class TieredStore {
   PrefixMatch Match(const NamespaceHandle& ns, const BlockContent& prompt,
                     int64_t max_blocks) const;
 
-  // The same prefix, block by block, and how long Pin would take to load what of it is not in RAM,
-  // going by the last loads and the queue. Before a load has ended, loading counts as immediate.
+  // The same prefix, block by block, and how long Pin would take to bring what of it is elsewhere
+  // into compute_tier(), going by the last loads and the queue. Before a load has ended, loading
+  // counts as immediate.
   LoadForecast ForecastLoad(const NamespaceHandle& ns, const BlockContent& prompt,
                             int64_t max_blocks) const;
 

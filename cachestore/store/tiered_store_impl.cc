@@ -183,7 +183,8 @@ LoadForecast TieredStore::Impl::ForecastLoad(const NamespaceHandle& ns, const Bl
   return promoter_->Forecast({.namespace_id = ns.id,
                               .block_tokens = ns.layout.block_tokens,
                               .keys = keys,
-                              .words = chain.words});
+                              .words = chain.words,
+                              .tier = compute_tier()});
 }
 
 PinTicket TieredStore::Impl::Pin(const NamespaceHandle& ns, const BlockContent& prompt,
@@ -198,6 +199,7 @@ PinTicket TieredStore::Impl::Pin(const NamespaceHandle& ns, const BlockContent& 
                          .words = chain.words,
                          .first_block = chain.first_block,
                          .deadline = deadline,
+                         .layer_bytes = ns.layout.PartOffset(1, 0),
                          .order = order,
                          .tier = tier},
                         std::move(on_done));

@@ -20,9 +20,16 @@ LoadChoice ChooseLoad(const LoadForecast& load, int64_t first_block,
   absl::Duration best = absl::InfiniteDuration();
   int64_t chosen = 0;
   int64_t chosen_loads = 0;
+  int64_t chosen_copies = 0;
   int64_t loads = 0;
+  int64_t copies = 0;
   for (int64_t n = 0; n <= matched; ++n) {
-    if (n > 0) loads += load.needs_load[first_block + n - 1] ? 1 : 0;
+    if (n > 0) {
+      const int64_t block = first_block + n - 1;
+      loads += load.needs_load[block] ? 1 : 0;
+      copies += !load.needs_copy.empty() && load.needs_copy[block] ? 1 : 0;
+    }
+    // Copies are not in it: they take little, and go on while the rest is loaded.
     const absl::Duration time =
         std::max(load.median.For(loads), compute.queue) + compute.per_block * (matched - n);
     // Of equals the longest: what is not computed leaves the processor to others.
@@ -30,14 +37,18 @@ LoadChoice ChooseLoad(const LoadForecast& load, int64_t first_block,
     best = time;
     chosen = n;
     chosen_loads = loads;
+    chosen_copies = copies;
   }
   LoadChoice choice = {
       .num_blocks = chosen,
       .passed_over_blocks = matched - chosen,
       .patience = std::max(kLeastPatience, compute.queue + compute.per_block * chosen)};
-  if (compute.is_alone && load.measured && chosen_loads > 0) {
+  const bool is_known =
+      (chosen_loads == 0 || load.measured) && (chosen_copies == 0 || load.copy.measured);
+  if (compute.is_alone && is_known && chosen_loads + chosen_copies > 0) {
     choice.order = cachestore::LoadOrder::kByLayer;
-    choice.arrival_patience = kLeastPatience + 2 * load.p90.For(chosen_loads);
+    choice.arrival_patience =
+        kLeastPatience + 2 * (load.p90.For(chosen_loads) + load.copy.p90.For(chosen_copies));
   }
   return choice;
 }

@@ -13,7 +13,7 @@ class HeldDevice : public UnguardedDevice {
  public:
   explicit HeldDevice(Device* device) : UnguardedDevice(device, Guard::kNone, Lane::kCompute) {}
 
-  // Waits for `lane` return no sooner than when it is let go.
+  // Waits for `lane` begin no sooner than when it is let go.
   void Hold(Lane lane) {
     absl::MutexLock lock(&mu_);
     Of(lane).is_held = true;
@@ -40,11 +40,15 @@ class HeldDevice : public UnguardedDevice {
     return UnguardedDevice::Mark(lane);
   }
   absl::Status Wait(Moment moment) override {
+    {
+      absl::MutexLock lock(&mu_);
+      const LaneState& lane = Of(moment.lane);
+      const auto is_free = [&lane] { return !lane.is_held; };
+      mu_.Await(absl::Condition(&is_free));
+    }
     const absl::Status status = UnguardedDevice::Wait(moment);
     absl::MutexLock lock(&mu_);
     const LaneState& lane = Of(moment.lane);
-    const auto is_free = [&lane] { return !lane.is_held; };
-    mu_.Await(absl::Condition(&is_free));
     return lane.failure.ok() ? status : lane.failure;
   }
 

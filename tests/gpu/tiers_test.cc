@@ -136,7 +136,8 @@ class TieredBlocks {
   PinnedPrefix Pin(size_t chain) {
     PinTicket ticket =
         store_->Pin(ns_, tokens_[chain], BlockRange{.first = 0, .count = kChain}, nullptr,
-                    absl::InfiniteFuture(), LoadOrder::kByBlock, Tier::kGpu);
+                    absl::InfiniteFuture(),
+                    chain % 2 == 0 ? LoadOrder::kByBlock : LoadOrder::kByLayer, Tier::kGpu);
     EXPECT_TRUE(ticket.Wait(absl::Now() + absl::Seconds(60)));
     return ticket.Take();
   }

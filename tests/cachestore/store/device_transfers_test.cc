@@ -8,6 +8,7 @@
 
 #include "absl/synchronization/notification.h"
 #include "cachestore/memory/host_arena.h"
+#include "tests/fakes/held_device.h"
 #include "tests/fakes/lazy_device.h"
 
 namespace reprise::cachestore {
@@ -87,6 +88,40 @@ TEST_F(DeviceTransfersTest, ACopyStartsAfterTheStepsThatItAwaits) {
   Ended(1);
   EXPECT_EQ(host_->bytes()[0], std::byte{7});
   EXPECT_EQ(host_->bytes()[199], std::byte{8});
+}
+
+TEST_F(DeviceTransfersTest, WhoAwaitsTheMomentThatWasGivenFindsTheBytes) {
+  HeldDevice held(&device_);
+  held.Hold(Lane::kToDevice);
+  DeviceTransfers transfers(&held);
+  std::memset(host_->bytes().data(), 0x5a, 1000);
+  DeviceTransfer transfer = CopyOf(Lane::kToDevice, 0, 1000);
+  Moment landed;
+  transfer.given = [&](Moment moment) { landed = moment; };
+  Note(transfer, 1);
+  transfers.Start(Lane::kToDevice, Urgency::kAwaited, std::move(transfer));
+  EXPECT_EQ(landed.lane, Lane::kToDevice);
+  device_.Await(Lane::kCompute, landed);
+  std::byte seen{0};
+  static_cast<LazyDevice::Queue*>(device_.Stream(Lane::kCompute))->Enqueue([&] {
+    seen = own_.bytes()[999];
+  });
+  EXPECT_TRUE(device_.Wait(device_.Mark(Lane::kCompute)).ok());
+  EXPECT_EQ(seen, std::byte{0x5a});
+  held.LetGo(Lane::kToDevice);
+  EXPECT_EQ(Ended(1), std::vector<int>{1});
+}
+
+TEST_F(DeviceTransfersTest, OfACopyThatCouldNotBeGivenNoMomentIsTold) {
+  DeviceTransfers transfers(&device_);
+  device_.Fail(absl::InternalError("the card is gone"));
+  DeviceTransfer transfer = CopyOf(Lane::kToDevice, 0, 1000);
+  bool was_given = false;
+  transfer.given = [&](Moment) { was_given = true; };
+  Note(transfer, 1);
+  transfers.Start(Lane::kToDevice, Urgency::kAwaited, std::move(transfer));
+  Ended(1);
+  EXPECT_FALSE(was_given);
 }
 
 TEST_F(DeviceTransfersTest, OfWhatWaitsTheAwaitedGoesFirst) {

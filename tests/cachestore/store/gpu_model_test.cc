@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstring>
+#include <memory>
 #include <random>
 #include <set>
 #include <thread>
@@ -37,7 +39,9 @@ class GpuModelTest : public GpuStoreFixture {
   Held Request(std::mt19937& random, const std::vector<TokenId>& prompt) {
     const std::vector<BlockKey> keys = ChainKeys(ns_.root, prompt, kBlockTokens);
     Held held = {.tier = random() % 3 == 0 ? Tier::kRam : Tier::kGpu, .refs = {}};
-    held.refs = std::move(PinIn(held.tier, ns_, prompt).blocks);
+    PinTicket ticket = PinAndReadEarly(random, held.tier, prompt);
+    CHECK(ticket.Wait(absl::Now() + absl::Seconds(60)));
+    held.refs = std::move(ticket.Take().blocks);
     found_ = held.refs.size();
     while (held.refs.size() < keys.size()) {
       const size_t i = held.refs.size();
@@ -51,6 +55,40 @@ class GpuModelTest : public GpuStoreFixture {
     Read(held);
     return held;
   }
+  // By layer or by block. By layer, on the GPU, steps read each layer as soon as they may.
+  PinTicket PinAndReadEarly(std::mt19937& random, Tier tier, const std::vector<TokenId>& prompt) {
+    const LoadOrder order = random() % 2 == 0 ? LoadOrder::kByLayer : LoadOrder::kByBlock;
+    PinTicket ticket = store_->Pin(ns_, prompt, BlockRange{.first = 0, .count = 100}, nullptr,
+                                   absl::InfiniteFuture(), order, tier);
+    const std::vector<const std::byte*> addresses = ticket.addresses();
+    if (addresses.empty() || tier == Tier::kRam) return ticket;
+    const std::vector<BlockKey> keys = ChainKeys(ns_.root, prompt, kBlockTokens);
+    const auto wrong = std::make_shared<std::atomic<int64_t>>(0);
+    const absl::Time soon = absl::Now() + absl::Seconds(60);
+    for (uint64_t begin = 0; begin < kBlockBytes; begin += kLayerBytes) {
+      if (!ticket.AwaitBytes(begin + kLayerBytes, soon)) return ticket;
+      for (size_t i = 0; i < addresses.size(); ++i) {
+        Enqueue([key = keys[i], begin, bytes = addresses[i], wrong] {
+          std::vector<std::byte> right(kBlockBytes);
+          FillPayload(key, absl::MakeSpan(right));
+          *wrong += std::memcmp(bytes + begin, right.data() + begin, kLayerBytes) != 0;
+        });
+      }
+    }
+    // All came, so what steps made of it counts.
+    absl::MutexLock lock(&mu_);
+    wrong_early_.push_back(wrong);
+    return ticket;
+  }
+  // Nothing was wrong in the prefixes that steps read while they came; returns how many there were.
+  size_t CheckEarlyReads() {
+    FinishSteps();
+    absl::MutexLock lock(&mu_);
+    for (const auto& wrong : wrong_early_) EXPECT_EQ(*wrong, 0);
+    const size_t count = wrong_early_.size();
+    wrong_early_.clear();
+    return count;
+  }
   void Read(const Held& held) {
     if (held.tier == Tier::kGpu) return StepReads(held.refs);
     for (const BlockRef& ref : held.refs) {
@@ -59,8 +97,13 @@ class GpuModelTest : public GpuStoreFixture {
     }
   }
 
+  static constexpr uint64_t kBlockBytes = 2048;
+  static constexpr uint64_t kLayerBytes = 1024;
+
   absl::Duration patience_ = absl::Seconds(20);
   size_t found_ = 0;  // blocks that the last request found
+  absl::Mutex mu_;
+  std::vector<std::shared_ptr<std::atomic<int64_t>>> wrong_early_ ABSL_GUARDED_BY(mu_);
 };
 
 TEST_F(GpuModelTest, WithALargeDiskEverythingIsFoundAgain) {
@@ -99,7 +142,7 @@ TEST_F(GpuModelTest, WithALargeDiskEverythingIsFoundAgain) {
       ASSERT_EQ(wrong_reads_, 0) << "step " << step;
     }
     held.clear();
-    FinishSteps();
+    EXPECT_GT(CheckEarlyReads(), 0u);
     EXPECT_EQ(wrong_reads_, 0);
     EXPECT_GT(store_->stats().hit_gpu_tokens, 0);
     EXPECT_GT(store_->stats().hit_disk_tokens, 0);
@@ -144,7 +187,7 @@ TEST_F(GpuModelTest, WithFaultsAndLittleRoomEveryBlockReadIsRight) {
         ASSERT_EQ(wrong_reads_, 0) << "step " << step;
       }
       held.clear();
-      FinishSteps();
+      CheckEarlyReads();
       EXPECT_EQ(wrong_reads_, 0);
       EXPECT_GT(store_->stats().hit_gpu_tokens, 0);
       ExpectLookupsAreConserved();
@@ -164,8 +207,7 @@ TEST_F(GpuModelTest, ManyThreadsReadTheBytesThatWereSealed) {
       const std::vector<TokenId> prompt =
           PromptTokens(random() % 6, 1 + static_cast<int64_t>(random() % 5));
       const Tier tier = random() % 3 == 0 ? Tier::kRam : Tier::kGpu;
-      PinTicket ticket = store_->Pin(ns_, prompt, BlockRange{.first = 0, .count = 100}, nullptr,
-                                     absl::InfiniteFuture(), LoadOrder::kByBlock, tier);
+      PinTicket ticket = PinAndReadEarly(random, tier, prompt);
       if (random() % 8 == 0) continue;  // abandoned
       CHECK(ticket.Wait(absl::Now() + absl::Seconds(60)));
       Held now = {.tier = tier, .refs = std::move(ticket.Take().blocks)};
@@ -202,7 +244,7 @@ TEST_F(GpuModelTest, ManyThreadsReadTheBytesThatWereSealed) {
   stop = true;
   operator_thread.join();
   faults_->FailWrites(absl::OkStatus());
-  FinishSteps();
+  CheckEarlyReads();  // now and then one, when no other is loaded
   EXPECT_GT(reads_, 500);
   EXPECT_EQ(wrong_reads_, 0);
   const StoreStats stats = store_->stats();

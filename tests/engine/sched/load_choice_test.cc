@@ -96,6 +96,28 @@ TEST(ChooseLoadTest, ByLayerWhenAloneAndTheTierIsKnown) {
   EXPECT_EQ(ChooseLoad(load, 0, compute).order, cachestore::LoadOrder::kByBlock) << "all in RAM";
 }
 
+TEST(ChooseLoadTest, ByLayerWhenAloneAndTheHopToTheGpuIsKnown) {
+  LoadForecast load = Forecast(13, 0, Milliseconds(5), Milliseconds(2));
+  ComputeForecast compute = Compute(Milliseconds(10));
+  compute.is_alone = true;
+  load.needs_copy.assign(13, true);
+  EXPECT_EQ(ChooseLoad(load, 0, compute).order, cachestore::LoadOrder::kByBlock);
+  load.copy = {.measured = true, .median = {}, .p90 = {.per_block = Milliseconds(4)}};
+  const LoadChoice choice = ChooseLoad(load, 3, compute);
+  EXPECT_EQ(choice.order, cachestore::LoadOrder::kByLayer);
+  EXPECT_EQ(choice.num_blocks, 10);
+  EXPECT_GE(choice.arrival_patience, Milliseconds(2 * 40));
+  EXPECT_LT(choice.arrival_patience, Milliseconds(2 * 40 + 50));
+  load.needs_copy.assign(13, false);
+  EXPECT_EQ(ChooseLoad(load, 3, compute).order, cachestore::LoadOrder::kByBlock) << "all there";
+  // A load from disk has the hop behind it.
+  load = Forecast(3, 10, Milliseconds(5), Milliseconds(2));
+  load.needs_copy.assign(13, true);
+  EXPECT_EQ(ChooseLoad(load, 0, compute).order, cachestore::LoadOrder::kByBlock);
+  load.copy.measured = true;
+  EXPECT_EQ(ChooseLoad(load, 0, compute).order, cachestore::LoadOrder::kByLayer);
+}
+
 TEST(ChooseLoadTest, ThereIsPatienceForAMoment) {
   const LoadChoice choice = ChooseLoad(Forecast(0, 1, absl::ZeroDuration(), absl::ZeroDuration()),
                                        0, Compute(absl::Microseconds(1)));
