@@ -39,4 +39,21 @@ uint64_t HashWithPieces64(absl::Span<const std::byte> bytes, size_t piece_bytes,
 // than the price of both: each piece is hashed while the copy has it in the CPU's cache.
 uint64_t CopyAndHash64(absl::Span<const std::byte> from, std::byte* to);
 
+// The XXH3-64 of bytes that come in pieces. Thread-compatible.
+class StreamHash64 {
+ public:
+  StreamHash64();
+
+  // The next bytes.
+  void Add(absl::Span<const std::byte> bytes);
+  // The same, copied to `to` (as long, not overlapping) as CopyAndHash64 does.
+  void AddCopy(absl::Span<const std::byte> from, std::byte* to);
+  // Of all bytes so far.
+  uint64_t hash() const;
+
+ private:
+  static constexpr size_t kStateBytes = 576;  // as large and aligned as xxHash's state
+  alignas(64) std::byte state_[kStateBytes];
+};
+
 }  // namespace reprise::cachestore

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cstring>
+#include <new>
 
 #include "cachestore/base/hash.h"
 
@@ -39,14 +40,30 @@ uint64_t HashWithPieces64(absl::Span<const std::byte> bytes, size_t piece_bytes,
 }
 
 uint64_t CopyAndHash64(absl::Span<const std::byte> from, std::byte* to) {
-  XXH3_state_t state;
-  XXH3_64bits_reset(&state);
+  StreamHash64 hash;
+  hash.AddCopy(from, to);
+  return hash.hash();
+}
+
+StreamHash64::StreamHash64() {
+  static_assert(kStateBytes == sizeof(XXH3_state_t) && alignof(XXH3_state_t) <= 64);
+  XXH3_64bits_reset(new (state_) XXH3_state_t);
+}
+
+void StreamHash64::Add(absl::Span<const std::byte> bytes) {
+  XXH3_64bits_update(reinterpret_cast<XXH3_state_t*>(state_), bytes.data(), bytes.size());
+}
+
+void StreamHash64::AddCopy(absl::Span<const std::byte> from, std::byte* to) {
   for (size_t begin = 0; begin < from.size(); begin += kPieceBytes) {
     const absl::Span<const std::byte> piece = from.subspan(begin, kPieceBytes);
     std::memcpy(to + begin, piece.data(), piece.size());
-    XXH3_64bits_update(&state, piece.data(), piece.size());
+    Add(piece);
   }
-  return XXH3_64bits_digest(&state);
+}
+
+uint64_t StreamHash64::hash() const {
+  return XXH3_64bits_digest(reinterpret_cast<const XXH3_state_t*>(state_));
 }
 
 }  // namespace reprise::cachestore

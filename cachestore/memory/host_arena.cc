@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <string>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
@@ -97,7 +98,8 @@ absl::StatusOr<std::unique_ptr<HostArena>> HostArena::Reserve(int64_t bytes) {
 
 absl::StatusOr<std::unique_ptr<HostArena>> HostArena::Map(int64_t size, PageKind kind) {
   const bool reserved_huge = kind == PageKind::kReservedHuge;
-  const int fd = memfd_create("reprise-ram", MFD_CLOEXEC | (reserved_huge ? kHugeMemfd : 0u));
+  const int fd = memfd_create("reprise-ram",
+                              MFD_CLOEXEC | MFD_ALLOW_SEALING | (reserved_huge ? kHugeMemfd : 0u));
   if (fd < 0) return Failed("memfd_create", size, errno);
   absl::Cleanup close_fd = [fd] { close(fd); };
   if (ftruncate(fd, size) != 0) return Failed("ftruncate", size, errno);
@@ -109,10 +111,23 @@ absl::StatusOr<std::unique_ptr<HostArena>> HostArena::Map(int64_t size, PageKind
   if (const int error = AllocatePages(fd, 0, size); error != 0) {
     return Failed("fallocate", size, error);
   }
+  // And no further seals: nobody shall forbid others to write.
+  if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
+    return Failed("F_ADD_SEALS", size, errno);
+  }
   std::move(unmap).Cancel();
   std::move(close_fd).Cancel();
   return std::unique_ptr<HostArena>(
       new HostArena(fd, static_cast<std::byte*>(data), static_cast<size_t>(size), huge_bytes));
+}
+
+absl::StatusOr<int> HostArena::OpenReadOnly() const {
+  const std::string path = absl::StrCat("/proc/self/fd/", fd_);
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) {
+    return absl::InternalError(absl::StrCat("cannot open ", path, ": ", std::strerror(errno)));
+  }
+  return fd;
 }
 
 HostArena::~HostArena() {

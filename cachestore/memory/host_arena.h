@@ -1,6 +1,6 @@
 // HostArena: one contiguous extent of host memory, reserved once at start, that holds every RAM
-// block. It owns an anonymous memfd and its shared mapping, so that the same bytes can later be
-// mapped read-only by a client on this host.
+// block. It owns an anonymous memfd and its shared mapping, so that the same bytes can be mapped by
+// a client on this host. The file's size is sealed: no one who has it can make a mapping fault.
 //
 // The memory is allocated for real before Reserve returns: running out of it is an error at start
 // and not a SIGBUS under load. It lies in huge pages as far as there are any: those the system has
@@ -35,8 +35,12 @@ class HostArena {
   absl::Span<std::byte> bytes() const { return {data_, size_}; }
   // How much of it lies in huge pages.
   int64_t huge_page_bytes() const { return huge_page_bytes_; }
-  // The memfd behind the mapping; owned by the arena.
+  // The memfd behind the mapping; owned by the arena. Whoever gets it may write every block.
   int fd() const { return fd_; }
+  // A new description of the same file through which nothing can be written or mapped to be
+  // written. The caller closes it. kInternal: /proc is not there, or the process has too many
+  // files.
+  absl::StatusOr<int> OpenReadOnly() const;
 
  private:
   enum class PageKind { kReservedHuge, kOrdinary };

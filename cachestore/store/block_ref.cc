@@ -10,7 +10,8 @@ BlockRef::BlockRef(BlockRef&& other) noexcept
     : registry_(std::exchange(other.registry_, nullptr)),
       handle_(other.handle_),
       key_(other.key_),
-      bytes_(std::exchange(other.bytes_, {})) {}
+      bytes_(std::exchange(other.bytes_, {})),
+      payload_hash_(other.payload_hash_) {}
 
 BlockRef& BlockRef::operator=(BlockRef&& other) noexcept {
   if (this == &other) return *this;
@@ -19,6 +20,7 @@ BlockRef& BlockRef::operator=(BlockRef&& other) noexcept {
   handle_ = other.handle_;
   key_ = other.key_;
   bytes_ = std::exchange(other.bytes_, {});
+  payload_hash_ = other.payload_hash_;
   return *this;
 }
 

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 
 #include "absl/types/span.h"
 #include "cachestore/block/block_key.h"
@@ -32,18 +33,25 @@ class BlockRef {
   // Of a block on the GPU these are addresses of the device, which the host must not follow.
   absl::Span<const std::byte> bytes() const { return bytes_; }
   const BlockKey& key() const { return key_; }
+  // XXH3-64 of the bytes when they came into RAM, where it was taken then.
+  std::optional<uint64_t> payload_hash() const { return payload_hash_; }
   explicit operator bool() const { return registry_ != nullptr; }
 
   // For the store alone.
   BlockRef(BlockRegistry* registry, BlockHandle handle, const BlockKey& key,
-           absl::Span<const std::byte> bytes)
-      : registry_(registry), handle_(handle), key_(key), bytes_(bytes) {}
+           absl::Span<const std::byte> bytes, std::optional<uint64_t> payload_hash)
+      : registry_(registry),
+        handle_(handle),
+        key_(key),
+        bytes_(bytes),
+        payload_hash_(payload_hash) {}
 
  private:
   BlockRegistry* registry_ = nullptr;
   BlockHandle handle_;
   BlockKey key_;
   absl::Span<const std::byte> bytes_;
+  std::optional<uint64_t> payload_hash_;
 };
 
 // Exclusive use of one slot until it is sealed. Destroying it unsealed frees the slot.

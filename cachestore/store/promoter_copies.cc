@@ -163,8 +163,7 @@ void Promoter::UnpinEntryLocked(Entry& entry) {
 }
 
 BlockRef Promoter::RefLocked(Tier tier, BlockId id) {
-  return BlockRef(&registry_, {tier, id}, core_.state.index.node(id).key,
-                  tier == Tier::kGpu ? core_.GpuBytes(id) : core_.RamBytes(id));
+  return core_.Pinned(&registry_, {tier, id}, core_.state.index.node(id).key);
 }
 
 }  // namespace reprise::cachestore

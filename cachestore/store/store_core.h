@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
@@ -16,6 +17,7 @@
 #include "cachestore/memory/device.h"
 #include "cachestore/memory/host_arena.h"
 #include "cachestore/policy/admission_policy.h"
+#include "cachestore/store/block_ref.h"
 #include "cachestore/store/disk_residency.h"
 #include "cachestore/store/gpu_residency.h"
 #include "cachestore/store/load_rates.h"
@@ -138,6 +140,17 @@ struct StoreCore {
   // The payload bytes in the slot of `id`. REQUIRES: in RAM.
   absl::Span<std::byte> RamBytes(BlockId id) const ABSL_SHARED_LOCKS_REQUIRED(mu) {
     return state.pool.SlotMemory(state.index.node(id).ram_slot).first(state.payload_bytes(id));
+  }
+
+  // The handle on a pin of block `pin.number` that `registry` takes back. REQUIRES: it was pinned.
+  BlockRef Pinned(BlockRegistry* registry, BlockHandle pin, const BlockKey& key) const
+      ABSL_SHARED_LOCKS_REQUIRED(mu) {
+    if (pin.tier == Tier::kGpu) {
+      return BlockRef(registry, pin, key, GpuBytes(pin.number), std::nullopt);
+    }
+    const uint64_t hash = state.ram_copy(pin.number).payload_hash;
+    return BlockRef(registry, pin, key, RamBytes(pin.number),
+                    hash == 0 ? std::nullopt : std::optional<uint64_t>(hash));
   }
 
   // What the tier is told about `id` (sequence: 0; payload_hash: that of the disk copy).

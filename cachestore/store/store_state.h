@@ -31,7 +31,7 @@ struct NamespaceRecord {
 // What a RAM slot holds.
 struct RamCopy {
   BlockId owner = kNoBlock;
-  uint64_t payload_hash = 0;  // XXH3-64 of the bytes when they came in; 0 without a tier below
+  uint64_t payload_hash = 0;  // XXH3-64 of the bytes when they came in; 0: not taken
 };
 
 struct StoreState {

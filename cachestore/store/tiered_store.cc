@@ -110,6 +110,8 @@ absl::Status TieredStore::CopyInto(const WritableBlock& to, absl::Span<const std
 
 Tier TieredStore::compute_tier() const { return impl_->compute_tier(); }
 
+const HostArena& TieredStore::ram_arena() const { return impl_->ram_arena(); }
+
 absl::Status TieredStore::CheckIntegrity() const { return impl_->CheckIntegrity(); }
 
 }  // namespace reprise::cachestore

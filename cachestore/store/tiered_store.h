@@ -34,6 +34,7 @@
 #include "cachestore/block/block_key.h"
 #include "cachestore/block/namespace_identity.h"
 #include "cachestore/memory/device.h"
+#include "cachestore/memory/host_arena.h"
 #include "cachestore/store/block_ref.h"
 #include "cachestore/store/invalidate_report.h"
 #include "cachestore/store/load_forecast.h"
@@ -196,6 +197,10 @@ class TieredStore {
 
   // Slots of `tier` for blocks of `ns` that the budget allows in all.
   int64_t capacity_blocks(const NamespaceHandle& ns, Tier tier = Tier::kRam) const;
+
+  // The memory of the RAM tier: every block in it lies there, at an offset that does not change
+  // while it is pinned. Lives as long as the store.
+  const HostArena& ram_arena() const;
 
   // Compares index, pools, policies and disk; kInternal names the first disagreement.
   // BLOCKS for as long as the index is scanned. Meant for tests and for an idle store.

@@ -263,12 +263,13 @@ BlockRef TieredStore::Impl::Seal(const NamespaceHandle& ns, WritableBlock block,
   CHECK(words.size() == static_cast<size_t>(ns.block_words));
   CHECK(block.bytes().size() == ns.layout.BytesPerBlock());
   const BlockKey key = derive_(parent, words);
-  // Without a tier below nothing asks for it, and it costs a fifth of what the copy did. Of a block
-  // on the GPU it is taken when that comes to RAM.
+  // Without a tier below nothing needs it, and it costs a fifth of what the copy did. Of a block on
+  // the GPU it is taken when that comes to RAM.
   const bool is_wanted = core_.tier != nullptr && block.tier() == Tier::kRam;
-  const uint64_t hash = !is_wanted                 ? 0
+  const uint64_t hash = block.tier() == Tier::kGpu ? 0
                         : payload_hash.has_value() ? *payload_hash
-                                                   : HashBytes64(block.bytes());
+                        : is_wanted                ? HashBytes64(block.bytes())
+                                                   : 0;
   const BlockHandle handle = block.Release();
   return SealIn(handle.tier, {.namespace_id = ns.id,
                               .slot = handle.number,
@@ -284,7 +285,7 @@ BlockRef TieredStore::Impl::SealIn(Tier tier, const SealRequest& request) {
   const BlockId id = on_gpu ? core_.gpu.Seal(request) : core_.ram.Seal(request);
   core_.disk.ReplaceUnreadable(id);
   core_.NoteChange();
-  return BlockRef(this, {tier, id}, request.key, on_gpu ? core_.GpuBytes(id) : core_.RamBytes(id));
+  return core_.Pinned(this, {tier, id}, request.key);
 }
 
 void TieredStore::Impl::AwaitRoom(const NamespaceHandle& ns, absl::Time deadline, Tier tier) {

@@ -45,6 +45,25 @@ TEST(HashTest, CopyAndHashCopiesAndHashesTheSameBytes) {
   }
 }
 
+TEST(HashTest, AStreamHasTheHashOfAllItsPiecesAndCopiesThem) {
+  std::string text(100000, 0);
+  for (size_t i = 0; i < text.size(); ++i) text[i] = static_cast<char>(i * 31 + i / 251);
+  const absl::Span<const std::byte> bytes = Bytes(text);
+  StreamHash64 copied;
+  StreamHash64 read;
+  std::vector<std::byte> to(bytes.size());
+  size_t begin = 0;
+  for (const size_t length : {0u, 1u, 17u, 40000u, 59982u}) {
+    copied.AddCopy(bytes.subspan(begin, length), to.data() + begin);
+    read.Add(bytes.subspan(begin, length));
+    begin += length;
+  }
+  ASSERT_EQ(begin, bytes.size());
+  EXPECT_EQ(copied.hash(), HashBytes64(bytes));
+  EXPECT_EQ(read.hash(), HashBytes64(bytes));
+  EXPECT_TRUE(std::equal(bytes.begin(), bytes.end(), to.begin()));
+}
+
 TEST(HashTest, HashWithPiecesIsTheHashOfTheWholeAndOfEachPiece) {
   std::string text(100000, 0);
   for (size_t i = 0; i < text.size(); ++i) text[i] = static_cast<char>(i * 31 + i / 251);

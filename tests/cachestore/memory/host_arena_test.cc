@@ -1,10 +1,12 @@
 #include "cachestore/memory/host_arena.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -84,6 +86,37 @@ TEST(HostArenaTest, ASecondMappingOfTheFileSeesTheBytes) {
   ASSERT_NE(other, MAP_FAILED);
   EXPECT_EQ(static_cast<const std::byte*>(other)[5000], std::byte{7});
   munmap(other, 8192);
+}
+
+TEST(HostArenaTest, AReadOnlyDescriptionReadsAndNeverWrites) {
+  const auto arena = HostArena::Reserve(8192);
+  ASSERT_TRUE(arena.ok()) << arena.status();
+  (*arena)->bytes()[5000] = std::byte{7};
+  const absl::StatusOr<int> fd = (*arena)->OpenReadOnly();
+  ASSERT_TRUE(fd.ok()) << fd.status();
+  void* mapping = mmap(nullptr, 8192, PROT_READ, MAP_SHARED, *fd, 0);
+  ASSERT_NE(mapping, MAP_FAILED);
+  EXPECT_EQ(static_cast<const std::byte*>(mapping)[5000], std::byte{7});
+  EXPECT_NE(mprotect(mapping, 8192, PROT_READ | PROT_WRITE), 0);
+  EXPECT_EQ(mmap(nullptr, 8192, PROT_READ | PROT_WRITE, MAP_SHARED, *fd, 0), MAP_FAILED);
+  const char byte = 1;
+  EXPECT_EQ(pwrite(*fd, &byte, 1, 0), -1);
+  // What the tests above would say of a description that can be written through.
+  void* writable = mmap(nullptr, 8192, PROT_READ | PROT_WRITE, MAP_SHARED, (*arena)->fd(), 0);
+  ASSERT_NE(writable, MAP_FAILED);
+  munmap(writable, 8192);
+  munmap(mapping, 8192);
+  close(*fd);
+}
+
+TEST(HostArenaTest, NobodyCanChangeItsSizeOrForbidWriting) {
+  const auto arena = HostArena::Reserve(8192);
+  ASSERT_TRUE(arena.ok()) << arena.status();
+  const int fd = (*arena)->fd();
+  EXPECT_NE(ftruncate(fd, 4096), 0);
+  EXPECT_NE(ftruncate(fd, 16384), 0);
+  EXPECT_NE(fcntl(fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE), 0);
+  EXPECT_EQ(fcntl(fd, F_GET_SEALS), F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
 }
 
 TEST(HostArenaTest, ImpossibleBudgetsAreErrorsAtStartThatNameBothValues) {

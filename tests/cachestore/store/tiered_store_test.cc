@@ -4,9 +4,12 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstring>
+#include <optional>
 #include <thread>
 #include <vector>
 
+#include "cachestore/base/hash.h"
 #include "tests/fakes/store_fixture.h"
 
 namespace reprise::cachestore {
@@ -394,6 +397,35 @@ TEST_F(TieredStoreTest, BlocksOnDiskAreFoundAfterARestart) {
   EXPECT_EQ(PinNow(ns_, PromptTokens(1, 4)).disk_blocks, 4);
   EXPECT_EQ(PinNow(ns_, PromptTokens(2, 4)).disk_blocks, 4);
   EXPECT_EQ(PinNow(ns_, PromptTokens(3, 2)).blocks.size(), 0u) << "was only in RAM";
+}
+
+TEST_F(TieredStoreTest, APinSaysWhereInTheArenaItsBytesLieAndTheirHash) {
+  OpenRamOnly(4);
+  const std::vector<TokenId> tokens = PromptTokens(1, 2);
+  auto block = store_->Allocate(ns_);
+  ASSERT_TRUE(block.ok()) << block.status();
+  std::memset(block->bytes().data(), 1, block->bytes().size());
+  const uint64_t hash = HashBytes64(block->bytes());
+  const absl::Span<const TokenId> all = tokens;
+  const BlockRef parent =
+      store_->Seal(ns_, *std::move(block), ns_.root, all.first(kBlockTokens), hash);
+  block = store_->Allocate(ns_);
+  ASSERT_TRUE(block.ok()) << block.status();
+  std::memset(block->bytes().data(), 2, block->bytes().size());
+  const BlockRef child =
+      store_->Seal(ns_, *std::move(block), parent.key(), all.subspan(kBlockTokens));
+  PinTicket ticket = store_->Pin(ns_, tokens, 2, nullptr);
+  ASSERT_TRUE(ticket.done());
+  const PinnedPrefix pinned = ticket.Take();
+  ASSERT_EQ(pinned.blocks.size(), 2u);
+  EXPECT_EQ(pinned.blocks[0].payload_hash(), std::optional<uint64_t>(hash));
+  EXPECT_EQ(parent.payload_hash(), std::optional<uint64_t>(hash));
+  EXPECT_EQ(child.payload_hash(), std::nullopt);  // nobody took it
+  const absl::Span<std::byte> arena = store_->ram_arena().bytes();
+  for (const BlockRef& ref : pinned.blocks) {
+    EXPECT_GE(ref.bytes().data(), arena.data());
+    EXPECT_LE(ref.bytes().data() + ref.bytes().size(), arena.data() + arena.size());
+  }
 }
 
 }  // namespace
