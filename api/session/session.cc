@@ -1,0 +1,230 @@
+#include "api/session/session.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "api/session/random_id.h"
+#include "cachestore/base/status_macros.h"
+#include "cachestore/pool/slot_pool.h"
+
+namespace reprise::api {
+
+using Counts = LeaseStats::Values;
+
+absl::Status SessionEnded() {
+  return absl::NotFoundError("the session has ended; open another with OpenSession");
+}
+
+int64_t SlotBytes(const cachestore::NamespaceHandle& ns) {
+  return static_cast<int64_t>(cachestore::SlotPool::SlotBytes(ns.layout.BytesPerBlock()));
+}
+
+Session::Session(const Parts& parts, std::string id, std::string owner, bool shared,
+                 std::shared_ptr<SessionSink> sink)
+    : parts_(parts),
+      id_(std::move(id)),
+      owner_(std::move(owner)),
+      shared_(shared),
+      sink_(std::move(sink)) {}
+
+absl::StatusOr<absl::Duration> Session::TtlOf(double seconds) const {
+  if (!std::isfinite(seconds) || seconds < 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("ttl_seconds is ", seconds, "; it must not be negative"));
+  }
+  if (seconds == 0) return parts_.limits->max_ttl;
+  return std::min(absl::Seconds(seconds), parts_.limits->max_ttl);
+}
+
+int64_t Session::TakeBytes(int64_t slot_bytes, int64_t wanted) {
+  const int64_t room = (parts_.limits->bytes_per_session - held_bytes_) / slot_bytes;
+  const int64_t taken = parts_.all_bytes->Take(slot_bytes, std::min(wanted, room));
+  held_bytes_ += taken * slot_bytes;
+  return taken;
+}
+
+void Session::GiveBytes(int64_t bytes) {
+  held_bytes_ -= bytes;
+  parts_.all_bytes->Give(bytes);
+}
+
+v1::LeaseState Session::StateOf(const std::string& id, const Lease& lease, bool with_places) const {
+  v1::LeaseState state;
+  state.set_lease_id(id);
+  state.set_phase(lease.blocks == nullptr ? v1::LEASE_PHASE_LOADING : v1::LEASE_PHASE_READY);
+  state.set_first_block(lease.first_block);
+  state.set_num_blocks(lease.num_blocks);
+  state.set_expires_in_seconds(
+      std::max(0.0, absl::ToDoubleSeconds(lease.expires - absl::Now())));
+  if (with_places && shared_ && lease.blocks != nullptr) {
+    for (const cachestore::BlockRef& block : lease.blocks->blocks) {
+      state.add_places()->set_offset(block.bytes().data() - parts_.arena->bytes.data());
+    }
+  }
+  return state;
+}
+
+void Session::Drop(Leases::iterator lease, bool released) {
+  const int64_t bytes = lease->second.num_blocks * lease->second.slot_bytes;
+  // What is loading was never shown.
+  if (anchors_ > 0 && !released && lease->second.blocks != nullptr) {
+    anchored_.push_back({.blocks = std::move(lease->second.blocks), .slot = {}, .bytes = bytes});
+  } else {
+    GiveBytes(bytes);
+  }
+  leases_.erase(lease);
+  parts_.stats->Add(&Counts::leases, -1);
+  changed_.SignalAll();
+}
+
+void Session::Drop(Grants::iterator grant, bool released) {
+  if (anchors_ > 0 && !released) {
+    anchored_.push_back({.blocks = nullptr,
+                         .slot = std::move(grant->second.block),
+                         .bytes = grant->second.slot_bytes});
+  } else {
+    GiveBytes(grant->second.slot_bytes);
+  }
+  grants_.erase(grant);
+  parts_.stats->Add(&Counts::grants, -1);
+}
+
+absl::StatusOr<std::vector<v1::LeaseState>> Session::Renew(
+    const std::vector<absl::string_view>& ids, double ttl_seconds) {
+  ASSIGN_OR_RETURN(const absl::Duration ttl, TtlOf(ttl_seconds));
+  const absl::Time expires = absl::Now() + ttl;
+  std::vector<v1::LeaseState> states;
+  absl::MutexLock lock(&mu_);
+  if (ended_) return SessionEnded();
+  parts_.keeper->WakeBy(expires);
+  for (const absl::string_view id : ids) {
+    if (const auto grant = grants_.find(id); grant != grants_.end()) {
+      grant->second.expires = expires;
+    }
+    const auto lease = leases_.find(id);
+    if (lease == leases_.end()) {
+      states.emplace_back().set_lease_id(std::string(id.substr(0, kIdBytes)));
+      states.back().set_phase(v1::LEASE_PHASE_ENDED);
+      continue;
+    }
+    lease->second.expires = expires;
+    states.push_back(StateOf(lease->first, lease->second, /*with_places=*/false));
+  }
+  if (!ids.empty()) return states;
+  for (auto& [id, grant] : grants_) grant.expires = expires;
+  for (auto& [id, lease] : leases_) {
+    lease.expires = expires;
+    states.push_back(StateOf(id, lease, /*with_places=*/false));
+  }
+  return states;
+}
+
+int64_t Session::Release(const std::vector<absl::string_view>& ids) {
+  int64_t released = 0;
+  absl::MutexLock lock(&mu_);
+  for (const absl::string_view id : ids) {
+    if (const auto lease = leases_.find(id); lease != leases_.end()) {
+      Drop(lease, /*released=*/true);
+      parts_.stats->Add(&Counts::released_leases, 1);
+      ++released;
+    } else if (const auto grant = grants_.find(id); grant != grants_.end()) {
+      Drop(grant, /*released=*/true);
+      ++released;
+    }
+  }
+  return released;
+}
+
+absl::StatusOr<LeasedBlocks> Session::BlocksOf(absl::string_view lease_id, absl::Time deadline) {
+  absl::MutexLock lock(&mu_);
+  while (true) {
+    const auto lease = leases_.find(lease_id);
+    if (lease == leases_.end()) {
+      return absl::NotFoundError("the session has no such lease: it has ended, or never was");
+    }
+    if (lease->second.blocks != nullptr) {
+      return LeasedBlocks{lease->second.first_block, lease->second.blocks};
+    }
+    if (absl::Now() >= deadline) {
+      return absl::DeadlineExceededError("the lease's blocks are still being loaded");
+    }
+    changed_.WaitWithDeadline(&mu_, deadline);
+  }
+}
+
+void Session::Settle(const std::string& lease_id) {
+  v1::LeaseState state;
+  {
+    absl::MutexLock lock(&mu_);
+    const auto lease = leases_.find(lease_id);
+    // Acquire takes what is there at once; a ticket that made way for another is told of as well.
+    if (lease == leases_.end() || lease->second.blocks != nullptr || !lease->second.ticket.done()) {
+      return;
+    }
+    TakeBlocks(lease->second);
+    state = StateOf(lease_id, lease->second, /*with_places=*/true);
+    if (lease->second.num_blocks == 0) {
+      state.set_phase(v1::LEASE_PHASE_ENDED);
+      Drop(lease, /*released=*/false);
+      parts_.stats->Add(&Counts::failed_leases, 1);
+    }
+    changed_.SignalAll();
+  }
+  sink_->OnLease(state);
+}
+
+absl::Time Session::Expire(absl::Time now) {
+  std::vector<v1::LeaseState> ended;
+  absl::Time next = absl::InfiniteFuture();
+  {
+    absl::MutexLock lock(&mu_);
+    for (auto it = leases_.begin(); it != leases_.end();) {
+      const auto lease = it++;
+      if (lease->second.expires > now) {
+        next = std::min(next, lease->second.expires);
+        continue;
+      }
+      ended.push_back(StateOf(lease->first, lease->second, /*with_places=*/false));
+      ended.back().set_phase(v1::LEASE_PHASE_ENDED);
+      Drop(lease, /*released=*/false);
+    }
+    for (auto it = grants_.begin(); it != grants_.end();) {
+      const auto grant = it++;
+      if (grant->second.expires > now) {
+        next = std::min(next, grant->second.expires);
+      } else {
+        Drop(grant, /*released=*/false);
+      }
+    }
+  }
+  parts_.stats->Add(&Counts::expired_leases, static_cast<int64_t>(ended.size()));
+  for (const v1::LeaseState& state : ended) sink_->OnLease(state);
+  return next;
+}
+
+void Session::EndLocked() {
+  ended_ = true;
+  parts_.stats->Add(&Counts::orphaned_leases, static_cast<int64_t>(leases_.size()));
+  while (!leases_.empty()) Drop(leases_.begin(), /*released=*/false);
+  while (!grants_.empty()) Drop(grants_.begin(), /*released=*/false);
+}
+
+void Session::End() {
+  absl::MutexLock lock(&mu_);
+  EndLocked();
+}
+
+void Session::End(const absl::Status& status) {
+  End();
+  sink_->OnEnd(status);
+}
+
+bool Session::gone() const {
+  absl::MutexLock lock(&mu_);
+  return ended_ && anchors_ == 0;
+}
+
+}  // namespace reprise::api
