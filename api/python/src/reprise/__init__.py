@@ -22,16 +22,19 @@ from reprise.generation import (CachedTokens, Chunk, FinishReason, GenerateOptio
                                 SampleSummary, Summary, TokenLogprob)
 from reprise.hints import Hints
 from reprise.identity import DType, Identity, KeySource, KvLayout
+from reprise.leasing import Advice, LoadTime, PrefillEstimate
 from reprise.namespace import Namespace
+from reprise.session import Grant, Lease, Session
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "Block", "BufferInUse", "CachedTokens", "Cancelled", "ChecksumMismatch", "Chunk", "Client",
-    "DType", "DataLoss", "DeadlineExceeded", "FailedPrecondition", "FinishReason",
-    "GenerateOptions", "Generation", "Hints", "Identity", "Imported", "Internal", "InvalidArgument",
-    "Invalidated", "KeySource", "KvLayout", "LeaseEnded", "Match", "Message", "Model", "Namespace",
-    "NotFound", "OutOfRange", "PermissionDenied", "Prefetched", "PutOutcome", "PutReport",
-    "PutResult", "RepriseError", "ResourceExhausted", "SampleSummary", "Stats", "Summary", "Tls",
-    "TokenLogprob", "Unauthenticated", "Unavailable", "Unimplemented",
+    "Advice", "Block", "BufferInUse", "CachedTokens", "Cancelled", "ChecksumMismatch", "Chunk",
+    "Client", "DType", "DataLoss", "DeadlineExceeded", "FailedPrecondition", "FinishReason",
+    "GenerateOptions", "Generation", "Grant", "Hints", "Identity", "Imported", "Internal",
+    "InvalidArgument", "Invalidated", "KeySource", "KvLayout", "Lease", "LeaseEnded", "LoadTime",
+    "Match", "Message", "Model", "Namespace", "NotFound", "OutOfRange", "PermissionDenied",
+    "Prefetched", "PrefillEstimate", "PutOutcome", "PutReport", "PutResult", "RepriseError",
+    "ResourceExhausted", "SampleSummary", "Session", "Stats", "Summary", "Tls", "TokenLogprob",
+    "Unauthenticated", "Unavailable", "Unimplemented",
 ]

@@ -92,7 +92,7 @@ class Transport:
                timeout: float | None) -> ServerStream[Response]:
         """`timeout` is for the whole stream; infinity: none. Returns at once."""
         call = self._callable(self._channel.unary_stream, method)
-        limit = self._limit(timeout)
+        limit = self.limit(timeout)
         try:
             return ServerStream(call(request, timeout=limit, metadata=self._metadata))
         except ValueError:
@@ -114,7 +114,7 @@ class Transport:
 
     def _end(self, call: Any, request: Any, timeout: float | None) -> Any:
         try:
-            return call(request, timeout=self._limit(timeout), metadata=self._metadata)
+            return call(request, timeout=self.limit(timeout), metadata=self._metadata)
         except grpc.RpcError as error:
             raise errors.from_rpc_error(error) from None
         except ValueError as error:
@@ -122,7 +122,8 @@ class Transport:
                 raise
             raise errors.Unavailable("the client is closed") from None
 
-    def _limit(self, timeout: float | None) -> float | None:
+    def limit(self, timeout: float | None) -> float | None:
+        """What `timeout` of a call means; None: no limit."""
         seconds = self.timeout if timeout is None else timeout
         return None if seconds == float("inf") else seconds
 

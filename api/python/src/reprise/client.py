@@ -15,6 +15,7 @@ from reprise.generation import (Answers, Chunk, GenerateOptions, Message, Model,
                                 conversation, generate_request)
 from reprise.identity import Identity
 from reprise.namespace import Namespace
+from reprise.session import Session
 from reprise.v1 import cache_pb2 as cache
 from reprise.v1 import inference_pb2 as inference
 
@@ -145,6 +146,16 @@ class Client:
             FailedPrecondition: the server hashes in another way than this package knows.
         """
         return Namespace(self._transport, identity, shared=shared, timeout=timeout)
+
+    def session(self, *, name: str = "", shared_memory: bool = False,
+                timeout: float | None = None) -> Session:
+        """What holds leases; use it in a `with`.
+
+        Args:
+            name: for people who look at the server's sessions.
+            shared_memory: read blocks where the server has them; for a client on its machine.
+        """
+        return Session(self._transport, name, shared_memory, timeout)
 
     def stats(self, *, timeout: float | None = None) -> Stats:
         """Every counter and gauge of store and engine."""

@@ -13,5 +13,6 @@ reprise; so are the meanings of the methods, which reprise.Client and its parts 
 
 from reprise.aio.client import Client, Generation
 from reprise.aio.namespace import Namespace
+from reprise.aio.session import Grant, Lease, Session
 
-__all__ = ["Client", "Generation", "Namespace"]
+__all__ = ["Client", "Generation", "Grant", "Lease", "Namespace", "Session"]

@@ -104,9 +104,13 @@ class Transport:
             raise
         return typing.cast(Response, await self._end(call))
 
-    def _begin(self, call: Any, request: Any, timeout: float | None) -> Any:
+    def limit(self, timeout: float | None) -> float | None:
+        """What `timeout` of a call means; None: no limit."""
         seconds = self.timeout if timeout is None else timeout
-        limit = None if seconds == float("inf") else seconds
+        return None if seconds == float("inf") else seconds
+
+    def _begin(self, call: Any, request: Any, timeout: float | None) -> Any:
+        limit = self.limit(timeout)
         try:
             if request is None:
                 return call(timeout=limit, metadata=self._metadata)

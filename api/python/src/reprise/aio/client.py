@@ -11,6 +11,7 @@ from reprise import _requests as requests
 from reprise._connection import Tls
 from reprise.aio._transport import ServerStream, Transport, items_of
 from reprise.aio.namespace import Namespace, open_namespace
+from reprise.aio.session import Session
 from reprise.blocks import Imported, Invalidated, Stats
 from reprise.generation import (Answers, Chunk, GenerateOptions, Message, Model, chat_request,
                                 conversation, generate_request)
@@ -113,6 +114,11 @@ class Client:
         """As reprise.Client.open_namespace."""
         opened = await open_namespace(self._transport, identity, shared, timeout)
         return Namespace(self._transport, identity, shared, opened)
+
+    def session(self, *, name: str = "", shared_memory: bool = False,
+                timeout: float | None = None) -> Session:
+        """As reprise.Client.session; `async with` opens it."""
+        return Session(self._transport, name, shared_memory, timeout)
 
     async def stats(self, *, timeout: float | None = None) -> Stats:
         """As reprise.Client.stats."""
