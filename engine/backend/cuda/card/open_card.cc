@@ -16,7 +16,7 @@ absl::StatusOr<OpenedCard> OpenCard() {
   ASSIGN_OR_RETURN(const CublasLtLibrary library, LoadCublasLt());
   ASSIGN_OR_RETURN(std::unique_ptr<MemoryCopy> memory, MemoryCopy::Create(card.device.get()));
   ASSIGN_OR_RETURN(std::unique_ptr<CudaProducts> products,
-                   CublasLtProducts::Create(memory.get(), library));
+                   CublasLtProducts::Create(memory.get(), library, NewEventTimer()));
   ASSIGN_OR_RETURN(std::unique_ptr<GraphRecorder> recorder, NewCardGraphs(card.device.get()));
   card.backend = NewCudaBackend(std::move(memory), std::move(products), std::move(recorder));
   return card;

@@ -1,10 +1,19 @@
 #include "engine/backend/cuda/cublaslt/cublaslt_plan.h"
 
+#include <limits>
+
 #include "absl/strings/str_cat.h"
 #include "cachestore/base/check.h"
 #include "cachestore/base/status_macros.h"
+#include "engine/backend/cuda/cublaslt/work_timer.h"
 
 namespace reprise::engine::cuda {
+namespace {
+
+// Algorithms that are timed: those behind are hardly ever the fastest.
+constexpr int kTimedAlgorithms = 8;
+
+}  // namespace
 
 CublasLtPlan::CublasLtPlan(const CublasLtLibrary* library, cublasLtHandle_t handle)
     : lt_(library),
@@ -23,7 +32,9 @@ absl::StatusOr<std::unique_ptr<CublasLtPlan>> CublasLtPlan::Create(const CublasL
   std::unique_ptr<CublasLtPlan> plan(new CublasLtPlan(library, handle));
   RETURN_IF_ERROR(plan->Describe(shape, rows));
   RETURN_IF_ERROR(plan->Prefer());
-  RETURN_IF_ERROR(plan->Choose(rows));
+  ASSIGN_OR_RETURN(const std::vector<cublasLtMatmulAlgo_t> algorithms, plan->Algorithms(rows, 1));
+  plan->algorithm_ = algorithms[0];
+  plan->of_rows_ = &plan->algorithm_;
   plan->rows_ = rows;
   return plan;
 }
@@ -93,18 +104,32 @@ absl::StatusOr<CublasLtPlan::Owned<cublasLtMatrixLayout_t>> CublasLtPlan::Matrix
   return Owned<cublasLtMatrixLayout_t>(matrix, lt_->destroy_matrix);
 }
 
-absl::Status CublasLtPlan::Choose(int64_t rows) {
-  cublasLtMatmulHeuristicResult_t best = {};
+absl::StatusOr<std::vector<cublasLtMatmulAlgo_t>> CublasLtPlan::Algorithms(int64_t rows,
+                                                                           int most) const {
+  std::vector<cublasLtMatmulHeuristicResult_t> results(most);
   int found = 0;
   RETURN_IF_ERROR(
       lt_->StatusOf(lt_->choose(handle_, product_.get(), weight_.get(), x_.get(), out_.get(),
-                                out_.get(), preference_.get(), 1, &best, &found),
+                                out_.get(), preference_.get(), most, results.data(), &found),
                     absl::StrCat("cublasLtMatmulAlgoGetHeuristic for ", rows, " rows")));
-  if (found == 0) {
+  std::vector<cublasLtMatmulAlgo_t> algorithms;
+  for (int i = 0; i < found; ++i) {
+    if (results[i].state == CUBLAS_STATUS_SUCCESS) algorithms.push_back(results[i].algo);
+  }
+  if (algorithms.empty()) {
     return absl::InternalError(absl::StrCat("cuBLASLt has no algorithm for ", rows, " rows"));
   }
-  algorithm_ = best.algo;
-  return lt_->StatusOf(best.state, "cublasLtMatmulAlgoGetHeuristic's algorithm");
+  return algorithms;
+}
+
+absl::Status CublasLtPlan::ChooseFastest(absl::FunctionRef<absl::StatusOr<double>()> seconds) {
+  ASSIGN_OR_RETURN(const std::vector<cublasLtMatmulAlgo_t> algorithms,
+                   Algorithms(rows_, kTimedAlgorithms));
+  algorithm_ = algorithms[FastestOf(algorithms.size(), [&](size_t i) {
+    algorithm_ = algorithms[i];
+    return seconds().value_or(std::numeric_limits<double>::infinity());
+  })];
+  return absl::OkStatus();
 }
 
 absl::Status CublasLtPlan::SetRows(int64_t rows) {
@@ -116,11 +141,18 @@ absl::Status CublasLtPlan::SetRows(int64_t rows) {
         lt_->StatusOf(lt_->set_matrix(matrix, CUBLASLT_MATRIX_LAYOUT_COLS, &cols, sizeof(cols)),
                       "CUBLASLT_MATRIX_LAYOUT_COLS"));
   }
+  if (const auto own = own_.find(rows); own != own_.end()) {
+    of_rows_ = &own->second;
+    rows_ = rows;
+    return absl::OkStatus();
+  }
   cublasLtMatmulHeuristicResult_t result = {};
   const cublasStatus_t status = lt_->check(handle_, product_.get(), weight_.get(), x_.get(),
                                            out_.get(), out_.get(), &algorithm_, &result);
+  of_rows_ = &algorithm_;
   if (status != CUBLAS_STATUS_SUCCESS || result.workspaceSize > kProductWorkspaceBytes) {
-    RETURN_IF_ERROR(Choose(rows));
+    ASSIGN_OR_RETURN(const std::vector<cublasLtMatmulAlgo_t> algorithms, Algorithms(rows, 1));
+    of_rows_ = &own_.emplace(rows, algorithms[0]).first->second;
   }
   rows_ = rows;
   return absl::OkStatus();
@@ -140,8 +172,8 @@ absl::Status CublasLtPlan::Multiply(int64_t rows, const ProductOperands& operand
   const float before = operands.adds ? 1 : 0;
   return lt_->StatusOf(
       lt_->multiply(handle_, product_.get(), &one, operands.weight, weight_.get(), operands.x,
-                    x_.get(), &before, operands.out, out_.get(), operands.out, out_.get(),
-                    &algorithm_, operands.workspace, kProductWorkspaceBytes, stream),
+                    x_.get(), &before, operands.out, out_.get(), operands.out, out_.get(), of_rows_,
+                    operands.workspace, kProductWorkspaceBytes, stream),
       "cublasLtMatmul");
 }
 

@@ -9,10 +9,13 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "engine/backend/backend.h"
@@ -60,7 +63,12 @@ class CublasLtPlan {
                                                               const ProductShape& shape,
                                                               int64_t rows);
 
-  // Gives `stream` the product of `rows` rows. An algorithm that does not take so many is replaced.
+  // Replaces the algorithm by that of cuBLASLt's first ones for which `seconds`, which multiplies
+  // by this plan, says the least. One for which it has an error is not taken.
+  absl::Status ChooseFastest(absl::FunctionRef<absl::StatusOr<double>()> seconds);
+
+  // Gives `stream` the product of `rows` rows, at most as many as it was made for. Rows that its
+  // algorithm does not take have one of their own: which one depends on their number alone.
   absl::Status Multiply(int64_t rows, const ProductOperands& operands, cudaStream_t stream);
 
  private:
@@ -76,7 +84,9 @@ class CublasLtPlan {
                                                        int64_t cols) const;
   // Takes `rows` as the number of rows of x and out, and an algorithm that takes them.
   absl::Status SetRows(int64_t rows);
-  absl::Status Choose(int64_t rows);
+  // Up to `most` algorithms for x and out as they are described, of `rows` rows; at least one. The
+  // one that is expected to be the fastest comes first.
+  absl::StatusOr<std::vector<cublasLtMatmulAlgo_t>> Algorithms(int64_t rows, int most) const;
 
   const CublasLtLibrary* const lt_;
   const cublasLtHandle_t handle_;
@@ -86,8 +96,10 @@ class CublasLtPlan {
   Owned<cublasLtMatrixLayout_t> out_;
   Owned<cublasLtMatmulPreference_t> preference_;
   bool has_bias_ = false;
-  int64_t rows_ = 0;  // that the algorithm takes
   cublasLtMatmulAlgo_t algorithm_ = {};
+  std::map<int64_t, cublasLtMatmulAlgo_t> own_;  // of numbers of rows that it does not take
+  int64_t rows_ = 0;                             // that x and out are described for; 0: none
+  const cublasLtMatmulAlgo_t* of_rows_ = nullptr;
 };
 
 }  // namespace reprise::engine::cuda

@@ -5,10 +5,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <memory>
 #include <random>
+#include <set>
 #include <vector>
 
 #include "engine/backend/cpu_elementwise.h"
@@ -201,14 +203,15 @@ TEST_F(CublasLtPlansTest, APlanIsForAllRowsUpToAPowerOfTwo) {
   EXPECT_EQ(cublaslt_.num_products, 11);
 }
 
-TEST_F(CublasLtPlansTest, AnAlgorithmThatTakesNoSuchRowsIsReplaced) {
+TEST_F(CublasLtPlansTest, RowsThatAnAlgorithmDoesNotTakeHaveTheirOwn) {
   cublaslt_.refused_rows = {6};
   ASSERT_TRUE(Multiply(7).ok());
   ASSERT_TRUE(Multiply(6).ok());
   EXPECT_THAT(cublaslt_.chosen_rows, ElementsAre(8, 6));
-  // It does not take seven rows again.
+  // For these rows alone, and for good.
   ASSERT_TRUE(Multiply(7).ok());
-  EXPECT_THAT(cublaslt_.chosen_rows, ElementsAre(8, 6, 7));
+  ASSERT_TRUE(Multiply(6).ok());
+  EXPECT_THAT(cublaslt_.chosen_rows, ElementsAre(8, 6));
 }
 
 TEST_F(CublasLtPlansTest, WithoutAnAlgorithmThereIsAnErrorAndThenAnotherTry) {
@@ -226,6 +229,108 @@ TEST_F(CublasLtPlansTest, WithoutAnAlgorithmThereIsAnErrorAndThenAnotherTry) {
   EXPECT_TRUE(Multiply(4).ok());
   cublaslt_.knows_algorithms = true;
   EXPECT_TRUE(Multiply(3).ok());
+}
+
+// Seconds by the algorithm that was used last.
+class FakeTimer : public WorkTimer {
+ public:
+  FakeTimer(const FakeCublasLt* cublaslt, int* num_timed)
+      : cublaslt_(*cublaslt), num_timed_(num_timed) {}
+  absl::StatusOr<double> Seconds(cudaStream_t, absl::FunctionRef<absl::Status()> give) override {
+    if (const absl::Status given = give(); !given.ok()) return given;
+    // The fourth is the fastest, but for the first time that it is tried, and now and then.
+    const double noise = ++*num_timed_ % 7 == 0 ? 5 : 1;
+    return noise * (cublaslt_.used_algorithm == 3 ? 1e-6 : 2e-6);
+  }
+
+ private:
+  const FakeCublasLt& cublaslt_;
+  int* const num_timed_;
+};
+
+class TimedProductsTest : public CublasLtPlansTest {
+ protected:
+  void SetUp() override {
+    CublasLtProductsTest::SetUp();
+    weight_.reset();
+    products_ = *CublasLtProducts::Create(memory_.get(), FakeCublasLt::Library(),
+                                          std::make_unique<FakeTimer>(&cublaslt_, &num_timed_));
+    cublaslt_.num_algorithms = 6;
+    weight_ = Pack(Store(Random(64, 1), ElementType::kF32), 8, 8, WeightOrder::kOutIn);
+    product_.weight = weight_.get();
+    product_.x = Keep(Random(8, 2));
+    product_.out = Keep(std::vector<float>(8));
+  }
+
+  int num_timed_ = 0;
+};
+
+TEST_F(TimedProductsTest, TheFastestAlgorithmForOneRowIsKept) {
+  ASSERT_TRUE(Multiply(1).ok());
+  EXPECT_EQ(cublaslt_.used_algorithm, 3u);
+  const int timed = num_timed_;
+  EXPECT_GE(timed, 6 * 2);
+  // Another weight of the same shape has the same one.
+  const auto same = Pack(Store(Random(64, 5), ElementType::kF32), 8, 8, WeightOrder::kOutIn);
+  product_.weight = same.get();
+  ASSERT_TRUE(Multiply(1).ok());
+  EXPECT_EQ(cublaslt_.used_algorithm, 3u);
+  EXPECT_EQ(num_timed_, timed);
+  // More rows have the expected one.
+  product_.x = Keep(Random(40 * 8, 2));
+  product_.out = Keep(Random(40 * 8, 3));
+  ASSERT_TRUE(Multiply(5).ok());
+  EXPECT_EQ(cublaslt_.used_algorithm, 0u);
+  EXPECT_EQ(num_timed_, timed);
+  // Another shape is timed by itself.
+  product_.bias = product_.x;
+  ASSERT_TRUE(Multiply(1).ok());
+  EXPECT_EQ(num_timed_, 2 * timed);
+}
+
+TEST_F(TimedProductsTest, TimingGoesOverAllWeightsAndLeavesNothingBehind) {
+  const auto other = Pack(Store(Random(64, 5), ElementType::kF32), 8, 8, WeightOrder::kOutIn);
+  auto gone = Pack(Store(Random(64, 6), ElementType::kF32), 8, 8, WeightOrder::kOutIn);
+  gone.reset();
+  const auto wider = Pack(Store(Random(128, 7), ElementType::kF32), 8, 16, WeightOrder::kOutIn);
+  product_.adds = true;  // to zeros
+  ASSERT_TRUE(Multiply(1).ok());
+  const std::set<const void*> timed(cublaslt_.used_weights.begin(), cublaslt_.used_weights.end());
+  EXPECT_EQ(timed.size(), 2u);
+  const std::vector<float> once = Show(product_.out, 8);
+  product_.adds = false;
+  ASSERT_TRUE(Multiply(1).ok());
+  EXPECT_EQ(Show(product_.out, 8), once);
+}
+
+TEST_F(TimedProductsTest, WhatIsNoAlgorithmIsNotTimed) {
+  cublaslt_.bad_algorithm = 3;
+  ASSERT_TRUE(Multiply(1).ok());
+  EXPECT_EQ(cublaslt_.used_algorithm, 0u) << "the first of equals";
+}
+
+TEST_F(TimedProductsTest, OneAlgorithmIsNotTimed) {
+  cublaslt_.num_algorithms = 1;
+  ASSERT_TRUE(Multiply(1).ok());
+  EXPECT_EQ(num_timed_, 0);
+}
+
+TEST_F(TimedProductsTest, AnAlgorithmWhoseProductsFailIsNotTaken) {
+  cublaslt_.failing_algorithm = 3;
+  ASSERT_TRUE(Multiply(1).ok());
+  EXPECT_EQ(cublaslt_.used_algorithm, 0u);
+  EXPECT_GT(num_timed_, 0);
+}
+
+TEST(FastestOfTest, MediansAreCompared) {
+  int calls = 0;
+  EXPECT_EQ(FastestOf(3,
+                      [&](size_t way) {
+                        const double times[] = {2, 1.5, 3};
+                        return ++calls == 5 ? 100 : times[way];  // an outlier of way 1
+                      }),
+            1u);
+  EXPECT_EQ(FastestOf(2, [](size_t) { return INFINITY; }), 0u);
 }
 
 TEST_F(CublasLtProductsTest, XIsNarrowedForNarrowWeightsAlone) {

@@ -5,6 +5,7 @@
 
 #include <cublasLt.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <cstring>
@@ -81,11 +82,16 @@ class FakeCublasLt {
   // What it does from now on.
   cublasStatus_t create_status = CUBLAS_STATUS_SUCCESS;
   bool knows_algorithms = true;
+  int num_algorithms = 1;           // for any product
+  int bad_algorithm = -1;           // one of them that is none
+  int failing_algorithm = -1;       // one whose products fail
   std::set<uint64_t> refused_rows;  // by algorithms that were chosen for others
 
   // What it was asked.
   std::vector<uint64_t> chosen_rows;
   int num_products = 0;
+  uint64_t used_algorithm = 0;  // by the last product
+  std::vector<const void*> used_weights;
 
  private:
   // A handle or a descriptor: its attributes by their numbers.
@@ -154,10 +160,14 @@ class FakeCublasLt {
     const Asked asked = AskedOf(product, a, b, d);
     if (!asked.fits()) return CUBLAS_STATUS_INVALID_VALUE;
     current_->chosen_rows.push_back(asked.d.cols);
-    *found = current_->knows_algorithms ? 1 : 0;
-    results[0] = {};
-    results[0].algo.data[0] = asked.d.cols;
-    results[0].state = CUBLAS_STATUS_SUCCESS;
+    *found = current_->knows_algorithms ? std::min(wanted, current_->num_algorithms) : 0;
+    for (int i = 0; i < *found; ++i) {
+      results[i] = {};
+      results[i].algo.data[0] = asked.d.cols;
+      results[i].algo.data[1] = static_cast<uint64_t>(i);
+      results[i].state =
+          i == current_->bad_algorithm ? CUBLAS_STATUS_NOT_SUPPORTED : CUBLAS_STATUS_SUCCESS;
+    }
     return CUBLAS_STATUS_SUCCESS;
   }
 
@@ -195,7 +205,12 @@ class FakeCublasLt {
     CHECK(*static_cast<const float*>(alpha) == 1 && c == d);
     CHECK(workspace != nullptr && workspace_bytes > 0);
     if (!asked.fits() || !Takes(*algorithm, asked.d.cols)) return CUBLAS_STATUS_NOT_SUPPORTED;
+    if (static_cast<int>(algorithm->data[1]) == current_->failing_algorithm) {
+      return CUBLAS_STATUS_EXECUTION_FAILED;
+    }
     ++current_->num_products;
+    current_->used_algorithm = algorithm->data[1];
+    current_->used_weights.push_back(a);
     const bool adds = *static_cast<const float*>(beta) == 1;
     EnqueueOn(stream, [=] {
       const uint64_t in = asked.b.rows;

@@ -1,0 +1,51 @@
+#include <memory>
+
+#include "absl/strings/str_cat.h"
+#include "cachestore/base/status_macros.h"
+#include "engine/backend/cuda/cublaslt/work_timer.h"
+
+namespace reprise::engine::cuda {
+namespace {
+
+absl::Status StatusOf(cudaError_t error, absl::string_view call) {
+  if (error == cudaSuccess) return absl::OkStatus();
+  return absl::InternalError(absl::StrCat(call, ": ", cudaGetErrorString(error)));
+}
+
+class Event {
+ public:
+  ~Event() {
+    if (event_ != nullptr) cudaEventDestroy(event_);
+  }
+  absl::Status Record(cudaStream_t stream) {
+    RETURN_IF_ERROR(StatusOf(cudaEventCreate(&event_), "cudaEventCreate"));
+    return StatusOf(cudaEventRecord(event_, stream), "cudaEventRecord");
+  }
+  cudaEvent_t get() const { return event_; }
+
+ private:
+  cudaEvent_t event_ = nullptr;
+};
+
+class EventTimer final : public WorkTimer {
+ public:
+  absl::StatusOr<double> Seconds(cudaStream_t stream,
+                                 absl::FunctionRef<absl::Status()> give) override {
+    Event begin;
+    Event end;
+    RETURN_IF_ERROR(begin.Record(stream));
+    RETURN_IF_ERROR(give());
+    RETURN_IF_ERROR(end.Record(stream));
+    RETURN_IF_ERROR(StatusOf(cudaEventSynchronize(end.get()), "cudaEventSynchronize"));
+    float milliseconds = 0;
+    RETURN_IF_ERROR(StatusOf(cudaEventElapsedTime(&milliseconds, begin.get(), end.get()),
+                             "cudaEventElapsedTime"));
+    return milliseconds / 1e3;
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<WorkTimer> NewEventTimer() { return std::make_unique<EventTimer>(); }
+
+}  // namespace reprise::engine::cuda
