@@ -16,6 +16,7 @@
 #include "tests/cuda/emulated_card.h"
 #include "tests/fakes/collecting_sink.h"
 #include "tests/fakes/held_device.h"
+#include "tests/fakes/lazy_graphs.h"
 #include "tests/fakes/memory_backing_tier.h"
 #include "tests/reuse/tiny_model_folder.h"
 
@@ -93,8 +94,8 @@ class ModelOnTiers {
  public:
   explicit ModelOnTiers(Guard dropped)
       : folder_("llama_gqa_tied"), held_(&device_), guarded_(&held_, dropped, Lane::kCompute) {
-    backend_ =
-        NewCudaBackend(*MemoryCopy::Create(&device_), std::make_unique<HostProducts>(&device_));
+    backend_ = NewCudaBackend(*MemoryCopy::Create(&device_), std::make_unique<HostProducts>(),
+                              std::make_unique<LazyGraphs>(&device_));
     model_ = *LoadModel(folder_.path(), backend_.get());
     store_ = OpenStore(kGpuSlots, &guarded_);
     cachestore::NamespaceIdentity identity;
@@ -248,9 +249,10 @@ TEST_P(EngineByLayerTest, TheAnswersAreThoseWithoutTheCache) {
   const std::unique_ptr<TieredStore> store = OpenStore(/*gpu_slots=*/6, &device);
   EngineOptions options;
   options.model_folder = folder.path();
-  auto opened = Engine::Open(
-      options, store.get(),
-      NewCudaBackend(*MemoryCopy::Create(&device), std::make_unique<HostProducts>(&device)));
+  auto opened =
+      Engine::Open(options, store.get(),
+                   NewCudaBackend(*MemoryCopy::Create(&device), std::make_unique<HostProducts>(),
+                                  std::make_unique<LazyGraphs>(&device)));
   ASSERT_TRUE(opened.ok()) << opened.status();
   const std::unique_ptr<Engine> engine = *std::move(opened);
   const auto ask = [&](const Text& prompt, CacheMode cache) {
