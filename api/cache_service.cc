@@ -1,6 +1,7 @@
 #include "api/cache_service.h"
 
 #include <algorithm>
+#include <memory>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -17,27 +18,8 @@
 #include "cachestore/base/status_macros.h"
 
 namespace reprise::api {
-namespace {
 
 using cachestore::NamespaceHandle;
-using cachestore::TokenId;
-
-using TokenIds = google::protobuf::RepeatedField<uint32_t>;
-
-absl::Span<const TokenId> Tokens(const TokenIds& ids) {
-  return {ids.data(), static_cast<size_t>(ids.size())};
-}
-
-using Keys = google::protobuf::RepeatedPtrField<std::string>;
-
-// What the message says of the blocks of a prompt.
-absl::StatusOr<PromptContent> ContentOf(const NamespaceHandle& ns, const TokenIds& token_ids,
-                                        const Keys& external_keys) {
-  return PromptContent::Of(ns, Tokens(token_ids), {external_keys.begin(), external_keys.end()});
-}
-
-}  // namespace
-
 absl::StatusOr<v1::OpenNamespaceResponse> CacheService::Open(
     const Principal& principal, const v1::OpenNamespaceRequest& request) {
   if (request.hash_scheme() != cachestore::kHashSchemeId) {
@@ -71,7 +53,7 @@ grpc::Status CacheService::Match(grpc::ServerContext* context, const v1::MatchRe
   const absl::StatusOr<NamespaceHandle> ns =
       namespaces_.Find(PrincipalOf(*context), request->namespace_id());
   if (!ns.ok()) return ToGrpc(ns.status());
-  const auto prompt = ContentOf(*ns, request->token_ids(), request->external_keys());
+  const auto prompt = PromptContent::Of(*ns, request->token_ids(), request->external_keys());
   if (!prompt.ok()) return ToGrpc(prompt.status());
   const cachestore::PrefixMatch match = store_->Match(*ns, prompt->view(), prompt->num_blocks());
   response->set_gpu_blocks(match.gpu_blocks);
@@ -92,39 +74,62 @@ grpc::Status CacheService::Put(grpc::ServerContext* context,
   const absl::StatusOr<NamespaceHandle> ns =
       namespaces_.Find(PrincipalOf(*context), message.namespace_id());
   if (!ns.ok()) return ToGrpc(ns.status());
-  const auto prefix = ContentOf(*ns, message.prefix_token_ids(), message.prefix_external_keys());
+  const auto prefix =
+      PromptContent::Of(*ns, message.prefix_token_ids(), message.prefix_external_keys());
   if (!prefix.ok()) return ToGrpc(prefix.status());
-  absl::StatusOr<PutRun> run = PutRun::Begin(*context, store_, *ns, prefix->view());
+  if (message.independent_keys() && prefix->num_blocks() > 0) {
+    return {grpc::StatusCode::INVALID_ARGUMENT, "blocks with independent_keys have no prefix"};
+  }
+  absl::StatusOr<PutRun> run = message.independent_keys()
+                                   ? PutRun::BeginLone(store_, *ns)
+                                   : PutRun::Begin(*context, store_, *ns, prefix->view());
   if (!run.ok()) return ToGrpc(run.status());
-  absl::Status status;
-  do {
-    const absl::Time deadline =
-        std::min(absl::FromChrono(context->deadline()), absl::Now() + kMaxRoomWait);
-    status = run->Store(message, deadline);
-  } while (status.ok() && reader->Read(&message));
-  *response = run->Finish(status);
+  while (run->Store(message,
+                    std::min(absl::FromChrono(context->deadline()), absl::Now() + kMaxRoomWait)) &&
+         reader->Read(&message)) {
+  }
+  *response = run->Finish();
   return grpc::Status::OK;
+}
+
+absl::StatusOr<std::unique_ptr<BlockSource>> CacheService::SourceOf(const Principal& principal,
+                                                                    const v1::GetRequest& request) {
+  const int64_t first = request.first_block();
+  if (first < 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("first_block is ", first, "; it must not be negative"));
+  }
+  if (!request.lease_id().empty()) {
+    ASSIGN_OR_RETURN(std::shared_ptr<Session> session,
+                     sessions_.Find(principal.name, request.session_id()));
+    return std::make_unique<LeaseSource>(std::move(session), request.lease_id(), first);
+  }
+  ASSIGN_OR_RETURN(const NamespaceHandle ns, namespaces_.Find(principal, request.namespace_id()));
+  ASSIGN_OR_RETURN(PromptContent prompt,
+                   PromptContent::Of(ns, request.token_ids(), request.external_keys()));
+  if (!request.independent_keys()) {
+    return std::make_unique<PrefixSource>(store_, ns, std::move(prompt), first);
+  }
+  RETURN_IF_ERROR(NeedLoneKeys(ns));
+  return std::make_unique<LoneBlockSource>(store_, ns, std::move(prompt), first);
 }
 
 grpc::Status CacheService::Get(grpc::ServerContext* context, const v1::GetRequest* request,
                                grpc::ServerWriter<v1::GetResponse>* writer) {
   const CallTimeLimit limit(context, kMaxStreamTime);
-  const absl::StatusOr<NamespaceHandle> ns =
-      namespaces_.Find(PrincipalOf(*context), request->namespace_id());
-  if (!ns.ok()) return ToGrpc(ns.status());
-  const auto prompt = ContentOf(*ns, request->token_ids(), request->external_keys());
-  if (!prompt.ok()) return ToGrpc(prompt.status());
-  if (request->first_block() < 0) {
-    return {grpc::StatusCode::INVALID_ARGUMENT,
-            absl::StrCat("first_block is ", request->first_block(), "; it must not be negative")};
-  }
-  return StreamBlocks(*context, *store_, *ns, prompt->view(), request->first_block(), writer);
+  const absl::StatusOr<std::unique_ptr<BlockSource>> source =
+      SourceOf(PrincipalOf(*context), *request);
+  if (!source.ok()) return ToGrpc(source.status());
+  return StreamBlocks(*context, **source, writer);
 }
 
 grpc::Status CacheService::Stats(grpc::ServerContext* context, const v1::StatsRequest* request,
                                  v1::StatsResponse* response) {
   ToProto(store_->stats(), response);
   if (engine_ != nullptr) ToProto(engine_->stats(), response);
+  LeaseStats::Values sessions = sessions_.stats();
+  sessions.prefetches = prefetcher_.under_way();
+  ToProto(sessions, response);
   return grpc::Status::OK;
 }
 
@@ -161,7 +166,7 @@ absl::StatusOr<cachestore::InvalidateReport> CacheService::Invalidate(
       ASSIGN_OR_RETURN(const NamespaceHandle ns,
                        namespaces_.Find(principal, prefix.namespace_id()));
       ASSIGN_OR_RETURN(const PromptContent prompt,
-                       ContentOf(ns, prefix.token_ids(), prefix.external_keys()));
+                       PromptContent::Of(ns, prefix.token_ids(), prefix.external_keys()));
       if (prompt.num_blocks() == 0) {
         return absl::InvalidArgumentError("prefix holds no full block");
       }

@@ -2,31 +2,54 @@
 //
 // Synchronous, because the store's calls block (Get waits for disk, Put for room, Demote for both):
 // a callback service would need a thread pool of its own to wait in. gRPC's pool does it, bounded
-// by kMaxCacheCalls; one more call is answered RESOURCE_EXHAUSTED.
+// by kMaxCacheCalls; one more call is answered RESOURCE_EXHAUSTED. OpenSession alone is a callback:
+// a session lasts and waits.
 //
-// Owns the table of namespaces that clients have opened. Thread-safe.
+// Owns the namespaces that clients have opened, their sessions, and prefetches. Thread-safe.
 #pragma once
+
+#include <memory>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "api/auth/principal.h"
+#include "api/block_source.h"
 #include "api/namespace_table.h"
+#include "api/session/prefetcher.h"
+#include "api/session/session_table.h"
 #include "cachestore/store/tiered_store.h"
 #include "engine/engine.h"
 #include "reprise/v1/cache.grpc.pb.h"
 
 namespace reprise::api {
 
-class CacheService final : public v1::Cache::Service {
+// What sessions may hold of `store` (api/limits.h).
+SessionLimits SessionLimitsOf(const cachestore::TieredStore& store);
+
+class CacheService final : public v1::Cache::WithCallbackMethod_OpenSession<v1::Cache::Service> {
  public:
   // `engine` is nullptr when no model is served. Both must outlive the service.
-  CacheService(cachestore::TieredStore* store, const engine::Engine* engine)
-      : store_(store), engine_(engine), namespaces_(store) {}
+  CacheService(cachestore::TieredStore* store, const engine::Engine* engine,
+               const SessionLimits& limits, SharedArena arena);
+
+  SessionTable& sessions() { return sessions_; }
 
   grpc::Status OpenNamespace(grpc::ServerContext* context, const v1::OpenNamespaceRequest* request,
                              v1::OpenNamespaceResponse* response) override;
   grpc::Status Match(grpc::ServerContext* context, const v1::MatchRequest* request,
                      v1::MatchResponse* response) override;
+  grpc::Status Exists(grpc::ServerContext* context, const v1::ExistsRequest* request,
+                      v1::ExistsResponse* response) override;
+  grpc::Status Prefetch(grpc::ServerContext* context, const v1::PrefetchRequest* request,
+                        v1::PrefetchResponse* response) override;
+  grpc::ServerWriteReactor<v1::SessionEvent>* OpenSession(
+      grpc::CallbackServerContext* context, const v1::OpenSessionRequest* request) override;
+  grpc::Status Acquire(grpc::ServerContext* context, const v1::AcquireRequest* request,
+                       v1::AcquireResponse* response) override;
+  grpc::Status Renew(grpc::ServerContext* context, const v1::RenewRequest* request,
+                     v1::RenewResponse* response) override;
+  grpc::Status Release(grpc::ServerContext* context, const v1::ReleaseRequest* request,
+                       v1::ReleaseResponse* response) override;
   grpc::Status Put(grpc::ServerContext* context, grpc::ServerReader<v1::PutRequest>* reader,
                    v1::PutResponse* response) override;
   grpc::Status Get(grpc::ServerContext* context, const v1::GetRequest* request,
@@ -44,9 +67,21 @@ class CacheService final : public v1::Cache::Service {
   absl::StatusOr<cachestore::InvalidateReport> Invalidate(const Principal& principal,
                                                           const v1::InvalidateRequest& request,
                                                           absl::Time deadline);
+  absl::StatusOr<v1::ExistsResponse> Exists(const Principal& principal,
+                                            const v1::ExistsRequest& request) const;
+  absl::StatusOr<v1::PrefetchResponse> Prefetch(const Principal& principal,
+                                                const v1::PrefetchRequest& request);
+  absl::StatusOr<v1::AcquireResponse> Acquire(const Principal& principal,
+                                              const v1::AcquireRequest& request);
+  // Whose blocks Get sends. `request` must outlive the source.
+  absl::StatusOr<std::unique_ptr<BlockSource>> SourceOf(const Principal& principal,
+                                                        const v1::GetRequest& request);
+
   cachestore::TieredStore* const store_;
   const engine::Engine* const engine_;
   NamespaceTable namespaces_;
+  SessionTable sessions_;
+  Prefetcher prefetcher_;
 };
 
 }  // namespace reprise::api

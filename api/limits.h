@@ -43,6 +43,24 @@ inline constexpr absl::Duration kMaxStreamTime = absl::Minutes(10);
 inline constexpr int64_t kMaxPinnedBytes = int64_t{64} << 20;
 // How long Put waits for RAM to become free for one block.
 inline constexpr absl::Duration kMaxRoomWait = absl::Seconds(2);
+// Sessions of all clients at once, and of those that call by one name. A session costs a stream.
+inline constexpr int64_t kMaxSessions = 4096;
+inline constexpr int64_t kMaxSessionsPerPrincipal = 256;
+// Leases and grants of one session.
+inline constexpr int64_t kMaxHoldingsPerSession = 4096;
+// What the leases and grants of one session may hold of RAM, and those of all: the rest is for
+// those who put and load.
+inline constexpr double kMaxSessionShare = 0.25;
+inline constexpr double kMaxLeasedShare = 0.5;
+// How long a lease lives that is not renewed: what a client whose machine is gone holds goes then.
+inline constexpr absl::Duration kMaxLeaseTtl = absl::Seconds(30);
+// Events that wait for a client that does not read them; one more ends its session.
+inline constexpr int64_t kMaxUnsentEvents = 2 * kMaxHoldingsPerSession;
+// Prefetches under way at once, what they may hold of RAM until they have ended, and how long one
+// may take when it names no deadline.
+inline constexpr int64_t kMaxPrefetches = 256;
+inline constexpr double kMaxPrefetchShare = 0.25;
+inline constexpr absl::Duration kPrefetchTime = absl::Minutes(1);
 // Chunks that wait for a client that reads more slowly than tokens come. The connection's flow
 // control window holds some 4,000 more before they come to wait here.
 inline constexpr int64_t kMaxUnsentChunks = 1024;

@@ -14,8 +14,12 @@ struct PinnedRange {
   cachestore::PinnedPrefix pinned;  // the leading ones that are in RAM now
 };
 
+// What `ticket` comes to. BLOCKS until it is done. kCancelled: the call was cancelled meanwhile, or
+// its deadline has passed.
+absl::StatusOr<PinnedRange> Await(const grpc::ServerContext& context, cachestore::PinTicket ticket);
+
 // Pins the blocks of `range` that belong to the longest cached prefix of `prompt`. BLOCKS while
-// they are loaded. kCancelled: the call was cancelled meanwhile, or its deadline has passed.
+// they are loaded. kCancelled: as Await.
 absl::StatusOr<PinnedRange> PinBlocks(const grpc::ServerContext& context,
                                       cachestore::TieredStore& store,
                                       const cachestore::NamespaceHandle& ns,

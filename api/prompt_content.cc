@@ -10,6 +10,13 @@ using cachestore::BlockContent;
 using cachestore::ExternalKey;
 using cachestore::KeySource;
 
+absl::Status NeedLoneKeys(const cachestore::NamespaceHandle& ns) {
+  if (ns.key_source == KeySource::kExternal) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      "independent_keys needs a namespace of external keys; this one's blocks are named by "
+      "token_ids");
+}
+
 absl::StatusOr<PromptContent> PromptContent::Of(
     const cachestore::NamespaceHandle& ns, absl::Span<const cachestore::TokenId> token_ids,
     const std::vector<absl::string_view>& external_keys) {
@@ -43,9 +50,22 @@ absl::StatusOr<PromptContent> PromptContent::Of(
   return content;
 }
 
+absl::StatusOr<PromptContent> PromptContent::Of(
+    const cachestore::NamespaceHandle& ns,
+    const google::protobuf::RepeatedField<uint32_t>& token_ids,
+    const google::protobuf::RepeatedPtrField<std::string>& external_keys) {
+  return Of(ns, absl::MakeConstSpan(token_ids.data(), static_cast<size_t>(token_ids.size())),
+            {external_keys.begin(), external_keys.end()});
+}
+
 BlockContent PromptContent::view() const {
   if (source_ == KeySource::kTokens) return token_ids_;
   return external_keys_;
+}
+
+BlockContent PromptContent::block(int64_t i) const {
+  const auto words = static_cast<size_t>(block_words_);
+  return BlockContent(source_, view().words().subspan(static_cast<size_t>(i) * words, words));
 }
 
 }  // namespace reprise::api

@@ -40,7 +40,7 @@ absl::StatusOr<PutRun> PutRun::Begin(const grpc::ServerContext& context,
                                                    " tokens, which is not whole blocks of ",
                                                    ns.block_words, " tokens"));
   }
-  PutRun run(store, ns);
+  PutRun run(store, ns, /*lone=*/false);
   run.prefix_blocks_ = num_words / ns.block_words;
   if (run.prefix_blocks_ == 0) return run;
   // The last block keeps all before it in the store.
@@ -62,6 +62,12 @@ absl::StatusOr<PutRun> PutRun::Begin(const grpc::ServerContext& context,
   return run;
 }
 
+absl::StatusOr<PutRun> PutRun::BeginLone(cachestore::TieredStore* store,
+                                         const NamespaceHandle& ns) {
+  RETURN_IF_ERROR(NeedLoneKeys(ns));
+  return PutRun(store, ns, /*lone=*/true);
+}
+
 absl::StatusOr<PromptContent> PutRun::Verify(const v1::PutRequest& message) const {
   std::vector<absl::string_view> keys;
   if (!message.external_key().empty()) keys.push_back(message.external_key());
@@ -80,7 +86,7 @@ absl::StatusOr<PromptContent> PutRun::Verify(const v1::PutRequest& message) cons
                                                    " bytes long; a block of this namespace is ",
                                                    ns_.layout.BytesPerBlock()));
   }
-  const int64_t num_blocks = prefix_blocks_ + sealed_blocks_ + 1;
+  const int64_t num_blocks = prefix_blocks_ + static_cast<int64_t>(results_.size()) + 1;
   if (num_blocks * ns_.layout.block_tokens > kMaxRequestTokens) {
     return absl::InvalidArgumentError(
         absl::StrCat("the run is longer than ", kMaxRequestTokens, " tokens"));
@@ -98,8 +104,9 @@ absl::StatusOr<cachestore::WritableBlock> PutRun::AllocateSlot(absl::Time deadli
   }
 }
 
-absl::Status PutRun::Store(const v1::PutRequest& message, absl::Time deadline) {
-  ASSIGN_OR_RETURN(const PromptContent content, Verify(message));
+absl::StatusOr<v1::PutOutcome> PutRun::Seal(const v1::PutRequest& message,
+                                            const cachestore::BlockContent& content,
+                                            absl::Time deadline) {
   auto slot = AllocateSlot(deadline);
   if (!slot.ok()) {
     // A client whose payload is damaged must learn that, not that it shall come again later.
@@ -107,33 +114,78 @@ absl::Status PutRun::Store(const v1::PutRequest& message, absl::Time deadline) {
     return slot.status();
   }
   // Read once for both; a slot that holds something else goes back as it goes out of scope.
+  const std::byte* const written = slot->bytes().data();
   RETURN_IF_ERROR(CompareChecksum(
       message, cachestore::CopyAndHash64(PayloadOf(message), slot->bytes().data())));
   // The pin on the parent goes only after its child is sealed.
-  cachestore::BlockRef block =
-      store_->Seal(ns_, *std::move(slot), last_key_, content.view(), message.payload_xxh3());
+  cachestore::BlockRef block = store_->Seal(ns_, *std::move(slot), lone_ ? ns_.root : last_key_,
+                                            content, message.payload_xxh3());
+  const bool existed = block.bytes().data() != written;
   last_key_ = block.key();
   last_block_ = std::move(block);
-  const absl::Span<const uint32_t> words = content.view().words();
-  words_.insert(words_.end(), words.begin(), words.end());
-  ++sealed_blocks_;
-  return absl::OkStatus();
+  return existed ? v1::PUT_OUTCOME_EXISTED : v1::PUT_OUTCOME_STORED;
 }
 
-v1::PutResponse PutRun::Finish(const absl::Status& rejected) {
+absl::StatusOr<v1::PutOutcome> PutRun::TryStore(const v1::PutRequest& message,
+                                                absl::Time deadline) {
+  ASSIGN_OR_RETURN(const PromptContent content, Verify(message));
+  const auto is_there = [&] { return store_->Match(ns_, content.view(), 1).total_blocks() == 1; };
+  if (lone_ && is_there()) {
+    RETURN_IF_ERROR(CompareChecksum(message, cachestore::HashBytes64(PayloadOf(message))));
+    return v1::PUT_OUTCOME_EXISTED;
+  }
+  ASSIGN_OR_RETURN(const v1::PutOutcome outcome, Seal(message, content.view(), deadline));
+  if (lone_) {
+    if (!is_there()) return absl::AbortedError("it was invalidated while it was stored");
+    return outcome;
+  }
+  const absl::Span<const uint32_t> words = content.view().words();
+  words_.insert(words_.end(), words.begin(), words.end());
+  return outcome;
+}
+
+bool PutRun::Store(const v1::PutRequest& message, absl::Time deadline) {
+  const absl::StatusOr<v1::PutOutcome> outcome = TryStore(message, deadline);
+  v1::PutResult& result = results_.emplace_back();
+  if (outcome.ok()) {
+    result.set_outcome(*outcome);
+    return true;
+  }
+  result.set_outcome(v1::PUT_OUTCOME_REJECTED);
+  result.set_reason(std::string(outcome.status().message()));
+  return lone_;
+}
+
+void PutRun::RejectLost() {
   // The last block is still pinned, so whatever is visible of the run stays so while it is counted.
   const cachestore::BlockContent run(ns_.key_source, words_);
-  const int64_t visible = store_->Match(ns_, run, prefix_blocks_ + sealed_blocks_).total_blocks();
-  v1::PutResponse response;
-  response.set_stored_blocks(std::max<int64_t>(0, visible - prefix_blocks_));
-  const int64_t lost = sealed_blocks_ - response.stored_blocks();
-  response.set_rejected_blocks(lost + (rejected.ok() ? 0 : 1));
-  if (!rejected.ok()) {
-    response.set_reject_reason(
-        absl::StrCat("block ", prefix_blocks_ + sealed_blocks_, ": ", rejected.message()));
-  } else if (lost > 0) {
-    response.set_reject_reason(
+  const int64_t sealed_blocks =
+      static_cast<int64_t>(words_.size()) / ns_.block_words - prefix_blocks_;
+  const int64_t visible =
+      store_->Match(ns_, run, prefix_blocks_ + sealed_blocks).total_blocks() - prefix_blocks_;
+  for (int64_t i = std::max<int64_t>(visible, 0); i < sealed_blocks; ++i) {
+    v1::PutResult& result = results_[static_cast<size_t>(i)];
+    result.set_outcome(v1::PUT_OUTCOME_REJECTED);
+    result.set_reason(
         "the prefix was dropped while the blocks behind it were stored; put it again");
+  }
+}
+
+v1::PutResponse PutRun::Finish() {
+  if (!lone_) RejectLost();
+  v1::PutResponse response;
+  for (size_t i = 0; i < results_.size(); ++i) {
+    v1::PutResult& result = results_[i];
+    if (result.outcome() != v1::PUT_OUTCOME_REJECTED) {
+      response.set_stored_blocks(response.stored_blocks() + 1);
+    } else {
+      if (response.rejected_blocks() == 0) {
+        response.set_reject_reason(absl::StrCat("block ", prefix_blocks_ + static_cast<int64_t>(i),
+                                                ": ", result.reason()));
+      }
+      response.set_rejected_blocks(response.rejected_blocks() + 1);
+    }
+    *response.add_results() = std::move(result);
   }
   last_block_ = cachestore::BlockRef();
   return response;

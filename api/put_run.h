@@ -1,6 +1,9 @@
 // PutRun: the blocks of one Put call, from the wire into the store. A block's size and token count
 // are verified before a slot is taken for it, its checksum while it is copied into the slot: only a
-// block that is right is sealed, and a bad one leaves nothing behind. Owns a pin on the block
+// block that is right is sealed, and a bad one leaves nothing behind. Putting a block that is there
+// changes nothing.
+//
+// Blocks follow one another, or stand alone (independent keys). Of a row, owns a pin on the block
 // stored last, which keeps every block before it in the store. Thread-compatible.
 #pragma once
 
@@ -32,19 +35,29 @@ class PutRun {
                                       cachestore::TieredStore* store,
                                       const cachestore::NamespaceHandle& ns,
                                       const cachestore::BlockContent& prefix);
+  // A run of blocks that stand alone. kInvalidArgument: `ns` is not of external keys.
+  static absl::StatusOr<PutRun> BeginLone(cachestore::TieredStore* store,
+                                          const cachestore::NamespaceHandle& ns);
 
-  // Stores the next block. BLOCKS until there is room, `deadline` at most.
-  // kInvalidArgument: token count, external key or payload size is wrong, or the run is too long;
-  // kDataLoss: the checksum does not match; kResourceExhausted: no room. No block is stored then.
-  absl::Status Store(const v1::PutRequest& message, absl::Time deadline);
+  // Stores the next block, or rejects it. BLOCKS until there is room, `deadline` at most. False: it
+  // was rejected, and with it all that would follow; blocks that stand alone go on.
+  bool Store(const v1::PutRequest& message, absl::Time deadline);
 
-  // Ends the run: how many of its blocks are visible now. `rejected` is the error that ended it, or
-  // OK.
-  v1::PutResponse Finish(const absl::Status& rejected);
+  // Ends the run: what became of its blocks, one by one, and how many of them are visible now.
+  v1::PutResponse Finish();
 
  private:
-  PutRun(cachestore::TieredStore* store, const cachestore::NamespaceHandle& ns)
-      : store_(store), ns_(ns), last_key_(ns.root) {}
+  PutRun(cachestore::TieredStore* store, const cachestore::NamespaceHandle& ns, bool lone)
+      : store_(store), ns_(ns), lone_(lone), last_key_(ns.root) {}
+
+  // kInvalidArgument: token count, external key or payload size is wrong, or the run is too long;
+  // kDataLoss: the checksum does not match; kResourceExhausted: no room. No block is stored then.
+  absl::StatusOr<v1::PutOutcome> TryStore(const v1::PutRequest& message, absl::Time deadline);
+  // The same for a block that is right but, perhaps, for its checksum, into a slot of its own.
+  absl::StatusOr<v1::PutOutcome> Seal(const v1::PutRequest& message,
+                                      const cachestore::BlockContent& content, absl::Time deadline);
+  // Counts those as rejected that were sealed and are not visible.
+  void RejectLost();
 
   // What names the message's block, if all of the message but its checksum is right.
   absl::StatusOr<PromptContent> Verify(const v1::PutRequest& message) const;
@@ -53,9 +66,10 @@ class PutRun {
 
   cachestore::TieredStore* store_;
   cachestore::NamespaceHandle ns_;
-  std::vector<uint32_t> words_;  // of the prefix and of every block stored (BlockContent)
+  bool lone_;                    // blocks stand alone
+  std::vector<uint32_t> words_;  // of the prefix and of every block stored behind it (BlockContent)
   int64_t prefix_blocks_ = 0;
-  int64_t sealed_blocks_ = 0;
+  std::vector<v1::PutResult> results_;  // one a block
   cachestore::BlockKey last_key_;
   cachestore::BlockRef last_block_;  // pin on the block of last_key_; none before the first
 };

@@ -14,7 +14,8 @@
 namespace reprise::api {
 
 Server::Server(const ServedParts& parts)
-    : cache_service_(parts.store, parts.engine),
+    : cache_service_(parts.store, parts.engine,
+                     parts.session_limits.value_or(SessionLimitsOf(*parts.store)), parts.arena),
       inference_service_(parts.engine, parts.model_name) {}
 
 namespace {
@@ -73,6 +74,8 @@ Server::~Server() { Shutdown(absl::Now()); }
 void Server::Shutdown(absl::Time deadline) {
   if (server_ == nullptr) return;
   server_->GetHealthCheckService()->Shutdown();
+  // They would go on for as long as there is time.
+  cache_service_.sessions().EndAll(absl::UnavailableError("the server is shutting down"));
   server_->Shutdown(absl::ToChronoTime(deadline));
   server_->Wait();
   server_.reset();

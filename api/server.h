@@ -6,6 +6,7 @@
 #include <grpcpp/server.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -23,6 +24,8 @@ struct ServedParts {
   cachestore::TieredStore* store = nullptr;
   engine::Engine* engine = nullptr;  // nullptr: no model; Inference answers FAILED_PRECONDITION
   std::string model_name;            // last component of the model folder
+  SharedArena arena;                 // what clients on this host may map; default: nothing
+  std::optional<SessionLimits> session_limits;  // unset: those of api/limits.h
 };
 
 class Server {
@@ -37,8 +40,10 @@ class Server {
   // Where the server listens, with the real port; what clients connect to.
   const ListenAddress& address() const { return address_; }
 
-  // Turns health to NOT_SERVING, takes no new calls, lets running ones go on until `deadline`, then
-  // cancels them. BLOCKS until the last has ended.
+  SessionTable& sessions() { return cache_service_.sessions(); }
+
+  // Turns health to NOT_SERVING, ends sessions, takes no new calls, lets running ones go on until
+  // `deadline`, then cancels them. BLOCKS until the last has ended.
   void Shutdown(absl::Time deadline);
 
  private:

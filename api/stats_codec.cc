@@ -88,9 +88,32 @@ constexpr Field<EngineStats> kEngineFields[] = {
     {"running_requests", &EngineStats::running_requests},
 };
 
+constexpr Field<LeaseStats::Values> kLeaseFields[] = {
+    {"sessions", &LeaseStats::Values::sessions},
+    {"leases", &LeaseStats::Values::leases},
+    {"grants", &LeaseStats::Values::grants},
+    {"held_bytes", &LeaseStats::Values::held_bytes},
+    {"prefetches", &LeaseStats::Values::prefetches},
+    {"acquired_leases", &LeaseStats::Values::acquired_leases},
+    {"released_leases", &LeaseStats::Values::released_leases},
+    {"expired_leases", &LeaseStats::Values::expired_leases},
+    {"orphaned_leases", &LeaseStats::Values::orphaned_leases},
+    {"failed_leases", &LeaseStats::Values::failed_leases},
+    {"advised_loads", &LeaseStats::Values::advised_loads},
+    {"advised_part_loads", &LeaseStats::Values::advised_part_loads},
+    {"advised_recomputes", &LeaseStats::Values::advised_recomputes},
+    {"foretold_loads", &LeaseStats::Values::foretold_loads},
+    {"foretold_load_us", &LeaseStats::Values::foretold_load_us},
+    {"real_load_us", &LeaseStats::Values::real_load_us},
+    {"late_loads", &LeaseStats::Values::late_loads},
+    {"regretted_loads", &LeaseStats::Values::regretted_loads},
+    {"advice_regret_us", &LeaseStats::Values::advice_regret_us},
+};
+
 // A field that is added to a struct and not here must not be missed.
 static_assert(std::size(kStoreFields) * sizeof(int64_t) == sizeof(StoreStats));
 static_assert(std::size(kEngineFields) * sizeof(int64_t) == sizeof(EngineStats));
+static_assert(std::size(kLeaseFields) * sizeof(int64_t) == sizeof(LeaseStats::Values));
 
 }  // namespace
 
@@ -103,6 +126,13 @@ void ToProto(const StoreStats& stats, v1::StatsResponse* response) {
 void ToProto(const EngineStats& stats, v1::StatsResponse* response) {
   auto& values = *response->mutable_engine();
   for (const Field<EngineStats>& field : kEngineFields) values[field.name] = stats.*field.value;
+}
+
+void ToProto(const LeaseStats::Values& stats, v1::StatsResponse* response) {
+  auto& values = *response->mutable_sessions();
+  for (const Field<LeaseStats::Values>& field : kLeaseFields) {
+    values[field.name] = stats.*field.value;
+  }
 }
 
 }  // namespace reprise::api

@@ -1,9 +1,11 @@
 #include "api/client/cache_client.h"
 
 #include <cstddef>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "api/client/channel.h"
+#include "api/client/prompt_fields.h"
 #include "api/status_codec.h"
 #include "cachestore/base/hash.h"
 #include "cachestore/block/block_key.h"
@@ -17,21 +19,7 @@ uint64_t Checksum(absl::string_view payload) {
 }
 
 using cachestore::BlockContent;
-using TokenIds = google::protobuf::RepeatedField<uint32_t>;
 using Keys = google::protobuf::RepeatedPtrField<std::string>;
-
-// Writes `content` into the one of the two fields that is for it.
-void SetContent(const BlockContent& content, TokenIds* token_ids, Keys* external_keys) {
-  const absl::Span<const uint32_t> words = content.words();
-  if (content.source() == cachestore::KeySource::kTokens) {
-    token_ids->Assign(words.begin(), words.end());
-    return;
-  }
-  for (size_t i = 0; i < words.size(); i += cachestore::ExternalKey::kWords) {
-    external_keys->Add(
-        std::string(reinterpret_cast<const char*>(&words[i]), cachestore::ExternalKey::kBytes));
-  }
-}
 
 }  // namespace
 
@@ -68,7 +56,59 @@ absl::StatusOr<v1::MatchResponse> CacheClient::Match(uint32_t namespace_id,
   return response;
 }
 
+absl::StatusOr<v1::ExistsResponse> CacheClient::Exists(uint32_t namespace_id,
+                                                       const BlockContent& prompt,
+                                                       bool independent_keys,
+                                                       absl::Duration timeout) {
+  grpc::ClientContext context;
+  SetTimeout(timeout, &context);
+  v1::ExistsRequest request;
+  request.set_namespace_id(namespace_id);
+  SetContent(prompt, request.mutable_token_ids(), request.mutable_external_keys());
+  request.set_independent_keys(independent_keys);
+  v1::ExistsResponse response;
+  if (const grpc::Status status = stub_->Exists(&context, request, &response); !status.ok()) {
+    return FromGrpc(status);
+  }
+  return response;
+}
+
+absl::StatusOr<v1::PrefetchResponse> CacheClient::Prefetch(uint32_t namespace_id,
+                                                           const BlockContent& prompt,
+                                                           int64_t max_blocks,
+                                                           absl::Duration timeout) {
+  grpc::ClientContext context;
+  SetTimeout(timeout, &context);
+  v1::PrefetchRequest request;
+  request.set_namespace_id(namespace_id);
+  SetContent(prompt, request.mutable_token_ids(), request.mutable_external_keys());
+  request.set_max_blocks(max_blocks);
+  v1::PrefetchResponse response;
+  if (const grpc::Status status = stub_->Prefetch(&context, request, &response); !status.ok()) {
+    return FromGrpc(status);
+  }
+  return response;
+}
+
 absl::StatusOr<v1::PutResponse> CacheClient::Put(uint32_t namespace_id, const BlockContent& prefix,
+                                                 absl::Span<const PutBlock> blocks,
+                                                 absl::Duration timeout) {
+  v1::PutRequest first;
+  first.set_namespace_id(namespace_id);
+  SetContent(prefix, first.mutable_prefix_token_ids(), first.mutable_prefix_external_keys());
+  return Put(std::move(first), blocks, timeout);
+}
+
+absl::StatusOr<v1::PutResponse> CacheClient::PutLone(uint32_t namespace_id,
+                                                     absl::Span<const PutBlock> blocks,
+                                                     absl::Duration timeout) {
+  v1::PutRequest first;
+  first.set_namespace_id(namespace_id);
+  first.set_independent_keys(true);
+  return Put(std::move(first), blocks, timeout);
+}
+
+absl::StatusOr<v1::PutResponse> CacheClient::Put(v1::PutRequest first,
                                                  absl::Span<const PutBlock> blocks,
                                                  absl::Duration timeout) {
   grpc::ClientContext context;
@@ -76,9 +116,7 @@ absl::StatusOr<v1::PutResponse> CacheClient::Put(uint32_t namespace_id, const Bl
   v1::PutResponse response;
   const std::unique_ptr<grpc::ClientWriter<v1::PutRequest>> writer =
       stub_->Put(&context, &response);
-  v1::PutRequest request;
-  request.set_namespace_id(namespace_id);
-  SetContent(prefix, request.mutable_prefix_token_ids(), request.mutable_prefix_external_keys());
+  v1::PutRequest request = std::move(first);
   for (const PutBlock& block : blocks) {
     Keys keys;
     SetContent(block.content, request.mutable_token_ids(), &keys);
@@ -92,18 +130,27 @@ absl::StatusOr<v1::PutResponse> CacheClient::Put(uint32_t namespace_id, const Bl
   }
   writer->WritesDone();
   if (const grpc::Status status = writer->Finish(); !status.ok()) return FromGrpc(status);
+  // Those that the server has not looked at.
+  while (response.results_size() > 0 && response.results_size() < static_cast<int>(blocks.size())) {
+    response.add_results()->set_outcome(v1::PUT_OUTCOME_BEHIND_REJECTED);
+  }
   return response;
 }
 
 absl::StatusOr<int64_t> CacheClient::Get(uint32_t namespace_id, const BlockContent& prompt,
                                          int64_t first_block, absl::Duration timeout,
                                          absl::FunctionRef<void(const v1::GetResponse&)> on_block) {
-  grpc::ClientContext context;
-  SetTimeout(timeout, &context);
   v1::GetRequest request;
   request.set_namespace_id(namespace_id);
   SetContent(prompt, request.mutable_token_ids(), request.mutable_external_keys());
   request.set_first_block(first_block);
+  return Get(request, timeout, on_block);
+}
+
+absl::StatusOr<int64_t> CacheClient::Get(const v1::GetRequest& request, absl::Duration timeout,
+                                         absl::FunctionRef<void(const v1::GetResponse&)> on_block) {
+  grpc::ClientContext context;
+  SetTimeout(timeout, &context);
   const std::unique_ptr<grpc::ClientReader<v1::GetResponse>> reader = stub_->Get(&context, request);
   v1::GetResponse response;
   int64_t num_blocks = 0;

@@ -41,16 +41,35 @@ class CacheClient {
                                           const cachestore::BlockContent& prompt,
                                           absl::Duration timeout);
 
+  // How many blocks of `prompt` are there in a row; with `independent_keys`, which of its keys are.
+  absl::StatusOr<v1::ExistsResponse> Exists(uint32_t namespace_id,
+                                            const cachestore::BlockContent& prompt,
+                                            bool independent_keys, absl::Duration timeout);
+
+  // Starts loading the cached prefix of `prompt` into RAM, at most `max_blocks` of it (0: all).
+  absl::StatusOr<v1::PrefetchResponse> Prefetch(uint32_t namespace_id,
+                                                const cachestore::BlockContent& prompt,
+                                                int64_t max_blocks, absl::Duration timeout);
+
   // Stores `blocks` in order behind `prefix`, which must be stored already. A block that the server
-  // rejects ends the run; the response counts and explains.
+  // rejects ends the run. The response counts, explains, and has one result a block.
   absl::StatusOr<v1::PutResponse> Put(uint32_t namespace_id, const cachestore::BlockContent& prefix,
                                       absl::Span<const PutBlock> blocks, absl::Duration timeout);
+
+  // Stores blocks that stand alone, each named by its external key. One that is rejected leaves the
+  // others alone.
+  absl::StatusOr<v1::PutResponse> PutLone(uint32_t namespace_id, absl::Span<const PutBlock> blocks,
+                                          absl::Duration timeout);
 
   // Reads the cached blocks of `prompt` from block `first_block` on; `on_block` sees them in order,
   // on the calling thread. Returns how many there were. kDataLoss: a payload does not match its
   // checksum.
   absl::StatusOr<int64_t> Get(uint32_t namespace_id, const cachestore::BlockContent& prompt,
                               int64_t first_block, absl::Duration timeout,
+                              absl::FunctionRef<void(const v1::GetResponse&)> on_block);
+
+  // The same for any request: blocks of a lease, or those of independent keys.
+  absl::StatusOr<int64_t> Get(const v1::GetRequest& request, absl::Duration timeout,
                               absl::FunctionRef<void(const v1::GetResponse&)> on_block);
 
   absl::StatusOr<v1::StatsResponse> Stats(absl::Duration timeout);
@@ -63,6 +82,10 @@ class CacheClient {
                                                     absl::Duration timeout);
 
  private:
+  // Sends `first`, which says what kind of run it is, with each of the blocks.
+  absl::StatusOr<v1::PutResponse> Put(v1::PutRequest first, absl::Span<const PutBlock> blocks,
+                                      absl::Duration timeout);
+
   const std::unique_ptr<v1::Cache::Stub> stub_;
 };
 

@@ -27,42 +27,42 @@ void KeeperQueue::WakeBy(absl::Time time) {
   changed_.Signal();
 }
 
+KeeperQueue::Work KeeperQueue::Await(absl::Time next_tick) {
+  absl::MutexLock lock(&mu_);
+  absl::Time due = std::max(wake_, next_tick);
+  while (!closed_ && tasks_.empty() && absl::Now() < due) {
+    changed_.WaitWithDeadline(&mu_, due);
+    due = std::max(wake_, next_tick);
+  }
+  Work work = {.tasks = {}, .tick = absl::Now() >= due, .closed = closed_};
+  work.tasks.swap(tasks_);
+  if (work.tick) wake_ = absl::InfiniteFuture();
+  return work;
+}
+
+void KeeperQueue::Close() {
+  absl::MutexLock lock(&mu_);
+  closed_ = true;
+  changed_.Signal();
+}
+
 Keeper::Keeper(std::function<absl::Time(absl::Time)> tick)
     : tick_(std::move(tick)), thread_([this] { Run(); }) {}
 
 Keeper::~Keeper() {
-  {
-    absl::MutexLock lock(&queue_->mu_);
-    queue_->closed_ = true;
-    queue_->changed_.Signal();
-  }
+  queue_->Close();
   thread_.join();
 }
 
 void Keeper::Run() {
-  absl::Time not_before = absl::InfinitePast();  // the next tick
+  absl::Time next_tick = absl::InfinitePast();
   while (true) {
-    std::vector<std::function<void()>> tasks;
-    bool tick = false;
-    {
-      absl::MutexLock lock(&queue_->mu_);
-      absl::Time due = std::max(queue_->wake_, not_before);
-      while (!queue_->closed_ && queue_->tasks_.empty() && absl::Now() < due) {
-        queue_->changed_.WaitWithDeadline(&queue_->mu_, due);
-        due = std::max(queue_->wake_, not_before);
-      }
-      if (queue_->closed_) {
-        tasks.swap(queue_->tasks_);  // destroyed without the lock
-        return;
-      }
-      tasks.swap(queue_->tasks_);
-      tick = absl::Now() >= due;
-      if (tick) queue_->wake_ = absl::InfiniteFuture();
-    }
-    for (const std::function<void()>& task : tasks) task();
-    if (!tick) continue;
+    const KeeperQueue::Work work = queue_->Await(next_tick);
+    if (work.closed) return;
+    for (const std::function<void()>& task : work.tasks) task();
+    if (!work.tick) continue;
     const absl::Time now = absl::Now();
-    not_before = now + kTick;
+    next_tick = now + kTick;
     queue_->WakeBy(tick_(now));
   }
 }

@@ -22,9 +22,17 @@ class KeeperQueue {
   // The keeper ticks at `time`, or sooner.
   void WakeBy(absl::Time time);
 
- private:
-  friend class Keeper;
+  // For the keeper alone.
+  struct Work {
+    std::vector<std::function<void()>> tasks;
+    bool tick = false;
+    bool closed = false;  // there is none any more
+  };
+  // Waits for work. A tick is not due before `next_tick`. BLOCKS.
+  Work Await(absl::Time next_tick);
+  void Close();
 
+ private:
   absl::Mutex mu_;
   absl::CondVar changed_;
   std::vector<std::function<void()>> tasks_ ABSL_GUARDED_BY(mu_);

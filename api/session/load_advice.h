@@ -36,7 +36,8 @@ struct PromisedLoad {
   absl::Time begin;
   absl::Duration p50;
   absl::Duration p90;
-  absl::Duration recompute = absl::InfiniteDuration();  // of the same blocks, where advice was asked
+  absl::Duration recompute =
+      absl::InfiniteDuration();  // of the same blocks, where advice was asked
 };
 
 PromisedLoad PromiseOf(const cachestore::LoadForecast& forecast, const v1::LoadTime& predicted,

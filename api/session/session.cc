@@ -57,8 +57,7 @@ v1::LeaseState Session::StateOf(const std::string& id, const Lease& lease, bool 
   state.set_phase(lease.blocks == nullptr ? v1::LEASE_PHASE_LOADING : v1::LEASE_PHASE_READY);
   state.set_first_block(lease.first_block);
   state.set_num_blocks(lease.num_blocks);
-  state.set_expires_in_seconds(
-      std::max(0.0, absl::ToDoubleSeconds(lease.expires - absl::Now())));
+  state.set_expires_in_seconds(std::max(0.0, absl::ToDoubleSeconds(lease.expires - absl::Now())));
   if (with_places && shared_ && lease.blocks != nullptr) {
     for (const cachestore::BlockRef& block : lease.blocks->blocks) {
       state.add_places()->set_offset(block.bytes().data() - parts_.arena->bytes.data());
@@ -69,6 +68,7 @@ v1::LeaseState Session::StateOf(const std::string& id, const Lease& lease, bool 
 
 void Session::Drop(Leases::iterator lease, bool released) {
   const int64_t bytes = lease->second.num_blocks * lease->second.slot_bytes;
+  Wake(lease->second);
   // What is loading was never shown.
   if (anchors_ > 0 && !released && lease->second.blocks != nullptr) {
     anchored_.push_back({.blocks = std::move(lease->second.blocks), .slot = {}, .bytes = bytes});
@@ -77,7 +77,6 @@ void Session::Drop(Leases::iterator lease, bool released) {
   }
   leases_.erase(lease);
   parts_.stats->Add(&Counts::leases, -1);
-  changed_.SignalAll();
 }
 
 void Session::Drop(Grants::iterator grant, bool released) {
@@ -155,6 +154,22 @@ absl::StatusOr<LeasedBlocks> Session::BlocksOf(absl::string_view lease_id, absl:
   }
 }
 
+void Session::WhenSettled(absl::string_view lease_id, std::function<void()> then) {
+  absl::MutexLock lock(&mu_);
+  const auto lease = leases_.find(lease_id);
+  if (lease != leases_.end() && lease->second.blocks == nullptr) {
+    lease->second.waiting.push_back(std::move(then));
+  } else {
+    parts_.keeper->Post(std::move(then));
+  }
+}
+
+void Session::Wake(Lease& lease) {
+  for (std::function<void()>& then : lease.waiting) parts_.keeper->Post(std::move(then));
+  lease.waiting.clear();
+  changed_.SignalAll();
+}
+
 void Session::Settle(const std::string& lease_id) {
   v1::LeaseState state;
   {
@@ -165,13 +180,13 @@ void Session::Settle(const std::string& lease_id) {
       return;
     }
     TakeBlocks(lease->second);
+    Wake(lease->second);
     state = StateOf(lease_id, lease->second, /*with_places=*/true);
     if (lease->second.num_blocks == 0) {
       state.set_phase(v1::LEASE_PHASE_ENDED);
       Drop(lease, /*released=*/false);
       parts_.stats->Add(&Counts::failed_leases, 1);
     }
-    changed_.SignalAll();
   }
   sink_->OnLease(state);
 }

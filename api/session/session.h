@@ -14,8 +14,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -43,8 +43,8 @@ namespace v1 = ::reprise::v1;
 class SessionSink {
  public:
   virtual ~SessionSink() = default;
-  // A lease has become ready, perhaps shorter than it was hoped, or has ended without Release. Never
-  // blocks; must not call the session.
+  // A lease has become ready, perhaps shorter than it was hoped, or has ended without Release.
+  // Never blocks; must not call the session.
   virtual void OnLease(const v1::LeaseState& state) = 0;
   // The server ends the session, which holds nothing any more.
   virtual void OnEnd(const absl::Status& status) = 0;
@@ -100,6 +100,10 @@ class Session : public std::enable_shared_from_this<Session> {
   // kNotFound: there is no such lease, or it has ended; kDeadlineExceeded.
   absl::StatusOr<LeasedBlocks> BlocksOf(absl::string_view lease_id, absl::Time deadline);
 
+  // Runs `then` on the keeper's thread once BlocksOf need not wait: soon, if it need not now. So
+  // often as it is asked, also when the session ends.
+  void WhenSettled(absl::string_view lease_id, std::function<void()> then);
+
   // Slots of `ns` for the client to write; fewer than asked for when there is no more room. Never
   // blocks. kResourceExhausted: none; kFailedPrecondition: not a session with shared memory.
   absl::StatusOr<std::vector<v1::GrantedSlot>> Grant(const cachestore::NamespaceHandle& ns,
@@ -130,9 +134,10 @@ class Session : public std::enable_shared_from_this<Session> {
     int64_t num_blocks = 0;  // held, or hoped for
     int64_t slot_bytes = 0;  // of each
     absl::Time expires;
-    cachestore::PinTicket ticket;  // while loading
+    cachestore::PinTicket ticket;                            // while loading
     std::shared_ptr<const cachestore::PinnedPrefix> blocks;  // once ready
     PromisedLoad promised;
+    std::vector<std::function<void()>> waiting;  // while loading: for WhenSettled
   };
   struct GrantedBlock {
     uint32_t namespace_id = 0;
@@ -179,6 +184,8 @@ class Session : public std::enable_shared_from_this<Session> {
   // How a lease or grant ends. `released`: by the client, which uses it no more.
   void Drop(Leases::iterator lease, bool released) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Drop(Grants::iterator grant, bool released) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // It is not loading any more: wakes those who wait.
+  void Wake(Lease& lease) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void EndLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void GiveBytes(int64_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // How many blocks of `slot_bytes` may be held more, `wanted` at most; they count as held.

@@ -43,8 +43,8 @@ absl::StatusOr<Session::Plan> Session::PlanOf(const NamespaceHandle& ns, const B
       std::max<int64_t>(static_cast<int64_t>(forecast.needs_load.size()) - first, 0);
   absl::Duration recompute_block = absl::InfiniteDuration();
   if (request.has_prefill()) {
-    ASSIGN_OR_RETURN(const Advice advice, Advise(forecast, first, ns.layout.block_tokens,
-                                                 request.prefill()));
+    ASSIGN_OR_RETURN(const Advice advice,
+                     Advise(forecast, first, ns.layout.block_tokens, request.prefill()));
     response.set_advice(advice.advice);
     response.set_advised_blocks(advice.num_blocks == 0 ? 0 : first + advice.num_blocks);
     recompute_block = advice.per_block;

@@ -16,12 +16,13 @@ struct SessionLimits {
   int64_t holdings_per_session = 0;    // leases and grants
   int64_t bytes_per_session = 0;       // of RAM, that its leases and grants hold
   int64_t bytes = 0;                   // that all sessions hold
+  int64_t unsent_events = 0;           // that wait for a client which does not read them
   absl::Duration max_ttl;              // of a lease that is not renewed
 };
 
 // The RAM tier as clients on this host may map it.
 struct SharedArena {
-  std::string socket_path;           // where its file is handed out; empty: it is not offered
+  std::string socket_path;            // where its file is handed out; empty: it is not offered
   absl::Span<const std::byte> bytes;  // places of blocks count from its begin
 };
 

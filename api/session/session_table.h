@@ -53,6 +53,9 @@ class SessionTable {
   const SessionLimits& limits() const { return limits_; }
   const SharedArena& arena() const { return arena_; }
 
+  // For what others have to do on its thread.
+  const std::shared_ptr<KeeperQueue>& keeper() const { return keeper_.queue(); }
+
   // A new session of the principal named `owner`; `sink` hears of its leases until Close.
   // `shared_memory`: the client wants to see the arena. kResourceExhausted: the owner, or the
   // server, has as many sessions as may be; kFailedPrecondition: shared memory is not offered;
@@ -74,15 +77,15 @@ class SessionTable {
   // Ends all sessions, telling `status`, and opens no more.
   void EndAll(const absl::Status& status);
 
+  // Forgets the session if it is gone. For SessionAnchor alone.
+  void Forget(const Session& session);
+
   // Counters, and the gauges of what is held now.
   LeaseStats::Values stats() const;
 
  private:
-  friend class SessionAnchor;
   using Sessions = absl::flat_hash_map<std::string, std::shared_ptr<Session>>;
 
-  // Forgets the session if it is gone.
-  void Forget(const Session& session);
   // Ends what has expired by `now`; when there is more to do.
   absl::Time Expire(absl::Time now);
 

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,8 @@
 #include "engine/engine.h"
 #include "engine/model/demo_model.h"
 #include "tests/api/temp_folder.h"
+#include "tests/fakes/faulty_tier.h"
+#include "tests/fakes/memory_backing_tier.h"
 
 namespace reprise::api {
 
@@ -34,6 +37,9 @@ class TestServer {
     int64_t max_positions = 512;    // 0: no model
     int32_t max_running = 8;
     int32_t max_waiting = 8;
+    std::optional<SessionLimits> session_limits;
+    // With faults, the disk tier lies in memory and fails as they say.
+    std::shared_ptr<cachestore::FaultPlan> faults;
   };
 
   explicit TestServer(const Options& options) : options_(options) {
@@ -71,13 +77,22 @@ class TestServer {
   void Start() {
     cachestore::StoreOptions store_options;
     store_options.ram.capacity_bytes = options_.ram_bytes;
-    if (options_.disk_bytes > 0) store_options.disk.directory = folder_ / "disk";
+    if (options_.disk_bytes > 0 && options_.faults == nullptr) {
+      store_options.disk.directory = folder_ / "disk";
+    }
     store_options.disk.capacity_bytes = options_.disk_bytes;
-    auto store = cachestore::TieredStore::Open(store_options);
+    auto store = options_.faults == nullptr
+                     ? cachestore::TieredStore::Open(store_options)
+                     : cachestore::TieredStore::Open(
+                           store_options,
+                           std::make_unique<cachestore::FaultyTier>(
+                               std::make_unique<cachestore::MemoryBackingTier>(options_.disk_bytes),
+                               options_.faults));
     CHECK(store.ok());
     store_ = *std::move(store);
     ServedParts parts;
     parts.store = store_.get();
+    parts.session_limits = options_.session_limits;
     if (options_.max_positions > 0) {
       engine::EngineOptions engine_options;
       engine_options.model_folder = folder_ / "tiny";

@@ -1,0 +1,150 @@
+// CacheService's calls about sessions and leases, and those that look or load ahead of them.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "api/cache_service.h"
+#include "api/limits.h"
+#include "api/prompt_content.h"
+#include "api/session/session_stream.h"
+#include "api/status_codec.h"
+#include "cachestore/base/status_macros.h"
+
+namespace reprise::api {
+
+using cachestore::NamespaceHandle;
+
+namespace {
+
+int64_t Share(int64_t bytes, double share) {
+  return static_cast<int64_t>(static_cast<double>(bytes) * share);
+}
+
+using Ids = google::protobuf::RepeatedPtrField<std::string>;
+
+std::vector<absl::string_view> Views(const Ids& ids) { return {ids.begin(), ids.end()}; }
+
+// Answers a unary call with a value or an error.
+template <typename Response>
+grpc::Status Answer(absl::StatusOr<Response> result, Response* response) {
+  if (!result.ok()) return ToGrpc(result.status());
+  *response = *std::move(result);
+  return grpc::Status::OK;
+}
+
+}  // namespace
+
+SessionLimits SessionLimitsOf(const cachestore::TieredStore& store) {
+  const int64_t ram_bytes = store.stats().ram_capacity_bytes;
+  return {.sessions = kMaxSessions,
+          .sessions_per_principal = kMaxSessionsPerPrincipal,
+          .holdings_per_session = kMaxHoldingsPerSession,
+          .bytes_per_session = Share(ram_bytes, kMaxSessionShare),
+          .bytes = Share(ram_bytes, kMaxLeasedShare),
+          .unsent_events = kMaxUnsentEvents,
+          .max_ttl = kMaxLeaseTtl};
+}
+
+CacheService::CacheService(cachestore::TieredStore* store, const engine::Engine* engine,
+                           const SessionLimits& limits, SharedArena arena)
+    : store_(store),
+      engine_(engine),
+      namespaces_(store),
+      sessions_(store, limits, std::move(arena)),
+      prefetcher_(store, sessions_.keeper(), kMaxPrefetches,
+                  Share(store->stats().ram_capacity_bytes, kMaxPrefetchShare)) {}
+
+absl::StatusOr<v1::ExistsResponse> CacheService::Exists(const Principal& principal,
+                                                        const v1::ExistsRequest& request) const {
+  ASSIGN_OR_RETURN(const NamespaceHandle ns, namespaces_.Find(principal, request.namespace_id()));
+  ASSIGN_OR_RETURN(const PromptContent content,
+                   PromptContent::Of(ns, request.token_ids(), request.external_keys()));
+  v1::ExistsResponse response;
+  if (!request.independent_keys()) {
+    response.set_leading_blocks(
+        store_->Match(ns, content.view(), content.num_blocks()).total_blocks());
+    return response;
+  }
+  RETURN_IF_ERROR(NeedLoneKeys(ns));
+  bool all = true;
+  for (int64_t i = 0; i < content.num_blocks(); ++i) {
+    const bool exists = store_->Match(ns, content.block(i), 1).total_blocks() == 1;
+    all = all && exists;
+    response.add_exists(exists);
+    if (all) response.set_leading_blocks(i + 1);
+  }
+  return response;
+}
+
+grpc::Status CacheService::Exists(grpc::ServerContext* context, const v1::ExistsRequest* request,
+                                  v1::ExistsResponse* response) {
+  return Answer(Exists(PrincipalOf(*context), *request), response);
+}
+
+absl::StatusOr<v1::PrefetchResponse> CacheService::Prefetch(const Principal& principal,
+                                                            const v1::PrefetchRequest& request) {
+  ASSIGN_OR_RETURN(const NamespaceHandle ns, namespaces_.Find(principal, request.namespace_id()));
+  ASSIGN_OR_RETURN(const PromptContent prompt,
+                   PromptContent::Of(ns, request.token_ids(), request.external_keys()));
+  const double seconds = request.deadline_seconds();
+  if (request.max_blocks() < 0 || !std::isfinite(seconds) || seconds < 0) {
+    return absl::InvalidArgumentError(absl::StrCat("max_blocks is ", request.max_blocks(),
+                                                   " and deadline_seconds ", seconds,
+                                                   "; they must not be negative"));
+  }
+  const int64_t max_blocks =
+      request.max_blocks() > 0 ? request.max_blocks() : std::numeric_limits<int64_t>::max();
+  const absl::Duration time = seconds > 0 ? absl::Seconds(seconds) : kPrefetchTime;
+  return prefetcher_.Start(ns, prompt.view(), std::min(max_blocks, prompt.num_blocks()),
+                           absl::Now() + std::min(time, kMaxStreamTime));
+}
+
+grpc::Status CacheService::Prefetch(grpc::ServerContext* context,
+                                    const v1::PrefetchRequest* request,
+                                    v1::PrefetchResponse* response) {
+  return Answer(Prefetch(PrincipalOf(*context), *request), response);
+}
+
+grpc::ServerWriteReactor<v1::SessionEvent>* CacheService::OpenSession(
+    grpc::CallbackServerContext* context, const v1::OpenSessionRequest* request) {
+  return SessionStream::Start(&sessions_, context, PrincipalOf(*context).name, *request);
+}
+
+absl::StatusOr<v1::AcquireResponse> CacheService::Acquire(const Principal& principal,
+                                                          const v1::AcquireRequest& request) {
+  ASSIGN_OR_RETURN(const std::shared_ptr<Session> session,
+                   sessions_.Find(principal.name, request.session_id()));
+  ASSIGN_OR_RETURN(const NamespaceHandle ns, namespaces_.Find(principal, request.namespace_id()));
+  ASSIGN_OR_RETURN(const PromptContent prompt,
+                   PromptContent::Of(ns, request.token_ids(), request.external_keys()));
+  return session->Acquire(ns, prompt.view(), request);
+}
+
+grpc::Status CacheService::Acquire(grpc::ServerContext* context, const v1::AcquireRequest* request,
+                                   v1::AcquireResponse* response) {
+  return Answer(Acquire(PrincipalOf(*context), *request), response);
+}
+
+grpc::Status CacheService::Renew(grpc::ServerContext* context, const v1::RenewRequest* request,
+                                 v1::RenewResponse* response) {
+  const auto session = sessions_.Find(PrincipalOf(*context).name, request->session_id());
+  if (!session.ok()) return ToGrpc(session.status());
+  auto states = (*session)->Renew(Views(request->lease_ids()), request->ttl_seconds());
+  if (!states.ok()) return ToGrpc(states.status());
+  for (v1::LeaseState& state : *states) *response->add_leases() = std::move(state);
+  return grpc::Status::OK;
+}
+
+grpc::Status CacheService::Release(grpc::ServerContext* context, const v1::ReleaseRequest* request,
+                                   v1::ReleaseResponse* response) {
+  const auto session = sessions_.Find(PrincipalOf(*context).name, request->session_id());
+  if (!session.ok()) return ToGrpc(session.status());
+  response->set_released((*session)->Release(Views(request->lease_ids())));
+  return grpc::Status::OK;
+}
+
+}  // namespace reprise::api

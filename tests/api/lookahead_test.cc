@@ -1,0 +1,192 @@
+// Exists and Prefetch, and blocks that stand alone.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "api/limits.h"
+#include "cachestore/block/block_content.h"
+#include "tests/api/session_fixture.h"
+
+namespace reprise::api {
+namespace {
+
+using cachestore::ExternalKey;
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+TEST_F(SessionTest, ExistsCountsBlocksInARowInAnyTier) {
+  PutBlocks(3);
+  std::vector<uint32_t> longer = tokens_;
+  longer.resize(longer.size() + 2 * kTestBlockTokens, 7);
+  EXPECT_EQ(client_.Exists(ns_, longer, false, kTestTimeout)->leading_blocks(), 3);
+  ASSERT_TRUE(client_.Demote(kTestTimeout).ok());
+  EXPECT_EQ(client_.Exists(ns_, longer, false, kTestTimeout)->leading_blocks(), 3);
+  EXPECT_EQ(client_.Exists(ns_, {}, false, kTestTimeout)->leading_blocks(), 0);
+  EXPECT_EQ(client_.Exists(ns_, longer, true, kTestTimeout).status().code(),
+            absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(client_.Exists(ns_ + 1, longer, false, kTestTimeout).status().code(),
+            absl::StatusCode::kNotFound);
+}
+
+TEST_F(SessionTest, APrefetchLoadsAndThenHoldsNothing) {
+  PutOnDisk(4);
+  const auto started = client_.Prefetch(ns_, tokens_, 3, kTestTimeout);
+  ASSERT_TRUE(started.ok()) << started.status();
+  EXPECT_EQ(started->ready_blocks(), 0);
+  EXPECT_EQ(started->loading_blocks(), 3);
+  EXPECT_EQ(Stat("prefetches"), 1);
+  faults_->OpenLoadGate();
+  for (bool done = false; !done;) done = Stat("prefetches") == 0;
+  EXPECT_EQ(pinned(), 0);
+  EXPECT_EQ(client_.Match(ns_, tokens_, kTestTimeout)->ram_blocks(), 3);
+  const auto again = client_.Prefetch(ns_, tokens_, 0, kTestTimeout);
+  EXPECT_EQ(again->ready_blocks(), 3);
+  EXPECT_EQ(again->loading_blocks(), 1);
+  for (bool done = false; !done;) done = Stat("prefetches") == 0;
+  EXPECT_EQ(client_.Prefetch(ns_, tokens_, 0, kTestTimeout)->ready_blocks(), 4);
+  EXPECT_EQ(client_.Prefetch(ns_, std::vector<uint32_t>(8, 3), 0, kTestTimeout)->loading_blocks(),
+            0);
+}
+
+TEST_F(SessionTest, PrefetchesAreBounded) {
+  PutOnDisk(1);
+  for (int64_t i = 0; i < kMaxPrefetches; ++i) {
+    ASSERT_TRUE(client_.Prefetch(ns_, tokens_, 0, kTestTimeout).ok()) << i;
+  }
+  EXPECT_EQ(client_.Prefetch(ns_, tokens_, 0, kTestTimeout).status().code(),
+            absl::StatusCode::kResourceExhausted);
+  faults_->OpenLoadGate();
+  for (bool done = false; !done;) done = Stat("prefetches") == 0;
+  EXPECT_TRUE(client_.Prefetch(ns_, tokens_, 0, kTestTimeout).ok());
+}
+
+TEST_F(SessionTest, PrefetchFieldsOutOfRangeAreRefused) {
+  EXPECT_EQ(client_.Prefetch(ns_, tokens_, -1, kTestTimeout).status().code(),
+            absl::StatusCode::kInvalidArgument);
+}
+
+// A namespace of external keys, and blocks that stand alone in it.
+class LoneBlockTest : public SessionTest {
+ protected:
+  LoneBlockTest() {
+    v1::NamespaceIdentity identity = TestIdentity();
+    identity.set_key_source(v1::KEY_SOURCE_EXTERNAL);
+    const auto opened = client_.OpenNamespace(identity, kTestTimeout);
+    EXPECT_TRUE(opened.ok()) << opened.status();
+    external_ = opened->namespace_id();
+    for (uint32_t i = 0; i < 6; ++i) {
+      ExternalKey key;
+      key.words.fill(100 + i);
+      keys_.push_back(key);
+    }
+    payloads_ = TestPayloads(6, block_bytes_);
+  }
+  // Puts the keys with these numbers.
+  v1::PutResponse PutLone(const std::vector<size_t>& numbers) {
+    std::vector<PutBlock> blocks;
+    for (const size_t i : numbers) {
+      blocks.push_back({absl::MakeConstSpan(keys_).subspan(i, 1), payloads_[i]});
+    }
+    const auto put = client_.PutLone(external_, blocks, kTestTimeout);
+    EXPECT_TRUE(put.ok()) << put.status();
+    return put.value_or(v1::PutResponse());
+  }
+  static std::vector<v1::PutOutcome> Outcomes(const v1::PutResponse& response) {
+    std::vector<v1::PutOutcome> outcomes;
+    for (const v1::PutResult& result : response.results()) outcomes.push_back(result.outcome());
+    return outcomes;
+  }
+
+  uint32_t external_ = 0;
+  std::vector<ExternalKey> keys_;
+};
+
+TEST_F(LoneBlockTest, EachKeyIsFoundWhateverTheOthers) {
+  EXPECT_THAT(Outcomes(PutLone({4, 1})),
+              ElementsAre(v1::PUT_OUTCOME_STORED, v1::PUT_OUTCOME_STORED));
+  EXPECT_THAT(Outcomes(PutLone({1, 2})),
+              ElementsAre(v1::PUT_OUTCOME_EXISTED, v1::PUT_OUTCOME_STORED));
+  ASSERT_TRUE(client_.Demote(kTestTimeout).ok());
+  EXPECT_THAT(Outcomes(PutLone({2})), ElementsAre(v1::PUT_OUTCOME_EXISTED));
+  const auto exists = client_.Exists(external_, keys_, true, kTestTimeout);
+  ASSERT_TRUE(exists.ok()) << exists.status();
+  EXPECT_THAT(exists->exists(), ElementsAre(false, true, true, false, true, false));
+  EXPECT_EQ(exists->leading_blocks(), 0);
+
+  v1::GetRequest request;
+  request.set_namespace_id(external_);
+  request.set_independent_keys(true);
+  for (const ExternalKey& key : keys_) request.add_external_keys(key.ToBytes());
+  std::vector<int64_t> got;
+  ASSERT_TRUE(client_
+                  .Get(request, kTestTimeout,
+                       [&](const v1::GetResponse& block) {
+                         EXPECT_EQ(block.payload(),
+                                   payloads_[static_cast<size_t>(block.block_index())]);
+                         got.push_back(block.block_index());
+                       })
+                  .ok());
+  EXPECT_THAT(got, ElementsAre(1, 2, 4));
+}
+
+TEST_F(LoneBlockTest, ARejectedBlockLeavesTheOthersAlone) {
+  const std::string good = payloads_[1];
+  payloads_[1].pop_back();
+  const v1::PutResponse put = PutLone({0, 1, 2});
+  EXPECT_EQ(put.stored_blocks(), 2);
+  EXPECT_EQ(put.rejected_blocks(), 1);
+  EXPECT_THAT(put.reject_reason(), AllOf(HasSubstr("block 1"), HasSubstr("511")));
+  EXPECT_THAT(Outcomes(put), ElementsAre(v1::PUT_OUTCOME_STORED, v1::PUT_OUTCOME_REJECTED,
+                                         v1::PUT_OUTCOME_STORED));
+  EXPECT_THAT(put.results(1).reason(), HasSubstr("511"));
+}
+
+TEST_F(LoneBlockTest, TheyNeedExternalKeysAndNoPrefix) {
+  v1::PutRequest request = GoodRequest();
+  request.set_independent_keys(true);
+  v1::PutResponse response;
+  EXPECT_EQ(PutOne(request, &response).error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  request.set_namespace_id(external_);
+  request.clear_token_ids();
+  request.set_external_key(keys_[1].ToBytes());
+  request.add_prefix_external_keys(keys_[0].ToBytes());
+  EXPECT_EQ(PutOne(request, &response).error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  request.clear_prefix_external_keys();
+  EXPECT_TRUE(PutOne(request, &response).ok());
+}
+
+TEST_F(SessionTest, PuttingBlocksAgainChangesNothing) {
+  PutBlocks(3);
+  const int64_t used = server_.store().stats().ram_used_bytes;
+  const v1::PutResponse again = PutBlocks(3);
+  EXPECT_EQ(again.stored_blocks(), 3);
+  ASSERT_EQ(again.results_size(), 3);
+  for (const v1::PutResult& result : again.results()) {
+    EXPECT_EQ(result.outcome(), v1::PUT_OUTCOME_EXISTED);
+  }
+  EXPECT_EQ(server_.store().stats().ram_used_bytes, used);
+  const v1::PutResponse longer = PutBlocks(4);
+  ASSERT_EQ(longer.results_size(), 4);
+  EXPECT_EQ(longer.results(2).outcome(), v1::PUT_OUTCOME_EXISTED);
+  EXPECT_EQ(longer.results(3).outcome(), v1::PUT_OUTCOME_STORED);
+}
+
+TEST_F(SessionTest, ARejectedBlockTakesThoseBehindItAlong) {
+  tokens_ = TestTokens(4);
+  payloads_ = TestPayloads(4, block_bytes_);
+  payloads_[1].pop_back();
+  const auto put = client_.Put(ns_, {}, TestBlocks(tokens_, payloads_, 0), kTestTimeout);
+  ASSERT_TRUE(put.ok()) << put.status();
+  EXPECT_EQ(put->stored_blocks(), 1);
+  ASSERT_EQ(put->results_size(), 4);
+  EXPECT_EQ(put->results(0).outcome(), v1::PUT_OUTCOME_STORED);
+  EXPECT_EQ(put->results(1).outcome(), v1::PUT_OUTCOME_REJECTED);
+  EXPECT_EQ(put->results(2).outcome(), v1::PUT_OUTCOME_BEHIND_REJECTED);
+  EXPECT_EQ(put->results(3).outcome(), v1::PUT_OUTCOME_BEHIND_REJECTED);
+}
+
+}  // namespace
+}  // namespace reprise::api
