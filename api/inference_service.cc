@@ -71,15 +71,26 @@ grpc::ServerUnaryReactor* InferenceService::Tokenize(grpc::CallbackServerContext
   return End(context, absl::OkStatus());
 }
 
+void InferenceService::Describe(v1::GetModelResponse* model) const {
+  model->set_name(model_name_);
+  model->set_architecture(engine_->model_config().architecture);
+  model->set_max_positions(engine_->model_config().max_positions);
+  model->set_vocab_size(engine_->model_config().vocab_size);
+  *model->mutable_identity() = ToProto(engine_->IdentityOf(kDefaultTenant, ""));
+}
+
 grpc::ServerUnaryReactor* InferenceService::GetModel(grpc::CallbackServerContext* context,
                                                      const v1::GetModelRequest* request,
                                                      v1::GetModelResponse* response) {
   if (engine_ == nullptr) return End(context, NoModel());
-  response->set_name(model_name_);
-  response->set_architecture(engine_->model_config().architecture);
-  response->set_max_positions(engine_->model_config().max_positions);
-  response->set_vocab_size(engine_->model_config().vocab_size);
-  *response->mutable_identity() = ToProto(engine_->IdentityOf(kDefaultTenant, ""));
+  Describe(response);
+  return End(context, absl::OkStatus());
+}
+
+grpc::ServerUnaryReactor* InferenceService::ListModels(grpc::CallbackServerContext* context,
+                                                       const v1::ListModelsRequest* request,
+                                                       v1::ListModelsResponse* response) {
+  if (engine_ != nullptr) Describe(response->add_models());
   return End(context, absl::OkStatus());
 }
 

@@ -13,8 +13,8 @@ namespace reprise::api {
 
 class InferenceService final : public v1::Inference::CallbackService {
  public:
-  // `engine` must outlive the service; nullptr: no model is served, and every call is answered
-  // FAILED_PRECONDITION.
+  // `engine` must outlive the service; nullptr: no model is served, and every call but
+  // ListModels is answered FAILED_PRECONDITION.
   InferenceService(engine::Engine* engine, std::string model_name)
       : engine_(engine), model_name_(std::move(model_name)) {}
 
@@ -26,8 +26,14 @@ class InferenceService final : public v1::Inference::CallbackService {
   grpc::ServerUnaryReactor* GetModel(grpc::CallbackServerContext* context,
                                      const v1::GetModelRequest* request,
                                      v1::GetModelResponse* response) override;
+  grpc::ServerUnaryReactor* ListModels(grpc::CallbackServerContext* context,
+                                       const v1::ListModelsRequest* request,
+                                       v1::ListModelsResponse* response) override;
 
  private:
+  // REQUIRES: a model is served.
+  void Describe(v1::GetModelResponse* model) const;
+
   engine::Engine* const engine_;
   const std::string model_name_;
 };

@@ -52,4 +52,15 @@ absl::StatusOr<v1::GetModelResponse> InferenceClient::GetModel(absl::Duration ti
   return response;
 }
 
+absl::StatusOr<v1::ListModelsResponse> InferenceClient::ListModels(absl::Duration timeout) {
+  grpc::ClientContext context;
+  SetTimeout(timeout, &context);
+  v1::ListModelsResponse response;
+  if (const grpc::Status status = stub_->ListModels(&context, v1::ListModelsRequest(), &response);
+      !status.ok()) {
+    return FromGrpc(status);
+  }
+  return response;
+}
+
 }  // namespace reprise::api

@@ -33,6 +33,9 @@ class InferenceClient {
   // What is served. BLOCKS. kFailedPrecondition: the server serves no model.
   absl::StatusOr<v1::GetModelResponse> GetModel(absl::Duration timeout);
 
+  // The same as a list, which is empty without a model. BLOCKS.
+  absl::StatusOr<v1::ListModelsResponse> ListModels(absl::Duration timeout);
+
  private:
   const std::unique_ptr<v1::Inference::Stub> stub_;
 };

@@ -257,6 +257,10 @@ TEST_F(InferenceServiceTest, GetModelSaysWhatIsServedAndOpensItsNamespace) {
   EXPECT_EQ(model->max_positions(), 512);
   EXPECT_EQ(model->vocab_size(), 259);
   EXPECT_EQ(model->identity().layout().block_tokens(), kTestBlockTokens);
+  const auto models = client_.ListModels(kTestTimeout);
+  ASSERT_TRUE(models.ok()) << models.status();
+  ASSERT_EQ(models->models_size(), 1);
+  EXPECT_EQ(models->models(0).SerializeAsString(), model->SerializeAsString());
   // Blocks that the engine made are matched through the Cache service under that identity.
   const v1::GenerateRequest request = TextRequest(std::string(40, 'z'), 1);
   Generate(request);
@@ -420,6 +424,9 @@ TEST(NoModelTest, AServerWithoutAModelSaysSo) {
   EXPECT_EQ(client.GetModel(kTestTimeout).status().code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_EQ(client.Tokenize({}, kTestTimeout).status().code(),
             absl::StatusCode::kFailedPrecondition);
+  const auto models = client.ListModels(kTestTimeout);
+  ASSERT_TRUE(models.ok()) << models.status();
+  EXPECT_EQ(models->models_size(), 0);
 }
 
 }  // namespace
