@@ -65,4 +65,8 @@ inline constexpr absl::Duration kPrefetchTime = absl::Minutes(1);
 // control window holds some 4,000 more before they come to wait here.
 inline constexpr int64_t kMaxUnsentChunks = 1024;
 
+// Most credentials of one server, and the largest file of them, or of a key.
+inline constexpr int64_t kMaxCredentials = 10'000;
+inline constexpr int64_t kMaxCredentialsBytes = int64_t{4} << 20;
+
 }  // namespace reprise::api

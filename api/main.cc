@@ -18,6 +18,7 @@ int main(int argc, char** argv) {
   reprise::api::AddCacheCommand(program);
   reprise::api::AddSizeCommand(program);
   reprise::api::AddMakeModelCommand(program);
+  reprise::api::AddCredentialCommand(program);
   reprise::bench::AddBenchCommand(program);
   program.SetExamples("Each command has a --help with examples: reprise serve --help\n");
   return program.Run(args, std::cout, std::cerr);

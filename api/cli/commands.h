@@ -14,6 +14,7 @@ void AddGenerateCommand(FlagSet& program);
 void AddCacheCommand(FlagSet& program);
 void AddSizeCommand(FlagSet& program);
 void AddMakeModelCommand(FlagSet& program);
+void AddCredentialCommand(FlagSet& program);
 
 // Exit codes: done, failed, wrong usage.
 inline constexpr int kExitOk = 0;

@@ -80,6 +80,8 @@ const std::vector<Library> kLibraries = {
     {"utf8proc", {"engine/tokenizer"}},
     {"nlohmann/", {"engine", "api", "bench", "tests"}},
     {"CLI/", {"api", "bench"}},
+    {"toml++/", {"api/auth"}},
+    {"openssl/", {"api/auth"}},
     {"grpc/", {"api", "bench", "tests"}},
     {"grpcpp/", {"api", "bench", "tests"}},
     {"google/protobuf/", {"api", "bench", "tests"}},

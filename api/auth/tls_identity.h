@@ -1,0 +1,54 @@
+// TlsIdentity: the certificate and key that a server shows, and the authority that its clients'
+// certificates come from, read from files and read anew when told. Thread-safe.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+
+namespace reprise::api {
+
+// Paths of PEM files.
+struct TlsFiles {
+  std::string certificate;  // with its chain; empty: no TLS
+  std::string key;
+  std::string client_ca;  // empty: clients show no certificate
+};
+
+// What the files hold. Plain data.
+struct TlsMaterial {
+  std::string certificate;
+  std::string key;
+  std::string client_ca;
+
+  friend bool operator==(const TlsMaterial&, const TlsMaterial&) = default;
+};
+
+class TlsIdentity {
+ public:
+  // Reads the files. kFailedPrecondition: others may read the key; kInvalidArgument: a file holds
+  // no PEM of its kind, the key is not the certificate's, or the certificate has expired;
+  // kNotFound: a file cannot be read. BLOCKS.
+  static absl::StatusOr<std::unique_ptr<TlsIdentity>> Open(const TlsFiles& files);
+
+  // Reads the files anew; connections made from then on see what they hold. Whether that is
+  // different. An error leaves everything as it was. BLOCKS.
+  absl::StatusOr<bool> Reload();
+
+  // What new connections are shown.
+  std::shared_ptr<const TlsMaterial> material() const;
+  bool asks_clients() const { return !files_.client_ca.empty(); }
+
+ private:
+  explicit TlsIdentity(const TlsFiles& files) : files_(files) {}
+
+  const TlsFiles files_;
+  mutable absl::Mutex mu_;
+  std::shared_ptr<const TlsMaterial> material_ ABSL_GUARDED_BY(mu_);
+};
+
+}  // namespace reprise::api
