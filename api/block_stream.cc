@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "api/auth/caller.h"
 #include "api/status_codec.h"
 #include "cachestore/base/hash.h"
 
@@ -31,6 +32,7 @@ grpc::Status StreamBlocks(const grpc::ServerContext& context, BlockSource& sourc
     // A block is unpinned before its message is written, so a slow reader holds only what it has
     // not been sent.
     for (FoundBlock& block : *found) {
+      ChargeBytes(context, static_cast<int64_t>(block.bytes.size()));
       if (!writer->Write(BlockMessage(std::move(block)))) {
         return {grpc::StatusCode::CANCELLED, "the client has stopped reading"};
       }

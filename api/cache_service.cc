@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "api/auth/caller.h"
 #include "api/block_stream.h"
 #include "api/call_time_limit.h"
 #include "api/identity_codec.h"
@@ -18,8 +19,29 @@
 #include "cachestore/base/status_macros.h"
 
 namespace reprise::api {
+namespace {
 
 using cachestore::NamespaceHandle;
+
+// What an invalidation is about, for the audit log.
+std::string ScopeText(const v1::InvalidateRequest& request) {
+  switch (request.scope_case()) {
+    case v1::InvalidateRequest::kAll:
+      return "all tenants";
+    case v1::InvalidateRequest::kTenant:
+      return absl::StrCat("tenant ", request.tenant());
+    case v1::InvalidateRequest::kNamespaceId:
+      return absl::StrCat("namespace_id ", request.namespace_id());
+    case v1::InvalidateRequest::kPrefix:
+      return absl::StrCat("a prefix in namespace_id ", request.prefix().namespace_id());
+    case v1::InvalidateRequest::SCOPE_NOT_SET:
+      break;
+  }
+  return "";
+}
+
+}  // namespace
+
 absl::StatusOr<v1::OpenNamespaceResponse> CacheService::Open(
     const Principal& principal, const v1::OpenNamespaceRequest& request) {
   if (request.hash_scheme() != cachestore::kHashSchemeId) {
@@ -29,8 +51,11 @@ absl::StatusOr<v1::OpenNamespaceResponse> CacheService::Open(
         "hash_scheme is \"", echo, "\"; this server speaks \"", cachestore::kHashSchemeId, "\""));
   }
   if (!request.has_identity()) return absl::InvalidArgumentError("identity is missing");
-  ASSIGN_OR_RETURN(const cachestore::NamespaceIdentity identity, FromProto(request.identity()));
-  ASSIGN_OR_RETURN(const uint32_t id, namespaces_.Open(principal, identity));
+  v1::NamespaceIdentity asked = request.identity();
+  ASSIGN_OR_RETURN(*asked.mutable_tenant(),
+                   TenantToOpen(principal, asked.tenant(), request.shared()));
+  ASSIGN_OR_RETURN(const cachestore::NamespaceIdentity identity, FromProto(asked));
+  ASSIGN_OR_RETURN(const uint32_t id, namespaces_.Open(identity));
   ASSIGN_OR_RETURN(const NamespaceHandle ns, namespaces_.Find(principal, id));
   v1::OpenNamespaceResponse response;
   response.set_namespace_id(id);
@@ -72,7 +97,7 @@ grpc::Status CacheService::Put(grpc::ServerContext* context,
     return {grpc::StatusCode::INVALID_ARGUMENT, "Put needs at least one message"};
   }
   const absl::StatusOr<NamespaceHandle> ns =
-      namespaces_.Find(PrincipalOf(*context), message.namespace_id());
+      namespaces_.FindToWrite(PrincipalOf(*context), message.namespace_id());
   if (!ns.ok()) return ToGrpc(ns.status());
   const auto prefix =
       PromptContent::Of(*ns, message.prefix_token_ids(), message.prefix_external_keys());
@@ -84,10 +109,11 @@ grpc::Status CacheService::Put(grpc::ServerContext* context,
                                    ? PutRun::BeginLone(store_, *ns)
                                    : PutRun::Begin(*context, store_, *ns, prefix->view());
   if (!run.ok()) return ToGrpc(run.status());
-  while (run->Store(message,
-                    std::min(absl::FromChrono(context->deadline()), absl::Now() + kMaxRoomWait)) &&
-         reader->Read(&message)) {
-  }
+  do {
+    ChargeBytes(*context, static_cast<int64_t>(message.payload().size()));
+  } while (run->Store(message, std::min(absl::FromChrono(context->deadline()),
+                                        absl::Now() + kMaxRoomWait)) &&
+           reader->Read(&message));
   *response = run->Finish();
   return grpc::Status::OK;
 }
@@ -125,6 +151,9 @@ grpc::Status CacheService::Get(grpc::ServerContext* context, const v1::GetReques
 
 grpc::Status CacheService::Stats(grpc::ServerContext* context, const v1::StatsRequest* request,
                                  v1::StatsResponse* response) {
+  // They count what all tenants do: who sees them move learns what others ask for.
+  const absl::Status allowed = NeedAdmin(PrincipalOf(*context), "to read the server's counters");
+  if (!allowed.ok()) return ToGrpc(allowed);
   ToProto(store_->stats(), response);
   if (engine_ != nullptr) ToProto(engine_->stats(), response);
   LeaseStats::Values sessions = sessions_.stats();
@@ -140,6 +169,7 @@ grpc::Status CacheService::Demote(grpc::ServerContext* context, const v1::Demote
   const absl::Time deadline =
       std::min(absl::FromChrono(context->deadline()), absl::Now() + kMaxStreamTime);
   const absl::StatusOr<int64_t> demoted = store_->Demote(deadline);
+  Audit(*context, "Demote", demoted.status());
   if (!demoted.ok()) return ToGrpc(demoted.status());
   response->set_demoted_blocks(*demoted);
   return grpc::Status::OK;
@@ -153,18 +183,21 @@ absl::StatusOr<cachestore::InvalidateReport> CacheService::Invalidate(
       RETURN_IF_ERROR(NeedAdmin(principal, "to invalidate the blocks of all tenants"));
       return store_->Invalidate(cachestore::AllBlocks{}, deadline);
     case v1::InvalidateRequest::kTenant: {
-      if (!principal.admin) RETURN_IF_ERROR(TenantOf(principal, request.tenant()).status());
-      return store_->Invalidate(cachestore::BlocksOfTenant{request.tenant()}, deadline);
+      std::string tenant = request.tenant();
+      if (!principal.admin) {
+        ASSIGN_OR_RETURN(tenant, TenantOf(principal, tenant));
+      }
+      return store_->Invalidate(cachestore::BlocksOfTenant{std::move(tenant)}, deadline);
     }
     case v1::InvalidateRequest::kNamespaceId: {
       ASSIGN_OR_RETURN(const NamespaceHandle ns,
-                       namespaces_.Find(principal, request.namespace_id()));
+                       namespaces_.FindToWrite(principal, request.namespace_id()));
       return store_->Invalidate(cachestore::BlocksOfNamespace{ns}, deadline);
     }
     case v1::InvalidateRequest::kPrefix: {
       const v1::BlockPrefix& prefix = request.prefix();
       ASSIGN_OR_RETURN(const NamespaceHandle ns,
-                       namespaces_.Find(principal, prefix.namespace_id()));
+                       namespaces_.FindToWrite(principal, prefix.namespace_id()));
       ASSIGN_OR_RETURN(const PromptContent prompt,
                        PromptContent::Of(ns, prefix.token_ids(), prefix.external_keys()));
       if (prompt.num_blocks() == 0) {
@@ -186,6 +219,7 @@ grpc::Status CacheService::Invalidate(grpc::ServerContext* context,
   const absl::Time deadline =
       std::min(absl::FromChrono(context->deadline()), absl::Now() + kMaxStreamTime);
   const auto report = Invalidate(PrincipalOf(*context), *request, deadline);
+  Audit(*context, "Invalidate", report.status(), ScopeText(*request));
   if (!report.ok()) return ToGrpc(report.status());
   response->set_gpu_blocks(report->gpu_blocks);
   response->set_ram_blocks(report->ram_blocks);

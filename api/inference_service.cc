@@ -2,15 +2,19 @@
 
 #include <chrono>
 #include <cstdint>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "api/auth/principal.h"
 #include "api/generate_stream.h"
 #include "api/identity_codec.h"
 #include "api/request_codec.h"
 #include "api/status_codec.h"
+#include "cachestore/base/status_macros.h"
 
 namespace reprise::api {
 namespace {
@@ -33,6 +37,12 @@ grpc::ServerUnaryReactor* End(grpc::CallbackServerContext* context, const absl::
   return reactor;
 }
 
+// The tenant of a request that names `tenant`, which may be empty.
+absl::StatusOr<std::string> TenantFor(const Principal& principal, const std::string& tenant) {
+  ASSIGN_OR_RETURN(std::string allowed, TenantOf(principal, tenant));
+  return allowed.empty() ? kDefaultTenant : allowed;
+}
+
 absl::StatusOr<std::vector<uint32_t>> Tokens(const engine::Engine& engine,
                                              const v1::TokenizeRequest& request) {
   switch (request.input_case()) {
@@ -53,6 +63,9 @@ grpc::ServerWriteReactor<v1::GenerateResponse>* InferenceService::Generate(
   if (engine_ == nullptr) return new RefusedStream(NoModel());
   absl::StatusOr<engine::GenerateRequest> parsed = FromProto(*engine_, *request);
   if (!parsed.ok()) return new RefusedStream(parsed.status());
+  absl::StatusOr<std::string> tenant = TenantFor(PrincipalOf(*context), request->tenant());
+  if (!tenant.ok()) return new RefusedStream(tenant.status());
+  parsed->tenant = *std::move(tenant);
   if (context->deadline() < std::chrono::system_clock::time_point::max()) {
     parsed->deadline = absl::FromChrono(context->deadline());
   }
@@ -71,27 +84,29 @@ grpc::ServerUnaryReactor* InferenceService::Tokenize(grpc::CallbackServerContext
   return End(context, absl::OkStatus());
 }
 
-void InferenceService::Describe(v1::GetModelResponse* model) const {
+absl::Status InferenceService::Describe(const Principal& principal,
+                                        v1::GetModelResponse* model) const {
+  ASSIGN_OR_RETURN(const std::string tenant, TenantFor(principal, ""));
   model->set_name(model_name_);
   model->set_architecture(engine_->model_config().architecture);
   model->set_max_positions(engine_->model_config().max_positions);
   model->set_vocab_size(engine_->model_config().vocab_size);
-  *model->mutable_identity() = ToProto(engine_->IdentityOf(kDefaultTenant, ""));
+  *model->mutable_identity() = ToProto(engine_->IdentityOf(tenant, ""));
+  return absl::OkStatus();
 }
 
 grpc::ServerUnaryReactor* InferenceService::GetModel(grpc::CallbackServerContext* context,
                                                      const v1::GetModelRequest* request,
                                                      v1::GetModelResponse* response) {
   if (engine_ == nullptr) return End(context, NoModel());
-  Describe(response);
-  return End(context, absl::OkStatus());
+  return End(context, Describe(PrincipalOf(*context), response));
 }
 
 grpc::ServerUnaryReactor* InferenceService::ListModels(grpc::CallbackServerContext* context,
                                                        const v1::ListModelsRequest* request,
                                                        v1::ListModelsResponse* response) {
-  if (engine_ != nullptr) Describe(response->add_models());
-  return End(context, absl::OkStatus());
+  if (engine_ == nullptr) return End(context, absl::OkStatus());
+  return End(context, Describe(PrincipalOf(*context), response->add_models()));
 }
 
 }  // namespace reprise::api

@@ -6,6 +6,8 @@
 #include <string>
 #include <utility>
 
+#include "absl/status/status.h"
+#include "api/auth/principal.h"
 #include "engine/engine.h"
 #include "reprise/v1/inference.grpc.pb.h"
 
@@ -32,7 +34,7 @@ class InferenceService final : public v1::Inference::CallbackService {
 
  private:
   // REQUIRES: a model is served.
-  void Describe(v1::GetModelResponse* model) const;
+  absl::Status Describe(const Principal& principal, v1::GetModelResponse* model) const;
 
   engine::Engine* const engine_;
   const std::string model_name_;

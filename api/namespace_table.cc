@@ -10,9 +10,7 @@ namespace reprise::api {
 
 using cachestore::NamespaceHandle;
 
-absl::StatusOr<uint32_t> NamespaceTable::Open(const Principal& principal,
-                                              cachestore::NamespaceIdentity identity) {
-  ASSIGN_OR_RETURN(identity.tenant, TenantOf(principal, identity.tenant));
+absl::StatusOr<uint32_t> NamespaceTable::Open(const cachestore::NamespaceIdentity& identity) {
   const std::string encoding = identity.Encode();
   // Held while the store opens it, which is quick, so that the limit is kept exactly.
   absl::MutexLock lock(&mu_);
@@ -34,18 +32,37 @@ absl::StatusOr<uint32_t> NamespaceTable::Open(const Principal& principal,
   return id;
 }
 
-absl::StatusOr<NamespaceHandle> NamespaceTable::Find(const Principal& principal,
-                                                     uint32_t namespace_id) const {
+absl::StatusOr<NamespaceTable::Entry> NamespaceTable::FindEntry(const Principal& principal,
+                                                                uint32_t namespace_id) const {
   absl::MutexLock lock(&mu_);
   const auto it = entries_.find(namespace_id);
+  const auto may_know = [&principal](const std::string& tenant) {
+    return principal.tenant.empty() || principal.tenant == tenant || tenant == kSharedTenant;
+  };
   // To another tenant a namespace looks as if it were not there.
-  if (it == entries_.end() ||
-      (!principal.tenant.empty() && principal.tenant != it->second.tenant)) {
+  if (it == entries_.end() || !may_know(it->second.tenant)) {
     return absl::NotFoundError(
         absl::StrCat("namespace_id ", namespace_id,
                      " is not open in this server process; call OpenNamespace first"));
   }
-  return it->second.handle;
+  return it->second;
+}
+
+absl::StatusOr<NamespaceHandle> NamespaceTable::Find(const Principal& principal,
+                                                     uint32_t namespace_id) const {
+  ASSIGN_OR_RETURN(const Entry entry, FindEntry(principal, namespace_id));
+  return entry.handle;
+}
+
+absl::StatusOr<NamespaceHandle> NamespaceTable::FindToWrite(const Principal& principal,
+                                                            uint32_t namespace_id) const {
+  ASSIGN_OR_RETURN(const Entry entry, FindEntry(principal, namespace_id));
+  if (entry.tenant == kSharedTenant && !principal.publisher) {
+    return absl::PermissionDeniedError(
+        absl::StrCat("namespace_id ", namespace_id,
+                     " is shared; to change it needs a credential with the role publisher"));
+  }
+  return entry.handle;
 }
 
 }  // namespace reprise::api

@@ -20,20 +20,27 @@ class NamespaceTable {
   // `store` must outlive the table.
   explicit NamespaceTable(cachestore::TieredStore* store) : store_(store) {}
 
-  // Opens the namespace of `identity` for `principal`, and returns its wire id. Its tenant, when
-  // empty, becomes the principal's. kPermissionDenied: the identity names another tenant;
-  // kInvalidArgument: a field is missing; kResourceExhausted: a new one, and the table is full.
-  absl::StatusOr<uint32_t> Open(const Principal& principal, cachestore::NamespaceIdentity identity);
+  // Opens the namespace of `identity`, whose tenant is what TenantToOpen allows, and returns its
+  // wire id. kInvalidArgument: a field is missing; kResourceExhausted: a new one, and the table is
+  // full.
+  absl::StatusOr<uint32_t> Open(const cachestore::NamespaceIdentity& identity);
 
-  // kNotFound: no client opened it in this process, or none that `principal` may know of.
+  // For what reads. kNotFound: no client opened it in this process, or none that `principal` may
+  // know of.
   absl::StatusOr<cachestore::NamespaceHandle> Find(const Principal& principal,
                                                    uint32_t namespace_id) const;
+  // For what stores blocks or takes them out. kPermissionDenied besides: it is shared, and
+  // `principal` is no publisher.
+  absl::StatusOr<cachestore::NamespaceHandle> FindToWrite(const Principal& principal,
+                                                          uint32_t namespace_id) const;
 
  private:
   struct Entry {
     cachestore::NamespaceHandle handle;
     std::string tenant;
   };
+
+  absl::StatusOr<Entry> FindEntry(const Principal& principal, uint32_t namespace_id) const;
 
   cachestore::TieredStore* const store_;
   mutable absl::Mutex mu_;

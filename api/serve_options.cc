@@ -9,16 +9,36 @@
 
 namespace reprise::api {
 
-absl::Status ServeOptions::Validate() const {
-  ASSIGN_OR_RETURN(const ListenAddress address, ParseListenAddress(listen));
-  if (!address.IsLocal() && !allow_insecure_remote) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "--listen ", listen,
-        " can be reached from other machines, and there is neither encryption nor authentication: "
-        "anybody on the network could read and write cached conversations; listen on 127.0.0.1 or "
-        "a "
-        "Unix socket, or give --allow-insecure-remote if the network is trusted"));
+namespace {
+
+// Whether nobody can come in over `address` who ought not to. `flag` is what gave it.
+absl::Status CheckListen(absl::string_view flag, const std::string& text,
+                         const ServeOptions& options) {
+  ASSIGN_OR_RETURN(const ListenAddress address, ParseListenAddress(text));
+  const GuardOptions& guard = options.guard;
+  const bool encrypted = !guard.tls.certificate.empty();
+  const bool asks = !guard.tls.client_ca.empty() || !guard.credentials_file.empty();
+  if (address.IsLocal() || (encrypted && asks)) return absl::OkStatus();
+  if (!encrypted && !guard.credentials_file.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(flag, " ", text,
+                     " can be reached from other machines, and tokens would cross the network for "
+                     "all to read; give --tls-cert and --tls-key"));
   }
+  if (options.allow_insecure_remote) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      flag, " ", text, " can be reached from other machines, and there is ",
+      encrypted ? "no" : "neither encryption nor",
+      " authentication: anybody on the network could read and write cached conversations; listen "
+      "on 127.0.0.1 or a Unix socket, or give --tls-cert and --tls-key with --credentials or "
+      "--tls-client-ca, or --allow-insecure-remote if the network is trusted"));
+}
+
+}  // namespace
+
+absl::Status ServeOptions::Validate() const {
+  RETURN_IF_ERROR(CheckListen("--listen", listen, *this));
+  if (!admin_listen.empty()) RETURN_IF_ERROR(CheckListen("--admin-listen", admin_listen, *this));
   if (device == ComputeDevice::kCuda && gpu_bytes == 0) {
     return absl::InvalidArgumentError(
         "--gpu-bytes is 0; a model that is computed on a GPU needs its KV blocks there");
@@ -38,6 +58,33 @@ ServeOptions ServeOptions::ForDevice() const {
   return options;
 }
 
+namespace {
+
+void AddAccessFlags(FlagSet& flags, ServeOptions* options) {
+  GuardOptions& guard = options->guard;
+  flags.Add("credentials", &guard.credentials_file, "FILE",
+            "who may call: tokens, certificates, tenants and their limits (api/README.md); mode "
+            "0600; without it whoever can connect may do everything");
+  flags.Add("tls-cert", &guard.tls.certificate, "FILE",
+            "certificate in PEM, with its chain: TCP listeners speak TLS then");
+  flags.Add("tls-key", &guard.tls.key, "FILE", "its key in PEM; mode 0600");
+  flags.Add("tls-client-ca", &guard.tls.client_ca, "FILE",
+            "authority in PEM that every client's certificate must come from");
+  flags.Need("tls-cert", "tls-key");
+  flags.Need("tls-key", "tls-cert");
+  flags.Need("tls-client-ca", "tls-cert");
+  flags.Add("audit-log", &guard.audit_log, "FILE",
+            "appends a line of JSON for every call of an operator, invalidation, reload and "
+            "refused credential");
+  flags.Add("admin-listen", &options->admin_listen, "ADDR",
+            "where the Admin service listens; without it there is none");
+  flags.AddSwitch("allow-insecure-remote", &options->allow_insecure_remote,
+                  "allow addresses that other machines can reach although anybody who connects may "
+                  "do everything");
+}
+
+}  // namespace
+
 void AddServeFlags(FlagSet& flags, ServeOptions* options) {
   flags.AddConfigFile();
   flags.Add("model", &options->engine.model_folder, "DIR",
@@ -45,9 +92,7 @@ void AddServeFlags(FlagSet& flags, ServeOptions* options) {
             "other engines");
   flags.Add("listen", &options->listen, "ADDR",
             "where to listen: HOST:PORT (port 0: any free one) or unix:/path");
-  flags.AddSwitch("allow-insecure-remote", &options->allow_insecure_remote,
-                  "allow --listen addresses that other machines can reach, although nothing is "
-                  "encrypted and nobody is authenticated");
+  AddAccessFlags(flags, options);
   flags.Add(
       "shutdown-grace", &options->shutdown_grace_seconds, "SECONDS",
       "how long running calls may go on after SIGTERM before they are cancelled; RAM's blocks "

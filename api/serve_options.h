@@ -6,6 +6,7 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "api/auth/guard.h"
 #include "api/cli/flag_set.h"
 #include "api/listen_address.h"
 #include "cachestore/store/store_options.h"
@@ -18,7 +19,9 @@ enum class ComputeDevice { kCpu, kCuda };
 
 struct ServeOptions {
   std::string listen = "127.0.0.1:50051";
-  bool allow_insecure_remote = false;  // listen where other machines can connect, without TLS
+  bool allow_insecure_remote = false;  // listen where other machines can connect, for anybody
+  GuardOptions guard;
+  std::string admin_listen;            // empty: the Admin service is not offered
   double shutdown_grace_seconds = 10;  // how long running calls may go on after SIGTERM
   ComputeDevice device = ComputeDevice::kCpu;
   int64_t gpu_bytes = int64_t{1} << 30;       // of the GPU for KV blocks; counts with kCuda

@@ -9,14 +9,20 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "api/auth/caller.h"
+#include "api/auth/listener_credentials.h"
 #include "api/limits.h"
+#include "cachestore/base/status_macros.h"
 
 namespace reprise::api {
 
-Server::Server(const ServedParts& parts)
-    : cache_service_(parts.store, parts.engine,
+Server::Server(const ServedParts& parts, std::unique_ptr<Guard> open_guard)
+    : open_guard_(std::move(open_guard)),
+      guard_(parts.guard != nullptr ? parts.guard : open_guard_.get()),
+      cache_service_(parts.store, parts.engine,
                      parts.session_limits.value_or(SessionLimitsOf(*parts.store)), parts.arena),
-      inference_service_(parts.engine, parts.model_name) {}
+      inference_service_(parts.engine, parts.model_name),
+      admin_service_(guard_, parts.drain) {}
 
 namespace {
 
@@ -46,27 +52,47 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ListenAddress& liste
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
 
-  std::unique_ptr<Server> server(new Server(parts));
+  ASSIGN_OR_RETURN(std::unique_ptr<Guard> open_guard, Guard::Open(GuardOptions()));
+  std::unique_ptr<Server> server(new Server(parts, std::move(open_guard)));
+  server->address_ = listen;
+  ASSIGN_OR_RETURN(
+      server->server_,
+      server->StartOn(&server->address_, {&server->cache_service_, &server->inference_service_}));
+  if (parts.admin_listen) {
+    server->admin_address_ = *parts.admin_listen;
+    ASSIGN_OR_RETURN(server->admin_server_,
+                     server->StartOn(&server->admin_address_, {&server->admin_service_}));
+  }
+  grpc::HealthCheckServiceInterface* health = server->server_->GetHealthCheckService();
+  health->SetServingStatus(v1::Cache::service_full_name(), true);
+  health->SetServingStatus(v1::Inference::service_full_name(), parts.engine != nullptr);
+  return server;
+}
+
+absl::StatusOr<std::unique_ptr<grpc::Server>> Server::StartOn(
+    ListenAddress* listen, const std::vector<grpc::Service*>& services) {
+  if (guard_->has_credentials() && guard_->tls() == nullptr && !listen->IsLocal()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("tokens would cross the network in plaintext on ", listen->ToString()));
+  }
   grpc::ServerBuilder builder;
   // Without this, two servers on one port would share its connections instead of the second
   // failing.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   SetLimits(&builder);
   int port = 0;
-  builder.AddListeningPort(listen.ToString(), grpc::InsecureServerCredentials(), &port);
-  builder.RegisterService(&server->cache_service_);
-  builder.RegisterService(&server->inference_service_);
-  server->server_ = builder.BuildAndStart();
-  if (server->server_ == nullptr || port == 0) {
-    return absl::UnavailableError(absl::StrCat("cannot listen on ", listen.ToString()));
+  builder.AddListeningPort(listen->ToString(), MakeListenerCredentials(*listen, guard_), &port);
+  for (grpc::Service* service : services) builder.RegisterService(service);
+  std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> interceptors;
+  interceptors.push_back(std::make_unique<CallerInterceptorFactory>(guard_));
+  builder.experimental().SetInterceptorCreators(std::move(interceptors));
+  std::unique_ptr<grpc::Server> started = builder.BuildAndStart();
+  if (started == nullptr || port == 0) {
+    return absl::UnavailableError(absl::StrCat("cannot listen on ", listen->ToString()));
   }
-  server->address_ = listen;
   // gRPC answers 1 for a Unix socket.
-  if (listen.unix_path.empty()) server->address_.port = static_cast<uint16_t>(port);
-  grpc::HealthCheckServiceInterface* health = server->server_->GetHealthCheckService();
-  health->SetServingStatus(v1::Cache::service_full_name(), true);
-  health->SetServingStatus(v1::Inference::service_full_name(), parts.engine != nullptr);
-  return server;
+  if (listen->unix_path.empty()) listen->port = static_cast<uint16_t>(port);
+  return started;
 }
 
 Server::~Server() { Shutdown(absl::Now()); }
@@ -79,6 +105,11 @@ void Server::Shutdown(absl::Time deadline) {
   server_->Shutdown(absl::ToChronoTime(deadline));
   server_->Wait();
   server_.reset();
+  // Last, so that an operator can see the server end.
+  if (admin_server_ == nullptr) return;
+  admin_server_->Shutdown(absl::ToChronoTime(absl::Now()));
+  admin_server_->Wait();
+  admin_server_.reset();
 }
 
 }  // namespace reprise::api

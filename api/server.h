@@ -1,6 +1,7 @@
 // Server: the gRPC server with every service on it: Cache, Inference, grpc.health.v1 and
-// reflection. Owns the services and the listening socket; not the store and the engine, which
-// outlive it. Thread-compatible; the services are thread-safe.
+// reflection; and, where it is asked for, a second one for operators, with Admin and reflection.
+// Owns the services and the listening sockets; not the store and the engine, which outlive it.
+// Thread-compatible; the services are thread-safe.
 #pragma once
 
 #include <grpcpp/server.h>
@@ -8,9 +9,12 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "api/admin_service.h"
+#include "api/auth/guard.h"
 #include "api/cache_service.h"
 #include "api/inference_service.h"
 #include "api/listen_address.h"
@@ -26,12 +30,17 @@ struct ServedParts {
   std::string model_name;            // last component of the model folder
   SharedArena arena;                 // what clients on this host may map; default: nothing
   std::optional<SessionLimits> session_limits;  // unset: those of api/limits.h
+  Guard* guard = nullptr;                       // nullptr: nobody has to show a credential
+  // Where the Admin service listens, and what it calls to shut the server down; not set: nowhere.
+  std::optional<ListenAddress> admin_listen;
+  AdminService::Drainer drain;
 };
 
 class Server {
  public:
   // Starts listening. Health says SERVING from then on ("reprise.v1.Inference" only with a model).
-  // kUnavailable: the address is taken or not this machine's.
+  // kUnavailable: the address is taken or not this machine's; kInvalidArgument: tokens would cross
+  // a network in plaintext.
   static absl::StatusOr<std::unique_ptr<Server>> Start(const ListenAddress& listen,
                                                        const ServedParts& parts);
   // Shuts down without grace.
@@ -39,6 +48,8 @@ class Server {
 
   // Where the server listens, with the real port; what clients connect to.
   const ListenAddress& address() const { return address_; }
+  // The same of the Admin service. REQUIRES: it is offered.
+  const ListenAddress& admin_address() const { return admin_address_; }
 
   SessionTable& sessions() { return cache_service_.sessions(); }
 
@@ -47,12 +58,21 @@ class Server {
   void Shutdown(absl::Time deadline);
 
  private:
-  explicit Server(const ServedParts& parts);
+  Server(const ServedParts& parts, std::unique_ptr<Guard> open_guard);
 
+  // Starts `services` on `listen`, whose port it sets to the real one.
+  absl::StatusOr<std::unique_ptr<grpc::Server>> StartOn(
+      ListenAddress* listen, const std::vector<grpc::Service*>& services);
+
+  const std::unique_ptr<Guard> open_guard_;  // where the parts have none
+  Guard* const guard_;
   CacheService cache_service_;
   InferenceService inference_service_;
+  AdminService admin_service_;
   ListenAddress address_;
+  ListenAddress admin_address_;
   std::unique_ptr<grpc::Server> server_;
+  std::unique_ptr<grpc::Server> admin_server_;  // null: not offered
 };
 
 }  // namespace reprise::api

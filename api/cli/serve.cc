@@ -2,12 +2,16 @@
 #include <sys/stat.h>
 
 #include <filesystem>
+#include <functional>
 #include <iostream>
 #include <memory>
+#include <string>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "api/cli/commands.h"
 #include "api/cli/shutdown_signal.h"
@@ -67,16 +71,42 @@ absl::Status PrintModel(const std::string& name, engine::Engine& engine,
   return absl::OkStatus();
 }
 
+// Reads credentials and certificates anew, as SIGHUP asks, and says what became of it.
+void Reload(Guard& guard) {
+  const absl::StatusOr<std::vector<std::string>> changed = guard.Reload();
+  const std::string detail = changed.ok() ? absl::StrJoin(*changed, ", ") : "";
+  guard.audit().Write(
+      {.what = "Reload", .who = "SIGHUP", .outcome = changed.status(), .detail = detail});
+  if (changed.ok()) {
+    std::cout << "reloaded " << detail << std::endl;
+  } else {
+    std::cerr << "warning: not reloaded, the old ones stay: " << changed.status().message()
+              << std::endl;
+  }
+}
+
+// Whether there is anything that Reload reads.
+bool IsReloadable(const GuardOptions& options) {
+  return !options.credentials_file.empty() || !options.tls.certificate.empty() ||
+         !options.audit_log.empty();
+}
+
 // Builds bottom-up (card, store, engine, server), serves until a signal, and takes down in reverse.
-absl::Status Serve(const ServeOptions& options, ShutdownSignal* signal) {
+absl::Status Serve(const ServeOptions& options, Guard* guard, ShutdownSignal* signal) {
   ASSIGN_OR_RETURN(const ListenAddress listen, ParseListenAddress(options.listen));
   // Asked before the slow steps; the server finds out for certain.
   RETURN_IF_ERROR(CheckFree(listen));
+  ServedParts parts;
+  parts.guard = guard;
+  parts.drain = [signal] { signal->Request(); };
+  if (!options.admin_listen.empty()) {
+    ASSIGN_OR_RETURN(parts.admin_listen, ParseListenAddress(options.admin_listen));
+    RETURN_IF_ERROR(CheckFree(*parts.admin_listen));
+  }
   ASSIGN_OR_RETURN(engine::cuda::OpenedCard card, OpenCardFor(options));
   ASSIGN_OR_RETURN(const std::unique_ptr<cachestore::TieredStore> store,
                    cachestore::TieredStore::Open(options.store, card.device.get()));
   PrintStore(options.store, *store);
-  ServedParts parts;
   parts.store = store.get();
   std::unique_ptr<engine::Engine> engine;
   if (options.engine.model_folder.empty()) {
@@ -90,6 +120,9 @@ absl::Status Serve(const ServeOptions& options, ShutdownSignal* signal) {
   }
   ASSIGN_OR_RETURN(std::unique_ptr<Server> server, Server::Start(listen, parts));
   signal->Expect();
+  if (parts.admin_listen) {
+    std::cout << "admin listening on " << server->admin_address().ToString() << std::endl;
+  }
   std::cout << "listening on " << server->address().ToString() << std::endl;
 
   signal->Wait();
@@ -101,6 +134,16 @@ absl::Status Serve(const ServeOptions& options, ShutdownSignal* signal) {
   ASSIGN_OR_RETURN(const int64_t demoted, store->Demote());
   std::cout << "moved " << WithThousands(demoted) << " blocks from RAM to disk" << std::endl;
   return absl::OkStatus();
+}
+
+// Opens what says who may call, and serves.
+absl::Status GuardAndServe(const ServeOptions& options) {
+  // Neither has threads yet, as ShutdownSignal demands.
+  ASSIGN_OR_RETURN(const std::unique_ptr<Guard> guard, Guard::Open(options.guard));
+  std::function<void()> reload;
+  if (IsReloadable(options.guard)) reload = [&guard] { Reload(*guard); };
+  ShutdownSignal shutdown(std::move(reload));
+  return Serve(options, guard.get(), &shutdown);
 }
 
 }  // namespace
@@ -116,7 +159,9 @@ void AddServeCommand(FlagSet& program) {
       "of 1024). When ready, `listening on ADDR` is printed. Files and sockets are made for the "
       "user who\n"
       "runs the server alone.\n\n"
-      "SIGTERM, SIGINT and SIGHUP (the terminal was closed): no new calls; running ones go on for\n"
+      "SIGHUP reads --credentials, --tls-* and --audit-log anew where any of them is given.\n"
+      "SIGTERM, SIGINT and else SIGHUP (the terminal was closed): no new calls; running ones go on "
+      "for\n"
       "--shutdown-grace and are cancelled then; then RAM's blocks go to disk; exit code 0. Whoever "
       "stops\n"
       "the server should wait for both: the grace and the time to write --ram-bytes to disk. A "
@@ -136,8 +181,7 @@ void AddServeCommand(FlagSet& program) {
     }
     umask(0077);               // what is cached, and who may ask for it, is this user's alone
     signal(SIGPIPE, SIG_IGN);  // whoever read our output may go; the server stays
-    ShutdownSignal shutdown;
-    return ExitCode("serve", Serve(chosen, &shutdown));
+    return ExitCode("serve", GuardAndServe(chosen));
   });
 }
 

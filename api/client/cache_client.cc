@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "api/client/channel.h"
 #include "api/client/prompt_fields.h"
 #include "api/status_codec.h"
 #include "cachestore/base/hash.h"
@@ -23,8 +22,8 @@ using Keys = google::protobuf::RepeatedPtrField<std::string>;
 
 }  // namespace
 
-CacheClient::CacheClient(const std::string& address)
-    : stub_(v1::Cache::NewStub(ConnectTo(address))) {}
+CacheClient::CacheClient(const std::string& address, const ClientAccess& access)
+    : stub_(v1::Cache::NewStub(ConnectTo(address, access))) {}
 
 absl::StatusOr<v1::OpenNamespaceResponse> CacheClient::OpenNamespace(
     const v1::NamespaceIdentity& identity, absl::Duration timeout) {

@@ -13,6 +13,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "api/client/channel.h"
 #include "cachestore/block/block_content.h"
 #include "reprise/v1/cache.grpc.pb.h"
 
@@ -29,7 +30,7 @@ struct PutBlock {
 class CacheClient {
  public:
   // A client of the server that listens on `address`. Connects on first use.
-  explicit CacheClient(const std::string& address);
+  explicit CacheClient(const std::string& address, const ClientAccess& access = {});
 
   // Every call BLOCKS, `timeout` at most. Errors are the server's; kUnavailable: no server at the
   // address; kDeadlineExceeded: `timeout` has passed.

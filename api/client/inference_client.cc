@@ -1,12 +1,11 @@
 #include "api/client/inference_client.h"
 
-#include "api/client/channel.h"
 #include "api/status_codec.h"
 
 namespace reprise::api {
 
-InferenceClient::InferenceClient(const std::string& address)
-    : stub_(v1::Inference::NewStub(ConnectTo(address))) {}
+InferenceClient::InferenceClient(const std::string& address, const ClientAccess& access)
+    : stub_(v1::Inference::NewStub(ConnectTo(address, access))) {}
 
 absl::StatusOr<v1::GenerateSummary> InferenceClient::Generate(
     const v1::GenerateRequest& request, absl::Duration timeout,

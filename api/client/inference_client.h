@@ -9,6 +9,7 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "api/client/channel.h"
 #include "reprise/v1/inference.grpc.pb.h"
 
 namespace reprise::api {
@@ -18,7 +19,7 @@ namespace v1 = ::reprise::v1;
 class InferenceClient {
  public:
   // A client of the server that listens on `address`. Connects on first use.
-  explicit InferenceClient(const std::string& address);
+  explicit InferenceClient(const std::string& address, const ClientAccess& access = {});
 
   // Generates; `on_token` sees every chunk as it comes, on the calling thread. BLOCKS. Errors are
   // the server's; kUnavailable: no server at the address; kDeadlineExceeded: `timeout` has passed.

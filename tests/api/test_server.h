@@ -9,8 +9,10 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "api/auth/guard.h"
 #include "api/client/cache_client.h"
 #include "api/client/channel.h"
 #include "api/client/inference_client.h"
@@ -40,6 +42,9 @@ class TestServer {
     std::optional<SessionLimits> session_limits;
     // With faults, the disk tier lies in memory and fails as they say.
     std::shared_ptr<cachestore::FaultPlan> faults;
+    GuardOptions guard;
+    std::string listen;  // empty: a Unix socket
+    bool admin = false;  // offers the Admin service on a second Unix socket
   };
 
   explicit TestServer(const Options& options) : options_(options) {
@@ -60,6 +65,9 @@ class TestServer {
   cachestore::TieredStore& store() { return *store_; }
   engine::Engine& engine() { return *engine_; }
   Server& server() { return *server_; }
+  Guard& guard() { return *guard_; }
+  // Of somebody who asked the server to end.
+  const absl::Notification& drained() const { return drained_; }
   const TempFolder& folder() const { return folder_; }
 
  private:
@@ -107,8 +115,17 @@ class TestServer {
       parts.engine = engine_.get();
       parts.model_name = "tiny";
     }
+    auto guard = Guard::Open(options_.guard);
+    CHECK(guard.ok());
+    guard_ = *std::move(guard);
+    parts.guard = guard_.get();
+    if (options_.admin) {
+      parts.admin_listen.emplace().unix_path = folder_ / "admin";
+      parts.drain = [this] { drained_.Notify(); };
+    }
     ListenAddress listen;
     listen.unix_path = folder_ / "socket";
+    if (!options_.listen.empty()) listen = *ParseListenAddress(options_.listen);
     auto server = Server::Start(listen, parts);
     CHECK(server.ok());
     server_ = *std::move(server);
@@ -116,6 +133,7 @@ class TestServer {
 
   void Stop() {
     server_.reset();
+    guard_.reset();
     engine_.reset();
     store_.reset();
   }
@@ -124,7 +142,9 @@ class TestServer {
   TempFolder folder_;
   std::unique_ptr<cachestore::TieredStore> store_;
   std::unique_ptr<engine::Engine> engine_;
+  std::unique_ptr<Guard> guard_;
   std::unique_ptr<Server> server_;
+  absl::Notification drained_;
 };
 
 // An identity of blocks of 8 tokens and 512 bytes, as another engine would open it.

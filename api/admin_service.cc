@@ -1,0 +1,46 @@
+#include "api/admin_service.h"
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/str_join.h"
+#include "api/auth/caller.h"
+#include "api/auth/principal.h"
+#include "api/status_codec.h"
+
+namespace reprise::api {
+namespace {
+
+// Writes what became of a call to the audit log, and ends it.
+grpc::Status End(const grpc::ServerContext& context, absl::string_view what,
+                 const absl::Status& status, std::string detail = "") {
+  Audit(context, what, status, std::move(detail));
+  return ToGrpc(status);
+}
+
+}  // namespace
+
+grpc::Status AdminService::Reload(grpc::ServerContext* context, const v1::ReloadRequest* request,
+                                  v1::ReloadResponse* response) {
+  const absl::Status allowed = NeedAdmin(PrincipalOf(*context), "to reload");
+  if (!allowed.ok()) return End(*context, "Reload", allowed);
+  const absl::StatusOr<std::vector<std::string>> changed = guard_->Reload();
+  if (!changed.ok()) return End(*context, "Reload", changed.status());
+  for (const std::string& change : *changed) response->add_changed(change);
+  return End(*context, "Reload", absl::OkStatus(), absl::StrJoin(*changed, ", "));
+}
+
+grpc::Status AdminService::Drain(grpc::ServerContext* context, const v1::DrainRequest* request,
+                                 v1::DrainResponse* response) {
+  absl::Status status = NeedAdmin(PrincipalOf(*context), "to drain");
+  if (status.ok() && !drain_) {
+    status = absl::FailedPreconditionError("this server cannot be told to end");
+  }
+  // First the line, then the end: a process that has ended writes none.
+  const grpc::Status answer = End(*context, "Drain", status);
+  if (status.ok()) drain_();
+  return answer;
+}
+
+}  // namespace reprise::api

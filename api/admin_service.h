@@ -1,0 +1,35 @@
+// AdminService: what operators do to a running server, on gRPC's synchronous API. Every call needs
+// the role admin and is written to the audit log. Thread-safe.
+#pragma once
+
+#include <functional>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "api/auth/guard.h"
+#include "reprise/v1/admin.grpc.pb.h"
+
+namespace reprise::api {
+
+namespace v1 = ::reprise::v1;
+
+class AdminService final : public v1::Admin::Service {
+ public:
+  // Begins the end of the server, as SIGTERM does, and returns at once.
+  using Drainer = std::function<void()>;
+
+  // `guard` must outlive the service; `drain` may be empty where nobody can be told to end.
+  AdminService(Guard* guard, Drainer drain) : guard_(guard), drain_(std::move(drain)) {}
+
+  grpc::Status Reload(grpc::ServerContext* context, const v1::ReloadRequest* request,
+                      v1::ReloadResponse* response) override;
+  grpc::Status Drain(grpc::ServerContext* context, const v1::DrainRequest* request,
+                     v1::DrainResponse* response) override;
+
+ private:
+  Guard* const guard_;
+  const Drainer drain_;
+};
+
+}  // namespace reprise::api

@@ -1,0 +1,115 @@
+#include "api/auth/caller.h"
+
+#include <grpc/grpc_security.h>
+
+#include <cstring>
+#include <map>
+#include <string>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "api/auth/peer_of.h"
+#include "cachestore/base/check.h"
+
+namespace reprise::api {
+namespace {
+
+using grpc::experimental::InterceptionHookPoints;
+using grpc::experimental::InterceptorBatchMethods;
+
+struct Caller {
+  Principal principal;
+  Guard* guard = nullptr;
+};
+
+// The metadata under which a handler's context holds the address of its Caller. A client cannot
+// send it: gRPC takes no header of that kind, and the interceptor removes whatever has the name.
+constexpr char kCallerKey[] = ":reprise-caller";
+
+// nullptr: the server has no CallerInterceptor.
+const Caller* CallerOf(const grpc::ServerContextBase& context) {
+  const auto& metadata = context.client_metadata();
+  const auto it = metadata.find(kCallerKey);
+  if (it == metadata.end()) return nullptr;
+  const Caller* caller = nullptr;
+  CHECK(it->second.size() == sizeof(caller));
+  std::memcpy(&caller, it->second.data(), sizeof(caller));
+  return caller;
+}
+
+// Lives as long as its call.
+class CallerInterceptor final : public grpc::experimental::Interceptor {
+ public:
+  CallerInterceptor(Guard* guard, grpc::ServerContextBase* context) : context_(context) {
+    caller_.guard = guard;
+  }
+
+  void Intercept(InterceptorBatchMethods* methods) override {
+    if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::POST_RECV_INITIAL_METADATA)) {
+      Introduce(methods->GetRecvInitialMetadata());
+    }
+    methods->Proceed();
+  }
+
+ private:
+  using Metadata = std::multimap<grpc::string_ref, grpc::string_ref>;
+
+  void Introduce(Metadata* metadata) {
+    const auto header = metadata->find("authorization");
+    const absl::string_view value =
+        header == metadata->end() ? absl::string_view()
+                                  : absl::string_view(header->second.data(), header->second.size());
+    grpc_auth_context* connection = grpc_call_auth_context(context_->c_call());
+    absl::StatusOr<Principal> principal =
+        caller_.guard->Authenticate(BearerToken(value), PeerOf(context_->peer(), connection));
+    grpc_auth_context_release(connection);
+    if (!principal.ok()) {
+      // The credentials were changed since the call was let in.
+      context_->TryCancel();
+      principal = Nobody();
+    }
+    caller_.principal = *std::move(principal);
+    // No handler has a use for the secret, and what it does not see it cannot log.
+    metadata->erase("authorization");
+    metadata->erase(kCallerKey);
+    metadata->emplace(kCallerKey,
+                      grpc::string_ref(reinterpret_cast<const char*>(&self_), sizeof(self_)));
+  }
+
+  grpc::ServerContextBase* const context_;
+  Caller caller_;
+  const Caller* const self_ = &caller_;
+};
+
+}  // namespace
+
+grpc::experimental::Interceptor* CallerInterceptorFactory::CreateServerInterceptor(
+    grpc::experimental::ServerRpcInfo* info) {
+  if (absl::StartsWith(info->method(), kHealthPath)) return nullptr;
+  return new CallerInterceptor(guard_, info->server_context());
+}
+
+Principal PrincipalOf(const grpc::ServerContextBase& context) {
+  const Caller* caller = CallerOf(context);
+  return caller == nullptr ? Nobody() : caller->principal;
+}
+
+void ChargeBytes(const grpc::ServerContextBase& context, int64_t bytes) {
+  if (const Caller* caller = CallerOf(context); caller != nullptr) {
+    caller->guard->ChargeBytes(caller->principal, bytes);
+  }
+}
+
+void Audit(const grpc::ServerContextBase& context, absl::string_view what,
+           const absl::Status& outcome, std::string detail) {
+  const Caller* caller = CallerOf(context);
+  if (caller == nullptr) return;
+  caller->guard->audit().Write({.what = what,
+                                .who = caller->principal.name,
+                                .tenant = caller->principal.tenant,
+                                .from = context.peer(),
+                                .outcome = outcome,
+                                .detail = std::move(detail)});
+}
+
+}  // namespace reprise::api

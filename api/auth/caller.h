@@ -1,0 +1,40 @@
+// Who makes a gRPC call, for its handler. CallerInterceptor finds out before the handler begins;
+// the functions below tell. They may be called as long as the call's context lives. Thread-safe.
+//
+// A call that ought to be refused does not come so far: ListenerCredentials refuses it before its
+// first message is read.
+#pragma once
+
+#include <grpcpp/server_context.h>
+#include <grpcpp/support/server_interceptor.h>
+
+#include <cstdint>
+#include <memory>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "api/auth/guard.h"
+
+namespace reprise::api {
+
+// Makes the interceptors of a server. `guard` must outlive the server.
+class CallerInterceptorFactory final
+    : public grpc::experimental::ServerInterceptorFactoryInterface {
+ public:
+  explicit CallerInterceptorFactory(Guard* guard) : guard_(guard) {}
+
+  grpc::experimental::Interceptor* CreateServerInterceptor(
+      grpc::experimental::ServerRpcInfo* info) override;
+
+ private:
+  Guard* const guard_;
+};
+
+// Counts bytes of blocks that the call has moved against the rate of its tenant.
+void ChargeBytes(const grpc::ServerContextBase& context, int64_t bytes);
+
+// Writes what the call did to the audit log. `detail` is for people and holds no secret.
+void Audit(const grpc::ServerContextBase& context, absl::string_view what,
+           const absl::Status& outcome, std::string detail = "");
+
+}  // namespace reprise::api

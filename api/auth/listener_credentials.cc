@@ -1,0 +1,142 @@
+#include "api/auth/listener_credentials.h"
+
+#include <grpc/grpc.h>
+#include <grpc/slice.h>
+
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
+#include "api/auth/peer_of.h"
+#include "cachestore/base/check.h"
+
+namespace reprise::api {
+namespace {
+
+absl::string_view ViewOf(const grpc_slice& slice) {
+  return {reinterpret_cast<const char*>(GRPC_SLICE_START_PTR(slice)), GRPC_SLICE_LENGTH(slice)};
+}
+
+// The headers of a call that decide about it.
+struct CallHeaders {
+  absl::string_view path;
+  absl::string_view token;
+  absl::string_view user_agent;
+
+  CallHeaders(const grpc_metadata* metadata, size_t count) {
+    for (size_t i = 0; i < count; ++i) {
+      const absl::string_view key = ViewOf(metadata[i].key);
+      if (key == ":path") path = ViewOf(metadata[i].value);
+      if (key == "authorization") token = BearerToken(ViewOf(metadata[i].value));
+      if (key == "user-agent") user_agent = ViewOf(metadata[i].value);
+    }
+  }
+};
+
+// What gRPC's callbacks know. Lives as long as gRPC's credentials do, which is longer than the
+// object that made them.
+class Gate {
+ public:
+  Gate(const ListenAddress& address, Guard* guard) : address_(address.ToString()), guard_(guard) {}
+
+  absl::Status Judge(const CallHeaders& call, const grpc_auth_context* connection) const {
+    if (absl::StartsWith(call.path, kHealthPath)) return absl::OkStatus();
+    const absl::StatusOr<Principal> principal =
+        guard_->Authenticate(call.token, PeerOf(address_, connection));
+    const absl::Status status = principal.ok() ? guard_->TakeCall(*principal) : principal.status();
+    if (status.ok()) return status;
+    AuditEvent event = {.what = "refused",
+                        .from = absl::StrCat(address_, " ", call.user_agent),
+                        .outcome = status,
+                        .detail = std::string(call.path)};
+    if (principal.ok()) {
+      event.who = principal->name;
+      event.tenant = principal->tenant;
+    }
+    guard_->audit().WriteRefusal(event);
+    return status;
+  }
+
+  // The certificates for a new connection, when they are not those of the one before.
+  grpc_ssl_certificate_config_reload_status Certificates(
+      grpc_ssl_server_certificate_config** config) {
+    std::shared_ptr<const TlsMaterial> material = guard_->tls()->material();
+    absl::MutexLock lock(&mu_);
+    if (material == shown_) return GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_UNCHANGED;
+    shown_ = std::move(material);
+    const grpc_ssl_pem_key_cert_pair pair = {shown_->key.c_str(), shown_->certificate.c_str()};
+    // gRPC wants an authority even where it asks clients for no certificate.
+    const std::string& authority =
+        shown_->client_ca.empty() ? shown_->certificate : shown_->client_ca;
+    *config = grpc_ssl_server_certificate_config_create(authority.c_str(), &pair, 1);
+    return GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_NEW;
+  }
+
+ private:
+  const std::string address_;
+  Guard* const guard_;
+  absl::Mutex mu_;
+  std::shared_ptr<const TlsMaterial> shown_ ABSL_GUARDED_BY(mu_);
+};
+
+void Process(void* gate, grpc_auth_context* connection, const grpc_metadata* metadata, size_t count,
+             grpc_process_auth_metadata_done_cb done, void* user_data) {
+  const absl::Status status =
+      static_cast<const Gate*>(gate)->Judge(CallHeaders(metadata, count), connection);
+  done(user_data, nullptr, 0, nullptr, 0, static_cast<grpc_status_code>(status.code()),
+       status.ok() ? nullptr : std::string(status.message()).c_str());
+}
+
+grpc_server_credentials* MakeTls(Gate* gate, bool asks_clients) {
+  const auto fetch = [](void* user_data, grpc_ssl_server_certificate_config** config) {
+    return static_cast<Gate*>(user_data)->Certificates(config);
+  };
+  return grpc_ssl_server_credentials_create_with_options(
+      grpc_ssl_server_credentials_create_options_using_config_fetcher(
+          asks_clients ? GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY
+                       : GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE,
+          fetch, gate));
+}
+
+class ListenerCredentials final : public grpc::ServerCredentials {
+ public:
+  ListenerCredentials(const ListenAddress& address, Guard* guard) {
+    Gate* gate = new Gate(address, guard);
+    if (!address.unix_path.empty()) {
+      credentials_ = grpc_local_server_credentials_create(UDS);
+    } else if (guard->tls() != nullptr) {
+      credentials_ = MakeTls(gate, guard->tls()->asks_clients());
+    } else if (address.IsLocal()) {
+      credentials_ = grpc_local_server_credentials_create(LOCAL_TCP);
+    } else {
+      credentials_ = grpc_insecure_server_credentials_create();
+    }
+    grpc_server_credentials_set_auth_metadata_processor(
+        credentials_, {.process = Process,
+                       .destroy = [](void* owned) { delete static_cast<Gate*>(owned); },
+                       .state = gate});
+  }
+  ~ListenerCredentials() override { grpc_server_credentials_release(credentials_); }
+
+  void SetAuthMetadataProcessor(const std::shared_ptr<grpc::AuthMetadataProcessor>&) override {
+    CHECK(false);  // the gate is the one processor
+  }
+
+ private:
+  int AddPortToServer(const std::string& address, grpc_server* server) override {
+    return grpc_server_add_http2_port(server, address.c_str(), credentials_);
+  }
+
+  grpc_server_credentials* credentials_;
+};
+
+}  // namespace
+
+std::shared_ptr<grpc::ServerCredentials> MakeListenerCredentials(const ListenAddress& address,
+                                                                 Guard* guard) {
+  return std::make_shared<ListenerCredentials>(address, guard);
+}
+
+}  // namespace reprise::api

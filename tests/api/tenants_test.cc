@@ -1,0 +1,360 @@
+// Who may do what, against a live server with credentials: tenants share nothing, namespaces for
+// all are read by all, and every method of every service asks.
+#include <gmock/gmock.h>
+#include <google/protobuf/descriptor.h>
+#include <grpcpp/impl/client_unary_call.h>
+#include <grpcpp/support/byte_buffer.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "api/auth/rate_limiter.h"
+#include "api/status_codec.h"
+#include "reprise/v1/admin.grpc.pb.h"
+#include "tests/api/credentials_fixture.h"
+#include "tests/api/test_server.h"
+
+namespace reprise::api {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+constexpr int64_t kBlocks = 3;
+
+// The identity of one model's blocks, of the caller's tenant.
+v1::NamespaceIdentity OwnIdentity() {
+  v1::NamespaceIdentity identity = TestIdentity();
+  identity.clear_tenant();
+  return identity;
+}
+
+class TenantsTest : public ::testing::Test {
+ protected:
+  explicit TenantsTest(int64_t max_positions = 0)
+      : server_({.max_positions = max_positions,
+                 .guard = {.credentials_file = file_.path(), .audit_log = file_.audit_log()},
+                 .listen = "127.0.0.1:0",
+                 .admin = true}) {}
+
+  CacheClient ClientOf(const std::string& token) {
+    return CacheClient(server_.address(), {.token = token});
+  }
+
+  v1::OpenNamespaceResponse OpenOwn(CacheClient& client) {
+    const auto opened = client.OpenNamespace(OwnIdentity(), kTestTimeout);
+    EXPECT_TRUE(opened.ok()) << opened.status();
+    return opened.value_or(v1::OpenNamespaceResponse());
+  }
+
+  absl::StatusOr<v1::OpenNamespaceResponse> OpenShared(const std::string& token,
+                                                       const v1::NamespaceIdentity& identity) {
+    grpc::ClientContext context;
+    SetTimeout(kTestTimeout, &context);
+    v1::OpenNamespaceRequest request;
+    *request.mutable_identity() = identity;
+    request.set_hash_scheme(std::string(cachestore::kHashSchemeId));
+    request.set_shared(true);
+    v1::OpenNamespaceResponse response;
+    const auto stub = v1::Cache::NewStub(ConnectTo(server_.address(), {.token = token}));
+    const grpc::Status status = stub->OpenNamespace(&context, request, &response);
+    if (!status.ok()) return FromGrpc(status);
+    return response;
+  }
+
+  absl::StatusOr<v1::PutResponse> Put(CacheClient& client, uint32_t ns, int64_t block_bytes) {
+    payloads_ = TestPayloads(kBlocks, block_bytes);
+    return client.Put(ns, {}, TestBlocks(tokens_, payloads_, 0), kTestTimeout);
+  }
+  int64_t Matched(CacheClient& client, uint32_t ns) {
+    const auto match = client.Match(ns, tokens_, kTestTimeout);
+    EXPECT_TRUE(match.ok()) << match.status();
+    return match.ok() ? match->ram_blocks() + match->disk_blocks() : -1;
+  }
+  int64_t Got(CacheClient& client, uint32_t ns) {
+    const auto got = client.Get(ns, tokens_, 0, kTestTimeout, [this](const v1::GetResponse& block) {
+      EXPECT_EQ(block.payload(), payloads_[static_cast<size_t>(block.block_index())]);
+    });
+    EXPECT_TRUE(got.ok()) << got.status();
+    return got.value_or(-1);
+  }
+
+  std::string AuditText() {
+    std::stringstream text;
+    text << std::ifstream(file_.audit_log()).rdbuf();
+    return text.str();
+  }
+
+  TestCredentials file_;
+  TestServer server_;
+  const std::vector<uint32_t> tokens_ = TestTokens(kBlocks);
+  std::vector<std::string> payloads_;
+};
+
+TEST_F(TenantsTest, TwoTenantsWithTheSamePromptShareNothingAndEachHitsItsOwn) {
+  CacheClient alice = ClientOf(file_.alice);
+  CacheClient bob = ClientOf(file_.bob);
+  const v1::OpenNamespaceResponse of_alice = OpenOwn(alice);
+  const v1::OpenNamespaceResponse of_bob = OpenOwn(bob);
+  EXPECT_NE(of_alice.namespace_id(), of_bob.namespace_id());
+  ASSERT_TRUE(Put(alice, of_alice.namespace_id(), of_alice.block_bytes()).ok());
+  // The same identity, the same prompt.
+  EXPECT_EQ(Matched(alice, of_alice.namespace_id()), kBlocks);
+  EXPECT_EQ(Got(alice, of_alice.namespace_id()), kBlocks);
+  EXPECT_EQ(Matched(bob, of_bob.namespace_id()), 0);
+  EXPECT_EQ(Got(bob, of_bob.namespace_id()), 0);
+  const auto put = Put(bob, of_bob.namespace_id(), of_bob.block_bytes());
+  ASSERT_TRUE(put.ok()) << put.status();
+  EXPECT_EQ(put->stored_blocks(), kBlocks);
+  EXPECT_EQ(Matched(bob, of_bob.namespace_id()), kBlocks);
+  EXPECT_EQ(server_.store().stats().sealed_blocks, 2 * kBlocks) << "a block was shared";
+  // What one takes out stays with the other.
+  v1::InvalidateRequest request;
+  request.set_namespace_id(of_bob.namespace_id());
+  ASSERT_TRUE(bob.Invalidate(request, kTestTimeout).ok());
+  EXPECT_EQ(Matched(bob, of_bob.namespace_id()), 0);
+  EXPECT_EQ(Matched(alice, of_alice.namespace_id()), kBlocks);
+}
+
+TEST_F(TenantsTest, ANamespaceThatWasGuessedIsNotThere) {
+  CacheClient alice = ClientOf(file_.alice);
+  CacheClient bob = ClientOf(file_.bob);
+  const v1::OpenNamespaceResponse of_alice = OpenOwn(alice);
+  ASSERT_TRUE(Put(alice, of_alice.namespace_id(), of_alice.block_bytes()).ok());
+  const uint32_t guessed = of_alice.namespace_id();
+  constexpr uint32_t kNever = 4'000'000;
+  v1::InvalidateRequest request;
+  request.set_namespace_id(guessed);
+  v1::InvalidateRequest of_prefix;
+  of_prefix.mutable_prefix()->set_namespace_id(guessed);
+  of_prefix.mutable_prefix()->mutable_token_ids()->Assign(tokens_.begin(), tokens_.end());
+  const auto ignore = [](const v1::GetResponse&) {};
+  const absl::Status answers[] = {
+      bob.Match(guessed, tokens_, kTestTimeout).status(),
+      bob.Get(guessed, tokens_, 0, kTestTimeout, ignore).status(),
+      Put(bob, guessed, of_alice.block_bytes()).status(),
+      bob.Invalidate(request, kTestTimeout).status(),
+      bob.Invalidate(of_prefix, kTestTimeout).status(),
+  };
+  for (const absl::Status& answer : answers) {
+    EXPECT_EQ(answer.code(), absl::StatusCode::kNotFound) << answer;
+  }
+  // One that nobody has opened looks the same.
+  EXPECT_EQ(bob.Match(kNever, tokens_, kTestTimeout).status().code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(Matched(alice, guessed), kBlocks);
+}
+
+TEST_F(TenantsTest, TheTenantIsTheCredentialsWhateverTheRequestSays) {
+  CacheClient bob = ClientOf(file_.bob);
+  v1::NamespaceIdentity identity = TestIdentity();
+  identity.set_tenant("alice");
+  EXPECT_EQ(bob.OpenNamespace(identity, kTestTimeout).status().code(),
+            absl::StatusCode::kPermissionDenied);
+  identity.set_tenant("bob");
+  EXPECT_TRUE(bob.OpenNamespace(identity, kTestTimeout).ok());
+  v1::InvalidateRequest request;
+  request.set_tenant("alice");
+  EXPECT_EQ(bob.Invalidate(request, kTestTimeout).status().code(),
+            absl::StatusCode::kPermissionDenied);
+  request.set_all(true);
+  EXPECT_EQ(bob.Invalidate(request, kTestTimeout).status().code(),
+            absl::StatusCode::kPermissionDenied);
+  // What counts the doings of all tenants is for operators.
+  EXPECT_EQ(bob.Stats(kTestTimeout).status().code(), absl::StatusCode::kPermissionDenied);
+  EXPECT_EQ(bob.Demote(kTestTimeout).status().code(), absl::StatusCode::kPermissionDenied);
+  CacheClient admin = ClientOf(file_.admin);
+  EXPECT_TRUE(admin.Stats(kTestTimeout).ok());
+  EXPECT_TRUE(admin.Invalidate(request, kTestTimeout).ok());
+}
+
+TEST_F(TenantsTest, ASharedNamespaceIsReadByAllAndWrittenByPublishers) {
+  const auto of_system = OpenShared(file_.publisher, OwnIdentity());
+  ASSERT_TRUE(of_system.ok()) << of_system.status();
+  const uint32_t ns = of_system->namespace_id();
+  CacheClient publisher = ClientOf(file_.publisher);
+  CacheClient alice = ClientOf(file_.alice);
+  ASSERT_TRUE(Put(publisher, ns, of_system->block_bytes()).ok());
+  EXPECT_EQ(OpenShared(file_.alice, OwnIdentity())->namespace_id(), ns);
+  EXPECT_EQ(Matched(alice, ns), kBlocks);
+  EXPECT_EQ(Got(alice, ns), kBlocks);
+  const absl::Status put = Put(alice, ns, of_system->block_bytes()).status();
+  EXPECT_EQ(put.code(), absl::StatusCode::kPermissionDenied);
+  EXPECT_THAT(std::string(put.message()), HasSubstr("publisher"));
+  v1::InvalidateRequest request;
+  request.set_namespace_id(ns);
+  EXPECT_EQ(alice.Invalidate(request, kTestTimeout).status().code(),
+            absl::StatusCode::kPermissionDenied);
+  // It is nobody's own namespace, and nobody can name its tenant.
+  EXPECT_EQ(Matched(alice, OpenOwn(alice).namespace_id()), 0);
+  EXPECT_EQ(Matched(publisher, OpenOwn(publisher).namespace_id()), 0);
+  EXPECT_EQ(OpenShared(file_.admin, TestIdentity()).status().code(),
+            absl::StatusCode::kInvalidArgument);
+  v1::NamespaceIdentity identity = TestIdentity();
+  identity.set_tenant(std::string(kSharedTenant));
+  for (const std::string& token : {file_.alice, file_.publisher, file_.admin}) {
+    CacheClient client = ClientOf(token);
+    EXPECT_EQ(client.OpenNamespace(identity, kTestTimeout).status().code(),
+              absl::StatusCode::kPermissionDenied);
+  }
+}
+
+// The methods of our services, as paths.
+std::vector<std::string> AllMethods() {
+  std::vector<std::string> paths;
+  for (const google::protobuf::FileDescriptor* file :
+       {v1::GetRequest::descriptor()->file(), v1::GenerateRequest::descriptor()->file()}) {
+    for (int s = 0; s < file->service_count(); ++s) {
+      for (int m = 0; m < file->service(s)->method_count(); ++m) {
+        paths.push_back("/" + file->service(s)->full_name() + "/" +
+                        file->service(s)->method(m)->name());
+      }
+    }
+  }
+  return paths;
+}
+
+// Calls a method with an empty message, as a unary one.
+grpc::Status CallBare(const std::shared_ptr<grpc::Channel>& channel, const std::string& path) {
+  const grpc::internal::RpcMethod method(path.c_str(), grpc::internal::RpcMethod::NORMAL_RPC);
+  grpc::ClientContext context;
+  SetTimeout(kTestTimeout, &context);
+  const grpc::Slice nothing("");
+  grpc::ByteBuffer response;
+  return grpc::internal::BlockingUnaryCall<grpc::ByteBuffer, grpc::ByteBuffer>(
+      channel.get(), method, &context, grpc::ByteBuffer(&nothing, 1), &response);
+}
+
+TEST_F(TenantsTest, EveryMethodNeedsACredentialAndHealthNone) {
+  std::vector<std::string> paths = AllMethods();
+  EXPECT_GT(paths.size(), 15u);
+  paths.push_back("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo");
+  paths.push_back("/no.such.Service/AtAll");
+  for (const std::string& token : {std::string(), MakeToken()}) {
+    const auto channel = ConnectTo(server_.address(), {.token = token});
+    for (const std::string& path : paths) {
+      EXPECT_EQ(CallBare(channel, path).error_code(), grpc::StatusCode::UNAUTHENTICATED) << path;
+    }
+    const grpc::Status health = CallBare(channel, "/grpc.health.v1.Health/Check");
+    EXPECT_TRUE(health.ok()) << health.error_code() << " " << health.error_message();
+  }
+}
+
+TEST_F(TenantsTest, RefusalsAreAuditedWithoutTheSecret) {
+  const std::string secret = MakeToken();
+  CacheClient stranger = ClientOf(secret);
+  const absl::Status refused = stranger.Stats(kTestTimeout).status();
+  EXPECT_EQ(refused.code(), absl::StatusCode::kUnauthenticated);
+  v1::InvalidateRequest request;
+  request.set_all(true);
+  EXPECT_FALSE(ClientOf(file_.bob).Invalidate(request, kTestTimeout).ok());
+  EXPECT_TRUE(ClientOf(file_.admin).Invalidate(request, kTestTimeout).ok());
+  const std::string audit = AuditText();
+  EXPECT_THAT(audit, AllOf(HasSubstr("\"refused\""), HasSubstr("UNAUTHENTICATED"),
+                           HasSubstr("/reprise.v1.Cache/Stats"), HasSubstr("grpc-c++")));
+  EXPECT_THAT(audit, AllOf(HasSubstr("bob-web"), HasSubstr("PERMISSION_DENIED"), HasSubstr("ops"),
+                           HasSubstr("all tenants"), HasSubstr("ipv4:127.0.0.1:")));
+  for (const std::string& token : {secret, file_.alice, file_.bob, file_.admin}) {
+    for (const std::string& text : {audit, std::string(refused.message())}) {
+      EXPECT_THAT(text, AllOf(Not(HasSubstr(token)), Not(HasSubstr(ToHex(DigestOf(token))))));
+    }
+  }
+}
+
+TEST_F(TenantsTest, ATenantThatCallsTooOftenIsToldWhenToComeAgain) {
+  file_.Write("[tenants.alice]\ncalls-per-second = 2\n[tenants.bob]\nbytes-per-second = 100\n");
+  ASSERT_TRUE(server_.guard().Reload().ok());
+  CacheClient alice = ClientOf(file_.alice);
+  CacheClient bob = ClientOf(file_.bob);
+  const uint32_t ns = OpenOwn(alice).namespace_id();
+  absl::Status refused;
+  for (int i = 0; i < 1000 && refused.ok(); ++i) {
+    refused = alice.Match(ns, tokens_, kTestTimeout).status();
+  }
+  EXPECT_EQ(refused.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(std::string(refused.message()), HasSubstr("calls-per-second"));
+  EXPECT_GT(RetryAfter(refused), absl::ZeroDuration());
+  EXPECT_LE(RetryAfter(refused), absl::Milliseconds(500));
+  // Others do not feel it; blocks that were moved are paid for by the calls after.
+  const v1::OpenNamespaceResponse of_bob = OpenOwn(bob);
+  ASSERT_TRUE(Put(bob, of_bob.namespace_id(), of_bob.block_bytes()).ok());
+  refused = bob.Match(of_bob.namespace_id(), tokens_, kTestTimeout).status();
+  EXPECT_EQ(refused.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_GT(RetryAfter(refused), absl::Seconds(1));
+  EXPECT_TRUE(ClientOf(file_.admin).Stats(kTestTimeout).ok());
+}
+
+class AdminTest : public TenantsTest {
+ protected:
+  std::unique_ptr<v1::Admin::Stub> AdminOf(const std::string& token) {
+    return v1::Admin::NewStub(
+        ConnectTo(server_.server().admin_address().ToString(), {.token = token}));
+  }
+};
+
+TEST_F(AdminTest, OperatorsReloadAndDrainAndNobodyElse) {
+  v1::ReloadResponse reloaded;
+  v1::DrainResponse drained;
+  const auto reload = [&](const std::string& token) {
+    grpc::ClientContext context;
+    SetTimeout(kTestTimeout, &context);
+    return AdminOf(token)->Reload(&context, {}, &reloaded);
+  };
+  EXPECT_EQ(reload(file_.alice).error_code(), grpc::StatusCode::PERMISSION_DENIED);
+  file_.Write("[tenants.alice]\nram-bytes = 5\n");
+  ASSERT_TRUE(reload(file_.admin).ok());
+  EXPECT_THAT(reloaded.changed(), ::testing::Contains("tenant alice has limits"));
+  file_.WriteText("surprise = 1");
+  const grpc::Status bad = reload(file_.admin);
+  EXPECT_EQ(bad.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_THAT(bad.error_message(), HasSubstr("surprise"));
+  EXPECT_TRUE(reload("").error_code() == grpc::StatusCode::INVALID_ARGUMENT)
+      << "who can open the Unix socket is the operator";
+  grpc::ClientContext refused;
+  EXPECT_EQ(AdminOf(file_.bob)->Drain(&refused, {}, &drained).error_code(),
+            grpc::StatusCode::PERMISSION_DENIED);
+  EXPECT_FALSE(server_.drained().HasBeenNotified());
+  grpc::ClientContext context;
+  EXPECT_TRUE(AdminOf(file_.admin)->Drain(&context, {}, &drained).ok());
+  EXPECT_TRUE(server_.drained().HasBeenNotified());
+  EXPECT_THAT(AuditText(), AllOf(HasSubstr("\"Reload\""), HasSubstr("\"Drain\""),
+                                 HasSubstr("PERMISSION_DENIED"), HasSubstr("INVALID_ARGUMENT")));
+  // The public listener has no Admin service.
+  grpc::ClientContext elsewhere;
+  EXPECT_EQ(v1::Admin::NewStub(ConnectTo(server_.address(), {.token = file_.admin}))
+                ->Drain(&elsewhere, {}, &drained)
+                .error_code(),
+            grpc::StatusCode::UNIMPLEMENTED);
+}
+
+class GeneratingTenantsTest : public TenantsTest {
+ protected:
+  GeneratingTenantsTest() : TenantsTest(512) {}
+
+  absl::StatusOr<v1::GenerateSummary> Generate(const std::string& token,
+                                               const std::string& tenant) {
+    v1::GenerateRequest request;
+    request.set_text(std::string(100, 'a'));
+    request.set_tenant(tenant);
+    request.mutable_stop()->set_max_new_tokens(2);
+    InferenceClient client(server_.address(), {.token = token});
+    return client.Generate(request, kTestTimeout, [](const v1::TokenChunk&) {});
+  }
+};
+
+TEST_F(GeneratingTenantsTest, GenerationsShareBlocksWithinATenantAlone) {
+  ASSERT_EQ(Generate(file_.alice, "")->cached_tokens().ram(), 0);
+  EXPECT_GT(Generate(file_.alice, "")->cached_tokens().ram(), 0);
+  EXPECT_GT(Generate(file_.alice, "alice")->cached_tokens().ram(), 0);
+  EXPECT_EQ(Generate(file_.bob, "")->cached_tokens().ram(), 0);
+  EXPECT_EQ(Generate(file_.bob, "alice").status().code(), absl::StatusCode::kPermissionDenied);
+  EXPECT_GT(Generate(file_.admin, "alice")->cached_tokens().ram(), 0);
+  InferenceClient client(server_.address(), {.token = file_.bob});
+  EXPECT_EQ(client.GetModel(kTestTimeout)->identity().tenant(), "bob");
+}
+
+}  // namespace
+}  // namespace reprise::api
