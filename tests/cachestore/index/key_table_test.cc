@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <random>
 #include <vector>
@@ -56,6 +57,56 @@ TEST(KeyTableTest, ReserveKeepsTheContents) {
   table.Reserve(100000);
   for (BlockId id = 500; id < 1000; ++id) table.Insert(keys[id], id);
   for (BlockId id = 0; id < 1000; ++id) ASSERT_EQ(table.Find(keys[id], lookup), id);
+}
+
+TEST(KeyTableTest, AWalkVisitsWhatStaysOnceAndWhatComesAndGoesAtMostOnce) {
+  const uint32_t seed = std::random_device()();
+  SCOPED_TRACE(testing::Message() << "seed " << seed);
+  std::mt19937_64 random(seed);
+  // At random, and close together at the upper end, so that the last run goes on at the beginning.
+  const auto random_key = [&]() -> BlockKey {
+    return {random(), random() % 2 == 0 ? random() : 0xffffffff - random() % 40};
+  };
+  int64_t wrapped = 0;
+  for (int round = 0; round < 50; ++round) {
+    KeyTable table;
+    std::vector<BlockKey> key_of;  // by id
+    std::vector<BlockId> gone;
+    for (BlockId id = 0; id < 300; ++id) {
+      key_of.push_back(random_key());
+      table.Insert(key_of[id], id);
+    }
+    std::vector<int> visits(key_of.size());
+    uint64_t at = 0;
+    for (uint64_t before = 0; at != KeyTable::kEnd; before = at) {
+      at = table.VisitSome(at, 1 + random() % 20, [&](BlockId id) {
+        ++visits[id];
+        EXPECT_GE(static_cast<uint32_t>(key_of[id].lo), before);
+        wrapped += static_cast<uint32_t>(key_of[id].lo) > 0xfffffff0;
+      });
+      ASSERT_GT(at, before);
+      // The last third comes and goes, keeping ids; the table grows on the way.
+      for (BlockId id = 200; id < 300; ++id) {
+        const auto it = std::find(gone.begin(), gone.end(), id);
+        if (random() % 4 != 0) continue;
+        if (it == gone.end()) {
+          table.Erase(key_of[id], id);
+          gone.push_back(id);
+        } else {
+          table.Insert(key_of[id], id);
+          gone.erase(it);
+        }
+      }
+      if (random() % 4 == 0) table.Reserve(table.size() * 2);
+    }
+    for (size_t id = 0; id < visits.size(); ++id) {
+      ASSERT_LE(visits[id], 1) << id;
+      if (id < 200) {
+        ASSERT_EQ(visits[id], 1) << id;
+      }
+    }
+  }
+  EXPECT_GT(wrapped, 50);
 }
 
 }  // namespace
