@@ -44,6 +44,7 @@ constexpr Field<StoreStats> kStoreFields[] = {
     {"corrupt_ram_blocks", &StoreStats::corrupt_ram_blocks},
     {"failed_disk_writes", &StoreStats::failed_disk_writes},
     {"rejected_allocations", &StoreStats::rejected_allocations},
+    {"touched_blocks", &StoreStats::touched_blocks},
     {"integrity_checks", &StoreStats::integrity_checks},
     {"failed_integrity_checks", &StoreStats::failed_integrity_checks},
     {"gpu_blocks", &StoreStats::gpu_blocks},
@@ -111,7 +112,8 @@ constexpr Field<LeaseStats::Values> kLeaseFields[] = {
 };
 
 // A field that is added to a struct and not here must not be missed.
-static_assert(std::size(kStoreFields) * sizeof(int64_t) == sizeof(StoreStats));
+static_assert(std::size(kStoreFields) * sizeof(int64_t) + sizeof(StoreStats::removed_blocks) ==
+              sizeof(StoreStats));
 static_assert(std::size(kEngineFields) * sizeof(int64_t) == sizeof(EngineStats));
 static_assert(std::size(kLeaseFields) * sizeof(int64_t) == sizeof(LeaseStats::Values));
 

@@ -25,6 +25,7 @@ class GeneratedTier final : public cachestore::BackingTier {
                              absl::string_view identity_encoding) override;
   int64_t FreeSlots(uint64_t payload_bytes) const override;
   int64_t CapacitySlots(uint64_t payload_bytes) const override { return capacity_blocks_; }
+  int64_t BudgetBytes(uint64_t /*payload_bytes*/) const override { return block_bytes_; }
   absl::Status Store(absl::Span<const cachestore::BlockToStore> batch) override;
   void StartLoads(std::vector<cachestore::LoadRequest> batch) override;  // CHECK-fails
   int load_depth(uint64_t /*payload_bytes*/) const override { return 1; }

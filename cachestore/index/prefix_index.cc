@@ -120,8 +120,9 @@ void PrefixIndex::RemoveIfGone(BlockId id) {
 }
 
 template <typename Mutate>
-void PrefixIndex::Change(BlockId id, Mutate mutate) {
+void PrefixIndex::Change(BlockId id, Mutate mutate, Removal why) {
   Node& n = at(id);
+  const TierSet before = n.tiers();
   const bool was_in_store = n.in_store();
   const bool was_on_disk = n.disk == DiskState::kStored;
   const bool was_needing_parent = n.needs_parent_on_disk();
@@ -135,6 +136,14 @@ void PrefixIndex::Change(BlockId id, Mutate mutate) {
   Node& parent = at(n.parent);
   parent.live_children += in_store;
   parent.children_on_disk += n.needs_parent_on_disk() - was_needing_parent;
+  const TierSet after = n.tiers();
+  if (before == after || listener_ == nullptr) return;
+  listener_->OnChange({.namespace_id = n.namespace_id,
+                       .key = n.key,
+                       .parent = parent.key,
+                       .before = before,
+                       .after = after,
+                       .why = why});
 }
 
 void PrefixIndex::AttachRam(BlockId id, uint32_t slot) {
@@ -145,15 +154,16 @@ void PrefixIndex::AttachRam(BlockId id, uint32_t slot) {
   });
 }
 
-uint32_t PrefixIndex::DetachRam(BlockId id) {
+uint32_t PrefixIndex::DetachRam(BlockId id, Removal why) {
   uint32_t slot = kNoRamSlot;
-  Change(id, [&slot](Node& n) {
+  const auto detach = [&slot](Node& n) {
     CHECK(n.in_ram() && n.pins == 0 && n.disk != DiskState::kStoring);
     slot = std::exchange(n.ram_slot, kNoRamSlot);
     if (n.in_gpu) return;
     n.doomed = false;
     n.stale = false;
-  });
+  };
+  Change(id, detach, why);
   return slot;
 }
 
@@ -165,14 +175,15 @@ void PrefixIndex::AttachGpu(BlockId id) {
   });
 }
 
-void PrefixIndex::DetachGpu(BlockId id) {
-  Change(id, [](Node& n) {
+void PrefixIndex::DetachGpu(BlockId id, Removal why) {
+  const auto detach = [](Node& n) {
     CHECK(n.in_gpu && !n.gpu_held);
     n.in_gpu = false;
     if (n.in_ram()) return;
     n.doomed = false;
     if (n.pins == 0) n.stale = false;
-  });
+  };
+  Change(id, detach, why);
 }
 
 void PrefixIndex::SetGpuHeld(BlockId id, bool held) {
@@ -232,18 +243,20 @@ void PrefixIndex::AbortErase(BlockId id) {
   });
 }
 
-void PrefixIndex::Condemn(BlockId id) {
-  Change(id, [](Node& n) {
+void PrefixIndex::Condemn(BlockId id, Removal why) {
+  const auto condemn = [](Node& n) {
     CHECK(n.disk != DiskState::kNone);
     n.condemned = true;
-  });
+  };
+  Change(id, condemn, why);
 }
 
-void PrefixIndex::Doom(BlockId id) {
-  Change(id, [](Node& n) {
+void PrefixIndex::Doom(BlockId id, Removal why) {
+  const auto doom = [](Node& n) {
     CHECK(n.in_memory());
     n.doomed = true;
-  });
+  };
+  Change(id, doom, why);
 }
 
 void PrefixIndex::LiftDoom(BlockId id) {
@@ -331,6 +344,13 @@ BlockId PrefixIndex::VisitSome(BlockId from, size_t count,
   return kNoBlock;
 }
 
+int64_t PrefixIndex::DepthOf(BlockId id) const {
+  // Deeper ones do not know it themselves.
+  int64_t below = 0;
+  for (; node(id).depth == kMaxDepth; id = node(id).parent) ++below;
+  return node(id).depth + below;
+}
+
 BlockId PrefixIndex::NewNode(const BlockKey& key, uint32_t namespace_id) {
   const BlockId id = arena_.Allocate(sizeof(Node) + block_words(namespace_id) * sizeof(uint32_t));
   Node& n = *new (arena_.at(id)) Node();
@@ -351,6 +371,7 @@ void PrefixIndex::LinkChild(BlockId parent, BlockId id) {
   Node& n = at(id);
   Node& p = at(parent);
   n.parent = parent;
+  n.depth = p.is_root ? 0 : std::min<uint32_t>(p.depth + 1, kMaxDepth);
   n.next_sibling = p.first_child;
   if (p.first_child != kNoBlock) at(p.first_child).previous_sibling = id;
   p.first_child = id;

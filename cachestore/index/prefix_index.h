@@ -25,6 +25,7 @@
 #include "cachestore/block/block_key.h"
 #include "cachestore/index/key_table.h"
 #include "cachestore/index/node_arena.h"
+#include "cachestore/index/residency.h"
 
 namespace reprise::cachestore {
 
@@ -41,6 +42,8 @@ enum class MatchEnd { kAllMatched, kAbsent, kCollision };
 class PrefixIndex {
  public:
   static constexpr uint32_t kNoRamSlot = 0xffffffff;
+  static constexpr int kDepthBits = 16;
+  static constexpr uint32_t kMaxDepth = (1u << kDepthBits) - 1;
 
   // One block. Read-only outside of the index. One cache line; the words begin the next one.
   struct alignas(NodeArena::kAlignment) Node {
@@ -54,7 +57,7 @@ class PrefixIndex {
     uint32_t live_children = 0;
     uint32_t children_on_disk = 0;
     uint32_t pins = 0;
-    DiskState disk = DiskState::kNone;
+    DiskState disk : 2 = DiskState::kNone;
     bool condemned : 1 = false;  // the disk copy must be erased and never read
     // The RAM and GPU copies go with their last pins and are not matched.
     bool doomed : 1 = false;
@@ -64,13 +67,14 @@ class PrefixIndex {
     bool stale : 1 = false;
     bool is_root : 1 = false;
     bool in_use : 1 = false;
-    bool reused : 1 = false;       // found by a request since it came into the store
-    bool rejected : 1 = false;     // not worth a write to disk until it is used again
-    bool load_failed : 1 = false;  // the disk copy could not be read the last time
-    bool orphan : 1 = false;       // in StoreState::orphans
-    bool in_gpu : 1 = false;       // there is a readable GPU copy (GpuState::copies)
-    bool gpu_held : 1 = false;     // it is pinned, or being copied to RAM
-    uint64_t payload_hash = 0;     // XXH3-64 of the disk copy
+    bool reused : 1 = false;          // found by a request since it came into the store
+    bool rejected : 1 = false;        // not worth a write to disk until it is used again
+    bool load_failed : 1 = false;     // the disk copy could not be read the last time
+    bool orphan : 1 = false;          // in StoreState::orphans
+    bool in_gpu : 1 = false;          // there is a readable GPU copy (GpuState::copies)
+    bool gpu_held : 1 = false;        // it is pinned, or being copied to RAM
+    uint32_t depth : kDepthBits = 0;  // blocks before it, at most kMaxDepth (DepthOf)
+    uint64_t payload_hash = 0;        // XXH3-64 of the disk copy
 
     // The block's content (BlockContent), block_words of them; undefined for roots and private
     // blocks.
@@ -81,13 +85,19 @@ class PrefixIndex {
     bool needs_parent_on_disk() const {
       return disk == DiskState::kStored || disk == DiskState::kStoring;
     }
+    // Where it can be found.
+    TierSet tiers() const {
+      if (is_root || doomed || is_private) return {};
+      return {in_gpu, in_ram(), readable_on_disk()};
+    }
     // Matchable: readable in some tier.
     bool in_store() const {
       return is_root || (!doomed && !is_private && (in_memory() || readable_on_disk()));
     }
   };
 
-  PrefixIndex() = default;
+  // `listener` (may be null) outlives the index.
+  explicit PrefixIndex(ResidencyListener* listener = nullptr) : listener_(listener) {}
   PrefixIndex(const PrefixIndex&) = delete;
   PrefixIndex& operator=(const PrefixIndex&) = delete;
 
@@ -124,22 +134,24 @@ class PrefixIndex {
   // Room for `count` blocks without rehashing.
   void Reserve(size_t count) { table_.Reserve(count); }
 
-  // State changes. Each keeps the parent's counts; REQUIRES what its name implies.
-  void AttachRam(BlockId id, uint32_t slot);  // not in RAM; lifts a doom
-  uint32_t DetachRam(BlockId id);             // returns the slot
-  void AttachGpu(BlockId id);                 // not on the GPU; lifts a doom
-  void DetachGpu(BlockId id);                 // not held
-  void SetGpuHeld(BlockId id, bool held);     // on the GPU
-  void BeginStore(BlockId id);                // kNone -> kStoring
-  void EndStore(BlockId id);                  // kStoring -> kStored
-  void AbortStore(BlockId id);                // kStoring -> kNone; lifts the disk copy's sentence
-  void MarkStored(BlockId id);                // kNone -> kStored, for recovery
-  void BeginErase(BlockId id);                // kStored -> kErasing
-  void EndErase(BlockId id);                  // kErasing -> kNone
-  void AbortErase(BlockId id);                // kErasing -> kStored and condemned
-  void Condemn(BlockId id);                   // there is a disk copy, or one is being written
-  void Doom(BlockId id);                      // in RAM or on the GPU
-  void LiftDoom(BlockId id);                  // not stale
+  // State changes. Each keeps the parent's counts and tells the listener, the reason being `why`
+  // where a block may leave a tier; REQUIRES what its name implies.
+  void AttachRam(BlockId id, uint32_t slot);                        // not in RAM; lifts a doom
+  uint32_t DetachRam(BlockId id, Removal why = Removal::kEvicted);  // returns the slot
+  void AttachGpu(BlockId id);                                       // not on the GPU; lifts a doom
+  void DetachGpu(BlockId id, Removal why = Removal::kEvicted);      // not held
+  void SetGpuHeld(BlockId id, bool held);                           // on the GPU
+  void BeginStore(BlockId id);                                      // kNone -> kStoring
+  void EndStore(BlockId id);                                        // kStoring -> kStored
+  void AbortStore(BlockId id);  // kStoring -> kNone; lifts the disk copy's sentence
+  void MarkStored(BlockId id);  // kNone -> kStored, for recovery
+  void BeginErase(BlockId id);  // kStored -> kErasing
+  void EndErase(BlockId id);    // kErasing -> kNone
+  void AbortErase(BlockId id);  // kErasing -> kStored and condemned
+  // There is a disk copy, or one is being written.
+  void Condemn(BlockId id, Removal why = Removal::kEvicted);
+  void Doom(BlockId id, Removal why = Removal::kEvicted);  // in RAM or on the GPU
+  void LiftDoom(BlockId id);                               // not stale
   // Pinned, or doomed in memory; ends with the last pin and the copies in memory.
   void MarkStale(BlockId id);
   void SetLoading(BlockId id);
@@ -172,6 +184,15 @@ class PrefixIndex {
   // `count` at most; `visit` may change them. Returns where to go on, kNoBlock after the last one.
   BlockId VisitSome(BlockId from, size_t count, absl::FunctionRef<void(BlockId)> visit) const;
 
+  // A walk over the blocks that keeps its place while they come and go: see KeyTable::VisitSome.
+  // Visits neither roots nor private blocks.
+  static constexpr uint64_t kEndOfKeys = KeyTable::kEnd;
+  uint64_t VisitKeys(uint64_t from, size_t count, absl::FunctionRef<void(BlockId)> visit) const {
+    return table_.VisitSome(from, count, visit);
+  }
+  // Blocks before `id` in its chain.
+  int64_t DepthOf(BlockId id) const;
+
   int64_t num_nodes() const { return num_nodes_; }
   int64_t num_pinned() const { return num_pinned_; }
   int64_t num_on_disk() const { return num_on_disk_; }      // kStored
@@ -188,10 +209,12 @@ class PrefixIndex {
   void FreeNode(BlockId id);
   void LinkChild(BlockId parent, BlockId id);
   void UnlinkChild(BlockId id);
-  // Applies `mutate` to the node and then corrects the counts that depend on it.
+  // Applies `mutate` to the node, then corrects the counts that depend on it and tells the
+  // listener.
   template <typename Mutate>
-  void Change(BlockId id, Mutate mutate);
+  void Change(BlockId id, Mutate mutate, Removal why = Removal::kEvicted);
 
+  ResidencyListener* const listener_;
   NodeArena arena_;
   KeyTable table_;
   std::vector<Namespace> namespaces_;

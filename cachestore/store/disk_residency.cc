@@ -316,7 +316,7 @@ void DiskResidency::NoteDiskFull(uint64_t payload_bytes, bool full) {
 
 void DiskResidency::NoteIoError(BlockId id) {
   if (state_.index.node(id).load_failed) {
-    Condemn(id);
+    Condemn(id, Removal::kLost);
   } else {
     state_.index.SetLoadFailed(id, true);
   }
@@ -324,28 +324,28 @@ void DiskResidency::NoteIoError(BlockId id) {
 
 void DiskResidency::ReplaceUnreadable(BlockId id) {
   const Node& node = state_.index.node(id);
-  if (node.load_failed && node.readable_on_disk()) Condemn(id);
+  if (node.load_failed && node.readable_on_disk()) Condemn(id, Removal::kLost);
 }
 
-void DiskResidency::Condemn(BlockId id) {
-  CondemnBelow(id, state_.index.node(state_.index.node(id).parent).in_store());
+void DiskResidency::Condemn(BlockId id, Removal why) {
+  CondemnBelow(id, state_.index.node(state_.index.node(id).parent).in_store(), why);
 }
 
 void DiskResidency::DropLost(BlockId id) {
   if (!state_.index.node(id).in_use) return;
-  CondemnBelow(id, /*reachable=*/false);
+  CondemnBelow(id, /*reachable=*/false, Removal::kLost);
 }
 
 void DiskResidency::DropCorrupt(BlockId id) {
   ++state_.counters.corrupt_ram_blocks;
-  CondemnBelow(id, /*reachable=*/false);
+  CondemnBelow(id, /*reachable=*/false, Removal::kFailedVerification);
   // Its readers keep it, and nobody else gets it: neither a ticket that is not done nor a seal.
   const Node& node = state_.index.node(id);
   if (node.in_use && node.doomed) state_.index.MarkStale(id);
 }
 
-void DiskResidency::CondemnBelow(BlockId id, bool reachable) {
-  CondemnAndOrphan(id, reachable);
+void DiskResidency::CondemnBelow(BlockId id, bool reachable, Removal why) {
+  CondemnAndOrphan(id, reachable, why);
   CondemnOrphans(kCondemnedAtOnce);
 }
 
@@ -357,13 +357,13 @@ void DiskResidency::CondemnOrphans(size_t count) {
     const Node& node = state_.index.node(id);
     AddOrphan(node.next_sibling);
     // What was condemned before it is in the store only if it can be reached, in RAM.
-    CondemnAndOrphan(id, state_.index.node(node.parent).in_store());
+    CondemnAndOrphan(id, state_.index.node(node.parent).in_store(), Removal::kLost);
   }
 }
 
-void DiskResidency::CondemnAndOrphan(BlockId id, bool reachable) {
+void DiskResidency::CondemnAndOrphan(BlockId id, bool reachable, Removal why) {
   AddOrphan(state_.index.node(id).first_child);
-  CondemnOne(id, reachable);
+  CondemnOne(id, reachable, why);
   state_.index.RemoveIfGone(id);
 }
 
@@ -375,29 +375,29 @@ void DiskResidency::AddOrphan(BlockId id) {
 }
 
 void DiskResidency::Invalidate(BlockId id) {
-  CondemnOne(id, /*reachable=*/false);
+  CondemnOne(id, /*reachable=*/false, Removal::kInvalidated);
   const Node& node = state_.index.node(id);
   if (node.pins > 0 || node.in_memory()) state_.index.MarkStale(id);
   state_.index.RemoveIfGone(id);
 }
 
-void DiskResidency::CondemnOne(BlockId id, bool reachable) {
+void DiskResidency::CondemnOne(BlockId id, bool reachable, Removal why) {
   const Node& node = state_.index.node(id);
   const bool was_in_store = node.in_store();
   if (node.disk != DiskState::kNone && !node.condemned) {
-    state_.index.Condemn(id);
+    state_.index.Condemn(id, why);
     state_.condemned.insert(id);
   }
-  if (node.in_memory() && (!reachable || node.doomed)) DropUnreachable(id);
+  if (node.in_memory() && (!reachable || node.doomed)) DropUnreachable(id, why);
   candidates_.UpdateWithParent(id);
   if (was_in_store && !node.in_store()) ++state_.counters.dropped_blocks;
 }
 
-void DiskResidency::DropUnreachable(BlockId id) {
+void DiskResidency::DropUnreachable(BlockId id, Removal why) {
   const Node& node = state_.index.node(id);
-  if (node.in_ram() && node.pins == 0 && node.disk != DiskState::kStoring) ram_.Release(id);
-  if (node.in_gpu && !node.gpu_held) gpu_.Release(id);
-  if (node.in_memory()) state_.index.Doom(id);
+  if (node.in_ram() && node.pins == 0 && node.disk != DiskState::kStoring) ram_.Release(id, why);
+  if (node.in_gpu && !node.gpu_held) gpu_.Release(id, why);
+  if (node.in_memory()) state_.index.Doom(id, why);
 }
 
 }  // namespace reprise::cachestore

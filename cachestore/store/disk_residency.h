@@ -111,10 +111,11 @@ class DiskResidency {
   // A new RAM copy of `id` was sealed: if the disk copy could not be read the last time, it is
   // condemned.
   void ReplaceUnreadable(BlockId id);
-  // The disk copy of `id` is not what was stored. It and everything on disk below it is condemned;
-  // copies in memory that cannot be reached any more are dropped, the pinned ones with their last
-  // pin. Of what is below it a bounded number now, the others are orphans then: nothing finds them.
-  void Condemn(BlockId id);
+  // The disk copy of `id` is of no use, because of `why`. It and everything on disk below it is
+  // condemned; copies in memory that cannot be reached any more are dropped, the pinned ones with
+  // their last pin. Of what is below it a bounded number now, the others are orphans then: nothing
+  // finds them.
+  void Condemn(BlockId id, Removal why);
   // The same for up to `count` orphans.
   void CondemnOrphans(size_t count);
   // `id` alone leaves all tiers; while it is pinned or being stored its key cannot be sealed again.
@@ -136,12 +137,12 @@ class DiskResidency {
   // Moves what may be stored from the end of path_ into the batch.
   void TakePath(const StoreGoal& goal, StoreBatch& batch);
   // `reachable`: every ancestor is in the store.
-  void CondemnBelow(BlockId id, bool reachable);
+  void CondemnBelow(BlockId id, bool reachable, Removal why);
   // Condemns `id` and makes its children orphans.
-  void CondemnAndOrphan(BlockId id, bool reachable);
+  void CondemnAndOrphan(BlockId id, bool reachable, Removal why);
   void AddOrphan(BlockId id);
-  void CondemnOne(BlockId id, bool reachable);
-  void DropUnreachable(BlockId id);
+  void CondemnOne(BlockId id, bool reachable, Removal why);
+  void DropUnreachable(BlockId id, Removal why);
   void BeginEraseOne(BlockId id);
   // The RAM copy of a doomed block goes once nobody reads it.
   void ReleaseDoomed(BlockId id);

@@ -112,8 +112,8 @@ void GpuResidency::Attach(BlockId id, SlotIndex slot, uint64_t written) {
   candidates_.UpdateWithParent(id);
 }
 
-void GpuResidency::Release(BlockId id) {
-  state_.index.DetachGpu(id);
+void GpuResidency::Release(BlockId id, Removal why) {
+  state_.index.DetachGpu(id, why);
   const auto copy = state_.gpu.copies.find(id);
   FreeSlot(copy->second.slot);
   state_.gpu.copies.erase(copy);
@@ -173,7 +173,7 @@ std::vector<BlockId> GpuResidency::Close() {
     const Node& node = state_.index.node(id);
     const bool was_in_store = node.in_store();
     state_.index.SetGpuHeld(id, false);
-    state_.index.DetachGpu(id);
+    state_.index.DetachGpu(id, Removal::kLost);
     candidates_.UpdateWithParent(id);
     // Private and doomed ones were nobody's to find.
     state_.counters.lost_gpu_blocks += was_in_store && !node.in_store();

@@ -71,7 +71,7 @@ class GpuResidency {
   // Gives one pin back; the last one makes the block evictable, or ends it if only pins kept it.
   void Unpin(BlockId id);
   // Frees the slot of `id`, which is not held.
-  void Release(BlockId id);
+  void Release(BlockId id, Removal why = Removal::kEvicted);
 
   // A copy of `id` from RAM begins, into the slot that is returned; nullopt when none can be taken
   // now.

@@ -1,5 +1,6 @@
 #include "cachestore/store/integrity.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <limits>
 
@@ -50,6 +51,8 @@ absl::Status CheckTreePlace(const StoreState& state, BlockId id) {
     return Broken(node, "has no parent");
   }
   const Node& parent = state.index.node(node.parent);
+  const auto depth = parent.is_root ? 0 : std::min(parent.depth + 1u, PrefixIndex::kMaxDepth);
+  if (node.depth != depth) return Broken(node, "has not the depth behind its parent's");
   if (node.disk == DiskState::kStored && !parent.is_root && parent.disk != DiskState::kStored) {
     return Broken(node, "is on disk and its parent is not");
   }
@@ -63,6 +66,7 @@ absl::Status CheckTreePlace(const StoreState& state, BlockId id) {
 }  // namespace
 
 StateCheck::StateCheck(const StoreState& state) : state_(state) {
+  totals_.in_tiers.resize(state.book.num_namespaces());
   totals_.candidates.resize(state.class_slot_bytes.size() * kNumCandidateKinds);
 }
 
@@ -124,6 +128,10 @@ absl::Status StateCheck::CheckNode(BlockId id) {
   totals_.pinned += node.pins > 0;
   totals_.loading += node.loading;
   totals_.orphans += node.orphan;
+  if (node.namespace_id >= totals_.in_tiers.size()) return Broken(node, "has no namespace");
+  for (const CacheTier tier : kCacheTiers) {
+    totals_.in_tiers[node.namespace_id][tier] += node.tiers().Has(tier);
+  }
   if (node.condemned != state_.condemned.contains(id)) {
     return Broken(node, "is condemned and not listed, or the other way round");
   }
@@ -163,6 +171,7 @@ absl::Status StateCheck::Finish() const {
   RETURN_IF_ERROR(Same("pinned blocks", index.num_pinned(), totals_.pinned));
   RETURN_IF_ERROR(Same("blocks being stored", state_.storing_blocks, totals_.storing));
   RETURN_IF_ERROR(Same("blocks being erased", state_.erasing_blocks, totals_.erasing));
+  RETURN_IF_ERROR(FinishBook());
   RETURN_IF_ERROR(Same("blocks being loaded", state_.loading_blocks, totals_.loading));
   if (static_cast<int64_t>(state_.loading.size()) > totals_.loading) {
     return absl::InternalError(absl::StrCat("integrity: ", state_.loading.size(),
@@ -196,6 +205,17 @@ absl::Status StateCheck::Finish() const {
     return absl::InternalError("integrity: more RAM is used than the budget allows");
   }
   return FinishGpu();
+}
+
+absl::Status StateCheck::FinishBook() const {
+  for (uint32_t id = 0; id < totals_.in_tiers.size(); ++id) {
+    for (const CacheTier tier : kCacheTiers) {
+      RETURN_IF_ERROR(
+          Same(absl::StrCat("blocks of namespace ", id, " in tier ", static_cast<int>(tier)),
+               state_.book.blocks(id)[tier], totals_.in_tiers[id][tier]));
+    }
+  }
+  return absl::OkStatus();
 }
 
 absl::Status StateCheck::FinishGpu() const {

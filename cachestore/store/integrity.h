@@ -37,7 +37,8 @@ class StateCheck {
     int64_t pinned = 0;
     int64_t loading = 0;
     int64_t orphans = 0;
-    std::vector<int64_t> candidates;  // by set
+    std::vector<TierCounts> in_tiers;  // by namespace id
+    std::vector<int64_t> candidates;   // by set
     int64_t in_gpu = 0;
     int64_t pinned_on_gpu = 0;
     int64_t gpu_bytes = 0;  // slots of the blocks on the GPU
@@ -49,6 +50,7 @@ class StateCheck {
   absl::Status CheckNode(BlockId id);
   absl::Status CheckGpuCopy(BlockId id);
   absl::Status FinishGpu() const;
+  absl::Status FinishBook() const;
   absl::Status CheckOrders(BlockId id);
 
   const StoreState& state_;

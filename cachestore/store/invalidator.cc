@@ -68,7 +68,10 @@ void Invalidator::OpenFence() {
   absl::MutexLock lock(&core_.mu);
   ++core_.state.epoch;
   for (uint32_t id = 0; id < namespaces_.size(); ++id) {
-    if (namespaces_[id]) core_.state.namespaces[id].fence = core_.state.epoch;
+    if (!namespaces_[id]) continue;
+    core_.state.namespaces[id].fence = core_.state.epoch;
+    // Nothing could come into it meanwhile.
+    if (whole_namespaces_) core_.state.book.NoteCleared(id);
   }
 }
 

@@ -441,7 +441,8 @@ Promoter::Outcome Promoter::EndLoadLocked(BlockId id, SlotIndex slot, const absl
   if (node.readable_on_disk()) {
     // A good copy in memory must not be given up for one that could not be read.
     if (lost || readable_in_ram || node.in_gpu) {
-      core_.disk.Condemn(id);
+      const bool is_corrupt = status.code() == absl::StatusCode::kDataLoss;
+      core_.disk.Condemn(id, is_corrupt ? Removal::kFailedVerification : Removal::kLost);
     } else {
       core_.disk.NoteIoError(id);
     }

@@ -130,8 +130,8 @@ void RamResidency::Attach(BlockId id, SlotIndex slot, uint64_t payload_hash) {
   candidates_.UpdateWithParent(id);
 }
 
-void RamResidency::Release(BlockId id) {
-  const SlotIndex slot = state_.index.DetachRam(id);
+void RamResidency::Release(BlockId id, Removal why) {
+  const SlotIndex slot = state_.index.DetachRam(id, why);
   CHECK(state_.ram_copies.erase(slot) == 1);
   state_.pool.Free(slot);
   candidates_.UpdateWithParent(id);

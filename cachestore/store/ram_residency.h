@@ -55,7 +55,7 @@ class RamResidency {
   // `slot` now holds the bytes of `id`, with this XXH3-64. REQUIRES: `id` is not in RAM.
   void Attach(BlockId id, SlotIndex slot, uint64_t payload_hash);
   // Frees the slot of `id`, which is unpinned and not being stored.
-  void Release(BlockId id);
+  void Release(BlockId id, Removal why = Removal::kEvicted);
 
   void Pin(BlockId id);
   // Gives one pin back; the last one makes the block evictable, or ends it if only pins kept it.

@@ -24,6 +24,7 @@ StoreStats StoreCore::Stats() const {
   stats.writing_blocks = static_cast<int64_t>(state.writing.size() + state.gpu.writing.size());
   stats.queued_transfers = state.loading_blocks + state.storing_blocks +
                            static_cast<int64_t>(state.gpu.loading.size() + state.fetching.size());
+  state.book.FillStats(stats);
   stats.load_bytes_per_second = load_rates.bytes_per_second();
   stats.load_latency_us = load_rates.latency_us();
   stats.copy_to_device_bytes_per_second = to_device_rates.bytes_per_second();

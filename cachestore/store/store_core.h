@@ -19,6 +19,7 @@
 #include "cachestore/policy/admission_policy.h"
 #include "cachestore/store/block_ref.h"
 #include "cachestore/store/disk_residency.h"
+#include "cachestore/store/event_log.h"
 #include "cachestore/store/gpu_residency.h"
 #include "cachestore/store/load_rates.h"
 #include "cachestore/store/ram_residency.h"
@@ -39,12 +40,13 @@ struct DeviceMemory {
 struct StoreCore {
   StoreCore(std::unique_ptr<HostArena> ram_arena, DeviceMemory gpu_memory,
             std::unique_ptr<BackingTier> backing_tier, std::unique_ptr<EvictionPolicy> policy,
-            std::unique_ptr<AdmissionPolicy> admission_policy)
+            std::unique_ptr<AdmissionPolicy> admission_policy, size_t num_events)
       : arena(std::move(ram_arena)),
         device(gpu_memory.device),
         device_memory(std::move(gpu_memory)),
         tier(std::move(backing_tier)),
         admission(std::move(admission_policy)),
+        events(num_events),
         state(arena->bytes(), device_memory.gpu.bytes(), std::move(policy), tier != nullptr),
         ram(state),
         gpu(state, ram, device),
@@ -57,6 +59,8 @@ struct StoreCore {
   const std::unique_ptr<AdmissionPolicy> admission;
   int64_t low_watermark_bytes = 0;      // set once, before the threads start
   int64_t gpu_low_watermark_bytes = 0;  // the same
+
+  EventLog events;  // appended to under mu
 
   mutable absl::Mutex mu;
   StoreState state ABSL_GUARDED_BY(mu);

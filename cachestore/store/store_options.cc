@@ -33,6 +33,7 @@ absl::Status StoreOptions::Validate() const {
   RETURN_IF_ERROR(CheckRange("ram_free_low_watermark", ram_free_low_watermark, 0.0, 0.5));
   RETURN_IF_ERROR(CheckRange("gpu_free_low_watermark", gpu_free_low_watermark, 0.0, 0.5));
   RETURN_IF_ERROR(CheckRange("max_loading_tickets", max_loading_tickets, 1, 1 << 20));
+  RETURN_IF_ERROR(CheckRange("remembered_events", remembered_events, int64_t{1}, int64_t{1} << 30));
   if (check_after_idle <= absl::ZeroDuration()) {
     return absl::InvalidArgumentError(absl::StrCat(
         "check_after_idle is ", absl::FormatDuration(check_after_idle), "; it must be positive"));

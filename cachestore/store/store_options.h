@@ -45,6 +45,8 @@ struct StoreOptions {
   // The store checks its own books (StoreStats::integrity_checks) after nobody has used it for so
   // long; infinite: never.
   absl::Duration check_after_idle = absl::Seconds(30);
+  // Events that are remembered (TieredStore::Events); each takes about 64 bytes.
+  int64_t remembered_events = 65536;
 
   // kInvalidArgument names the option, its value and the allowed range.
   absl::Status Validate() const;

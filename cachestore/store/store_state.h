@@ -14,6 +14,7 @@
 #include "cachestore/policy/eviction_policy.h"
 #include "cachestore/pool/slot_pool.h"
 #include "cachestore/store/gpu_state.h"
+#include "cachestore/store/residency_book.h"
 #include "cachestore/store/store_stats.h"
 
 namespace reprise::cachestore {
@@ -48,6 +49,7 @@ struct StoreState {
   void AddNamespace(NamespaceRecord record) {
     record.size_class = SizeClassOf(record.payload_bytes);
     namespaces.push_back(std::move(record));
+    book.AddNamespace();
   }
   const NamespaceRecord& namespace_of(BlockId id) const {
     return namespaces[index.node(id).namespace_id];
@@ -71,7 +73,8 @@ struct StoreState {
   const RamCopy& ram_copy(BlockId id) const { return ram_copies.at(index.node(id).ram_slot); }
 
   const bool has_disk;
-  PrefixIndex index;
+  ResidencyBook book;
+  PrefixIndex index{&book};
   SlotPool pool;
   GpuState gpu;
   std::vector<NamespaceRecord> namespaces;             // by namespace id

@@ -4,7 +4,10 @@
 //     looked_up_tokens == hit_gpu_tokens + hit_ram_tokens + hit_disk_tokens + missed_tokens()
 #pragma once
 
+#include <array>
 #include <cstdint>
+
+#include "cachestore/index/residency.h"
 
 namespace reprise::cachestore {
 
@@ -47,6 +50,7 @@ struct StoreStats {
   int64_t corrupt_ram_blocks = 0;       // dropped because their bytes changed in RAM
   int64_t failed_disk_writes = 0;       // stores and erases, in batches
   int64_t rejected_allocations = 0;
+  int64_t touched_blocks = 0;  // counted as used by Touch
   // Checks of the store's own books while nobody used it; one that fails means a bug in Reprise.
   int64_t integrity_checks = 0;
   int64_t failed_integrity_checks = 0;
@@ -73,6 +77,10 @@ struct StoreStats {
   // Disk indexes that were damaged and set aside then, so that the store began without their
   // blocks.
   int64_t lost_disk_indexes = 0;
+
+  // How often blocks left a tier, by Removal and CacheTier. Those that leave the last one count
+  // too.
+  std::array<std::array<int64_t, kNumCacheTiers>, kNumRemovals> removed_blocks = {};
 };
 
 }  // namespace reprise::cachestore

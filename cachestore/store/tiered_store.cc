@@ -96,6 +96,36 @@ absl::StatusOr<InvalidateReport> TieredStore::Invalidate(const InvalidateScope& 
   return impl_->Invalidate(scope, deadline);
 }
 
+ListPage TieredStore::List(const ListRequest& request) const { return impl_->List(request); }
+
+std::optional<ListedBlock> TieredStore::FindBlock(const BlockKey& key) const {
+  return impl_->FindBlock(key);
+}
+
+std::unique_ptr<BlockWalk> TieredStore::Walk(const WalkScope& scope) { return impl_->Walk(scope); }
+
+std::vector<NamespaceUsage> TieredStore::Usage() const { return impl_->Usage(); }
+
+int64_t TieredStore::Touch(const NamespaceHandle& ns, const BlockContent& prompt,
+                           int64_t max_blocks) {
+  return impl_->Touch(ns, prompt, max_blocks);
+}
+
+std::vector<ExplainedBlock> TieredStore::Explain(const NamespaceHandle& ns,
+                                                 const BlockContent& prompt) const {
+  return impl_->Explain(ns, prompt);
+}
+
+EventPage TieredStore::Events(uint64_t from, size_t max_events) const {
+  return impl_->events().Read(from, max_events);
+}
+
+uint64_t TieredStore::next_event() const { return impl_->events().next_sequence(); }
+
+bool TieredStore::AwaitEvent(uint64_t from, absl::Time deadline) const {
+  return impl_->events().Await(from, deadline);
+}
+
 StoreStats TieredStore::stats() const { return impl_->stats(); }
 
 std::vector<std::string> TieredStore::losses() const { return impl_->losses(); }

@@ -35,7 +35,10 @@
 #include "cachestore/block/namespace_identity.h"
 #include "cachestore/memory/device.h"
 #include "cachestore/memory/host_arena.h"
+#include "cachestore/store/block_list.h"
 #include "cachestore/store/block_ref.h"
+#include "cachestore/store/event_log.h"
+#include "cachestore/store/explanation.h"
 #include "cachestore/store/invalidate_report.h"
 #include "cachestore/store/load_forecast.h"
 #include "cachestore/store/pin_ticket.h"
@@ -77,6 +80,15 @@ struct BlocksBelow {
   BlockContent prefix;  // whole blocks, at least one
 };
 using InvalidateScope = std::variant<AllBlocks, BlocksOfTenant, BlocksOfNamespace, BlocksBelow>;
+
+// What List tells, and what Walk goes through.
+struct ListRequest {
+  std::variant<AllBlocks, BlocksOfTenant, BlocksOfNamespace> scope;
+  uint64_t cursor = 0;      // of the page before; 0: from the beginning
+  size_t max_blocks = 0;    // positive
+  bool with_words = false;  // the contents of blocks too
+};
+using WalkScope = std::variant<BlocksOfNamespace, BlocksBelow>;
 
 // Blocks [first, first + count) of a prompt.
 struct BlockRange {
@@ -189,6 +201,36 @@ class TieredStore {
   // not erased everything by then; it goes on trying, and until it has, a restart may bring blocks
   // back.
   absl::StatusOr<InvalidateReport> Invalidate(const InvalidateScope& scope, absl::Time deadline);
+
+  // A page of blocks, in an order of their keys, which no coming and going changes: blocks that
+  // come or go between two pages may be missed, none comes twice. `max_blocks` of them, and a few
+  // more where keys lie close together, unless there are no more.
+  ListPage List(const ListRequest& request) const;
+  // The block with this key and its content; nullopt when it is in no tier.
+  std::optional<ListedBlock> FindBlock(const BlockKey& key) const;
+  // See BlockWalk. Nothing when the prefix is not in the store.
+  std::unique_ptr<BlockWalk> Walk(const WalkScope& scope);
+
+  // What every namespace that was ever opened takes of each tier, by namespace id. The sum over the
+  // namespaces of a tenant is what the tenant takes.
+  std::vector<NamespaceUsage> Usage() const;
+
+  // Counts the longest cached prefix of `prompt` as used now, as Pin does, and moves nothing;
+  // returns its blocks.
+  int64_t Touch(const NamespaceHandle& ns, const BlockContent& prompt, int64_t max_blocks);
+
+  // Why `prompt` hits or misses, block by block. Of those that are missing, only what the events
+  // that are remembered tell is known.
+  std::vector<ExplainedBlock> Explain(const NamespaceHandle& ns, const BlockContent& prompt) const;
+
+  // Blocks that came into tiers and left them, and namespaces that were cleared, since the store
+  // was opened: up to `max_events` from sequence number `from` on (numbers begin at 1). What is on
+  // disk when the store is opened is no event. Holds nobody up.
+  EventPage Events(uint64_t from, size_t max_events) const;
+  // The number that the next event gets.
+  uint64_t next_event() const;
+  // Waits until event `from` is there or `deadline` has passed; says whether it is. BLOCKS.
+  bool AwaitEvent(uint64_t from, absl::Time deadline) const;
 
   StoreStats stats() const;
   // Why the disk tier was opened without what it held before (BackingTier::losses); empty when all

@@ -11,6 +11,7 @@
 #include "cachestore/base/status_macros.h"
 #include "cachestore/policy/lru_policy.h"
 #include "cachestore/store/integrity.h"
+#include "cachestore/store/prompt_chain.h"
 #include "cachestore/store/recovery.h"
 
 namespace reprise::cachestore {
@@ -33,27 +34,14 @@ Hash128 RandomSecret() {
   return {word(), word()};
 }
 
-// What a range of a prompt depends on, cut to the prompt's full blocks.
-struct Chain {
-  absl::Span<const uint32_t> words;  // of the range and all before it
-  size_t first_block = 0;            // where the range begins
-};
-Chain ChainOf(const NamespaceHandle& ns, const BlockContent& prompt, BlockRange range) {
-  CHECK(prompt.source() == ns.key_source && range.first >= 0);
-  const int64_t full = static_cast<int64_t>(prompt.words().size()) / ns.block_words;
-  const int64_t first = std::min(range.first, full);
-  const int64_t end = first + std::clamp<int64_t>(range.count, 0, full - first);
-  return {prompt.words().first(static_cast<size_t>(end * ns.block_words)),
-          static_cast<size_t>(first)};
-}
-
 }  // namespace
 
 TieredStore::Impl::Impl(const StoreOptions& options, std::unique_ptr<HostArena> arena,
                         DeviceMemory gpu, std::unique_ptr<BackingTier> tier, KeyDeriver derive)
     : derive_(derive),
       core_(std::move(arena), std::move(gpu), std::move(tier), std::make_unique<LruPolicy>(),
-            MakeAdmissionPolicy(options.disk.admission)),
+            MakeAdmissionPolicy(options.disk.admission),
+            static_cast<size_t>(options.remembered_events)),
       secret_(core_.tier == nullptr ? RandomSecret() : core_.tier->secret()) {
   core_.low_watermark_bytes = static_cast<int64_t>(options.ram_free_low_watermark *
                                                    static_cast<double>(options.ram.capacity_bytes));
@@ -79,6 +67,10 @@ absl::Status TieredStore::Impl::Start(const StoreOptions& options) {
   if (core_.tier != nullptr) {
     absl::MutexLock lock(&core_.mu);
     RETURN_IF_ERROR(Recover(*core_.tier, derive_, core_.state));
+  }
+  {
+    absl::MutexLock lock(&core_.mu);
+    core_.state.book.TellEvents(core_.events);
   }
   if (core_.device != nullptr) {
     transfers_ = std::make_unique<DeviceTransfers>(core_.device);
@@ -161,7 +153,7 @@ absl::StatusOr<NamespaceHandle> TieredStore::Impl::OpenNamespace(
 
 PrefixMatch TieredStore::Impl::Match(const NamespaceHandle& ns, const BlockContent& prompt,
                                      int64_t max_blocks) const {
-  const Chain chain = ChainOf(ns, prompt, {.first = 0, .count = max_blocks});
+  const PromptChain chain = ChainOf(ns, prompt, {.first = 0, .count = max_blocks});
   const std::vector<BlockKey> keys = ChainKeys(ns.root, chain.words, ns.block_words, derive_);
   std::vector<BlockId> ids(keys.size());
   PrefixMatch match;
@@ -178,7 +170,7 @@ PrefixMatch TieredStore::Impl::Match(const NamespaceHandle& ns, const BlockConte
 
 LoadForecast TieredStore::Impl::ForecastLoad(const NamespaceHandle& ns, const BlockContent& prompt,
                                              int64_t max_blocks) const {
-  const Chain chain = ChainOf(ns, prompt, {.first = 0, .count = max_blocks});
+  const PromptChain chain = ChainOf(ns, prompt, {.first = 0, .count = max_blocks});
   const std::vector<BlockKey> keys = ChainKeys(ns.root, chain.words, ns.block_words, derive_);
   return promoter_->Forecast({.namespace_id = ns.id,
                               .block_tokens = ns.layout.block_tokens,
@@ -191,7 +183,7 @@ PinTicket TieredStore::Impl::Pin(const NamespaceHandle& ns, const BlockContent& 
                                  BlockRange range, std::function<void()> on_done,
                                  absl::Time deadline, LoadOrder order, Tier tier) {
   CHECK(tier == Tier::kRam || core_.device != nullptr);
-  const Chain chain = ChainOf(ns, prompt, range);
+  const PromptChain chain = ChainOf(ns, prompt, range);
   const std::vector<BlockKey> keys = ChainKeys(ns.root, chain.words, ns.block_words, derive_);
   return promoter_->Pin({.namespace_id = ns.id,
                          .block_tokens = ns.layout.block_tokens,

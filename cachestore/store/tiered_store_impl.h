@@ -10,6 +10,7 @@
 
 #include "cachestore/base/timed_mutex.h"
 #include "cachestore/store/auditor.h"
+#include "cachestore/store/block_lister.h"
 #include "cachestore/store/demoter.h"
 #include "cachestore/store/device_transfers.h"
 #include "cachestore/store/gpu_demoter.h"
@@ -43,6 +44,13 @@ class TieredStore::Impl : public BlockRegistry {
   absl::StatusOr<int64_t> Demote(absl::Time deadline);
   absl::StatusOr<InvalidateReport> Invalidate(const InvalidateScope& scope, absl::Time deadline)
       ABSL_LOCKS_EXCLUDED(invalidating_);
+  ListPage List(const ListRequest& request) const;
+  std::optional<ListedBlock> FindBlock(const BlockKey& key) const { return lister_.Find(key); }
+  std::unique_ptr<BlockWalk> Walk(const WalkScope& scope);
+  std::vector<NamespaceUsage> Usage() const;
+  int64_t Touch(const NamespaceHandle& ns, const BlockContent& prompt, int64_t max_blocks);
+  std::vector<ExplainedBlock> Explain(const NamespaceHandle& ns, const BlockContent& prompt) const;
+  const EventLog& events() const { return core_.events; }
   StoreStats stats() const;
   std::vector<std::string> losses() const {
     return core_.tier == nullptr ? std::vector<std::string>() : core_.tier->losses();
@@ -71,6 +79,7 @@ class TieredStore::Impl : public BlockRegistry {
 
   const KeyDeriver derive_;
   StoreCore core_;
+  const BlockLister lister_{core_};
   const Hash128 secret_;
   // Set by Start. The demoter is null without a tier, the GPU's two without a device.
   std::unique_ptr<DeviceTransfers> transfers_;

@@ -79,6 +79,8 @@ class BackingTier {
   virtual int64_t FreeSlots(uint64_t payload_bytes) const = 0;
   // Blocks of `payload_bytes` bytes that fit when the tier is empty.
   virtual int64_t CapacitySlots(uint64_t payload_bytes) const = 0;
+  // Bytes of the budget that a block of `payload_bytes` bytes takes.
+  virtual int64_t BudgetBytes(uint64_t payload_bytes) const = 0;
 
   // Two calls at a time, of different blocks, let one batch be written while the other is made
   // durable. Stores the batch, in order (parents come first); all of it survives kill -9 once this

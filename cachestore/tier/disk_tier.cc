@@ -85,6 +85,9 @@ class DiskTier final : public BackingTier {
   int64_t FreeSlots(uint64_t payload_bytes) const override {
     return slots_->FreeSlots(SlotBytes(payload_bytes));
   }
+  int64_t BudgetBytes(uint64_t payload_bytes) const override {
+    return static_cast<int64_t>(SlotBytes(payload_bytes));
+  }
   int64_t CapacitySlots(uint64_t payload_bytes) const override {
     return slots_->CapacitySlots(SlotBytes(payload_bytes));
   }

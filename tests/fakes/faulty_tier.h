@@ -191,6 +191,9 @@ class FaultyTier : public BackingTier {
   int64_t FreeSlots(uint64_t payload_bytes) const override {
     return tier_->FreeSlots(payload_bytes);
   }
+  int64_t BudgetBytes(uint64_t payload_bytes) const override {
+    return tier_->BudgetBytes(payload_bytes);
+  }
   int64_t CapacitySlots(uint64_t payload_bytes) const override {
     return tier_->CapacitySlots(payload_bytes);
   }

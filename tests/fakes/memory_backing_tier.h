@@ -56,6 +56,7 @@ class MemoryBackingTier : public BackingTier {
     absl::MutexLock lock(&mu_);
     return (capacity_bytes_ - used_bytes_) / SlotBytes(payload_bytes);
   }
+  int64_t BudgetBytes(uint64_t payload_bytes) const override { return SlotBytes(payload_bytes); }
   int64_t CapacitySlots(uint64_t payload_bytes) const override {
     return capacity_bytes_ / SlotBytes(payload_bytes);
   }

@@ -267,7 +267,7 @@ TEST_F(DiskResidencyTest, ABlockThatChangedInRamGoesWithWhatIsBelowIt) {
 
 TEST_F(DiskResidencyTest, WhatIsBelowALostBlockIsCondemnedInBoundedSteps) {
   const BlockId top = StoreTree();
-  disk_.Condemn(top);
+  disk_.Condemn(top, Removal::kFailedVerification);
   EXPECT_FALSE(state_.index.node(top).in_store());
   EXPECT_LT(state_.index.num_condemned(), 300);
   EXPECT_FALSE(state_.orphans.empty());
@@ -288,11 +288,11 @@ TEST_F(DiskResidencyTest, WhatIsBelowALostBlockIsCondemnedInBoundedSteps) {
 
 TEST_F(DiskResidencyTest, ALostBlockThatIsSealedAgainKeepsNothingOfTheOldBelowIt) {
   const BlockId top = StoreTree();
-  disk_.Condemn(top);
+  disk_.Condemn(top, Removal::kFailedVerification);
   SealChain(100, 1);
   EXPECT_TRUE(state_.index.node(top).in_store());
   const BlockId young = SealBelow({100, 100}, 9000, 1)[0];
-  disk_.Condemn(top);  // while orphans of the first time are left
+  disk_.Condemn(top, Removal::kFailedVerification);  // while orphans of the first time are left
   while (!state_.orphans.empty()) disk_.CondemnOrphans(10);
   while (!state_.condemned.empty()) disk_.EndErase(disk_.BeginEraseCondemned(100));
   EXPECT_TRUE(state_.index.node(top).in_store()) << "in RAM";
@@ -302,7 +302,7 @@ TEST_F(DiskResidencyTest, ALostBlockThatIsSealedAgainKeepsNothingOfTheOldBelowIt
 
 TEST_F(DiskResidencyTest, InvalidatingOrphansLeavesNothing) {
   const BlockId top = StoreTree();
-  disk_.Condemn(top);
+  disk_.Condemn(top, Removal::kFailedVerification);
   std::vector<BlockId> all;
   state_.index.VisitSome(0, 100000, [&](BlockId id) {
     if (!state_.index.node(id).is_root) all.push_back(id);

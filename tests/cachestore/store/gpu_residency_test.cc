@@ -122,7 +122,7 @@ TEST_F(GpuResidencyTest, AGoodCopyStaysWhereACondemnedOneIsErased) {
   CopyToRam(chain);
   Unpin(chain);
   StoreOnDisk();
-  disk_.Condemn(chain[0]);
+  disk_.Condemn(chain[0], Removal::kFailedVerification);
   EXPECT_EQ(disk_.BeginEraseCondemned(8), chain);
   EXPECT_TRUE(state_.index.node(chain[0]).in_gpu);
   EXPECT_TRUE(state_.index.node(chain[0]).in_ram());

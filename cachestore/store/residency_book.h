@@ -1,0 +1,52 @@
+// ResidencyBook: what is kept of every change of where blocks are found: how many blocks of each
+// namespace are in each tier, what came and went, and the events for those who follow the store.
+// The index tells it of each change, so that its counts are those of the index at any moment.
+//
+// Thread-compatible: StoreCore::mu guards every call.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "cachestore/index/residency.h"
+#include "cachestore/store/event_log.h"
+#include "cachestore/store/store_stats.h"
+
+namespace reprise::cachestore {
+
+// A number for each tier.
+class TierCounts {
+ public:
+  int64_t& operator[](CacheTier tier) { return counts_[static_cast<size_t>(tier)]; }
+  int64_t operator[](CacheTier tier) const { return counts_[static_cast<size_t>(tier)]; }
+  friend bool operator==(const TierCounts&, const TierCounts&) = default;
+
+ private:
+  std::array<int64_t, kNumCacheTiers> counts_ = {};
+};
+
+class ResidencyBook : public ResidencyListener {
+ public:
+  // Namespaces count from 0, as the index's.
+  void AddNamespace() { blocks_.emplace_back(); }
+  // From here on changes are events of `log`, which outlives the book.
+  void TellEvents(EventLog& log) { log_ = &log; }
+
+  void OnChange(const ResidencyChange& change) override;
+  // No block of the namespace is left in any tier.
+  void NoteCleared(uint32_t namespace_id);
+
+  // Blocks of the namespace that can be found in each tier.
+  const TierCounts& blocks(uint32_t namespace_id) const { return blocks_[namespace_id]; }
+  size_t num_namespaces() const { return blocks_.size(); }
+  // Fills in how many blocks left each tier, by the reason.
+  void FillStats(StoreStats& stats) const;
+
+ private:
+  EventLog* log_ = nullptr;
+  std::vector<TierCounts> blocks_;  // by namespace id
+  std::array<TierCounts, kNumRemovals> removed_ = {};
+};
+
+}  // namespace reprise::cachestore
