@@ -45,6 +45,8 @@ constexpr Field<StoreStats> kStoreFields[] = {
     {"failed_disk_writes", &StoreStats::failed_disk_writes},
     {"rejected_allocations", &StoreStats::rejected_allocations},
     {"touched_blocks", &StoreStats::touched_blocks},
+    {"verified_blocks", &StoreStats::verified_blocks},
+    {"corrupt_disk_blocks", &StoreStats::corrupt_disk_blocks},
     {"integrity_checks", &StoreStats::integrity_checks},
     {"failed_integrity_checks", &StoreStats::failed_integrity_checks},
     {"gpu_blocks", &StoreStats::gpu_blocks},
@@ -61,6 +63,15 @@ constexpr Field<StoreStats> kStoreFields[] = {
     {"pinned_blocks", &StoreStats::pinned_blocks},
     {"writing_blocks", &StoreStats::writing_blocks},
     {"queued_transfers", &StoreStats::queued_transfers},
+    {"loading_blocks", &StoreStats::loading_blocks},
+    {"storing_blocks", &StoreStats::storing_blocks},
+    {"copying_to_gpu_blocks", &StoreStats::copying_to_gpu_blocks},
+    {"copying_from_gpu_blocks", &StoreStats::copying_from_gpu_blocks},
+    {"erasing_blocks", &StoreStats::erasing_blocks},
+    {"condemned_blocks", &StoreStats::condemned_blocks},
+    {"loading_tickets", &StoreStats::loading_tickets},
+    {"starving_tickets", &StoreStats::starving_tickets},
+    {"waiting_allocations", &StoreStats::waiting_allocations},
     {"load_bytes_per_second", &StoreStats::load_bytes_per_second},
     {"load_latency_us", &StoreStats::load_latency_us},
     {"copy_to_device_bytes_per_second", &StoreStats::copy_to_device_bytes_per_second},
@@ -112,7 +123,8 @@ constexpr Field<LeaseStats::Values> kLeaseFields[] = {
 };
 
 // A field that is added to a struct and not here must not be missed.
-static_assert(std::size(kStoreFields) * sizeof(int64_t) + sizeof(StoreStats::removed_blocks) ==
+static_assert(std::size(kStoreFields) * sizeof(int64_t) + sizeof(StoreStats::removed_blocks) +
+                  4 * sizeof(cachestore::LatencyHistogram) ==
               sizeof(StoreStats));
 static_assert(std::size(kEngineFields) * sizeof(int64_t) == sizeof(EngineStats));
 static_assert(std::size(kLeaseFields) * sizeof(int64_t) == sizeof(LeaseStats::Values));

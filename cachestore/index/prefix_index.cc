@@ -222,7 +222,7 @@ void PrefixIndex::MarkStored(BlockId id) {
 
 void PrefixIndex::BeginErase(BlockId id) {
   Change(id, [](Node& n) {
-    CHECK(n.disk == DiskState::kStored && !n.loading && n.children_on_disk == 0);
+    CHECK(n.disk == DiskState::kStored && !n.loading && !n.verifying && n.children_on_disk == 0);
     n.disk = DiskState::kErasing;
   });
 }
@@ -282,6 +282,11 @@ void PrefixIndex::ClearLoading(BlockId id) {
   at(id).loading = false;
 }
 
+void PrefixIndex::SetVerifying(BlockId id, bool verifying) {
+  CHECK(node(id).verifying != verifying && (!verifying || node(id).readable_on_disk()));
+  at(id).verifying = verifying;
+}
+
 void PrefixIndex::Pin(BlockId id) {
   if (at(id).pins++ == 0) ++num_pinned_;
 }
@@ -324,13 +329,14 @@ bool PrefixIndex::MayDropFromGpu(BlockId id) const {
 
 bool PrefixIndex::MayEraseFromDisk(BlockId id) const {
   const Node& n = node(id);
-  return n.readable_on_disk() && !n.loading && n.children_on_disk == 0 && n.live_children == 0 &&
-         (n.in_memory() || n.pins == 0);
+  return n.readable_on_disk() && !n.loading && !n.verifying && n.children_on_disk == 0 &&
+         n.live_children == 0 && (n.in_memory() || n.pins == 0);
 }
 
 bool PrefixIndex::MayEraseCondemned(BlockId id) const {
   const Node& n = node(id);
-  return n.condemned && n.disk == DiskState::kStored && !n.loading && n.children_on_disk == 0;
+  return n.condemned && n.disk == DiskState::kStored && !n.loading && !n.verifying &&
+         n.children_on_disk == 0;
 }
 
 BlockId PrefixIndex::VisitSome(BlockId from, size_t count,

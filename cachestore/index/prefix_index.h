@@ -73,6 +73,7 @@ class PrefixIndex {
     bool orphan : 1 = false;          // in StoreState::orphans
     bool in_gpu : 1 = false;          // there is a readable GPU copy (GpuState::copies)
     bool gpu_held : 1 = false;        // it is pinned, or being copied to RAM
+    bool verifying : 1 = false;       // the disk copy is being read to be verified, and must stay
     uint32_t depth : kDepthBits = 0;  // blocks before it, at most kMaxDepth (DepthOf)
     uint64_t payload_hash = 0;        // XXH3-64 of the disk copy
 
@@ -161,6 +162,7 @@ class PrefixIndex {
   void SetReused(BlockId id) { at(id).reused = true; }
   void SetRejected(BlockId id, bool rejected) { at(id).rejected = rejected; }
   void SetOrphan(BlockId id, bool orphan) { at(id).orphan = orphan; }
+  void SetVerifying(BlockId id, bool verifying);  // readable on disk when that begins
   void Pin(BlockId id);        // in RAM, or wherever it is for whoever waits for it
   uint32_t Unpin(BlockId id);  // returns the pins left
 
@@ -174,10 +176,10 @@ class PrefixIndex {
   bool MayEvictFromGpu(BlockId id) const;
   // The GPU copy is the last one and may go, as above.
   bool MayDropFromGpu(BlockId id) const;
-  // The disk copy may go: no load in flight, no children in any tier (one in RAM would need it back
+  // The disk copy may go: nothing reads it, no children in any tier (one in RAM would need it back
   // to be demoted), and no pins if it is the last copy.
   bool MayEraseFromDisk(BlockId id) const;
-  // The condemned disk copy may go now: no load in flight, no children on disk.
+  // The condemned disk copy may go now: nothing reads it, no children on disk.
   bool MayEraseCondemned(BlockId id) const;
 
   // Calls `visit` for the nodes from `from` on, roots and private blocks included, looking at

@@ -252,12 +252,15 @@ Demoter::Outcome Demoter::StoreOne(StoreGoal goal, std::vector<BlockId>& stored)
     }
   }
   absl::Status status = BindNamespaces(batch);
+  const absl::Time began = absl::Now();
   if (status.ok()) status = core_.tier->Store(payloads);
+  const absl::Duration took = absl::Now() - began;
   const std::optional<size_t> corrupt =
       absl::IsDataLoss(status) ? FirstCorrupt(payloads) : std::nullopt;
   absl::MutexLock lock(&core_.mu);
   if (status.ok()) {
     core_.disk.EndStore(batch);
+    core_.state.counters.store_to_disk.Add(took, static_cast<int64_t>(batch.blocks.size()));
     stored = std::move(batch.blocks);
     NoteSuccess();
     return Outcome::kProgress;

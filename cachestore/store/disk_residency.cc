@@ -193,7 +193,7 @@ bool DiskResidency::LookTogether(size_t count, uint64_t payload_bytes, size_t ma
   for (; count > 0 && together.looked_at < together.blocks.size(); --count) {
     const BlockId id = together.blocks[together.looked_at++];
     const Node& node = state_.index.node(id);
-    if (!node.readable_on_disk() || node.loading || node.pins > 0) return false;
+    if (!node.readable_on_disk() || node.loading || node.verifying || node.pins > 0) return false;
     together.going_before += same == kNoBlock || state_.order->GoesBefore(id, same);
     for (BlockId child = node.first_child; child != kNoBlock;
          child = state_.index.node(child).next_sibling) {

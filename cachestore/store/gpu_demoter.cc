@@ -169,6 +169,7 @@ GpuDemoter::Outcome GpuDemoter::WriteBack(const FetchGoal& goal) {
     batch = core_.gpu.BeginWriteBack(goal);
   } while (batch.look_again);
   DeviceTransfer transfer;
+  const absl::Time began = absl::Now();
   {
     absl::MutexLock lock(&core_.mu);
     if (batch.fetches.empty()) {
@@ -178,7 +179,7 @@ GpuDemoter::Outcome GpuDemoter::WriteBack(const FetchGoal& goal) {
     }
     for (const Fetch& fetch : batch.fetches) {
       transfer.Add(fetch.piece, fetch.written);
-      core_.to_host_rates.Begin(fetch.piece.bytes, absl::Now());
+      core_.to_host_rates.Begin(fetch.piece.bytes, began);
     }
   }
   absl::Status status;
@@ -189,11 +190,12 @@ GpuDemoter::Outcome GpuDemoter::WriteBack(const FetchGoal& goal) {
   };
   transfers_.Start(Lane::kToHost, Urgency::kBackground, std::move(transfer));
   done.WaitForNotification();
-  EndWriteBack(batch.fetches, status);
+  EndWriteBack(batch.fetches, began, status);
   return Outcome::kProgress;
 }
 
-void GpuDemoter::EndWriteBack(const std::vector<Fetch>& fetches, const absl::Status& status) {
+void GpuDemoter::EndWriteBack(const std::vector<Fetch>& fetches, absl::Time began,
+                              const absl::Status& status) {
   const absl::Time ended = absl::Now();
   // What goes on to disk is checked against this, wherever its bytes change from here on.
   std::vector<uint64_t> hashes(fetches.size());
@@ -205,6 +207,7 @@ void GpuDemoter::EndWriteBack(const std::vector<Fetch>& fetches, const absl::Sta
     core_.to_host_rates.End(fetches[i].piece.bytes, status.ok(), ended);
     if (status.ok()) {
       core_.gpu.EndFetch(fetches[i], hashes[i]);
+      core_.state.counters.store_from_gpu.Add(ended - began);
     } else {
       core_.gpu.AbortFetch(fetches[i]);
     }

@@ -46,7 +46,7 @@ class GpuDemoter {
   Outcome Relieve() ABSL_LOCKS_EXCLUDED(core_.mu);
   // Copies one batch to RAM and waits for it. kRefused: RAM has no slot now.
   Outcome WriteBack(const FetchGoal& goal) ABSL_LOCKS_EXCLUDED(core_.mu);
-  void EndWriteBack(const std::vector<Fetch>& fetches, const absl::Status& status)
+  void EndWriteBack(const std::vector<Fetch>& fetches, absl::Time began, const absl::Status& status)
       ABSL_LOCKS_EXCLUDED(core_.mu);
   void NoteRefusal(uint64_t wanted_ram_bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
 

@@ -128,6 +128,7 @@ absl::Status StateCheck::CheckNode(BlockId id) {
   totals_.pinned += node.pins > 0;
   totals_.loading += node.loading;
   totals_.orphans += node.orphan;
+  totals_.verifying += node.verifying;
   if (node.namespace_id >= totals_.in_tiers.size()) return Broken(node, "has no namespace");
   for (const CacheTier tier : kCacheTiers) {
     totals_.in_tiers[node.namespace_id][tier] += node.tiers().Has(tier);
@@ -171,6 +172,7 @@ absl::Status StateCheck::Finish() const {
   RETURN_IF_ERROR(Same("pinned blocks", index.num_pinned(), totals_.pinned));
   RETURN_IF_ERROR(Same("blocks being stored", state_.storing_blocks, totals_.storing));
   RETURN_IF_ERROR(Same("blocks being erased", state_.erasing_blocks, totals_.erasing));
+  RETURN_IF_ERROR(Same("blocks being verified", state_.verifying_blocks, totals_.verifying));
   RETURN_IF_ERROR(FinishBook());
   RETURN_IF_ERROR(Same("blocks being loaded", state_.loading_blocks, totals_.loading));
   if (static_cast<int64_t>(state_.loading.size()) > totals_.loading) {

@@ -37,6 +37,7 @@ class StateCheck {
     int64_t pinned = 0;
     int64_t loading = 0;
     int64_t orphans = 0;
+    int64_t verifying = 0;
     std::vector<TierCounts> in_tiers;  // by namespace id
     std::vector<int64_t> candidates;   // by set
     int64_t in_gpu = 0;

@@ -303,7 +303,8 @@ bool Promoter::StartFromDiskLocked(BlockId id, Load load, Work& work) {
   const std::optional<SlotIndex> slot = core_.disk.BeginLoad(id);
   if (!slot.has_value()) return false;
   lines_.at(bytes).in_flight += load.by_layer ? 0 : 1;
-  core_.load_rates.Begin(bytes, absl::Now());
+  load.began = absl::Now();
+  core_.load_rates.Begin(bytes, load.began);
   LoadRequest request{.block = core_.Describe(id),
                       .payload = core_.state.pool.SlotMemory(*slot).first(bytes),
                       .done = {}};
@@ -364,6 +365,7 @@ void Promoter::FinishLoad(BlockId id, const absl::Status& status) {
     ++ending_;
     Load& load = loads_.at(id);
     if (!load.by_layer) --lines_.at(bytes).in_flight;
+    if (status.ok()) core_.state.counters.load_from_disk.Add(ended - load.began);
     if (load.copies > 0) {
       load.read_end = status;
     } else {
@@ -442,6 +444,7 @@ Promoter::Outcome Promoter::EndLoadLocked(BlockId id, SlotIndex slot, const absl
     // A good copy in memory must not be given up for one that could not be read.
     if (lost || readable_in_ram || node.in_gpu) {
       const bool is_corrupt = status.code() == absl::StatusCode::kDataLoss;
+      core_.state.counters.corrupt_disk_blocks += is_corrupt;
       core_.disk.Condemn(id, is_corrupt ? Removal::kFailedVerification : Removal::kLost);
     } else {
       core_.disk.NoteIoError(id);

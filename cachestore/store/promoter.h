@@ -148,6 +148,7 @@ class Promoter : public PinCanceller {
     SlotIndex gpu_slot = kNoSlot;  // of one to the GPU
     bool by_layer = false;
     uint64_t arrived_bytes = 0;
+    absl::Time began;  // its last hop
     std::vector<Waiter> waiters;
     // Of one in a convoy: its place there, copies of parts under way, whether one has failed, and
     // whether the whole block is in RAM, pinned for them.
@@ -172,6 +173,7 @@ class Promoter : public PinCanceller {
     BlockId id = kNoBlock;
     CopyPiece piece;
     Moment freed;  // what the copy awaits
+    absl::Time began;
   };
   // The copies of a part of a convoy's blocks, and what its ticket tells then.
   struct Part {

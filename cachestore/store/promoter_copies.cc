@@ -41,7 +41,8 @@ bool Promoter::StartFromGpuLocked(BlockId id, Load load, Work& work) {
   if (!fetch.has_value()) return false;
   // The copy's own pin: loads_ names the block, whose node goes with the tier if the device fails.
   core_.ram.Pin(id);
-  core_.to_host_rates.Begin(fetch->piece.bytes, absl::Now());
+  load.began = absl::Now();
+  core_.to_host_rates.Begin(fetch->piece.bytes, load.began);
   load.slot = fetch->ram_slot;
   loads_[id] = std::move(load);
   work.to_ram.push_back(*fetch);
@@ -52,12 +53,14 @@ void Promoter::StartToGpuLocked(BlockId id, const Load& load, Work& work) {
   // The copy's own pin: those who wait for it may give up.
   core_.ram.Pin(id);
   const absl::Span<std::byte> bytes = core_.RamBytes(id);
-  core_.to_device_rates.Begin(bytes.size(), absl::Now());
+  const absl::Time now = absl::Now();
+  core_.to_device_rates.Begin(bytes.size(), now);
   work.to_gpu.push_back({.id = id,
                          .piece = {.to = core_.state.gpu.pool.SlotMemory(load.gpu_slot).data(),
                                    .from = bytes.data(),
                                    .bytes = bytes.size()},
-                         .freed = core_.gpu.last_freed()});
+                         .freed = core_.gpu.last_freed(),
+                         .began = now});
 }
 
 void Promoter::StartCopies(const Work& work) {
@@ -100,6 +103,7 @@ void Promoter::FinishToGpu(const std::vector<ToGpu>& copies, const absl::Status&
     for (const ToGpu& copy : copies) {
       EndToGpuLocked(copy.id, status.ok(), work);
       core_.to_device_rates.End(copy.piece.bytes, status.ok(), ended);
+      if (status.ok()) core_.state.counters.load_to_gpu.Add(ended - copy.began);
     }
     PumpLocked(work);
     core_.NoteChange();
@@ -143,6 +147,7 @@ void Promoter::FinishToRam(const std::vector<Fetch>& copies, const absl::Status&
                        work);
       core_.ram.Unpin(id);
       core_.to_host_rates.End(copies[i].piece.bytes, status.ok(), ended);
+      if (status.ok()) core_.state.counters.store_from_gpu.Add(ended - load.began);
     }
     PumpLocked(work);
     core_.NoteChange();

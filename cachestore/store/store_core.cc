@@ -22,8 +22,17 @@ StoreStats StoreCore::Stats() const {
   }
   stats.pinned_blocks = state.index.num_pinned() + state.gpu.pinned_blocks;
   stats.writing_blocks = static_cast<int64_t>(state.writing.size() + state.gpu.writing.size());
-  stats.queued_transfers = state.loading_blocks + state.storing_blocks +
-                           static_cast<int64_t>(state.gpu.loading.size() + state.fetching.size());
+  stats.loading_blocks = state.loading_blocks;
+  stats.storing_blocks = state.storing_blocks;
+  stats.copying_to_gpu_blocks = static_cast<int64_t>(state.gpu.loading.size());
+  stats.copying_from_gpu_blocks = static_cast<int64_t>(state.fetching.size());
+  stats.queued_transfers = stats.loading_blocks + stats.storing_blocks +
+                           stats.copying_to_gpu_blocks + stats.copying_from_gpu_blocks;
+  stats.erasing_blocks = state.erasing_blocks;
+  stats.condemned_blocks = static_cast<int64_t>(state.condemned.size());
+  stats.loading_tickets = loading_tickets;
+  stats.starving_tickets = starving_tickets;
+  stats.waiting_allocations = room_waiters;
   state.book.FillStats(stats);
   stats.load_bytes_per_second = load_rates.bytes_per_second();
   stats.load_latency_us = load_rates.latency_us();

@@ -93,6 +93,7 @@ struct StoreState {
   int64_t loading_blocks = 0;  // being loaded
   int64_t storing_blocks = 0;
   int64_t erasing_blocks = 0;
+  int64_t verifying_blocks = 0;  // whose disk copies are being read by Verify
   Victims victims;
   int64_t clean_bytes = 0;  // of the blocks in the sets of CandidateKind::kClean
   // Bytes of the clean blocks that go before every dirty one: stored since the last one that went

@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "cachestore/index/residency.h"
+#include "cachestore/store/latency_histogram.h"
 
 namespace reprise::cachestore {
 
@@ -50,7 +51,9 @@ struct StoreStats {
   int64_t corrupt_ram_blocks = 0;       // dropped because their bytes changed in RAM
   int64_t failed_disk_writes = 0;       // stores and erases, in batches
   int64_t rejected_allocations = 0;
-  int64_t touched_blocks = 0;  // counted as used by Touch
+  int64_t touched_blocks = 0;       // counted as used by Touch
+  int64_t verified_blocks = 0;      // disk copies that Verify found good
+  int64_t corrupt_disk_blocks = 0;  // disk copies that were not what was stored, by load or Verify
   // Checks of the store's own books while nobody used it; one that fails means a bug in Reprise.
   int64_t integrity_checks = 0;
   int64_t failed_integrity_checks = 0;
@@ -68,7 +71,16 @@ struct StoreStats {
   int64_t disk_capacity_bytes = 0;
   int64_t pinned_blocks = 0;     // with at least one pin; one pinned in both tiers counts twice
   int64_t writing_blocks = 0;    // allocated, not sealed
-  int64_t queued_transfers = 0;  // loads and writes not ended
+  int64_t queued_transfers = 0;  // loads and writes not ended, the sum of these four:
+  int64_t loading_blocks = 0;    // from disk to RAM
+  int64_t storing_blocks = 0;    // from RAM to disk
+  int64_t copying_to_gpu_blocks = 0;
+  int64_t copying_from_gpu_blocks = 0;
+  int64_t erasing_blocks = 0;         // disk copies being erased
+  int64_t condemned_blocks = 0;       // disk copies that wait for that
+  int64_t loading_tickets = 0;        // prefixes not loaded yet
+  int64_t starving_tickets = 0;       // of these, without a slot to load into
+  int64_t waiting_allocations = 0;    // calls of AwaitRoom
   int64_t load_bytes_per_second = 0;  // of the last loads, while some are under way; 0: none yet
   int64_t load_latency_us = 0;        // of a lone load, beyond its bytes at that rate
   int64_t copy_to_device_bytes_per_second = 0;  // of the last copies, as above
@@ -81,6 +93,12 @@ struct StoreStats {
   // How often blocks left a tier, by Removal and CacheTier. Those that leave the last one count
   // too.
   std::array<std::array<int64_t, kNumCacheTiers>, kNumRemovals> removed_blocks = {};
+  // How long blocks took, from the start of the transfer to its end, of those that ended well. A
+  // block that is stored takes as long as the batch that it is in.
+  LatencyHistogram load_from_disk;  // disk to RAM
+  LatencyHistogram load_to_gpu;     // RAM to the GPU
+  LatencyHistogram store_to_disk;   // RAM to disk
+  LatencyHistogram store_from_gpu;  // the GPU to RAM
 };
 
 }  // namespace reprise::cachestore

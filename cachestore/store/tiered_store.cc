@@ -126,6 +126,11 @@ bool TieredStore::AwaitEvent(uint64_t from, absl::Time deadline) const {
   return impl_->events().Await(from, deadline);
 }
 
+absl::Status TieredStore::Verify(int64_t max_bytes_per_second,
+                                 absl::FunctionRef<bool(const VerifyProgress&)> go_on) {
+  return impl_->Verify(max_bytes_per_second, go_on);
+}
+
 StoreStats TieredStore::stats() const { return impl_->stats(); }
 
 std::vector<std::string> TieredStore::losses() const { return impl_->losses(); }

@@ -26,6 +26,7 @@
 #include <variant>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -45,6 +46,7 @@
 #include "cachestore/store/store_options.h"
 #include "cachestore/store/store_stats.h"
 #include "cachestore/store/tier.h"
+#include "cachestore/store/verify_progress.h"
 #include "cachestore/tier/backing_tier.h"
 
 namespace reprise::cachestore {
@@ -231,6 +233,13 @@ class TieredStore {
   uint64_t next_event() const;
   // Waits until event `from` is there or `deadline` has passed; says whether it is. BLOCKS.
   bool AwaitEvent(uint64_t from, absl::Time deadline) const;
+
+  // Reads what is on disk, at most so many bytes a second (0: as fast as it comes), and takes out
+  // what is not what was stored. Blocks that come meanwhile may be left out. `go_on` is told how
+  // far it is, at least ten times a second while it waits for its turn to read; kCancelled: it said
+  // no. kFailedPrecondition: there is no disk tier. kUnavailable: another run is under way. BLOCKS.
+  absl::Status Verify(int64_t max_bytes_per_second,
+                      absl::FunctionRef<bool(const VerifyProgress&)> go_on);
 
   StoreStats stats() const;
   // Why the disk tier was opened without what it held before (BackingTier::losses); empty when all

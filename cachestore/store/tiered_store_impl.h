@@ -18,6 +18,7 @@
 #include "cachestore/store/promoter.h"
 #include "cachestore/store/store_core.h"
 #include "cachestore/store/tiered_store.h"
+#include "cachestore/store/verifier.h"
 
 namespace reprise::cachestore {
 
@@ -51,6 +52,10 @@ class TieredStore::Impl : public BlockRegistry {
   int64_t Touch(const NamespaceHandle& ns, const BlockContent& prompt, int64_t max_blocks);
   std::vector<ExplainedBlock> Explain(const NamespaceHandle& ns, const BlockContent& prompt) const;
   const EventLog& events() const { return core_.events; }
+  absl::Status Verify(int64_t max_bytes_per_second,
+                      absl::FunctionRef<bool(const VerifyProgress&)> go_on) {
+    return verifier_.Run(max_bytes_per_second, go_on);
+  }
   StoreStats stats() const;
   std::vector<std::string> losses() const {
     return core_.tier == nullptr ? std::vector<std::string>() : core_.tier->losses();
@@ -80,6 +85,7 @@ class TieredStore::Impl : public BlockRegistry {
   const KeyDeriver derive_;
   StoreCore core_;
   const BlockLister lister_{core_};
+  Verifier verifier_{core_};
   const Hash128 secret_;
   // Set by Start. The demoter is null without a tier, the GPU's two without a device.
   std::unique_ptr<DeviceTransfers> transfers_;

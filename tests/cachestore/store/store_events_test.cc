@@ -50,6 +50,9 @@ class StoreEventsTest : public GpuStoreFixture {
                                                        : absl::InternalError("read failed"));
     }
     if (random() % 10 == 0) store_->Demote(absl::Now() + absl::Seconds(60)).IgnoreError();
+    if (random() % 12 == 0) {
+      store_->Verify(0, [](const VerifyProgress&) { return true; }).IgnoreError();
+    }
     if (random() % 60 == 0) {
       const InvalidateScope scopes[] = {AllBlocks{}, BlocksOfTenant{"second"},
                                         BlocksOfNamespace{ns_},
