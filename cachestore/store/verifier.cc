@@ -1,9 +1,10 @@
 #include "cachestore/store/verifier.h"
 
 #include <algorithm>
+#include <atomic>
 #include <utility>
 
-#include "absl/synchronization/blocking_counter.h"
+#include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
 #include "cachestore/tier/aligned_bytes.h"
 
@@ -105,7 +106,8 @@ std::vector<Verifier::Reading> Verifier::Begin(std::vector<BlockKey>& keys) {
 
 void Verifier::Read(std::vector<Reading>& readings) {
   if (readings.empty()) return;
-  absl::BlockingCounter left(static_cast<int>(readings.size()));
+  std::atomic<size_t> left = readings.size();
+  absl::Notification all_read;
   std::vector<AlignedBytes> payloads;
   std::vector<LoadRequest> requests;
   for (Reading& reading : readings) {
@@ -113,14 +115,15 @@ void Verifier::Read(std::vector<Reading>& readings) {
     LoadRequest request = {.block = reading.block,
                            .payload = payloads.back().span().first(reading.block.payload_bytes),
                            .done = {}};
-    request.done = [&reading, &left](const absl::Status& status) {
+    // Releases this status to the last one, which hands all of them over.
+    request.done = [&reading, &left, &all_read](const absl::Status& status) {
       reading.status = status;
-      left.DecrementCount();
+      if (left.fetch_sub(1, std::memory_order_acq_rel) == 1) all_read.Notify();
     };
     requests.push_back(std::move(request));
   }
   core_.tier->StartLoads(std::move(requests));
-  left.Wait();
+  all_read.WaitForNotification();
 }
 
 void Verifier::End(const std::vector<Reading>& readings, VerifyProgress& progress) {
