@@ -114,12 +114,12 @@ ListPage BlockLister::List(const ListFilter& filter, uint64_t cursor, size_t max
   ListPage page = {.blocks = {}, .cursor = cursor};
   while (page.cursor < kEndOfList && page.blocks.size() < max_blocks) {
     absl::ReaderMutexLock lock(&core_.mu);
-    const StoreState& state = core_.state;
     const size_t count = std::min(kNodesAtOnce, max_blocks - page.blocks.size());
-    page.cursor = state.index.VisitKeys(page.cursor, count, [&](BlockId id) {
-      if (!Wants(filter, state, id)) return;
-      page.blocks.push_back(Describe(state, id));
-      if (filter.with_words) page.blocks.back().words = WordsOf(state, id);
+    page.cursor = core_.state.index.VisitKeys(page.cursor, count, [&](BlockId id) {
+      core_.mu.AssertReaderHeld();
+      if (!Wants(filter, core_.state, id)) return;
+      page.blocks.push_back(Describe(core_.state, id));
+      if (filter.with_words) page.blocks.back().words = WordsOf(core_.state, id);
     });
   }
   return page;
