@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import functools
 import io
+import os
 import random
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -166,3 +170,33 @@ def test_a_lease_holds_blocks_and_reads_them_by_its_id(client: reprise.Client,
         pass
     with pytest.raises(reprise.LeaseEnded):
         kept.wait()
+
+
+_HOLD_AND_STOP = """
+import sys, time, reprise
+from conftest import identity
+client = reprise.Client(sys.argv[1])
+namespace = client.open_namespace(identity(sys.argv[2]))
+lease = client.session().acquire(namespace, [int(token) for token in sys.argv[3].split()])
+print(lease.wait(), flush=True)
+time.sleep(600)
+"""
+
+
+@offered
+def test_leases_of_a_killed_client_are_free_within_seconds(
+        client: reprise.Client, server: Server, namespace: reprise.Namespace) -> None:
+    client.session().close()
+    put(namespace, 1, 2)
+    prompt = " ".join(str(token) for token in tokens_of(1, 2))
+    with subprocess.Popen(
+            [sys.executable, "-c", _HOLD_AND_STOP, server.address, namespace.identity.salt, prompt],
+            stdout=subprocess.PIPE, text=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "2\n"
+        assert client.stats().store["pinned_blocks"] == 2
+        holder.kill()
+        killed = time.monotonic()
+        while client.stats().store["pinned_blocks"] > 0:
+            assert time.monotonic() - killed < 5

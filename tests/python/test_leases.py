@@ -10,6 +10,7 @@ import faulthandler
 import gc
 import os
 import pathlib
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -294,6 +295,23 @@ def test_a_forked_child_has_no_views(start_fake: Callable[..., FakeCache]) -> No
             os._exit(0)
         _, status = os.waitpid(child, 0)
         assert os.WIFSIGNALED(status)  # never other bytes
+
+
+def test_torch_tensors_keep_their_lease(start_fake: Callable[..., FakeCache]) -> None:
+    torch = pytest.importorskip("torch")
+    fake = start_fake()
+    with Connected(fake) as here:
+        with here.acquire(1) as lease, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that the tensor could not be written
+            (block,) = lease.blocks()
+            tensor = torch.frombuffer(block.buffer, dtype=torch.bfloat16)
+            half = tensor.view(torch.uint8).reshape(2, -1)[1]
+        del block, tensor
+        here.acquire(5).release()
+        fake.await_held(1)
+        assert bytes(half.numpy()) == content(1)[BLOCK_BYTES // 2:]
+        del half
+        fake.await_held(0)
 
 
 def test_asyncio_leases_keep_the_same_promise(start_fake: Callable[..., FakeCache]) -> None:

@@ -32,7 +32,6 @@ class Namespace:
 
     Attributes:
         identity: what it was opened from.
-        block_bytes: size of a block.
     """
 
     def __init__(self, transport: Transport, identity: Identity, *, shared: bool,
@@ -45,6 +44,7 @@ class Namespace:
 
     @property
     def block_bytes(self) -> int:
+        """Size of a block."""
         return self._requests.block_bytes
 
     @property
