@@ -17,18 +17,15 @@ from reprise import errors
 class _Failed(grpc.RpcError, grpc.Call):  # type: ignore[misc]
     """What grpc raises, made up."""
 
-    def __init__(self, code: grpc.StatusCode, *trailing: tuple[str, str]) -> None:
+    def __init__(self, code: grpc.StatusCode, details: str) -> None:
         self._code = code
-        self._trailing = trailing
+        self._details = details
 
     def code(self) -> grpc.StatusCode:
         return self._code
 
     def details(self) -> str:
-        return f"it was {self._code.name}"
-
-    def trailing_metadata(self) -> tuple[tuple[str, str], ...]:
-        return self._trailing
+        return self._details
 
 
 _Failed.__abstractmethods__ = frozenset()  # type: ignore[attr-defined]
@@ -36,10 +33,9 @@ _Failed.__abstractmethods__ = frozenset()  # type: ignore[attr-defined]
 
 @pytest.mark.parametrize("code", [code for code in grpc.StatusCode if code.name != "OK"])
 def test_every_status_code_is_an_error_of_the_tree(code: grpc.StatusCode) -> None:
-    error = errors.from_rpc_error(_Failed(code))
+    error = errors.from_rpc_error(_Failed(code, "why it was"))
     assert isinstance(error, reprise.RepriseError)
-    assert (error.code, error.message, str(error)) == (code.name, f"it was {code.name}",
-                                                       f"it was {code.name}")
+    assert (error.code, error.message, str(error)) == (code.name, "why it was", "why it was")
     own = {"INVALID_ARGUMENT": reprise.InvalidArgument, "NOT_FOUND": reprise.NotFound,
            "UNAVAILABLE": reprise.Unavailable, "DATA_LOSS": reprise.DataLoss}
     if code.name in own:
@@ -47,10 +43,14 @@ def test_every_status_code_is_an_error_of_the_tree(code: grpc.StatusCode) -> Non
 
 
 def test_a_retry_hint_is_told_in_seconds() -> None:
-    code = grpc.StatusCode.RESOURCE_EXHAUSTED
-    assert errors.from_rpc_error(_Failed(code, ("retry-after-ms", "1500"))).retry_after == 1.5
-    assert errors.from_rpc_error(_Failed(code, ("retry-after-ms", "soon"))).retry_after is None
-    assert errors.from_rpc_error(_Failed(code)).retry_after is None
+    def hint(details: str) -> float | None:
+        return errors.from_rpc_error(_Failed(grpc.StatusCode.RESOURCE_EXHAUSTED,
+                                             details)).retry_after
+
+    assert hint("over its rate; retry-after-ms=1500") == 1.5
+    assert hint("retry-after-ms=soon") is None
+    assert hint("retry-after-ms=1500 is what it said") is None
+    assert hint("") is None
 
 
 def test_the_message_of_the_server_is_kept(client: reprise.Client) -> None:

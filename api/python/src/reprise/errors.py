@@ -5,6 +5,8 @@ What the server says stands in the message, word for word.
 
 from __future__ import annotations
 
+import re
+
 import grpc
 
 
@@ -128,16 +130,12 @@ def from_rpc_error(error: grpc.RpcError) -> RepriseError:
     assert isinstance(error, (grpc.Call, grpc.aio.AioRpcError))
     code = error.code().name
     kind = _BY_CODE.get(code, RepriseError)
-    result = kind(error.details() or code, retry_after=_retry_after(error))
+    message = error.details() or code
+    result = kind(message, retry_after=_retry_after(message))
     result.code = code
     return result
 
 
-def _retry_after(error: grpc.Call | grpc.aio.AioRpcError) -> float | None:
-    for key, value in error.trailing_metadata() or ():
-        if key == "retry-after-ms":
-            try:
-                return int(value) / 1000
-            except ValueError:
-                return None
-    return None
+def _retry_after(message: str) -> float | None:
+    found = re.search(r"retry-after-ms=(\d+)$", message)
+    return None if found is None else int(found[1]) / 1000
