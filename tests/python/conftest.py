@@ -18,7 +18,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 # ctest names the one it has built.
 BINARY = os.environ.get("REPRISE_BINARY", str(ROOT / "build/release/reprise"))
 BLOCK_TOKENS = 8
-# A test that is killed leaves no server behind. (A preexec_fn would fork with gRPC's threads in it.)
+# A test that is killed leaves no server behind. (A preexec_fn would fork with gRPC's threads.)
 _DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL")
 
 
@@ -76,8 +76,12 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(folder)
 
 
+# Starts a server with the flags given.
+StartServer = Callable[..., Server]
+
+
 @pytest.fixture
-def start_server() -> Iterator[Callable[..., Server]]:
+def start_server() -> Iterator[StartServer]:
     """Starts servers with the flags given; they end with the test."""
     servers: list[Server] = []
 
@@ -100,7 +104,7 @@ def short_folder() -> Iterator[pathlib.Path]:
 
 @pytest.fixture(scope="module")
 def server(tiny_model: str) -> Iterator[Server]:
-    """One server for all tests of a file: RAM and disk, and the tiny model in blocks of 8 tokens."""
+    """One server for all tests of a file: RAM, disk, the tiny model in blocks of 8 tokens."""
     with tempfile.TemporaryDirectory(prefix="reprise-") as folder:
         started = Server("--model", tiny_model, "--threads", "1", "--listen", "127.0.0.1:0",
                          "--ram-bytes", "16MiB", "--disk-dir", folder, "--disk-bytes", "64MiB",

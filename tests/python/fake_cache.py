@@ -1,7 +1,7 @@
 """A cache that leases, as an unkind server would: what is released is overwritten at once.
 
-So a client that looks at a slot after it has let go of it sees other bytes. One namespace, blocks named
-by number: the prompt [n, n, n, ...] is block n, and each block is a slot of its own.
+So a client that looks at a slot after it has let go of it sees other bytes. One namespace, blocks
+named by number: the prompt [n, n, n, ...] is block n, and each block is a slot of its own.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ import random
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import grpc
 import xxhash
@@ -73,16 +74,18 @@ class FakeCache:
         self._socket.listen()
         threading.Thread(target=self._hand_out, daemon=True).start()
         self._server = grpc.server(concurrent.futures.ThreadPoolExecutor(8))
-        unary = {"OpenNamespace": (self._open_namespace, pb.OpenNamespaceRequest),
-                 "Acquire": (self._acquire, pb.AcquireRequest),
-                 "Renew": (self._renew, pb.RenewRequest),
-                 "Release": (self._release, pb.ReleaseRequest),
-                 "Grant": (self._grant, pb.GrantRequest),
-                 "Seal": (self._seal, pb.SealRequest)}
-        handlers = {name: grpc.unary_unary_rpc_method_handler(
-                        self._failing(name, method), request.FromString,
-                        lambda message: message.SerializeToString())
-                    for name, (method, request) in unary.items()}
+        unary: dict[str, tuple[Callable[..., Any], Any]] = {
+            "OpenNamespace": (self._open_namespace, pb.OpenNamespaceRequest),
+            "Acquire": (self._acquire, pb.AcquireRequest),
+            "Renew": (self._renew, pb.RenewRequest),
+            "Release": (self._release, pb.ReleaseRequest),
+            "Grant": (self._grant, pb.GrantRequest),
+            "Seal": (self._seal, pb.SealRequest)}
+        handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+            name: grpc.unary_unary_rpc_method_handler(
+                self._failing(name, method), request.FromString,
+                lambda message: message.SerializeToString())
+            for name, (method, request) in unary.items()}
         for name, stream, kind in (("OpenSession", self._open_session, pb.OpenSessionRequest),
                                    ("Get", self._get, pb.GetRequest)):
             handlers[name] = grpc.unary_stream_rpc_method_handler(
@@ -120,7 +123,7 @@ class FakeCache:
         self.announce.put(pb.SessionEvent(lease=pb.LeaseState(
             lease_id=lease_id, phase=phase, num_blocks=num_blocks, places=self._places(slots))))
 
-    def _failing(self, name: str, method: object) -> object:
+    def _failing(self, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
         def call(request: object, context: grpc.ServicerContext) -> object:
             with self.lock:
                 fails = name in self.fail_next
@@ -128,7 +131,7 @@ class FakeCache:
                 self.lock.notify_all()
             if fails:
                 context.abort(grpc.StatusCode.UNAVAILABLE, "made to fail")
-            return method(request, context)  # type: ignore[operator]
+            return method(request, context)
         return call
 
     def _hand_out(self) -> None:

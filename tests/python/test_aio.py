@@ -11,7 +11,7 @@ import pytest
 
 import reprise
 import reprise.aio
-from conftest import BLOCK_TOKENS, Server, identity
+from conftest import BLOCK_TOKENS, Server, StartServer, identity
 
 
 def tokens_of(*blocks: int) -> list[int]:
@@ -152,7 +152,7 @@ def test_a_cancelled_task_frees_its_request(server: Server) -> None:
     asyncio.run(cancel())
 
 
-def test_a_namespace_is_opened_again(start_server: type[Server]) -> None:
+def test_a_namespace_is_opened_again(start_server: StartServer) -> None:
     async def restart() -> None:
         first = start_server("--listen", "127.0.0.1:0", "--ram-bytes", "16MiB")
         async with reprise.aio.Client(first.address) as client:

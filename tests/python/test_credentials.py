@@ -12,7 +12,7 @@ import pytest
 
 import reprise
 import reprise.aio
-from conftest import BINARY, Server, identity
+from conftest import BINARY, StartServer, identity
 
 _HELP = subprocess.run([BINARY, "serve", "--help"], capture_output=True, text=True).stdout
 pytestmark = [
@@ -56,7 +56,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 class Guarded:
     """A server over TLS that knows a token of alice's, and bob by his certificate."""
 
-    def __init__(self, start_server: type[Server], folder: pathlib.Path,
+    def __init__(self, start_server: StartServer, folder: pathlib.Path,
                  certificates: Certificates, calls_per_second: int = 1000) -> None:
         made = subprocess.run([BINARY, "credential", "--name", "alice-web", "--tenant", "alice"],
                               check=True, capture_output=True, text=True)
@@ -87,7 +87,7 @@ def _tls(certificates: Certificates) -> reprise.Tls:
                        certificates.read("engine.key"))
 
 
-def test_a_token_over_tls_is_its_tenant(start_server: type[Server], tmp_path: pathlib.Path,
+def test_a_token_over_tls_is_its_tenant(start_server: StartServer, tmp_path: pathlib.Path,
                                         certificates: Certificates) -> None:
     guarded = Guarded(start_server, tmp_path, certificates)
     tls = _tls(certificates)
@@ -116,7 +116,7 @@ def test_a_token_over_tls_is_its_tenant(start_server: type[Server], tmp_path: pa
 
 
 def test_a_server_of_another_authority_is_not_talked_to(
-        start_server: type[Server], tmp_path: pathlib.Path, certificates: Certificates) -> None:
+        start_server: StartServer, tmp_path: pathlib.Path, certificates: Certificates) -> None:
     guarded = Guarded(start_server, tmp_path, certificates)
     other = tmp_path / "other"
     other.mkdir()
@@ -131,7 +131,7 @@ def test_a_server_of_another_authority_is_not_talked_to(
 
 
 def test_who_calls_too_often_is_told_when_to_come_again(
-        start_server: type[Server], tmp_path: pathlib.Path, certificates: Certificates) -> None:
+        start_server: StartServer, tmp_path: pathlib.Path, certificates: Certificates) -> None:
     guarded = Guarded(start_server, tmp_path, certificates, calls_per_second=2)
     with reprise.Client(guarded.address, token=guarded.token, tls=_tls(certificates)) as client:
         with pytest.raises(reprise.ResourceExhausted) as caught:

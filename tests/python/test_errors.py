@@ -7,33 +7,22 @@ import socket
 from collections.abc import Iterator
 
 import grpc
+import grpc.aio
 import pytest
 
 import reprise
-from conftest import Server, identity
+from conftest import Server, StartServer, identity
 from reprise import errors
 
 
-class _Failed(grpc.RpcError, grpc.Call):  # type: ignore[misc]
+def failed(code: grpc.StatusCode, details: str) -> grpc.RpcError:
     """What grpc raises, made up."""
-
-    def __init__(self, code: grpc.StatusCode, details: str) -> None:
-        self._code = code
-        self._details = details
-
-    def code(self) -> grpc.StatusCode:
-        return self._code
-
-    def details(self) -> str:
-        return self._details
-
-
-_Failed.__abstractmethods__ = frozenset()  # type: ignore[attr-defined]
+    return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(), details)
 
 
 @pytest.mark.parametrize("code", [code for code in grpc.StatusCode if code.name != "OK"])
 def test_every_status_code_is_an_error_of_the_tree(code: grpc.StatusCode) -> None:
-    error = errors.from_rpc_error(_Failed(code, "why it was"))
+    error = errors.from_rpc_error(failed(code, "why it was"))
     assert isinstance(error, reprise.RepriseError)
     assert (error.code, error.message, str(error)) == (code.name, "why it was", "why it was")
     own = {"INVALID_ARGUMENT": reprise.InvalidArgument, "NOT_FOUND": reprise.NotFound,
@@ -44,8 +33,8 @@ def test_every_status_code_is_an_error_of_the_tree(code: grpc.StatusCode) -> Non
 
 def test_a_retry_hint_is_told_in_seconds() -> None:
     def hint(details: str) -> float | None:
-        return errors.from_rpc_error(_Failed(grpc.StatusCode.RESOURCE_EXHAUSTED,
-                                             details)).retry_after
+        error = failed(grpc.StatusCode.RESOURCE_EXHAUSTED, details)
+        return errors.from_rpc_error(error).retry_after
 
     assert hint("over its rate; retry-after-ms=1500") == 1.5
     assert hint("retry-after-ms=soon") is None
@@ -91,7 +80,7 @@ def test_a_closed_client_says_so(server: Server) -> None:
         client.generate("x")
 
 
-def test_a_unix_socket_is_an_address(start_server: type[Server],
+def test_a_unix_socket_is_an_address(start_server: StartServer,
                                      short_folder: pathlib.Path) -> None:
     server = start_server("--listen", f"unix:{short_folder}/socket", "--ram-bytes", "16MiB")
     with reprise.Client(server.address) as client:

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 import reprise
-from conftest import Server
+from conftest import StartServer
 
 GREETING: list[reprise.Message] = [{"role": "user", "content": "What is a block?"}]
 
@@ -131,7 +131,7 @@ def test_two_answers_at_once_do_not_mix(client: reprise.Client) -> None:
     assert together == alone
 
 
-def test_a_server_without_a_model_says_so(start_server: type[Server]) -> None:
+def test_a_server_without_a_model_says_so(start_server: StartServer) -> None:
     server = start_server("--listen", "127.0.0.1:0", "--ram-bytes", "16MiB")
     with reprise.Client(server.address) as client:
         with pytest.raises(reprise.FailedPrecondition, match="model"):

@@ -1,4 +1,4 @@
-"""Calls beside match, put and get, against a real server; those that it does not offer are skipped."""
+"""Calls beside match, put and get, against a real server; those it does not offer are skipped."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import reprise
-from conftest import BLOCK_TOKENS, Server, identity
+from conftest import BLOCK_TOKENS, Server, StartServer, identity
 from reprise.v1 import cache_pb2 as pb
 
 
@@ -129,7 +129,7 @@ def test_watch_tells_what_comes_and_goes(client: reprise.Client,
 @offered
 def test_an_exported_prefix_is_imported_elsewhere(
         client: reprise.Client, namespace: reprise.Namespace,
-        start_server: type[Server]) -> None:
+        start_server: StartServer) -> None:
     put(namespace, 1, 2, 3)
     file = io.BytesIO()
     size = namespace.export_file(file, tokens_of(1, 2))

@@ -1,9 +1,9 @@
 """The server's arena, mapped: blocks are read, and written, where they lie.
 
-Whoever looks at a block must never see another one's bytes. The server does not use a slot again that
-this client may see, until the client releases its lease or hangs up the arena's connection. So a
-view holds, by reference counts alone: its lease's Hold, which is released when nothing refers to it
-any more, and through it the arena, whose connection is hung up and whose memory is unmapped when
+Whoever looks at a block must never see another one's bytes. The server does not use a slot again
+that this client may see, until the client releases its lease or hangs up the arena's connection. So
+a view holds, by reference counts alone: its lease's Hold, which is released when nothing refers to
+it any more, and through it the arena, whose connection is hung up and whose memory is unmapped when
 nothing refers to it any more. A view of numpy, torch or memoryview made from a view holds the same.
 A forked child has no such memory: it would not hear when its parent lets go.
 """
@@ -69,7 +69,8 @@ class Arena:
         Unavailable: nobody listens there, or the server has refused.
     """
 
-    def __init__(self, socket_path: str, session_id: bytes, size: int, timeout: float | None) -> None:
+    def __init__(self, socket_path: str, session_id: bytes, size: int,
+                 timeout: float | None) -> None:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             fd = _receive_fd(connection, socket_path, session_id, timeout)

@@ -22,7 +22,8 @@ def open_namespace(identity: Identity, shared: bool) -> pb.OpenNamespaceRequest:
 
 
 def stats_fields(response: pb.StatsResponse) -> dict[str, dict[str, int]]:
-    return {"store": dict(response.store), "engine": dict(response.engine)}
+    return {"store": dict(response.store), "engine": dict(response.engine),
+            "sessions": dict(response.sessions)}
 
 
 def hints_field(hints: Hints | None) -> dict[str, Any]:

@@ -16,7 +16,7 @@ _LENGTH_DELIMITED = 2
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SentBlock:
-    """A GetResponse: `header` without its payload; `payload` is a view into the message received."""
+    """A GetResponse: `header` without its payload; `payload` is a view into the message."""
 
     header: pb.GetResponse
     payload: memoryview

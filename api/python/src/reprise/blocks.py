@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     import numpy
     import numpy.typing
 
-# Token ids, or, in a namespace of external keys, one key of 32 bytes a block. An array of numpy's is
-# fine.
+# Token ids, or, in a namespace of external keys, one key of 32 bytes a block. An array of numpy's
+# is fine.
 Prompt: TypeAlias = Iterable[int] | Iterable[bytes]
-# What has the buffer protocol and is C-contiguous: bytes, memoryview, numpy array; of a torch tensor
-# its numpy().
+# What has the buffer protocol and is C-contiguous: bytes, memoryview, numpy array; of a torch
+# tensor its numpy().
 Buffer: TypeAlias = Any
 # A block to store: its own token ids (block_tokens of them), or its external key, and its bytes.
 NewBlock: TypeAlias = tuple[Iterable[int] | bytes, Buffer]
@@ -104,7 +104,7 @@ def check_bytes(buffer: memoryview, expected: int, index: int) -> None:
     actual = hash_bytes(buffer)
     if actual != expected:
         raise errors.ChecksumMismatch(
-            f"block {index} has arrived with XXH3-64 {actual:016x}, the server sent {expected:016x}")
+            f"block {index} has arrived with XXH3-64 {actual:016x}, was sent with {expected:016x}")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -236,7 +236,14 @@ class Imported:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Stats:
-    """Counters and gauges, by name. `engine` is empty when no model is served."""
+    """Counters and gauges, by name.
+
+    Attributes:
+        store: of the blocks.
+        engine: of the served model; empty when there is none.
+        sessions: of sessions, leases, and the advice that was given.
+    """
 
     store: typing.Mapping[str, int]
     engine: typing.Mapping[str, int]
+    sessions: typing.Mapping[str, int]

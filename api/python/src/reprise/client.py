@@ -128,7 +128,8 @@ class Client:
 
     def models(self, *, timeout: float | None = None) -> tuple[Model, ...]:
         """All that are served; none is no error."""
-        response = self._transport.unary(methods.LIST_MODELS, inference.ListModelsRequest(), timeout)
+        response = self._transport.unary(methods.LIST_MODELS, inference.ListModelsRequest(),
+                                         timeout)
         return tuple(Model.from_proto(model) for model in response.models)
 
     # ---- Cache.

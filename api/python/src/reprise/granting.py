@@ -61,8 +61,8 @@ class GrantedSlots:
         self._held()
         in_use = any_alive(self._windows)
         if in_use > 0:
-            raise errors.BufferInUse(f"{in_use} views of granted slots are in use; delete them, and "
-                                     "what was made from them, before the slots are sealed")
+            raise errors.BufferInUse(f"{in_use} views of granted slots are in use; delete them, "
+                                     "and what was made from them, before the slots are sealed")
         if len(names) > len(self._slots):
             raise ValueError(f"{len(names)} blocks are named, {len(self._slots)} slots are granted")
         return pb.SealRequest(

@@ -130,8 +130,8 @@ class Namespace:
             timeout: float | None = None) -> Iterator[Block]:
         """The blocks of the longest cached prefix, from `first_block` on, as they come.
 
-        It ends early, without an error, where a block turns out bad: what came is good. Each block's
-        bytes are a view into the message that brought it.
+        It ends early, without an error, where a block turns out bad: what came is good. The bytes
+        of a block are a view into the message that brought it.
 
         Args:
             independent_keys: each external key stands alone; those that are missing are left out.
@@ -151,7 +151,7 @@ class Namespace:
 
     def invalidate(self, prefix: Prompt | None = None, *,
                    timeout: float | None = None) -> Invalidated:
-        """Takes blocks out of every tier for good: nothing older is found again, nor after a restart.
+        """Takes blocks out of every tier: nothing older is found again, nor after a restart.
 
         Args:
             prefix: its last full block and all that have it in their own prefix; None: all of the
@@ -201,7 +201,7 @@ class Namespace:
 
     def export_file(self, file: BinaryIO, prefix: Prompt | None = None, *,
                     timeout: float | None = None) -> int:
-        """Writes the blocks of `prefix` (None: all) to `file`, for import_file; its length in bytes.
+        """Writes the blocks of `prefix` (None: all) to `file`, for import_file; how many bytes.
 
         A file that an error has cut short is refused by import_file.
         """
@@ -215,7 +215,8 @@ class Namespace:
 
     def _open(self, timeout: float | None) -> NamespaceRequests:
         opened = self._transport.unary(methods.OPEN_NAMESPACE,
-                                       requests.open_namespace(self.identity, self._shared), timeout)
+                                       requests.open_namespace(self.identity, self._shared),
+                                       timeout)
         return NamespaceRequests(opened.namespace_id, self.identity.key_source, opened.block_bytes,
                                  self.identity.layout.block_tokens)
 

@@ -24,9 +24,9 @@ from reprise.v1 import cache_pb2 as pb
 class Lease(LeaseFacts):
     """A cached prefix, held in RAM. Made by Session.acquire. Thread-safe.
 
-    It is renewed while it, or a view of one of its blocks, is referred to. `release`, or leaving its
-    `with`, gives it back; with shared memory, not before the last view has gone: a view never shows
-    bytes other than its block's.
+    It is renewed while it, or a view of one of its blocks, is referred to. `release`, or leaving
+    its `with`, gives it back; with shared memory, not before the last view has gone: a view never
+    shows bytes other than its block's.
     """
 
     def __init__(self, session: Session, namespace: Namespace, response: pb.AcquireResponse,
@@ -81,11 +81,13 @@ class Lease(LeaseFacts):
 
     def _sent_blocks(self, verify: bool, timeout: float | None) -> Iterator[Block]:
         stream = self._session._transport.stream(
-            methods.GET, lease_get_request(self._session.id, self._namespace._requests, self._record),
-            timeout)
+            methods.GET,
+            lease_get_request(self._session.id, self._namespace._requests, self._record), timeout)
         try:
             for sent in stream:
                 yield Block.from_wire(sent, verify)
+        except errors.NotFound as error:
+            raise errors.LeaseEnded(error.message) from None
         finally:
             stream.cancel()
 
@@ -189,7 +191,7 @@ class Session:
                 timeout: float | None = None) -> Lease:
         """Holds the longest cached prefix of `prompt`, and starts loading what is not in RAM.
 
-        Never waits for loads: `Lease.wait` does. Nothing cached is no error: the lease holds nothing.
+        Never waits for loads: `Lease.wait` does. Nothing cached is no error: a lease of nothing.
 
         Args:
             first_block: of the prompt, where the lease begins.

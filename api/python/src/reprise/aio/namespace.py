@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import (AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable,
+                             Sequence)
 from typing import BinaryIO, TypeVar
 
 from reprise import _methods as methods

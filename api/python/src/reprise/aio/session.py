@@ -55,6 +55,8 @@ class Lease(LeaseFacts):
         try:
             async for sent in stream:
                 yield Block.from_wire(sent, verify)
+        except errors.NotFound as error:
+            raise errors.LeaseEnded(error.message) from None
         finally:
             stream.cancel()
 
