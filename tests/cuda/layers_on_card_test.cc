@@ -18,6 +18,7 @@
 #include "tests/fakes/held_device.h"
 #include "tests/fakes/lazy_graphs.h"
 #include "tests/fakes/memory_backing_tier.h"
+#include "tests/fakes/lazy_graphs.h"
 #include "tests/reuse/tiny_model_folder.h"
 
 namespace reprise::engine::cuda {

@@ -15,6 +15,7 @@
 #include "gtest/gtest.h"
 #include "tests/cuda/emulated_card.h"
 #include "tests/fakes/collecting_sink.h"
+#include "tests/fakes/lazy_graphs.h"
 #include "tests/reuse/tiny_model_folder.h"
 
 namespace reprise::engine::cuda {
@@ -32,9 +33,10 @@ struct EngineOnCard {
     options.kv_dtype = dtype;
     options.step_tokens = 160;
     options.max_running = max_running;
-    auto opened = Engine::Open(
-        options, store.get(),
-        NewCudaBackend(*MemoryCopy::Create(&device), std::make_unique<HostProducts>()));
+    auto opened =
+        Engine::Open(options, store.get(),
+                     NewCudaBackend(*MemoryCopy::Create(&device), std::make_unique<HostProducts>(),
+                                    std::make_unique<LazyGraphs>(&device)));
     EXPECT_TRUE(opened.ok()) << opened.status();
     if (opened.ok()) engine = *std::move(opened);
   }

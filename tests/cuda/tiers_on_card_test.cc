@@ -15,6 +15,7 @@
 #include "gtest/gtest.h"
 #include "tests/cuda/emulated_card.h"
 #include "tests/fakes/collecting_sink.h"
+#include "tests/fakes/lazy_graphs.h"
 #include "tests/fakes/memory_backing_tier.h"
 #include "tests/fakes/unguarded_device.h"
 #include "tests/reuse/tiny_model_folder.h"
@@ -70,9 +71,10 @@ class TieredEngine {
     options.max_running = 3;
     // The emulation computes, and all tiers copy, at speeds that say nothing.
     options.prefix_loading = PrefixLoading::kAlways;
-    auto engine = Engine::Open(
-        options, store_.get(),
-        NewCudaBackend(*MemoryCopy::Create(&device_), std::make_unique<HostProducts>()));
+    auto engine =
+        Engine::Open(options, store_.get(),
+                     NewCudaBackend(*MemoryCopy::Create(&device_), std::make_unique<HostProducts>(),
+                                    std::make_unique<LazyGraphs>(&device_)));
     EXPECT_TRUE(engine.ok()) << engine.status();
     engine_ = *std::move(engine);
   }

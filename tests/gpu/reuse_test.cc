@@ -111,6 +111,8 @@ class ReuseTest : public testing::Test {
     ASSERT_TRUE(memory.ok()) << memory.status();
     auto products = OpenKernelProducts(memory->get());
     ASSERT_TRUE(products.ok()) << products.status();
+    auto recorder = OpenKernelGraphs(device_.get());
+    ASSERT_TRUE(recorder.ok()) << recorder.status();
     EngineOptions options;
     options.model_folder = model_.path();
     options.block_tokens = kBlockTokens;
@@ -119,8 +121,9 @@ class ReuseTest : public testing::Test {
     options.max_running = 1;
     // What of a small model would be computed sooner than loaded is to be loaded.
     options.prefix_loading = PrefixLoading::kAlways;
-    auto engine = Engine::Open(options, store_.get(),
-                               NewCudaBackend(*std::move(memory), *std::move(products)));
+    auto engine = Engine::Open(
+        options, store_.get(),
+        NewCudaBackend(*std::move(memory), *std::move(products), *std::move(recorder)));
     ASSERT_TRUE(engine.ok()) << engine.status();
     engine_ = *std::move(engine);
   }
