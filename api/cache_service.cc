@@ -55,7 +55,7 @@ absl::StatusOr<v1::OpenNamespaceResponse> CacheService::Open(
   ASSIGN_OR_RETURN(*asked.mutable_tenant(),
                    TenantToOpen(principal, asked.tenant(), request.shared()));
   ASSIGN_OR_RETURN(const cachestore::NamespaceIdentity identity, FromProto(asked));
-  ASSIGN_OR_RETURN(const uint32_t id, namespaces_.Open(identity));
+  ASSIGN_OR_RETURN(const uint32_t id, namespaces_.Open(principal, identity));
   ASSIGN_OR_RETURN(const NamespaceHandle ns, namespaces_.Find(principal, id));
   v1::OpenNamespaceResponse response;
   response.set_namespace_id(id);

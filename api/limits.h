@@ -23,6 +23,8 @@ inline constexpr int64_t kMaxEchoBytes = 64;
 inline constexpr int kMaxStopTokens = 1024;
 // Most namespaces that clients may open in one server process.
 inline constexpr int64_t kMaxOpenNamespaces = 4096;
+// Of them, those that the credentials of one tenant may open.
+inline constexpr int64_t kMaxTenantNamespaces = 512;
 // Calls of the Cache service at once; each has a thread. More are answered RESOURCE_EXHAUSTED.
 inline constexpr int kMaxCacheCalls = 64;
 // Calls of one connection at once; a client's library queues what is more.

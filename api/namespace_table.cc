@@ -10,7 +10,8 @@ namespace reprise::api {
 
 using cachestore::NamespaceHandle;
 
-absl::StatusOr<uint32_t> NamespaceTable::Open(const cachestore::NamespaceIdentity& identity) {
+absl::StatusOr<uint32_t> NamespaceTable::Open(const Principal& principal,
+                                              const cachestore::NamespaceIdentity& identity) {
   const std::string encoding = identity.Encode();
   // Held while the store opens it, which is quick, so that the limit is kept exactly.
   absl::MutexLock lock(&mu_);
@@ -21,7 +22,14 @@ absl::StatusOr<uint32_t> NamespaceTable::Open(const cachestore::NamespaceIdentit
                                                      " namespaces; at most ", kMaxOpenNamespaces,
                                                      " may be open in one server process"));
   }
+  int64_t& opened = opened_[principal.tenant];
+  if (!principal.tenant.empty() && opened >= kMaxTenantNamespaces) {
+    return absl::ResourceExhaustedError(absl::StrCat("tenant ", principal.tenant, " has opened ",
+                                                     opened, " namespaces; at most ",
+                                                     kMaxTenantNamespaces, " are a tenant's"));
+  }
   ASSIGN_OR_RETURN(const NamespaceHandle ns, store_->OpenNamespace(identity));
+  ++opened;
   uint32_t id;
   do {
     // Not 0: an id that was not set is never valid.

@@ -20,10 +20,11 @@ class NamespaceTable {
   // `store` must outlive the table.
   explicit NamespaceTable(cachestore::TieredStore* store) : store_(store) {}
 
-  // Opens the namespace of `identity`, whose tenant is what TenantToOpen allows, and returns its
-  // wire id. kInvalidArgument: a field is missing; kResourceExhausted: a new one, and the table is
-  // full.
-  absl::StatusOr<uint32_t> Open(const cachestore::NamespaceIdentity& identity);
+  // Opens the namespace of `identity`, whose tenant is what TenantToOpen allows `principal`, and
+  // returns its wire id. kInvalidArgument: a field is missing; kResourceExhausted: a new one, and
+  // the table is full, or the principal's tenant has opened its share.
+  absl::StatusOr<uint32_t> Open(const Principal& principal,
+                                const cachestore::NamespaceIdentity& identity);
 
   // For what reads. kNotFound: no client opened it in this process, or none that `principal` may
   // know of.
@@ -49,6 +50,8 @@ class NamespaceTable {
   // namespace in this one.
   absl::flat_hash_map<uint32_t, Entry> entries_ ABSL_GUARDED_BY(mu_);
   absl::flat_hash_map<std::string, uint32_t> ids_ ABSL_GUARDED_BY(mu_);  // by identity encoding
+  // How many the principals of each tenant have opened.
+  absl::flat_hash_map<std::string, int64_t> opened_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace reprise::api

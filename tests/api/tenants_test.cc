@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "api/auth/rate_limiter.h"
+#include "api/limits.h"
 #include "api/status_codec.h"
 #include "reprise/v1/admin.grpc.pb.h"
 #include "tests/api/credentials_fixture.h"
@@ -200,6 +201,21 @@ TEST_F(TenantsTest, ASharedNamespaceIsReadByAllAndWrittenByPublishers) {
     EXPECT_EQ(client.OpenNamespace(identity, kTestTimeout).status().code(),
               absl::StatusCode::kPermissionDenied);
   }
+}
+
+TEST_F(TenantsTest, OneTenantCannotOpenTheNamespacesOfAll) {
+  CacheClient alice = ClientOf(file_.alice);
+  v1::NamespaceIdentity identity = OwnIdentity();
+  for (int64_t i = 0; i < kMaxTenantNamespaces; ++i) {
+    identity.set_salt(absl::StrCat(i));
+    ASSERT_TRUE(alice.OpenNamespace(identity, kTestTimeout).ok()) << i;
+  }
+  EXPECT_TRUE(alice.OpenNamespace(identity, kTestTimeout).ok()) << "it is open already";
+  identity.set_salt("one more");
+  const absl::Status refused = alice.OpenNamespace(identity, kTestTimeout).status();
+  EXPECT_EQ(refused.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(std::string(refused.message()), HasSubstr("alice"));
+  EXPECT_TRUE(ClientOf(file_.bob).OpenNamespace(identity, kTestTimeout).ok());
 }
 
 // The methods of our services, as paths.
