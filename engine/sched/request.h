@@ -67,6 +67,9 @@ struct GenerateRequest {
   // A request that has not ended by then ends with kDeadlineExceeded.
   absl::Time deadline = absl::InfiniteFuture();
   CacheHints hints;
+  // How the caller, and who traces it, know the request: for logs. Empty: not said.
+  std::string request_id;
+  std::string trace_parent;  // traceparent of W3C Trace Context
 };
 
 enum class FinishReason { kStopToken, kStopString, kMaxTokens, kContextFull, kCancelled };
