@@ -34,11 +34,27 @@ absl::Status CheckListen(absl::string_view flag, const std::string& text,
       "--tls-client-ca, or --allow-insecure-remote if the network is trusted"));
 }
 
+// The same of HTTP, which is never encrypted here.
+absl::Status CheckHttpListen(const ServeOptions& options) {
+  ASSIGN_OR_RETURN(const ListenAddress address, ParseListenAddress(options.http_listen));
+  if (address.IsLocal()) return absl::OkStatus();
+  if (options.allow_insecure_remote && options.guard.credentials_file.empty()) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(absl::StrCat(
+      "--http-listen ", options.http_listen,
+      " can be reached from other machines, and HTTP is not encrypted: tokens and conversations "
+      "would cross the network for all to read; listen on 127.0.0.1 or a Unix socket behind a "
+      "proxy that speaks TLS, or, without --credentials, give --allow-insecure-remote if the "
+      "network is trusted"));
+}
+
 }  // namespace
 
 absl::Status ServeOptions::Validate() const {
   RETURN_IF_ERROR(CheckListen("--listen", listen, *this));
   if (!admin_listen.empty()) RETURN_IF_ERROR(CheckListen("--admin-listen", admin_listen, *this));
+  if (!http_listen.empty()) RETURN_IF_ERROR(CheckHttpListen(*this));
   if (device == ComputeDevice::kCuda && gpu_bytes == 0) {
     return absl::InvalidArgumentError(
         "--gpu-bytes is 0; a model that is computed on a GPU needs its KV blocks there");
@@ -92,6 +108,9 @@ void AddServeFlags(FlagSet& flags, ServeOptions* options) {
             "other engines");
   flags.Add("listen", &options->listen, "ADDR",
             "where to listen: HOST:PORT (port 0: any free one) or unix:/path");
+  flags.Add("http-listen", &options->http_listen, "ADDR",
+            "where to offer OpenAI's API, /metrics, /healthz and /readyz over HTTP; without it "
+            "nowhere");
   AddAccessFlags(flags, options);
   flags.Add(
       "shutdown-grace", &options->shutdown_grace_seconds, "SECONDS",

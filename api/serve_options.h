@@ -22,6 +22,7 @@ struct ServeOptions {
   bool allow_insecure_remote = false;  // listen where other machines can connect, for anybody
   GuardOptions guard;
   std::string admin_listen;            // empty: the Admin service is not offered
+  std::string http_listen;             // empty: no HTTP
   double shutdown_grace_seconds = 10;  // how long running calls may go on after SIGTERM
   ComputeDevice device = ComputeDevice::kCpu;
   int64_t gpu_bytes = int64_t{1} << 30;       // of the GPU for KV blocks; counts with kCuda

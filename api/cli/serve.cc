@@ -16,6 +16,7 @@
 #include "api/cli/commands.h"
 #include "api/cli/shutdown_signal.h"
 #include "api/cli/table.h"
+#include "api/http/http_frontend.h"
 #include "api/serve_options.h"
 #include "api/server.h"
 #include "cachestore/base/status_macros.h"
@@ -91,6 +92,34 @@ bool IsReloadable(const GuardOptions& options) {
          !options.audit_log.empty();
 }
 
+// HTTP, which is there from the start; null when it was not asked for.
+absl::StatusOr<std::unique_ptr<HttpFrontend>> StartHttp(const ServeOptions& options, Guard* guard) {
+  if (options.http_listen.empty()) return nullptr;
+  ASSIGN_OR_RETURN(const ListenAddress listen, ParseListenAddress(options.http_listen));
+  ASSIGN_OR_RETURN(std::unique_ptr<HttpFrontend> http, HttpFrontend::Start(listen, guard));
+  std::cout << "http: " << http->address().ToString() << std::endl;
+  return http;
+}
+
+// Serves until a signal, and takes down what answers. Nothing here can fail while HTTP has calls in
+// the engine, which it must not outlive.
+void ServeUntilSignal(absl::Duration grace, const ServedParts& parts, Server* server,
+                      HttpFrontend* http, ShutdownSignal* signal) {
+  if (http != nullptr) http->SetReady(parts);
+  signal->Expect();
+  if (parts.admin_listen) {
+    std::cout << "admin listening on " << server->admin_address().ToString() << std::endl;
+  }
+  std::cout << "listening on " << server->address().ToString() << std::endl;
+
+  signal->Wait();
+  const absl::Time deadline = absl::Now() + grace;
+  if (http != nullptr) http->Drain();
+  std::cout << "shutting down" << std::endl;
+  server->Shutdown(deadline);
+  if (http != nullptr) http->Shutdown(deadline);
+}
+
 // Builds bottom-up (card, store, engine, server), serves until a signal, and takes down in reverse.
 absl::Status Serve(const ServeOptions& options, Guard* guard, ShutdownSignal* signal) {
   ASSIGN_OR_RETURN(const ListenAddress listen, ParseListenAddress(options.listen));
@@ -103,6 +132,7 @@ absl::Status Serve(const ServeOptions& options, Guard* guard, ShutdownSignal* si
     ASSIGN_OR_RETURN(parts.admin_listen, ParseListenAddress(options.admin_listen));
     RETURN_IF_ERROR(CheckFree(*parts.admin_listen));
   }
+  ASSIGN_OR_RETURN(const std::unique_ptr<HttpFrontend> http, StartHttp(options, guard));
   ASSIGN_OR_RETURN(engine::cuda::OpenedCard card, OpenCardFor(options));
   ASSIGN_OR_RETURN(const std::unique_ptr<cachestore::TieredStore> store,
                    cachestore::TieredStore::Open(options.store, card.device.get()));
@@ -119,15 +149,8 @@ absl::Status Serve(const ServeOptions& options, Guard* guard, ShutdownSignal* si
     RETURN_IF_ERROR(PrintModel(parts.model_name, *engine, *store));
   }
   ASSIGN_OR_RETURN(std::unique_ptr<Server> server, Server::Start(listen, parts));
-  signal->Expect();
-  if (parts.admin_listen) {
-    std::cout << "admin listening on " << server->admin_address().ToString() << std::endl;
-  }
-  std::cout << "listening on " << server->address().ToString() << std::endl;
-
-  signal->Wait();
-  std::cout << "shutting down" << std::endl;
-  server->Shutdown(absl::Now() + absl::Seconds(options.shutdown_grace_seconds));
+  ServeUntilSignal(absl::Seconds(options.shutdown_grace_seconds), parts, server.get(), http.get(),
+                   signal);
   server.reset();
   engine.reset();
   if (options.store.disk.directory.empty()) return absl::OkStatus();
@@ -171,6 +194,7 @@ void AddServeCommand(FlagSet& program) {
       "  reprise serve --model models/llama --ram-bytes 8GiB --disk-dir /var/lib/reprise \\\n"
       "    --disk-bytes 100GiB\n"
       "  reprise serve --model models/llama --device cuda --gpu-bytes 40GiB --ram-bytes 64GiB\n"
+      "  reprise serve --model models/llama --http-listen 127.0.0.1:8080\n"
       "  reprise serve --listen unix:/run/reprise.sock --disk-dir /var/lib/reprise\n"
       "  reprise serve --config serve.toml     # lines such as  ram-bytes = \"8GiB\"\n");
   flags.SetAction([options] {

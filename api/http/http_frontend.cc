@@ -1,0 +1,282 @@
+#include "api/http/http_frontend.h"
+
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/clock.h"
+#include "api/auth/audit_log.h"
+#include "api/auth/peer_of.h"
+#include "api/http/http_message.h"
+#include "api/http/http_server.h"
+#include "api/http/metrics.h"
+#include "api/http/openai_error.h"
+#include "api/http/openai_service.h"
+#include "api/http/request_ids.h"
+#include "api/limits.h"
+#include "cachestore/base/status_macros.h"
+
+namespace reprise::api {
+namespace {
+
+constexpr absl::string_view kModelPrefix = "/v1/models/";
+
+struct Path {
+  absl::string_view path;
+  absl::string_view method;
+};
+constexpr Path kPaths[] = {
+    {"/healthz", "GET"},         {"/readyz", "GET"},    {"/metrics", "GET"},
+    {"/v1/models", "GET"},       {kModelPrefix, "GET"}, {"/v1/chat/completions", "POST"},
+    {"/v1/completions", "POST"},
+};
+
+// The entry of kPaths that `path` is, or for one model's path is below; empty: none.
+Path KnownPath(absl::string_view path) {
+  for (const Path& known : kPaths) {
+    const bool below = known.path == kModelPrefix && path.size() > kModelPrefix.size() &&
+                       absl::StartsWith(path, kModelPrefix);
+    if (below || path == known.path) return known;
+  }
+  return {};
+}
+
+// `text` with %XX replaced by the byte it stands for.
+std::string PercentDecoded(absl::string_view text) {
+  std::string decoded;
+  for (size_t i = 0; i < text.size(); ++i) {
+    int byte = 0;
+    if (text[i] == '%' && i + 2 < text.size() &&
+        absl::SimpleHexAtoi(text.substr(i + 1, 2), &byte)) {
+      decoded.push_back(static_cast<char>(byte));
+      i += 2;
+    } else {
+      decoded.push_back(text[i]);
+    }
+  }
+  return decoded;
+}
+
+HttpResponse WithStatus(int http_status, absl::Status status) {
+  HttpResponse response = OpenAiErrorResponse(status);
+  response.status = http_status;
+  return response;
+}
+
+// A page of a browser must not use the server in the name of whoever opened it: a page that this
+// machine did not serve is refused, and so is what a form can send without asking (CORS).
+std::optional<HttpResponse> CheckBrowser(const HttpRequest& request) {
+  absl::string_view origin = request.Header("origin");
+  if (!origin.empty()) {
+    if (!absl::ConsumePrefix(&origin, "http://")) absl::ConsumePrefix(&origin, "https://");
+    const absl::StatusOr<ListenAddress> address = ParseListenAddress(
+        absl::StrContains(origin, ':') ? std::string(origin) : absl::StrCat(origin, ":80"));
+    if (!address.ok() || !address->IsLocal()) {
+      return WithStatus(403, absl::PermissionDeniedError(
+                                 "pages of other origins are not served (header Origin)"));
+    }
+  }
+  const absl::string_view type = request.Header("content-type");
+  if (request.method != "POST" || absl::StartsWithIgnoreCase(type, "application/json")) {
+    return std::nullopt;
+  }
+  return WithStatus(415, absl::InvalidArgumentError("Content-Type must be application/json"));
+}
+
+}  // namespace
+
+class HttpFrontend::Impl final : public HttpHandler {
+ public:
+  Impl(const ListenAddress& listen, Guard* guard)
+      : guard_(guard), is_unix_(!listen.unix_path.empty()), is_private_(listen.IsLocal()) {}
+
+  absl::Status Start(const ListenAddress& listen) {
+    ASSIGN_OR_RETURN(server_, HttpServer::Start(listen, this));
+    absl::MutexLock lock(&mu_);
+    num_connections_ = [this] { return server_->num_connections(); };
+    return absl::OkStatus();
+  }
+  HttpServer& server() { return *server_; }
+
+  void SetReady(const ServedParts& parts) ABSL_LOCKS_EXCLUDED(mu_);
+  void Drain() ABSL_LOCKS_EXCLUDED(mu_);
+
+  // HttpHandler
+  std::optional<HttpResponse> AnswerAtOnce(const HttpRequest& request) override;
+  void Handle(HttpRequest request, std::shared_ptr<HttpReply> reply) override;
+  HttpResponse Refusal(int status, absl::string_view cause) override;
+
+ private:
+  enum class State { kStarting, kReady, kDraining };
+
+  // Who calls, whose call is counted. Errors are those of Guard, and go to the audit log.
+  absl::StatusOr<Principal> Admit(const HttpRequest& request) const;
+  // kUnavailable, with what to wait for: no calls are taken now.
+  absl::Status CheckReady() const ABSL_LOCKS_EXCLUDED(mu_);
+  HttpResponse Probe(absl::string_view path) const;
+  HttpResponse Metrics() const ABSL_LOCKS_EXCLUDED(mu_);
+
+  Guard* const guard_;
+  const bool is_unix_;
+  const bool is_private_;  // nobody on the way can read along
+  mutable absl::Mutex mu_;
+  State state_ ABSL_GUARDED_BY(mu_) = State::kStarting;
+  ServedParts parts_ ABSL_GUARDED_BY(mu_);
+  std::shared_ptr<const OpenAiService> service_ ABSL_GUARDED_BY(mu_);  // null until ready
+  // Set once the server is there, which may be asked before it has been returned.
+  std::function<int64_t()> num_connections_ ABSL_GUARDED_BY(mu_);
+  std::unique_ptr<HttpServer> server_;  // last: it calls the rest
+};
+
+void HttpFrontend::Impl::SetReady(const ServedParts& parts) {
+  auto service = std::make_shared<const OpenAiService>(parts.store, parts.engine, parts.model_name);
+  absl::MutexLock lock(&mu_);
+  parts_ = parts;
+  service_ = std::move(service);
+  if (state_ == State::kStarting) state_ = State::kReady;
+}
+
+void HttpFrontend::Impl::Drain() {
+  {
+    absl::MutexLock lock(&mu_);
+    state_ = State::kDraining;
+  }
+  server_->Drain();
+}
+
+absl::Status HttpFrontend::Impl::CheckReady() const {
+  absl::MutexLock lock(&mu_);
+  switch (state_) {
+    case State::kStarting:
+      return absl::UnavailableError("the server is starting: it recovers its cache and loads");
+    case State::kReady:
+      return absl::OkStatus();
+    case State::kDraining:
+      break;
+  }
+  return absl::UnavailableError("the server is shutting down");
+}
+
+absl::StatusOr<Principal> HttpFrontend::Impl::Admit(const HttpRequest& request) const {
+  if (guard_ == nullptr) return LocalOperator();
+  const Peer peer = {.address = request.peer, .is_unix = is_unix_, .is_private = is_private_};
+  absl::StatusOr<Principal> principal =
+      guard_->Authenticate(BearerToken(request.Header("authorization")), peer);
+  const absl::Status status = principal.ok() ? guard_->TakeCall(*principal) : principal.status();
+  if (status.ok()) return principal;
+  AuditEvent event = {.what = "refused",
+                      .from = absl::StrCat(peer.address, " ", request.Header("user-agent")),
+                      .outcome = status,
+                      .detail = request.path};
+  if (principal.ok()) {
+    event.who = principal->name;
+    event.tenant = principal->tenant;
+  }
+  guard_->audit().WriteRefusal(event);
+  return status;
+}
+
+HttpResponse HttpFrontend::Impl::Probe(absl::string_view path) const {
+  HttpResponse response = {.content_type = "text/plain; charset=utf-8", .body = "ok\n"};
+  if (path == "/healthz") return response;
+  if (const absl::Status ready = CheckReady(); !ready.ok()) {
+    response.status = 503;
+    response.body = absl::StrCat(ready.message(), "\n");
+  }
+  return response;
+}
+
+HttpResponse HttpFrontend::Impl::Metrics() const {
+  MetricsInput input;
+  {
+    absl::MutexLock lock(&mu_);
+    input.ready = state_ == State::kReady;
+    if (parts_.store != nullptr) input.store = parts_.store->stats();
+    if (parts_.engine != nullptr) input.engine = parts_.engine->stats();
+    if (num_connections_) input.http_connections = num_connections_();
+  }
+  return {.content_type = kMetricsContentType, .body = MetricsText(input)};
+}
+
+std::optional<HttpResponse> HttpFrontend::Impl::AnswerAtOnce(const HttpRequest& request) {
+  const Path known = KnownPath(request.path);
+  if (known.path.empty()) {
+    return WithStatus(404, absl::NotFoundError(absl::StrCat(
+                               "there is no ", request.path.substr(0, kMaxEchoBytes))));
+  }
+  const bool is_get = request.method == "GET" || request.method == "HEAD";
+  if (request.method != known.method && !(is_get && known.method == "GET")) {
+    HttpResponse response = WithStatus(
+        405, absl::InvalidArgumentError(absl::StrCat(known.path, " takes ", known.method)));
+    response.headers.emplace_back("Allow", known.method);
+    return response;
+  }
+  if (std::optional<HttpResponse> refusal = CheckBrowser(request)) return refusal;
+  if (known.path == "/healthz" || known.path == "/readyz") return Probe(known.path);
+  if (known.path == "/metrics") return Metrics();
+  return std::nullopt;
+}
+
+void HttpFrontend::Impl::Handle(HttpRequest request, std::shared_ptr<HttpReply> reply) {
+  const RequestIds ids = IdsOf(request);
+  absl::Status status = CheckReady();
+  absl::StatusOr<Principal> principal;
+  if (status.ok()) {
+    principal = Admit(request);
+    status = principal.status();
+  }
+  HttpResponse response;
+  if (!status.ok()) {
+    response = OpenAiErrorResponse(status);
+    if (response.status == 401) response.headers.emplace_back("WWW-Authenticate", "Bearer");
+  } else {
+    std::shared_ptr<const OpenAiService> service;
+    {
+      absl::MutexLock lock(&mu_);
+      service = service_;
+    }
+    if (request.method == "POST") {
+      const auto endpoint =
+          request.path == "/v1/completions" ? OpenAiEndpoint::kCompletions : OpenAiEndpoint::kChat;
+      return service->Complete(endpoint, request, *principal, ids, std::move(reply));
+    }
+    response = request.path == "/v1/models"
+                   ? service->ListModels()
+                   : service->GetModel(PercentDecoded(
+                         absl::string_view(request.path).substr(kModelPrefix.size())));
+  }
+  Echo(ids, &response);
+  reply->Send(std::move(response));
+}
+
+HttpResponse HttpFrontend::Impl::Refusal(int status, absl::string_view cause) {
+  return WithStatus(status, status == 503   ? absl::UnavailableError(cause)
+                            : status >= 500 ? absl::InternalError(cause)
+                                            : absl::InvalidArgumentError(cause));
+}
+
+HttpFrontend::HttpFrontend(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+HttpFrontend::~HttpFrontend() { Shutdown(absl::Now()); }
+
+absl::StatusOr<std::unique_ptr<HttpFrontend>> HttpFrontend::Start(const ListenAddress& listen,
+                                                                  Guard* guard) {
+  auto impl = std::make_unique<Impl>(listen, guard);
+  RETURN_IF_ERROR(impl->Start(listen));
+  return std::unique_ptr<HttpFrontend>(new HttpFrontend(std::move(impl)));
+}
+
+const ListenAddress& HttpFrontend::address() const { return impl_->server().address(); }
+void HttpFrontend::SetReady(const ServedParts& parts) { impl_->SetReady(parts); }
+void HttpFrontend::Drain() { impl_->Drain(); }
+
+void HttpFrontend::Shutdown(absl::Time deadline) {
+  impl_->Drain();
+  impl_->server().Shutdown(deadline);
+}
+
+}  // namespace reprise::api

@@ -1,0 +1,203 @@
+#include "api/http/metrics.h"
+
+#include <prometheus/metric_family.h>
+#include <prometheus/text_serializer.h>
+
+#include <iterator>
+#include <sstream>
+#include <vector>
+
+namespace reprise::api {
+namespace {
+
+using cachestore::StoreStats;
+using engine::EngineStats;
+using prometheus::ClientMetric;
+using prometheus::MetricFamily;
+using prometheus::MetricType;
+
+constexpr MetricType kCounter = MetricType::Counter;
+constexpr MetricType kGauge = MetricType::Gauge;
+
+// One series. Those of one family follow each other and have one type and help.
+template <typename Stats>
+struct Series {
+  const char* name;
+  MetricType type;
+  int64_t Stats::*value;
+  const char* help;
+  const char* label = nullptr;
+  const char* label_value = nullptr;
+  double unit = 1;  // of `value`, in the metric's unit
+};
+
+constexpr char kHit[] = "Tokens of full blocks asked for that were found, by where they lay.";
+constexpr char kMiss[] = "Tokens of full blocks asked for that were not found, by why.";
+constexpr char kDemoted[] = "Blocks that left the tier with a copy below.";
+constexpr char kPromoted[] = "Blocks copied up into the tier.";
+constexpr char kBlocks[] = "Sealed blocks in the tier.";
+constexpr char kUsed[] = "Bytes of the tier's budget that are taken.";
+constexpr char kCapacity[] = "The tier's budget in bytes.";
+constexpr char kCopyRate[] = "Rate of the last copies between RAM and the GPU; 0: none yet.";
+
+using S = StoreStats;
+constexpr Series<S> kStoreSeries[] = {
+    {"reprise_lookup_tokens_total", kCounter, &S::looked_up_tokens,
+     "Tokens of full blocks asked for; hits and misses add up to it while no load is under way."},
+    {"reprise_hit_tokens_total", kCounter, &S::hit_gpu_tokens, kHit, "tier", "gpu"},
+    {"reprise_hit_tokens_total", kCounter, &S::hit_ram_tokens, kHit, "tier", "ram"},
+    {"reprise_hit_tokens_total", kCounter, &S::hit_disk_tokens, kHit, "tier", "disk"},
+    {"reprise_miss_tokens_total", kCounter, &S::missed_absent_tokens, kMiss, "reason", "absent"},
+    {"reprise_miss_tokens_total", kCounter, &S::missed_collision_tokens, kMiss, "reason",
+     "collision"},
+    {"reprise_miss_tokens_total", kCounter, &S::missed_corrupt_tokens, kMiss, "reason", "corrupt"},
+    {"reprise_miss_tokens_total", kCounter, &S::missed_io_error_tokens, kMiss, "reason",
+     "io_error"},
+    {"reprise_miss_tokens_total", kCounter, &S::missed_no_room_tokens, kMiss, "reason", "no_room"},
+    {"reprise_miss_tokens_total", kCounter, &S::missed_queue_full_tokens, kMiss, "reason",
+     "queue_full"},
+    {"reprise_miss_tokens_total", kCounter, &S::missed_deadline_tokens, kMiss, "reason",
+     "deadline"},
+    {"reprise_miss_tokens_total", kCounter, &S::missed_abandoned_tokens, kMiss, "reason",
+     "abandoned"},
+    {"reprise_miss_tokens_total", kCounter, &S::missed_lost_tokens, kMiss, "reason", "lost"},
+    {"reprise_miss_tokens_total", kCounter, &S::missed_after_miss_tokens, kMiss, "reason",
+     "after_miss"},
+    {"reprise_sealed_blocks_total", kCounter, &S::sealed_blocks, "Blocks sealed."},
+    {"reprise_duplicate_seals_total", kCounter, &S::duplicate_seals,
+     "Of these, blocks that were in that tier already."},
+    {"reprise_demoted_blocks_total", kCounter, &S::demoted_from_gpu_blocks, kDemoted, "tier",
+     "gpu"},
+    {"reprise_demoted_blocks_total", kCounter, &S::demoted_blocks, kDemoted, "tier", "ram"},
+    {"reprise_promoted_blocks_total", kCounter, &S::promoted_to_gpu_blocks, kPromoted, "tier",
+     "gpu"},
+    {"reprise_promoted_blocks_total", kCounter, &S::promoted_blocks, kPromoted, "tier", "ram"},
+    {"reprise_copied_from_gpu_blocks_total", kCounter, &S::copied_from_gpu_blocks,
+     "Blocks copied from the GPU to RAM."},
+    {"reprise_lost_gpu_blocks_total", kCounter, &S::lost_gpu_blocks,
+     "Blocks that only the GPU had when it failed."},
+    {"reprise_dropped_blocks_total", kCounter, &S::dropped_blocks,
+     "Blocks that left their last tier."},
+    {"reprise_rejected_blocks_total", kCounter, &S::rejected_blocks,
+     "Blocks that were not admitted to disk."},
+    {"reprise_corrupt_ram_blocks_total", kCounter, &S::corrupt_ram_blocks,
+     "Blocks dropped because their bytes changed in RAM."},
+    {"reprise_failed_disk_writes_total", kCounter, &S::failed_disk_writes,
+     "Batches of stores or erases that the disk failed."},
+    {"reprise_rejected_allocations_total", kCounter, &S::rejected_allocations,
+     "Allocations refused for want of room."},
+    {"reprise_integrity_checks_total", kCounter, &S::integrity_checks,
+     "Checks of the store's own books."},
+    {"reprise_failed_integrity_checks_total", kCounter, &S::failed_integrity_checks,
+     "Of these, failed ones: each means a bug in Reprise."},
+    {"reprise_blocks", kGauge, &S::gpu_blocks, kBlocks, "tier", "gpu"},
+    {"reprise_blocks", kGauge, &S::ram_blocks, kBlocks, "tier", "ram"},
+    {"reprise_blocks", kGauge, &S::disk_blocks, kBlocks, "tier", "disk"},
+    {"reprise_used_bytes", kGauge, &S::gpu_used_bytes, kUsed, "tier", "gpu"},
+    {"reprise_used_bytes", kGauge, &S::ram_used_bytes, kUsed, "tier", "ram"},
+    {"reprise_used_bytes", kGauge, &S::disk_used_bytes, kUsed, "tier", "disk"},
+    {"reprise_capacity_bytes", kGauge, &S::gpu_capacity_bytes, kCapacity, "tier", "gpu"},
+    {"reprise_capacity_bytes", kGauge, &S::ram_capacity_bytes, kCapacity, "tier", "ram"},
+    {"reprise_capacity_bytes", kGauge, &S::disk_capacity_bytes, kCapacity, "tier", "disk"},
+    {"reprise_ram_huge_page_bytes", kGauge, &S::ram_huge_page_bytes,
+     "Of RAM's budget, bytes in huge pages."},
+    {"reprise_disk_reserved_bytes", kGauge, &S::disk_reserved_bytes,
+     "Sizes of all payload files on disk."},
+    {"reprise_pinned_blocks", kGauge, &S::pinned_blocks,
+     "Blocks with at least one pin; one pinned in two tiers counts twice."},
+    {"reprise_writing_blocks", kGauge, &S::writing_blocks, "Blocks allocated and not sealed."},
+    {"reprise_queued_transfers", kGauge, &S::queued_transfers,
+     "Loads from and writes to disk that have not ended."},
+    {"reprise_disk_load_bytes_per_second", kGauge, &S::load_bytes_per_second,
+     "Rate of the last loads from disk; 0: none yet."},
+    {"reprise_disk_load_latency_seconds", kGauge, &S::load_latency_us,
+     "Time of a lone load from disk beyond its bytes at that rate.", nullptr, nullptr, 1e-6},
+    {"reprise_gpu_copy_bytes_per_second", kGauge, &S::copy_to_device_bytes_per_second, kCopyRate,
+     "direction", "to_gpu"},
+    {"reprise_gpu_copy_bytes_per_second", kGauge, &S::copy_to_host_bytes_per_second, kCopyRate,
+     "direction", "to_ram"},
+    {"reprise_recovered_blocks", kGauge, &S::recovered_blocks,
+     "Blocks found on disk when the store was opened."},
+    {"reprise_lost_disk_indexes", kGauge, &S::lost_disk_indexes,
+     "Damaged disk indexes that were set aside then."},
+};
+
+constexpr char kRequests[] = "Requests to generate that have ended, by how.";
+
+using E = EngineStats;
+constexpr Series<E> kEngineSeries[] = {
+    {"reprise_requests_total", kCounter, &E::finished_requests, kRequests, "outcome", "finished"},
+    {"reprise_requests_total", kCounter, &E::failed_requests, kRequests, "outcome", "failed"},
+    {"reprise_prompt_tokens_total", kCounter, &E::prompt_tokens,
+     "Prompt tokens of admitted requests."},
+    {"reprise_cached_tokens_total", kCounter, &E::cached_tokens,
+     "Of these, tokens that were not computed."},
+    {"reprise_prefilled_tokens_total", kCounter, &E::prefilled_tokens,
+     "Prompt tokens that were computed."},
+    {"reprise_decoded_tokens_total", kCounter, &E::decoded_tokens, "New tokens."},
+    {"reprise_followed_blocks_total", kCounter, &E::followed_blocks,
+     "Blocks that a request waited for while another one computed them."},
+    {"reprise_preemptions_total", kCounter, &E::preemptions,
+     "Sequences that gave their blocks back for others."},
+    {"reprise_recomputed_tokens_total", kCounter, &E::recomputed_tokens,
+     "Tokens computed again after that."},
+    {"reprise_missed_deadlines_total", kCounter, &E::missed_deadlines,
+     "Requests that ended by their deadline."},
+    {"reprise_passed_over_tokens_total", kCounter, &E::passed_over_tokens,
+     "Tokens cached on disk that were sooner computed than loaded."},
+    {"reprise_abandoned_loads_total", kCounter, &E::abandoned_loads,
+     "Prefixes that were not all loaded in time."},
+    {"reprise_arrived_prefixes_total", kCounter, &E::arrived_prefixes,
+     "Prefixes used by a step while they were loaded."},
+    {"reprise_void_steps_total", kCounter, &E::void_steps,
+     "Steps that waited in vain for a prefix to arrive."},
+    {"reprise_prefill_tokens_per_second", kGauge, &E::prefill_tokens_per_second,
+     "Rate of the last large steps; 0: none yet."},
+    {"reprise_waiting_requests", kGauge, &E::waiting_requests,
+     "Requests queued; each sample counts."},
+    {"reprise_running_requests", kGauge, &E::running_requests,
+     "Requests computed; each sample counts."},
+};
+
+void AddTo(MetricFamily* family, double value, std::vector<ClientMetric::Label> labels) {
+  ClientMetric& metric = family->metric.emplace_back();
+  metric.label = std::move(labels);
+  (family->type == kCounter ? metric.counter.value : metric.gauge.value) = value;
+}
+
+template <typename Stats, size_t kCount>
+void Append(const Series<Stats> (&table)[kCount], const Stats& stats,
+            std::vector<MetricFamily>* families) {
+  for (const Series<Stats>& series : table) {
+    if (families->empty() || families->back().name != series.name) {
+      families->push_back({.name = series.name, .help = series.help, .type = series.type});
+    }
+    std::vector<ClientMetric::Label> labels;
+    if (series.label != nullptr) labels.push_back({series.label, series.label_value});
+    AddTo(&families->back(), static_cast<double>(stats.*series.value) * series.unit,
+          std::move(labels));
+  }
+}
+
+void AppendGauge(const char* name, const char* help, double value,
+                 std::vector<MetricFamily>* families) {
+  families->push_back({.name = name, .help = help, .type = kGauge});
+  AddTo(&families->back(), value, {});
+}
+
+}  // namespace
+
+std::string MetricsText(const MetricsInput& input) {
+  std::vector<MetricFamily> families;
+  AppendGauge("reprise_ready", "1: recovered, loaded and not draining.", input.ready ? 1 : 0,
+              &families);
+  AppendGauge("reprise_http_connections", "Open connections of HTTP.",
+              static_cast<double>(input.http_connections), &families);
+  Append(kStoreSeries, input.store, &families);
+  Append(kEngineSeries, input.engine, &families);
+  std::ostringstream out;
+  prometheus::TextSerializer().Serialize(out, families);
+  return out.str();
+}
+
+}  // namespace reprise::api

@@ -1,0 +1,125 @@
+#include "api/http/openai_messages.h"
+
+#include <string>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "api/http/openai_error.h"
+#include "api/http/raw_member.h"
+#include "api/limits.h"
+#include "cachestore/base/status_macros.h"
+
+namespace reprise::api {
+namespace {
+
+bool IsEmptyContainer(const nlohmann::json& value) {
+  return value.is_structured() && value.empty();
+}
+
+// A content's text: a string, or the texts of its parts, a line each.
+absl::StatusOr<std::string> ContentOf(const nlohmann::json& content, const std::string& param) {
+  if (content.is_string()) return content.get<std::string>();
+  if (!content.is_array()) {
+    return ParamError(param, absl::StrCat(param, " must be a string or an array of parts"));
+  }
+  std::string text;
+  for (size_t i = 0; i < content.size(); ++i) {
+    const std::string place = absl::StrCat(param, "[", i, "]");
+    const nlohmann::json& part = content[i];
+    if (!part.is_object()) return ParamError(place, absl::StrCat(place, " must be an object"));
+    JsonFields fields(&part, absl::StrCat(place, "."));
+    ASSIGN_OR_RETURN(const auto type, fields.String("type"));
+    if (type.value_or("") != "text") {
+      return ParamError(absl::StrCat(place, ".type"),
+                        absl::StrCat(place,
+                                     ".type must be \"text\": this server reads nothing "
+                                     "else, neither images nor sound nor files"));
+    }
+    ASSIGN_OR_RETURN(const auto piece, fields.String("text"));
+    if (!piece.has_value()) return fields.Error("text", "is missing");
+    RETURN_IF_ERROR(fields.CheckAllTaken());
+    absl::StrAppend(&text, i == 0 ? "" : "\n", *piece);
+  }
+  return text;
+}
+
+absl::StatusOr<v1::ChatMessage> MessageOf(const nlohmann::json& json, size_t index) {
+  const std::string place = absl::StrCat("messages[", index, "]");
+  if (!json.is_object()) return ParamError(place, absl::StrCat(place, " must be an object"));
+  JsonFields fields(&json, absl::StrCat(place, "."));
+  v1::ChatMessage message;
+  ASSIGN_OR_RETURN(const auto role, fields.String("role"));
+  if (!role.has_value()) return fields.Error("role", "is missing");
+  // OpenAI's newer name for the same.
+  message.set_role(*role == "developer" ? "system" : role->substr(0, kMaxRoleBytes + 1));
+  const nlohmann::json* content = fields.Take("content");
+  if (content == nullptr) return fields.Error("content", "is missing");
+  ASSIGN_OR_RETURN(*message.mutable_content(),
+                   ContentOf(*content, absl::StrCat(place, ".content")));
+  fields.Take("name");  // no chat template of a served family shows it
+  // What the client's library adds to an answer that it sends back.
+  for (const char* empty : {"tool_calls", "annotations"}) {
+    const nlohmann::json* value = fields.Take(empty);
+    if (value != nullptr && !IsEmptyContainer(*value)) {
+      return fields.Error(empty, "is not supported by this server yet");
+    }
+  }
+  RETURN_IF_ERROR(fields.CheckAllTaken());
+  return message;
+}
+
+// The inner text of an object or an array, without its brackets.
+absl::string_view Inside(absl::string_view text) {
+  return absl::StripAsciiWhitespace(text.substr(1, text.size() - 2));
+}
+
+// Whether the template is to be told of the tools.
+absl::StatusOr<bool> UsesTools(JsonFields& fields) {
+  const nlohmann::json* choice = fields.Take("tool_choice");
+  if (choice == nullptr || *choice == "auto") return true;
+  if (*choice == "none") return false;
+  return fields.Error("tool_choice", "must be \"auto\" or \"none\": no call can be forced");
+}
+
+absl::StatusOr<std::string> TemplateVariables(JsonFields& fields, absl::string_view body) {
+  ASSIGN_OR_RETURN(const bool uses_tools, UsesTools(fields));
+  const nlohmann::json* tools = fields.Take("tools");
+  if (tools != nullptr && !tools->is_array()) return fields.Error("tools", "must be an array");
+  const nlohmann::json* others = fields.Take("chat_template_kwargs");
+  if (others != nullptr && !others->is_object()) {
+    return fields.Error("chat_template_kwargs", "must be an object");
+  }
+  // As the client wrote them: a template shows tools with their members in order.
+  std::string variables;
+  if (tools != nullptr && !tools->empty() && uses_tools) {
+    variables = absl::StrCat("\"tools\":", RawMember(body, "tools"));
+  }
+  if (others != nullptr && !others->empty()) {
+    absl::StrAppend(&variables, variables.empty() ? "" : ",",
+                    Inside(RawMember(body, "chat_template_kwargs")));
+  }
+  return variables.empty() ? variables : absl::StrCat("{", variables, "}");
+}
+
+}  // namespace
+
+absl::StatusOr<v1::Conversation> TakeConversation(JsonFields& fields, absl::string_view body) {
+  const nlohmann::json* messages = fields.Take("messages");
+  if (messages == nullptr) return fields.Error("messages", "is missing");
+  if (!messages->is_array() || messages->empty()) {
+    return fields.Error("messages", "must be an array of at least one message");
+  }
+  if (messages->size() > kMaxChatMessages) {
+    return fields.Error("messages", absl::StrCat("holds ", messages->size(), "; at most ",
+                                                 kMaxChatMessages, " are taken"));
+  }
+  v1::Conversation conversation;
+  for (size_t i = 0; i < messages->size(); ++i) {
+    ASSIGN_OR_RETURN(*conversation.add_messages(), MessageOf((*messages)[i], i));
+  }
+  ASSIGN_OR_RETURN(*conversation.mutable_template_variables(), TemplateVariables(fields, body));
+  return conversation;
+}
+
+}  // namespace reprise::api

@@ -1,0 +1,131 @@
+#include "api/http/metrics.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
+#include "api/cli/text_file.h"
+#include "api/stats_codec.h"
+
+namespace reprise::api {
+namespace {
+
+using ::testing::HasSubstr;
+
+// Name to "type|label=value, ..." of a family, labels in order.
+using Table = std::map<std::string, std::string>;
+
+// What the text of a scrape tells.
+Table Scraped(const std::string& text) {
+  std::map<std::string, std::string> types;
+  std::map<std::string, std::set<std::string>> labels;
+  for (absl::string_view line : absl::StrSplit(text, '\n', absl::SkipEmpty())) {
+    if (absl::ConsumePrefix(&line, "# TYPE ")) {
+      const std::vector<std::string> words = absl::StrSplit(line, ' ');
+      EXPECT_TRUE(types.emplace(words[0], words[1]).second) << words[0] << " is there twice";
+    } else if (!absl::StartsWith(line, "#")) {
+      const std::string series(line.substr(0, line.find(' ')));
+      const size_t brace = series.find('{');
+      std::set<std::string>& of_family = labels[series.substr(0, brace)];
+      if (brace == std::string::npos) continue;
+      std::string label = series.substr(brace + 1, series.size() - brace - 2);
+      label.erase(std::remove(label.begin(), label.end(), '"'), label.end());
+      EXPECT_TRUE(of_family.insert(label).second) << series << " is there twice";
+    }
+  }
+  Table table;
+  for (const auto& [name, type] : types) {
+    table[name] = absl::StrCat(type, "|", absl::StrJoin(labels[name], ", "));
+  }
+  return table;
+}
+
+// What README.md lists: rows "| `name` | type | labels | what |".
+Table Documented() {
+  const auto readme = ReadFile(REPRISE_SOURCE_DIR "/api/http/README.md");
+  EXPECT_TRUE(readme.ok()) << readme.status();
+  Table table;
+  for (const absl::string_view line : absl::StrSplit(*readme, '\n')) {
+    if (!absl::StartsWith(line, "| `reprise_")) continue;
+    const std::vector<std::string> cells = absl::StrSplit(line, '|');
+    EXPECT_EQ(cells.size(), 6u) << line;
+    std::string name(absl::StripAsciiWhitespace(cells[1]));
+    name.erase(std::remove(name.begin(), name.end(), '`'), name.end());
+    std::set<std::string> labels;
+    const absl::string_view cell = absl::StripAsciiWhitespace(cells[3]);
+    if (!cell.empty()) {
+      // label: value, value
+      const std::vector<std::string> halves = absl::StrSplit(cell, ": ");
+      EXPECT_EQ(halves.size(), 2u) << line;
+      for (const absl::string_view value : absl::StrSplit(halves[1], ", ")) {
+        labels.insert(absl::StrCat(halves[0], "=", value));
+      }
+    }
+    EXPECT_TRUE(table
+                    .emplace(name, absl::StrCat(absl::StripAsciiWhitespace(cells[2]), "|",
+                                                absl::StrJoin(labels, ", ")))
+                    .second)
+        << line;
+  }
+  return table;
+}
+
+TEST(MetricsTest, TheReadmeListsEverySeriesAndNoOther) {
+  const Table scraped = Scraped(MetricsText({}));
+  EXPECT_GT(scraped.size(), 40u);
+  EXPECT_EQ(Documented(), scraped);
+}
+
+TEST(MetricsTest, NamesSayUnitAndKind) {
+  for (const auto& [name, what] : Scraped(MetricsText({}))) {
+    EXPECT_EQ(absl::EndsWith(name, "_total"), absl::StartsWith(what, "counter")) << name;
+    EXPECT_EQ(name.find("_us"), name.find("_used")) << name;
+    EXPECT_THAT(name, Not(HasSubstr("_ms")));
+  }
+}
+
+TEST(MetricsTest, EveryStatisticIsThere) {
+  v1::StatsResponse stats;
+  ToProto(cachestore::StoreStats(), &stats);
+  ToProto(engine::EngineStats(), &stats);
+  size_t series = 0;
+  for (const absl::string_view line : absl::StrSplit(MetricsText({}), '\n', absl::SkipEmpty())) {
+    if (!absl::StartsWith(line, "#")) ++series;
+  }
+  // Without the sum missed_tokens, and with what the HTTP server says of itself.
+  EXPECT_EQ(series, stats.store().size() - 1 + stats.engine().size() + 2);
+}
+
+TEST(MetricsTest, ValuesAreInBaseUnits) {
+  MetricsInput input;
+  input.ready = true;
+  input.http_connections = 3;
+  input.store.hit_disk_tokens = 5;
+  input.store.missed_no_room_tokens = 6;
+  input.store.load_latency_us = 1500;
+  input.store.ram_capacity_bytes = int64_t{1} << 40;
+  input.engine.failed_requests = 7;
+  const std::string text = MetricsText(input);
+  for (const char* line : {"reprise_ready 1\n", "reprise_http_connections 3\n",
+                           "reprise_hit_tokens_total{tier=\"disk\"} 5\n",
+                           "reprise_miss_tokens_total{reason=\"no_room\"} 6\n",
+                           "reprise_disk_load_latency_seconds 0.0015\n",
+                           "reprise_capacity_bytes{tier=\"ram\"} 1099511627776\n",
+                           "reprise_requests_total{outcome=\"failed\"} 7\n"}) {
+    EXPECT_THAT(text, HasSubstr(line));
+  }
+}
+
+}  // namespace
+}  // namespace reprise::api
