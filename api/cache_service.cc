@@ -156,10 +156,14 @@ grpc::Status CacheService::Stats(grpc::ServerContext* context, const v1::StatsRe
   if (!allowed.ok()) return ToGrpc(allowed);
   ToProto(store_->stats(), response);
   if (engine_ != nullptr) ToProto(engine_->stats(), response);
-  LeaseStats::Values sessions = sessions_.stats();
-  sessions.prefetches = prefetcher_.under_way();
-  ToProto(sessions, response);
+  ToProto(session_stats(), response);
   return grpc::Status::OK;
+}
+
+LeaseStats::Values CacheService::session_stats() const {
+  LeaseStats::Values stats = sessions_.stats();
+  stats.prefetches = prefetcher_.under_way();
+  return stats;
 }
 
 grpc::Status CacheService::Demote(grpc::ServerContext* context, const v1::DemoteRequest* request,

@@ -32,6 +32,8 @@ class CacheService final : public v1::Cache::WithCallbackMethod_OpenSession<v1::
   CacheService(cachestore::TieredStore* store, const engine::Engine* engine,
                const SessionLimits& limits, SharedArena arena);
 
+  // Of sessions, leases and prefetches.
+  LeaseStats::Values session_stats() const;
   SessionTable& sessions() { return sessions_; }
 
   grpc::Status OpenNamespace(grpc::ServerContext* context, const v1::OpenNamespaceRequest* request,

@@ -52,6 +52,8 @@ class Server {
   const ListenAddress& admin_address() const { return admin_address_; }
 
   SessionTable& sessions() { return cache_service_.sessions(); }
+  // Of sessions, leases and prefetches.
+  LeaseStats::Values session_stats() const { return cache_service_.session_stats(); }
 
   // Turns health to NOT_SERVING, ends sessions, takes no new calls, lets running ones go on until
   // `deadline`, then cancels them. BLOCKS until the last has ended.

@@ -105,7 +105,7 @@ absl::StatusOr<std::unique_ptr<HttpFrontend>> StartHttp(const ServeOptions& opti
 // the engine, which it must not outlive.
 void ServeUntilSignal(absl::Duration grace, const ServedParts& parts, Server* server,
                       HttpFrontend* http, ShutdownSignal* signal) {
-  if (http != nullptr) http->SetReady(parts);
+  if (http != nullptr) http->SetReady(parts, *server);
   signal->Expect();
   if (parts.admin_listen) {
     std::cout << "admin listening on " << server->admin_address().ToString() << std::endl;

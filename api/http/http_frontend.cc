@@ -103,7 +103,7 @@ class HttpFrontend::Impl final : public HttpHandler {
   }
   HttpServer& server() { return *server_; }
 
-  void SetReady(const ServedParts& parts) ABSL_LOCKS_EXCLUDED(mu_);
+  void SetReady(const ServedParts& parts, const Server& server) ABSL_LOCKS_EXCLUDED(mu_);
   void Drain() ABSL_LOCKS_EXCLUDED(mu_);
 
   // HttpHandler
@@ -120,23 +120,34 @@ class HttpFrontend::Impl final : public HttpHandler {
   absl::Status CheckReady() const ABSL_LOCKS_EXCLUDED(mu_);
   HttpResponse Probe(absl::string_view path) const;
   HttpResponse Metrics() const ABSL_LOCKS_EXCLUDED(mu_);
+  // The answer to /v1/models or what is below it.
+  HttpResponse Models(absl::string_view path) const;
+  std::shared_ptr<const OpenAiService> service() const ABSL_LOCKS_EXCLUDED(mu_) {
+    absl::MutexLock lock(&mu_);
+    return service_;
+  }
 
   Guard* const guard_;
   const bool is_unix_;
   const bool is_private_;  // nobody on the way can read along
   mutable absl::Mutex mu_;
   State state_ ABSL_GUARDED_BY(mu_) = State::kStarting;
-  ServedParts parts_ ABSL_GUARDED_BY(mu_);
+  // Null until ready; the engine, without a model, for ever.
+  const cachestore::TieredStore* store_ ABSL_GUARDED_BY(mu_) = nullptr;
+  const engine::Engine* engine_ ABSL_GUARDED_BY(mu_) = nullptr;
+  const Server* grpc_ ABSL_GUARDED_BY(mu_) = nullptr;
   std::shared_ptr<const OpenAiService> service_ ABSL_GUARDED_BY(mu_);  // null until ready
   // Set once the server is there, which may be asked before it has been returned.
   std::function<int64_t()> num_connections_ ABSL_GUARDED_BY(mu_);
   std::unique_ptr<HttpServer> server_;  // last: it calls the rest
 };
 
-void HttpFrontend::Impl::SetReady(const ServedParts& parts) {
+void HttpFrontend::Impl::SetReady(const ServedParts& parts, const Server& server) {
   auto service = std::make_shared<const OpenAiService>(parts.store, parts.engine, parts.model_name);
   absl::MutexLock lock(&mu_);
-  parts_ = parts;
+  store_ = parts.store;
+  engine_ = parts.engine;
+  grpc_ = &server;
   service_ = std::move(service);
   if (state_ == State::kStarting) state_ = State::kReady;
 }
@@ -196,8 +207,9 @@ HttpResponse HttpFrontend::Impl::Metrics() const {
   {
     absl::MutexLock lock(&mu_);
     input.ready = state_ == State::kReady;
-    if (parts_.store != nullptr) input.store = parts_.store->stats();
-    if (parts_.engine != nullptr) input.engine = parts_.engine->stats();
+    if (store_ != nullptr) input.store = store_->stats();
+    if (engine_ != nullptr) input.engine = engine_->stats();
+    if (grpc_ != nullptr) input.sessions = grpc_->session_stats();
     if (num_connections_) input.http_connections = num_connections_();
   }
   return {.content_type = kMetricsContentType, .body = MetricsText(input)};
@@ -218,40 +230,41 @@ std::optional<HttpResponse> HttpFrontend::Impl::AnswerAtOnce(const HttpRequest& 
   }
   if (std::optional<HttpResponse> refusal = CheckBrowser(request)) return refusal;
   if (known.path == "/healthz" || known.path == "/readyz") return Probe(known.path);
-  if (known.path == "/metrics") return Metrics();
   return std::nullopt;
 }
 
 void HttpFrontend::Impl::Handle(HttpRequest request, std::shared_ptr<HttpReply> reply) {
   const RequestIds ids = IdsOf(request);
-  absl::Status status = CheckReady();
+  const bool is_metrics = request.path == "/metrics";
+  // Who sees the counters move learns what others ask for: they are an operator's, as those of
+  // gRPC are, and there from the start.
+  absl::Status status = is_metrics ? absl::OkStatus() : CheckReady();
   absl::StatusOr<Principal> principal;
   if (status.ok()) {
     principal = Admit(request);
     status = principal.status();
   }
+  if (status.ok() && is_metrics) status = NeedAdmin(*principal, "to read the server's counters");
   HttpResponse response;
   if (!status.ok()) {
     response = OpenAiErrorResponse(status);
     if (response.status == 401) response.headers.emplace_back("WWW-Authenticate", "Bearer");
+  } else if (is_metrics) {
+    response = Metrics();
+  } else if (request.method == "POST") {
+    const auto endpoint =
+        request.path == "/v1/completions" ? OpenAiEndpoint::kCompletions : OpenAiEndpoint::kChat;
+    return service()->Complete(endpoint, request, *principal, ids, std::move(reply));
   } else {
-    std::shared_ptr<const OpenAiService> service;
-    {
-      absl::MutexLock lock(&mu_);
-      service = service_;
-    }
-    if (request.method == "POST") {
-      const auto endpoint =
-          request.path == "/v1/completions" ? OpenAiEndpoint::kCompletions : OpenAiEndpoint::kChat;
-      return service->Complete(endpoint, request, *principal, ids, std::move(reply));
-    }
-    response = request.path == "/v1/models"
-                   ? service->ListModels()
-                   : service->GetModel(PercentDecoded(
-                         absl::string_view(request.path).substr(kModelPrefix.size())));
+    response = Models(request.path);
   }
   Echo(ids, &response);
   reply->Send(std::move(response));
+}
+
+HttpResponse HttpFrontend::Impl::Models(absl::string_view path) const {
+  if (!absl::ConsumePrefix(&path, kModelPrefix)) return service()->ListModels();
+  return service()->GetModel(PercentDecoded(path));
 }
 
 HttpResponse HttpFrontend::Impl::Refusal(int status, absl::string_view cause) {
@@ -271,7 +284,9 @@ absl::StatusOr<std::unique_ptr<HttpFrontend>> HttpFrontend::Start(const ListenAd
 }
 
 const ListenAddress& HttpFrontend::address() const { return impl_->server().address(); }
-void HttpFrontend::SetReady(const ServedParts& parts) { impl_->SetReady(parts); }
+void HttpFrontend::SetReady(const ServedParts& parts, const Server& server) {
+  impl_->SetReady(parts, server);
+}
 void HttpFrontend::Drain() { impl_->Drain(); }
 
 void HttpFrontend::Shutdown(absl::Time deadline) {

@@ -24,8 +24,9 @@ class HttpFrontend {
 
   const ListenAddress& address() const;
 
-  // `parts` are there, and outlive Shutdown. Called once.
-  void SetReady(const ServedParts& parts);
+  // `parts` are there, and `server`, of whose sessions /metrics tells; both outlive Shutdown.
+  // Called once.
+  void SetReady(const ServedParts& parts, const Server& server);
   // No new calls, and /readyz says so; running ones go on.
   void Drain();
   // Drain, then lets running calls go on until `deadline` and cancels what is left. BLOCKS.

@@ -86,6 +86,8 @@ constexpr Series<S> kStoreSeries[] = {
      "Batches of stores or erases that the disk failed."},
     {"reprise_rejected_allocations_total", kCounter, &S::rejected_allocations,
      "Allocations refused for want of room."},
+    {"reprise_touched_blocks_total", kCounter, &S::touched_blocks,
+     "Blocks counted as used by Touch."},
     {"reprise_integrity_checks_total", kCounter, &S::integrity_checks,
      "Checks of the store's own books."},
     {"reprise_failed_integrity_checks_total", kCounter, &S::failed_integrity_checks,
@@ -159,6 +161,43 @@ constexpr Series<E> kEngineSeries[] = {
      "Requests computed; each sample counts."},
 };
 
+using L = LeaseStats::Values;
+constexpr char kEnded[] = "Leases that ended, by how.";
+constexpr char kAdvice[] = "Advice given to those who acquire a lease, by what it was.";
+constexpr Series<L> kSessionSeries[] = {
+    {"reprise_sessions", kGauge, &L::sessions, "Sessions."},
+    {"reprise_leases", kGauge, &L::leases, "Leases that are held."},
+    {"reprise_grants", kGauge, &L::grants, "Slots granted to writers of this host."},
+    {"reprise_held_bytes", kGauge, &L::held_bytes, "Bytes of RAM held by leases and grants."},
+    {"reprise_prefetches", kGauge, &L::prefetches, "Prefetches under way."},
+    {"reprise_acquired_leases_total", kCounter, &L::acquired_leases, "Leases acquired."},
+    {"reprise_ended_leases_total", kCounter, &L::released_leases, kEnded, "reason", "released"},
+    {"reprise_ended_leases_total", kCounter, &L::expired_leases, kEnded, "reason", "expired"},
+    {"reprise_ended_leases_total", kCounter, &L::orphaned_leases, kEnded, "reason", "orphaned"},
+    {"reprise_ended_leases_total", kCounter, &L::failed_leases, kEnded, "reason", "failed"},
+    {"reprise_advice_total", kCounter, &L::advised_loads, kAdvice, "advice", "load"},
+    {"reprise_advice_total", kCounter, &L::advised_part_loads, kAdvice, "advice", "part_load"},
+    {"reprise_advice_total", kCounter, &L::advised_recomputes, kAdvice, "advice", "recompute"},
+    {"reprise_foretold_loads_total", kCounter, &L::foretold_loads,
+     "Loads that were foretold and have ended well."},
+    {"reprise_foretold_load_seconds_total", kCounter, &L::foretold_load_us,
+     "Time foretold for these: the sum of the medians.", nullptr, nullptr, 1e-6},
+    {"reprise_real_load_seconds_total", kCounter, &L::real_load_us, "Time that these took.",
+     nullptr, nullptr, 1e-6},
+    {"reprise_late_loads_total", kCounter, &L::late_loads,
+     "Of these, loads that took longer than the 90th percentile foretold."},
+    {"reprise_regretted_loads_total", kCounter, &L::regretted_loads,
+     "Of these, loads that took longer than computing their blocks would have."},
+    {"reprise_advice_regret_seconds_total", kCounter, &L::advice_regret_us, "By how much they did.",
+     nullptr, nullptr, 1e-6},
+};
+
+// By CacheTier and Removal.
+constexpr const char* kTierLabels[] = {"gpu", "ram", "disk"};
+constexpr const char* kRemovalLabels[] = {"evicted", "invalidated", "failed_verification", "lost"};
+static_assert(std::size(kTierLabels) == cachestore::kNumCacheTiers &&
+              std::size(kRemovalLabels) == cachestore::kNumRemovals);
+
 void AddTo(MetricFamily* family, double value, std::vector<ClientMetric::Label> labels) {
   ClientMetric& metric = family->metric.emplace_back();
   metric.label = std::move(labels);
@@ -185,6 +224,18 @@ void AppendGauge(const char* name, const char* help, double value,
   AddTo(&families->back(), value, {});
 }
 
+void AppendRemovals(const StoreStats& stats, std::vector<MetricFamily>* families) {
+  families->push_back({.name = "reprise_removed_blocks_total",
+                       .help = "Blocks that left the tier, by why.",
+                       .type = kCounter});
+  for (size_t reason = 0; reason < std::size(kRemovalLabels); ++reason) {
+    for (size_t tier = 0; tier < std::size(kTierLabels); ++tier) {
+      AddTo(&families->back(), static_cast<double>(stats.removed_blocks[reason][tier]),
+            {{"reason", kRemovalLabels[reason]}, {"tier", kTierLabels[tier]}});
+    }
+  }
+}
+
 }  // namespace
 
 std::string MetricsText(const MetricsInput& input) {
@@ -194,7 +245,9 @@ std::string MetricsText(const MetricsInput& input) {
   AppendGauge("reprise_http_connections", "Open connections of HTTP.",
               static_cast<double>(input.http_connections), &families);
   Append(kStoreSeries, input.store, &families);
+  AppendRemovals(input.store, &families);
   Append(kEngineSeries, input.engine, &families);
+  Append(kSessionSeries, input.sessions, &families);
   std::ostringstream out;
   prometheus::TextSerializer().Serialize(out, families);
   return out.str();

@@ -1,11 +1,12 @@
-// Metrics: the counters and gauges of store, engine and HTTP server in Prometheus' text format.
-// Every series is there from the start, at 0. README.md lists them all. Pure functions,
+// Metrics: the counters and gauges of store, engine, sessions and HTTP server in Prometheus' text
+// format. Every series is there from the start, at 0. README.md lists them all. Pure functions,
 // thread-safe.
 #pragma once
 
 #include <cstdint>
 #include <string>
 
+#include "api/session/lease_stats.h"
 #include "cachestore/store/store_stats.h"
 #include "engine/engine.h"
 
@@ -16,6 +17,7 @@ namespace reprise::api {
 struct MetricsInput {
   cachestore::StoreStats store;
   engine::EngineStats engine;
+  LeaseStats::Values sessions;
   bool ready = false;
   int64_t http_connections = 0;
 };

@@ -41,7 +41,7 @@ class HttpFrontendTest : public ::testing::Test {
   }
   void StartReady(const TestServer::Options& options) {
     Start(options);
-    http_->SetReady(Parts(options.max_positions > 0));
+    http_->SetReady(Parts(options.max_positions > 0), server_->server());
   }
   ServedParts Parts(bool with_model = true) const {
     ServedParts parts;
@@ -96,7 +96,7 @@ TEST_F(HttpFrontendTest, ItLivesFromTheStartAndIsReadyBetweenRecoveryAndDrain) {
   EXPECT_EQ(early.status, 503);
   EXPECT_EQ(early.headers.at("retry-after"), "1");
   EXPECT_EQ(Json::parse(early.body)["error"]["type"], "server_error");
-  http_->SetReady(Parts());
+  http_->SetReady(Parts(), server_->server());
   EXPECT_EQ(Get("/readyz").status, 200);
   EXPECT_THAT(Get("/metrics").body, HasSubstr("reprise_ready 1\n"));
   Complete("");
@@ -305,7 +305,7 @@ TEST_F(HttpFrontendTest, TheTenantIsThatOfTheCredential) {
                   .ok());
   ASSERT_EQ(chmod(file.c_str(), 0600), 0);
   Start({.guard = {.credentials_file = file, .audit_log = folder / "audit"}});
-  http_->SetReady(Parts());
+  http_->SetReady(Parts(), server_->server());
   const auto ask = [this](const std::string& header) {
     RawHttp client(http_->address());
     const std::string body = R"({"prompt":"A prompt of more than one block","temperature":0})";
@@ -332,6 +332,7 @@ TEST_F(HttpFrontendTest, TheTenantIsThatOfTheCredential) {
   EXPECT_EQ(limited.headers.at("retry-after"), "1");
   const std::string audit = *ReadFile(folder / "audit");
   EXPECT_THAT(audit, AllOf(HasSubstr("/v1/completions"), HasSubstr("\"bob\"")));
+  EXPECT_EQ(Get("/metrics").status, 401);
   // Nobody needs a credential to see that the server lives.
   EXPECT_EQ(Get("/readyz").status, 200);
 }

@@ -30,18 +30,23 @@ using Table = std::map<std::string, std::string>;
 Table Scraped(const std::string& text) {
   std::map<std::string, std::string> types;
   std::map<std::string, std::set<std::string>> labels;
+  std::set<std::string> all;
   for (absl::string_view line : absl::StrSplit(text, '\n', absl::SkipEmpty())) {
     if (absl::ConsumePrefix(&line, "# TYPE ")) {
       const std::vector<std::string> words = absl::StrSplit(line, ' ');
       EXPECT_TRUE(types.emplace(words[0], words[1]).second) << words[0] << " is there twice";
     } else if (!absl::StartsWith(line, "#")) {
       const std::string series(line.substr(0, line.find(' ')));
+      EXPECT_TRUE(all.insert(series).second) << series << " is there twice";
       const size_t brace = series.find('{');
       std::set<std::string>& of_family = labels[series.substr(0, brace)];
       if (brace == std::string::npos) continue;
-      std::string label = series.substr(brace + 1, series.size() - brace - 2);
-      label.erase(std::remove(label.begin(), label.end(), '"'), label.end());
-      EXPECT_TRUE(of_family.insert(label).second) << series << " is there twice";
+      std::string text_of_labels = series.substr(brace + 1, series.size() - brace - 2);
+      text_of_labels.erase(std::remove(text_of_labels.begin(), text_of_labels.end(), '"'),
+                           text_of_labels.end());
+      for (const absl::string_view label : absl::StrSplit(text_of_labels, ',')) {
+        of_family.emplace(label);
+      }
     }
   }
   Table table;
@@ -64,9 +69,9 @@ Table Documented() {
     name.erase(std::remove(name.begin(), name.end(), '`'), name.end());
     std::set<std::string> labels;
     const absl::string_view cell = absl::StripAsciiWhitespace(cells[3]);
-    if (!cell.empty()) {
-      // label: value, value
-      const std::vector<std::string> halves = absl::StrSplit(cell, ": ");
+    // label: value, value; label: value
+    for (const absl::string_view label : absl::StrSplit(cell, "; ", absl::SkipEmpty())) {
+      const std::vector<std::string> halves = absl::StrSplit(label, ": ");
       EXPECT_EQ(halves.size(), 2u) << line;
       for (const absl::string_view value : absl::StrSplit(halves[1], ", ")) {
         labels.insert(absl::StrCat(halves[0], "=", value));
@@ -99,12 +104,15 @@ TEST(MetricsTest, EveryStatisticIsThere) {
   v1::StatsResponse stats;
   ToProto(cachestore::StoreStats(), &stats);
   ToProto(engine::EngineStats(), &stats);
+  ToProto(LeaseStats::Values(), &stats);
   size_t series = 0;
   for (const absl::string_view line : absl::StrSplit(MetricsText({}), '\n', absl::SkipEmpty())) {
     if (!absl::StartsWith(line, "#")) ++series;
   }
-  // Without the sum missed_tokens, and with what the HTTP server says of itself.
-  EXPECT_EQ(series, stats.store().size() - 1 + stats.engine().size() + 2);
+  // Without the sum missed_tokens, and with what is an array and what the HTTP server says of
+  // itself.
+  EXPECT_EQ(series, stats.store().size() - 1 + stats.engine().size() + stats.sessions().size() +
+                        cachestore::kNumRemovals * cachestore::kNumCacheTiers + 2);
 }
 
 TEST(MetricsTest, ValuesAreInBaseUnits) {
@@ -116,13 +124,17 @@ TEST(MetricsTest, ValuesAreInBaseUnits) {
   input.store.load_latency_us = 1500;
   input.store.ram_capacity_bytes = int64_t{1} << 40;
   input.engine.failed_requests = 7;
+  input.sessions.advice_regret_us = 250000;
+  input.store.removed_blocks[3][2] = 8;
   const std::string text = MetricsText(input);
   for (const char* line : {"reprise_ready 1\n", "reprise_http_connections 3\n",
                            "reprise_hit_tokens_total{tier=\"disk\"} 5\n",
                            "reprise_miss_tokens_total{reason=\"no_room\"} 6\n",
                            "reprise_disk_load_latency_seconds 0.0015\n",
                            "reprise_capacity_bytes{tier=\"ram\"} 1099511627776\n",
-                           "reprise_requests_total{outcome=\"failed\"} 7\n"}) {
+                           "reprise_requests_total{outcome=\"failed\"} 7\n",
+                           "reprise_advice_regret_seconds_total 0.25\n",
+                           "reprise_removed_blocks_total{reason=\"lost\",tier=\"disk\"} 8\n"}) {
     EXPECT_THAT(text, HasSubstr(line));
   }
 }
