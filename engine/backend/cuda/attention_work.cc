@@ -110,11 +110,9 @@ absl::Status AttentionWork::Send(size_t num_rows, const DecodePlan& decode,
   // Zeroed at every step, so that one that failed leaves nothing behind.
   const std::vector<uint32_t> decode_counters(num_rows * head_tiles_);
   const std::vector<uint32_t> prefill_counters(std::max(prefill.num_counters, shared.num_counters));
-  // Room for the most segments that so many rows can have, so that what lies behind them, and the
-  // states, lie where they did at the step before.
-  const size_t most_segments =
-      decode.segments.empty() ? 0 : MostDecodeSegments(num_rows * head_tiles_, num_blocks_);
-  RETURN_IF_ERROR(upload_.Begin(UploadBuffer::RoomFor<DecodeSegment>(most_segments) +
+  // Room for the most segments that there can be, so that what lies behind them, and the states,
+  // lie where they did at the step before.
+  RETURN_IF_ERROR(upload_.Begin(UploadBuffer::RoomFor<DecodeSegment>(decode.most_segments) +
                                 UploadBuffer::RoomFor<int32_t>(decode.first_segment.size()) +
                                 UploadBuffer::RoomFor<uint32_t>(decode_counters.size()) +
                                 UploadBuffer::RoomFor<int32_t>(cascade.prefixes.size()) +
@@ -122,7 +120,7 @@ absl::Status AttentionWork::Send(size_t num_rows, const DecodePlan& decode,
                                 UploadBuffer::RoomFor<PrefillItem>(shared.items.size()) +
                                 UploadBuffer::RoomFor<PrefillItem>(prefill.items.size()) +
                                 UploadBuffer::RoomFor<uint32_t>(prefill_counters.size())));
-  segments_ = upload_.Put(absl::MakeConstSpan(decode.segments), most_segments);
+  segments_ = upload_.Put(absl::MakeConstSpan(decode.segments), decode.most_segments);
   first_segment_ = upload_.Put(absl::MakeConstSpan(decode.first_segment));
   decode_counters_ = upload_.Put(absl::MakeConstSpan(decode_counters));
   prefixes_ = upload_.Put(absl::MakeConstSpan(cascade.prefixes));
@@ -137,8 +135,8 @@ absl::Status AttentionWork::Send(size_t num_rows, const DecodePlan& decode,
   shared_.count = static_cast<int>(shared.items.size());
   chunks_.count = static_cast<int>(prefill.items.size());
   const int64_t states =
-      std::max({static_cast<int64_t>(most_segments) * kTileHeads,
-                prefill.num_states * TilingOf(prefill_).pairs, shared.num_states * kPrefillPairs});
+      std::max({decode.most_segments * kTileHeads, prefill.num_states * TilingOf(prefill_).pairs,
+                shared.num_states * kPrefillPairs});
   RETURN_IF_ERROR(Grow(device_, states * (head_dim + 2) * sizeof(float), &states_));
   if (num_grouped_ == 0) return absl::OkStatus();
   part_floats_ = static_cast<int64_t>(num_rows) * heads_ * (head_dim + 2);

@@ -1,6 +1,7 @@
 #include "engine/backend/cuda/decode_plan.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "cachestore/base/check.h"
 
@@ -82,7 +83,9 @@ DecodePlan PlanDecode(absl::Span<const AttentionRow> rows, int head_tiles, int32
   }
   while (static_cast<int>(plan.first_segment.size()) <= num_blocks) next_block();
   CHECK(static_cast<int>(plan.first_segment.size()) == num_blocks + 1);
-  CHECK(plan.segments.size() <= MostDecodeSegments(rows.size() * head_tiles, num_blocks));
+  // Each block but the last cuts one.
+  plan.most_segments = static_cast<int64_t>(rows.size()) * head_tiles + num_blocks;
+  CHECK(std::ssize(plan.segments) <= plan.most_segments);
   return plan;
 }
 

@@ -3,7 +3,6 @@
 // bits.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -16,17 +15,14 @@ struct DecodePlan {
   std::vector<DecodeSegment> segments;
   std::vector<int32_t> first_segment;  // [blocks + 1]
   int64_t num_states = 0;
+  // Segments and states are no more than these for as many rows of any lengths.
+  int64_t most_segments = 0;
 };
 
 // What a segment costs beside its tiles, in tiles: its query, and merging four warps' states.
 inline constexpr int64_t kSegmentCost = 2;
 // Segments that one row and head tile is cut into at most: a single block merges them.
 inline constexpr int64_t kMaxPieces = 32;
-
-// The segments of a plan for `num_blocks` blocks at most: each block but the last cuts one.
-constexpr size_t MostDecodeSegments(size_t rows_and_head_tiles, int num_blocks) {
-  return rows_and_head_tiles + static_cast<size_t>(num_blocks);
-}
 
 // Cuts the tiles of `rows` x `head_tiles` for `num_blocks` blocks, all of which run at once. A
 // share is at most the mean, costs included, and one tile; larger where kMaxPieces asks for it.

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <iterator>
 #include <random>
 #include <vector>
 
@@ -80,6 +81,9 @@ TEST(DecodePlanTest, RandomBatchesAreCoveredExactly) {
     EXPECT_TRUE(std::is_sorted(plan.first_segment.begin(), plan.first_segment.end()));
     EXPECT_EQ(plan.first_segment.back(), static_cast<int32_t>(plan.segments.size()));
     ExpectCovers(plan, rows, head_tiles, window);
+    EXPECT_LE(std::ssize(plan.segments), plan.most_segments);
+    for (AttentionRow& row : rows) row.length = 77;
+    EXPECT_EQ(PlanDecode(rows, head_tiles, window, num_blocks).most_segments, plan.most_segments);
   }
 }
 
