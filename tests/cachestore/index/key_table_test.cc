@@ -109,5 +109,19 @@ TEST(KeyTableTest, AWalkVisitsWhatStaysOnceAndWhatComesAndGoesAtMostOnce) {
   EXPECT_GT(wrapped, 50);
 }
 
+TEST(KeyTableTest, AStepOfAWalkLooksAtAboutAsManyEntriesAsItIsTold) {
+  KeyTable table;
+  std::mt19937_64 random(7);
+  for (BlockId id = 0; id < 10'000; ++id) table.Insert({random(), random()}, id);
+  uint64_t at = 0;
+  int64_t visited = 0;
+  for (int step = 0; step < 10; ++step) {
+    at = table.VisitSome(at, 50, [&](BlockId) { ++visited; });
+  }
+  EXPECT_LT(at, KeyTable::kEnd / 5);
+  EXPECT_GT(visited, 100);
+  EXPECT_LT(visited, 1000);
+}
+
 }  // namespace
 }  // namespace reprise::cachestore
