@@ -127,6 +127,7 @@ void PrefixIndex::Change(BlockId id, Mutate mutate, Removal why) {
   const bool was_on_disk = n.disk == DiskState::kStored;
   const bool was_needing_parent = n.needs_parent_on_disk();
   const bool was_condemned = n.condemned;
+  const bool had_disk_copy = n.disk != DiskState::kNone;
   mutate(n);
   const int in_store = n.in_store() - was_in_store;
   const int on_disk = (n.disk == DiskState::kStored) - was_on_disk;
@@ -137,12 +138,14 @@ void PrefixIndex::Change(BlockId id, Mutate mutate, Removal why) {
   parent.live_children += in_store;
   parent.children_on_disk += n.needs_parent_on_disk() - was_needing_parent;
   const TierSet after = n.tiers();
-  if (before == after || listener_ == nullptr) return;
+  const int disk_copies = (n.disk != DiskState::kNone) - had_disk_copy;
+  if ((before == after && disk_copies == 0) || listener_ == nullptr) return;
   listener_->OnChange({.namespace_id = n.namespace_id,
                        .key = n.key,
                        .parent = parent.key,
                        .before = before,
                        .after = after,
+                       .disk_copies = disk_copies,
                        .why = why});
 }
 

@@ -36,13 +36,14 @@ enum class Removal : uint8_t {
 };
 inline constexpr int kNumRemovals = 4;
 
-// A change of the tiers in which a block is found.
+// A change of the tiers in which a block is found, or of what it takes on disk.
 struct ResidencyChange {
   uint32_t namespace_id = 0;
   const BlockKey& key;
   const BlockKey& parent;  // the namespace's root key for a first block
   TierSet before;
   TierSet after;
+  int disk_copies = 0;  // 1: a disk copy is begun, or was there already; -1: it is gone for good
   Removal why = Removal::kEvicted;  // of the tiers that it has left
 };
 

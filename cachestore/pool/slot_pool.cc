@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <utility>
 
 #include "cachestore/base/check.h"
 
@@ -32,7 +33,8 @@ uint32_t SlotPool::SlotUnits(size_t block_bytes) {
 
 size_t SlotPool::SlotBytes(size_t block_bytes) { return SlotUnits(block_bytes) * kUnitBytes; }
 
-std::optional<SlotIndex> SlotPool::Allocate(size_t block_bytes) {
+std::optional<SlotIndex> SlotPool::Allocate(size_t block_bytes, Owner owner) {
+  CHECK(owner != kNobody);
   const uint32_t slot_units = SlotUnits(block_bytes);
   std::set<uint32_t>& open = open_[slot_units];
   if (open.empty()) {
@@ -45,9 +47,11 @@ std::optional<SlotIndex> SlotPool::Allocate(size_t block_bytes) {
   Slab& slab = slabs_.at(begin);
   const uint32_t number = slab.free.back();
   slab.free.pop_back();
-  slab.used[number] = true;
+  slab.owners[number] = owner;
   if (slab.free.empty()) open.erase(begin);
   used_units_ += slot_units;
+  if (owner >= owned_units_.size()) owned_units_.resize(size_t{owner} + 1);
+  owned_units_[owner] += slot_units;
   ++used_slots_;
   return begin + number * slot_units;
 }
@@ -64,8 +68,9 @@ void SlotPool::Free(SlotIndex slot) {
   const auto it = slabs_.find(SlabOf(slot)->first);
   Slab& slab = it->second;
   const uint32_t number = (slot - it->first) / slab.slot_units;
-  CHECK(slab.used[number]);
-  slab.used[number] = false;
+  const Owner owner = std::exchange(slab.owners[number], kNobody);
+  CHECK(owner != kNobody);
+  owned_units_[owner] -= slab.slot_units;
   slab.free.push_back(number);
   used_units_ -= slab.slot_units;
   --used_slots_;
@@ -113,7 +118,8 @@ std::vector<SlotIndex> SlotPool::SlotsInTheWay(SlotIndex slot, size_t block_byte
   std::vector<SlotIndex> used;
   for (const auto& slab : slabs) {
     for (uint32_t number = 0; number < slab->second.num_slots; ++number) {
-      if (slab->second.used[number]) used.push_back(slab->first + number * slab->second.slot_units);
+      if (slab->second.owners[number] == kNobody) continue;
+      used.push_back(slab->first + number * slab->second.slot_units);
     }
   }
   return used;
@@ -124,8 +130,10 @@ SlotIndex SlotPool::NextSlab(uint32_t* cursor) const {
   auto it = slabs_.lower_bound(*cursor);
   if (it == slabs_.end()) it = slabs_.begin();
   *cursor = it->first + 1;
-  const auto used = std::find(it->second.used.begin(), it->second.used.end(), true);
-  return it->first + static_cast<uint32_t>(used - it->second.used.begin()) * it->second.slot_units;
+  const std::vector<Owner>& owners = it->second.owners;
+  const auto used =
+      std::find_if(owners.begin(), owners.end(), [](Owner owner) { return owner != kNobody; });
+  return it->first + static_cast<uint32_t>(used - owners.begin()) * it->second.slot_units;
 }
 
 int64_t SlotPool::CapacitySlots(size_t block_bytes) const {
@@ -143,7 +151,7 @@ std::optional<uint32_t> SlotPool::CutSlab(uint32_t slot_units) {
   Slab slab;
   slab.slot_units = slot_units;
   slab.num_slots = std::min(wanted_slots, length / slot_units);
-  slab.used.resize(slab.num_slots);
+  slab.owners.resize(slab.num_slots, kNobody);
   slab.free.resize(slab.num_slots);
   for (uint32_t i = 0; i < slab.num_slots; ++i) slab.free[i] = slab.num_slots - 1 - i;
   const uint32_t taken = SlabUnits(slab);

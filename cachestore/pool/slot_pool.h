@@ -35,8 +35,10 @@ class SlotPool {
   // Bytes that a block of `block_bytes` takes in the region.
   static size_t SlotBytes(size_t block_bytes);
 
+  // Whom a slot counts for; small numbers, chosen by the caller.
+  using Owner = uint32_t;
   // A free slot for a block of `block_bytes` (> 0); nullopt when no extent has room.
-  std::optional<SlotIndex> Allocate(size_t block_bytes);
+  std::optional<SlotIndex> Allocate(size_t block_bytes, Owner owner = 0);
   // Whether Allocate would succeed.
   bool CanAllocate(size_t block_bytes) const;
   // REQUIRES: `slot` was allocated and not freed since.
@@ -59,13 +61,18 @@ class SlotPool {
   int64_t capacity_bytes() const { return static_cast<int64_t>(region_.size()); }
   int64_t used_bytes() const { return used_units_ * static_cast<int64_t>(kUnitBytes); }
   int64_t used_slots() const { return used_slots_; }
+  // Of used_bytes(), those of the slots of `owner`.
+  int64_t used_bytes_of(Owner owner) const {
+    return owner < owned_units_.size() ? owned_units_[owner] * static_cast<int64_t>(kUnitBytes) : 0;
+  }
 
  private:
+  static constexpr Owner kNobody = 0xffffffff;
   struct Slab {
     uint32_t slot_units = 0;
     uint32_t num_slots = 0;
     std::vector<uint32_t> free;  // numbers of free slots; the last one is taken next
-    std::vector<bool> used;      // by number of the slot in the slab
+    std::vector<Owner> owners;   // by number of the slot in the slab; kNobody: it is free
   };
   using SlabMap = std::map<uint32_t, Slab>;  // by first unit
 
@@ -86,6 +93,7 @@ class SlotPool {
   SlabMap slabs_;
   std::map<uint32_t, std::set<uint32_t>> open_;  // slot units -> slabs with a free slot
   int64_t used_units_ = 0;
+  std::vector<int64_t> owned_units_;  // by owner
   int64_t used_slots_ = 0;
 };
 

@@ -50,7 +50,9 @@ struct NamespaceInfo {
 // What of a tier is in use.
 struct TierUsage {
   int64_t blocks = 0;  // that can be found there
-  int64_t bytes = 0;   // of the budget that these take
+  // Of the budget: these, and what is being written or loaded, or is only held by its readers or
+  // not erased yet. The bytes of all namespaces are those that the tier uses.
+  int64_t bytes = 0;
 };
 
 struct NamespaceUsage {

@@ -272,7 +272,7 @@ void DiskResidency::AbortErase(const std::vector<BlockId>& blocks) {
 }
 
 std::optional<SlotIndex> DiskResidency::BeginLoad(BlockId id) {
-  const std::optional<SlotIndex> slot = ram_.AllocateSlot(state_.payload_bytes(id));
+  const std::optional<SlotIndex> slot = ram_.AllocateSlot(state_.index.node(id).namespace_id);
   if (!slot.has_value()) return std::nullopt;
   state_.loading.insert(*slot);
   state_.index.SetLoading(id);

@@ -15,9 +15,10 @@ constexpr size_t kLook = 64;
 
 }  // namespace
 
-std::optional<SlotIndex> GpuResidency::AllocateSlot(uint64_t block_bytes) {
+std::optional<SlotIndex> GpuResidency::AllocateSlot(uint32_t namespace_id) {
+  const uint64_t block_bytes = state_.namespaces[namespace_id].payload_bytes;
   if (!MakeRoom(block_bytes)) return std::nullopt;
-  return state_.gpu.pool.Allocate(block_bytes);
+  return state_.gpu.pool.Allocate(block_bytes, namespace_id);
 }
 
 bool GpuResidency::MakeRoom(uint64_t block_bytes) {
@@ -193,7 +194,7 @@ void GpuResidency::EndUse(BlockId id) {
 }
 
 std::optional<SlotIndex> GpuResidency::BeginLoad(BlockId id) {
-  const std::optional<SlotIndex> slot = AllocateSlot(state_.payload_bytes(id));
+  const std::optional<SlotIndex> slot = AllocateSlot(state_.index.node(id).namespace_id);
   if (slot.has_value()) state_.gpu.loading.insert(*slot);
   return slot;
 }
@@ -217,7 +218,7 @@ void GpuResidency::AbortLoad(SlotIndex slot) {
 }
 
 std::optional<Fetch> GpuResidency::BeginFetch(BlockId id) {
-  return BeginFetchInto(id, ram_.AllocateSlot(state_.payload_bytes(id)));
+  return BeginFetchInto(id, ram_.AllocateSlot(state_.index.node(id).namespace_id));
 }
 
 std::optional<Fetch> GpuResidency::BeginFetchInto(BlockId id, std::optional<SlotIndex> ram_slot) {

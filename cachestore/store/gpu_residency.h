@@ -54,7 +54,7 @@ class GpuResidency {
       : state_(state), ram_(ram), candidates_(state), device_(device) {}
 
   // As of RamResidency; none once the tier is closed.
-  std::optional<SlotIndex> AllocateSlot(uint64_t block_bytes);
+  std::optional<SlotIndex> AllocateSlot(uint32_t namespace_id);
   bool MakeRoom(uint64_t block_bytes);
   // Whether some block that is not held may be evicted now, or after a copy to RAM.
   bool HasCandidates() const;

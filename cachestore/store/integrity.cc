@@ -67,6 +67,7 @@ absl::Status CheckTreePlace(const StoreState& state, BlockId id) {
 
 StateCheck::StateCheck(const StoreState& state) : state_(state) {
   totals_.in_tiers.resize(state.book.num_namespaces());
+  totals_.held.resize(state.book.num_namespaces());
   totals_.candidates.resize(state.class_slot_bytes.size() * kNumCandidateKinds);
 }
 
@@ -133,6 +134,10 @@ absl::Status StateCheck::CheckNode(BlockId id) {
   for (const CacheTier tier : kCacheTiers) {
     totals_.in_tiers[node.namespace_id][tier] += node.tiers().Has(tier);
   }
+  TierCounts& held = totals_.held[node.namespace_id];
+  held[CacheTier::kGpu] += node.in_gpu ? state_.slot_bytes(id) : 0;
+  held[CacheTier::kRam] += node.in_ram() ? state_.slot_bytes(id) : 0;
+  held[CacheTier::kDisk] += node.disk != DiskState::kNone;
   if (node.condemned != state_.condemned.contains(id)) {
     return Broken(node, "is condemned and not listed, or the other way round");
   }
@@ -210,14 +215,35 @@ absl::Status StateCheck::Finish() const {
 }
 
 absl::Status StateCheck::FinishBook() const {
+  const GpuState& gpu = state_.gpu;
+  // Whose slots without a block are, only the pools know.
+  const bool only_blocks = state_.writing.empty() && state_.loading.empty() &&
+                           state_.fetching.empty() && state_.quarantined.empty();
+  const bool only_blocks_on_gpu = gpu.writing.empty() && gpu.loading.empty() && gpu.lost.empty();
+  int64_t ram_bytes = 0;
+  int64_t gpu_bytes = 0;
   for (uint32_t id = 0; id < totals_.in_tiers.size(); ++id) {
     for (const CacheTier tier : kCacheTiers) {
       RETURN_IF_ERROR(
           Same(absl::StrCat("blocks of namespace ", id, " in tier ", static_cast<int>(tier)),
                state_.book.blocks(id)[tier], totals_.in_tiers[id][tier]));
     }
+    const TierCounts& held = totals_.held[id];
+    RETURN_IF_ERROR(Same(absl::StrCat("disk copies of namespace ", id), state_.book.disk_copies(id),
+                         held[CacheTier::kDisk]));
+    ram_bytes += state_.pool.used_bytes_of(id);
+    gpu_bytes += gpu.pool.used_bytes_of(id);
+    if (only_blocks) {
+      RETURN_IF_ERROR(Same(absl::StrCat("RAM of namespace ", id), state_.pool.used_bytes_of(id),
+                           held[CacheTier::kRam]));
+    }
+    if (only_blocks_on_gpu) {
+      RETURN_IF_ERROR(Same(absl::StrCat("GPU memory of namespace ", id), gpu.pool.used_bytes_of(id),
+                           held[CacheTier::kGpu]));
+    }
   }
-  return absl::OkStatus();
+  RETURN_IF_ERROR(Same("RAM of all namespaces", state_.pool.used_bytes(), ram_bytes));
+  return Same("GPU memory of all namespaces", gpu.pool.used_bytes(), gpu_bytes);
 }
 
 absl::Status StateCheck::FinishGpu() const {

@@ -15,21 +15,23 @@ constexpr size_t kBlocksToClean = 32;
 
 }  // namespace
 
-std::optional<SlotIndex> RamResidency::AllocateSlot(uint64_t block_bytes) {
+std::optional<SlotIndex> RamResidency::AllocateSlot(uint32_t namespace_id) {
+  const uint64_t block_bytes = state_.namespaces[namespace_id].payload_bytes;
   if (!MakeRoom(block_bytes)) return std::nullopt;
-  return state_.pool.Allocate(block_bytes);
+  return state_.pool.Allocate(block_bytes, namespace_id);
 }
 
 std::optional<SlotIndex> RamResidency::AllocateSlotBelowGpu(BlockId id) {
+  const uint32_t namespace_id = state_.index.node(id).namespace_id;
+  if (state_.has_disk) return AllocateSlot(namespace_id);
   const uint64_t block_bytes = state_.payload_bytes(id);
-  if (state_.has_disk) return AllocateSlot(block_bytes);
   while (!state_.pool.CanAllocate(block_bytes)) {
     const BlockId victim = candidates_.Best(state_.SizeClassOf(block_bytes),
                                             {CandidateKind::kClean, CandidateKind::kLast});
     if (victim == kNoBlock || !state_.order->GoesBefore(victim, id)) return std::nullopt;
     Take(victim);
   }
-  return state_.pool.Allocate(block_bytes);
+  return state_.pool.Allocate(block_bytes, namespace_id);
 }
 
 bool RamResidency::MakeRoom(uint64_t block_bytes) {

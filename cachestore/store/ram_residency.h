@@ -34,9 +34,9 @@ class RamResidency {
  public:
   explicit RamResidency(StoreState& state) : state_(state), candidates_(state), slabs_(state) {}
 
-  // A slot for `block_bytes`, evicting or dropping at once what StoreState::victims allows.
-  // nullopt: nothing can be taken now.
-  std::optional<SlotIndex> AllocateSlot(uint64_t block_bytes);
+  // A slot for a block of the namespace, evicting or dropping at once what StoreState::victims
+  // allows. nullopt: nothing can be taken now.
+  std::optional<SlotIndex> AllocateSlot(uint32_t namespace_id);
   // A slot for a copy of `id`, which only the GPU has. Without a disk tier only for blocks that go
   // before it, and none that the GPU would then have to give back.
   std::optional<SlotIndex> AllocateSlotBelowGpu(BlockId id);

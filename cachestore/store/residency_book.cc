@@ -3,6 +3,7 @@
 namespace reprise::cachestore {
 
 void ResidencyBook::OnChange(const ResidencyChange& change) {
+  disk_copies_[change.namespace_id] += change.disk_copies;
   TierCounts& blocks = blocks_[change.namespace_id];
   for (const CacheTier tier : kCacheTiers) {
     const bool is_there = change.after.Has(tier);

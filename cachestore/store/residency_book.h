@@ -1,6 +1,7 @@
 // ResidencyBook: what is kept of every change of where blocks are found: how many blocks of each
-// namespace are in each tier, what came and went, and the events for those who follow the store.
-// The index tells it of each change, so that its counts are those of the index at any moment.
+// namespace are in each tier and how many disk copies it takes, what came and went, and the events
+// for those who follow the store. The index tells it of each change, so that its counts are those
+// of the index at any moment.
 //
 // Thread-compatible: StoreCore::mu guards every call.
 #pragma once
@@ -29,7 +30,10 @@ class TierCounts {
 class ResidencyBook : public ResidencyListener {
  public:
   // Namespaces count from 0, as the index's.
-  void AddNamespace() { blocks_.emplace_back(); }
+  void AddNamespace() {
+    blocks_.emplace_back();
+    disk_copies_.push_back(0);
+  }
   // From here on changes are events of `log`, which outlives the book.
   void TellEvents(EventLog& log) { log_ = &log; }
 
@@ -39,13 +43,16 @@ class ResidencyBook : public ResidencyListener {
 
   // Blocks of the namespace that can be found in each tier.
   const TierCounts& blocks(uint32_t namespace_id) const { return blocks_[namespace_id]; }
+  // Its disk copies, those that cannot be found yet, or not any more, included.
+  int64_t disk_copies(uint32_t namespace_id) const { return disk_copies_[namespace_id]; }
   size_t num_namespaces() const { return blocks_.size(); }
   // Fills in how many blocks left each tier, by the reason.
   void FillStats(StoreStats& stats) const;
 
  private:
   EventLog* log_ = nullptr;
-  std::vector<TierCounts> blocks_;  // by namespace id
+  std::vector<TierCounts> blocks_;    // by namespace id
+  std::vector<int64_t> disk_copies_;  // the same
   std::array<TierCounts, kNumRemovals> removed_ = {};
 };
 

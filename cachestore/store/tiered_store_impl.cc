@@ -219,7 +219,7 @@ absl::StatusOr<WritableBlock> TieredStore::Impl::Allocate(const NamespaceHandle&
     return absl::InternalError("the device has failed: there is no GPU tier until a restart");
   }
   const std::optional<SlotIndex> slot =
-      on_gpu ? core_.gpu.AllocateSlot(block_bytes) : core_.ram.AllocateSlot(block_bytes);
+      on_gpu ? core_.gpu.AllocateSlot(ns.id) : core_.ram.AllocateSlot(ns.id);
   if (!slot.has_value()) {
     ++state.counters.rejected_allocations;
     WantRoom(block_bytes, tier);

@@ -49,15 +49,12 @@ std::vector<NamespaceUsage> TieredStore::Impl::Usage() const {
                  .root = state.index.node(state.index.root_node(id)).key,
                  .tenant = record.tenant,
                  .identity = record.identity};
-      for (const CacheTier tier : kCacheTiers) {
-        const int64_t blocks = state.book.blocks(id)[tier];
-        const int64_t slot_bytes =
-            tier != CacheTier::kDisk
-                ? static_cast<int64_t>(state.class_slot_bytes[record.size_class])
-            : core_.tier == nullptr ? 0
-                                    : core_.tier->BudgetBytes(record.payload_bytes);
-        of.tiers[static_cast<size_t>(tier)] = {.blocks = blocks, .bytes = blocks * slot_bytes};
-      }
+      const TierCounts& blocks = state.book.blocks(id);
+      const int64_t disk_bytes =
+          core_.tier == nullptr ? 0 : core_.tier->BudgetBytes(record.payload_bytes);
+      of.tiers = {{{blocks[CacheTier::kGpu], state.gpu.pool.used_bytes_of(id)},
+                   {blocks[CacheTier::kRam], state.pool.used_bytes_of(id)},
+                   {blocks[CacheTier::kDisk], state.book.disk_copies(id) * disk_bytes}}};
     }
     more = end < state.namespaces.size();
   }

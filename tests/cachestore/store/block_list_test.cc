@@ -99,6 +99,12 @@ TEST_F(BlockListTest, ScopesAreKeptToAndUsageAgrees) {
   EXPECT_EQ(usage[2].name.tenant, "second");
   EXPECT_EQ(NamespaceIdentity::Decode(usage[2].name.identity)->tenant, "second");
   EXPECT_EQ(disk_bytes, store_->stats().disk_used_bytes);
+  {
+    const absl::StatusOr<WritableBlock> writing = store_->Allocate(namespaces[3]);
+    ASSERT_TRUE(writing.ok());
+    EXPECT_EQ(store_->Usage()[3].tiers[1].blocks, 0);
+    EXPECT_EQ(store_->Usage()[3].tiers[1].bytes, kSlotBytes);
+  }
   EXPECT_EQ(usage[0].tiers[1].blocks, 2);
   EXPECT_EQ(usage[0].tiers[1].bytes, store_->stats().ram_used_bytes);
   EXPECT_EQ(usage[3].tiers[1].blocks, 0);

@@ -30,7 +30,7 @@ class DiskResidencyTest : public ::testing::Test {
   std::vector<BlockId> SealBelow(BlockKey parent, uint64_t first, int64_t count) {
     std::vector<BlockId> chain;
     for (uint64_t k = first; k < first + count; ++k) {
-      const std::optional<SlotIndex> slot = ram_.AllocateSlot(4096);
+      const std::optional<SlotIndex> slot = ram_.AllocateSlot(namespace_id_);
       EXPECT_TRUE(slot.has_value());
       state_.writing.emplace(*slot, state_.epoch);
       const std::vector<TokenId> tokens = {static_cast<TokenId>(k), 0};

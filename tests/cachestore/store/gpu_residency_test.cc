@@ -33,7 +33,7 @@ class GpuResidencyTest : public ::testing::Test {
     std::vector<BlockId> chain;
     BlockKey parent = root_;
     for (uint64_t k = first; k < first + count; ++k) {
-      const std::optional<SlotIndex> slot = gpu_.AllocateSlot(kBytes);
+      const std::optional<SlotIndex> slot = gpu_.AllocateSlot(namespace_id_);
       EXPECT_TRUE(slot.has_value());
       state_.gpu.writing.emplace(*slot, state_.epoch);
       const std::vector<TokenId> tokens = {static_cast<TokenId>(k), 0};
@@ -136,7 +136,7 @@ TEST_F(GpuResidencyTest, OnlyWhatCouldBeFoundIsLostWithTheDevice) {
   state_.namespaces[namespace_id_].fence = state_.epoch + 1;
   const std::vector<BlockId> fenced = SealChain(200, 1);
   ASSERT_TRUE(state_.index.node(fenced[0]).is_private);
-  const std::optional<SlotIndex> slot = gpu_.AllocateSlot(kBytes);
+  const std::optional<SlotIndex> slot = gpu_.AllocateSlot(namespace_id_);
   state_.gpu.writing.emplace(*slot, state_.epoch);
   for (const BlockId id : gpu_.Close()) disk_.DropLost(id);
   EXPECT_EQ(state_.counters.lost_gpu_blocks, 2);

@@ -24,7 +24,7 @@ class RamResidencyTest : public ::testing::Test {
   void TearDown() override { EXPECT_EQ(CheckState(state_), absl::OkStatus()); }
 
   BlockId Seal(const BlockKey& parent, const BlockKey& key, const std::vector<TokenId>& tokens) {
-    const std::optional<SlotIndex> slot = ram_.AllocateSlot(4096);
+    const std::optional<SlotIndex> slot = ram_.AllocateSlot(namespace_id_);
     EXPECT_TRUE(slot.has_value());
     state_.writing.emplace(*slot, state_.epoch);
     return ram_.Seal({.namespace_id = namespace_id_,
