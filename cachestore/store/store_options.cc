@@ -18,6 +18,7 @@ absl::Status CheckRange(absl::string_view option, T value, T low, T high) {
 constexpr int64_t kMinBytes = 4096;
 constexpr int64_t kMaxSlotBytes = int64_t{1} << 43;  // slots are named by 32-bit numbers
 constexpr int64_t kMaxDiskBytes = int64_t{1} << 50;
+constexpr int64_t kMaxRememberedEvents = int64_t{1} << 24;  // 1 GiB
 
 }  // namespace
 
@@ -33,7 +34,8 @@ absl::Status StoreOptions::Validate() const {
   RETURN_IF_ERROR(CheckRange("ram_free_low_watermark", ram_free_low_watermark, 0.0, 0.5));
   RETURN_IF_ERROR(CheckRange("gpu_free_low_watermark", gpu_free_low_watermark, 0.0, 0.5));
   RETURN_IF_ERROR(CheckRange("max_loading_tickets", max_loading_tickets, 1, 1 << 20));
-  RETURN_IF_ERROR(CheckRange("remembered_events", remembered_events, int64_t{1}, int64_t{1} << 30));
+  RETURN_IF_ERROR(
+      CheckRange("remembered_events", remembered_events, int64_t{1}, kMaxRememberedEvents));
   if (check_after_idle <= absl::ZeroDuration()) {
     return absl::InvalidArgumentError(absl::StrCat(
         "check_after_idle is ", absl::FormatDuration(check_after_idle), "; it must be positive"));

@@ -26,6 +26,8 @@ TEST(StoreOptionsTest, EachBadOptionIsNamedWithItsValue) {
               HasSubstr("disk.capacity_bytes is 0"));
   EXPECT_THAT(message([](auto& o) { o.max_loading_tickets = 0; }),
               HasSubstr("max_loading_tickets is 0"));
+  EXPECT_THAT(message([](auto& o) { o.remembered_events = int64_t{1} << 40; }),
+              HasSubstr("remembered_events is 1099511627776"));
   EXPECT_THAT(
       message([](auto& o) { o.ram_free_low_watermark = std::numeric_limits<double>::quiet_NaN(); }),
       HasSubstr("ram_free_low_watermark is nan"));
