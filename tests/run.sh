@@ -18,11 +18,13 @@ run() {
 
 # What the tests of the Python package need (tests/python); without it they say that they were skipped.
 install_for_python() {
-  build/venv/bin/python -c 'import grpc_reflection, grpc_tools, hatchling, mypy, numpy, pytest, xxhash' \
+  build/venv/bin/python -c \
+    'import grpc_reflection, grpc_tools, hatchling, mypy, numpy, openai, prometheus_client, pytest, xxhash' \
     2>/dev/null && return
   python3 -m venv build/venv &&
     build/venv/bin/pip install --quiet --disable-pip-version-check --timeout 15 --retries 1 \
-      grpcio grpcio-reflection grpcio-tools hatchling mypy numpy pytest types-grpcio types-protobuf xxhash ||
+      grpcio grpcio-reflection grpcio-tools hatchling mypy numpy openai prometheus_client pytest \
+      types-grpcio types-protobuf xxhash ||
     echo "tests/run.sh: pip cannot install packages; the tests of the Python package are skipped" >&2
 }
 

@@ -8,7 +8,8 @@ cd "$(dirname "$0")/../.."
 python=build/venv/bin/python
 packages="$1/python"
 
-"$python" -c 'import google.protobuf, grpc, grpc_tools, hatchling, numpy, pytest, xxhash' || {
+"$python" -c \
+  'import google.protobuf, grpc, grpc_tools, hatchling, numpy, openai, prometheus_client, pytest, xxhash' || {
   echo "$python lacks Python packages: tests/run.sh installs them when it has a network" >&2
   exit 77
 }

@@ -10,14 +10,11 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 
+import openai
 import pytest
+from prometheus_client import parser
 
-openai = pytest.importorskip("openai", reason="tests/run.sh installs openai when it has a network")
-parser = pytest.importorskip(
-    "prometheus_client.parser",
-    reason="tests/run.sh installs prometheus_client when it has a network")
-
-from conftest import BLOCK_TOKENS, Server  # noqa: E402
+from conftest import BLOCK_TOKENS, Server
 
 
 def http_address(server: Server) -> str:
