@@ -3,7 +3,10 @@
 #include <prometheus/metric_family.h>
 #include <prometheus/text_serializer.h>
 
+#include <cstddef>
+#include <cstdint>
 #include <iterator>
+#include <limits>
 #include <sstream>
 #include <vector>
 
@@ -38,6 +41,9 @@ constexpr char kPromoted[] = "Blocks copied up into the tier.";
 constexpr char kBlocks[] = "Sealed blocks in the tier.";
 constexpr char kUsed[] = "Bytes of the tier's budget that are taken.";
 constexpr char kCapacity[] = "The tier's budget in bytes.";
+constexpr char kTransferring[] = "Blocks on their way between tiers, queued or copied.";
+constexpr char kTransferTime[] =
+    "How long a block took from tier to tier, of those that ended well; in a batch, as long as it.";
 constexpr char kCopyRate[] = "Rate of the last copies between RAM and the GPU; 0: none yet.";
 
 using S = StoreStats;
@@ -88,6 +94,10 @@ constexpr Series<S> kStoreSeries[] = {
      "Allocations refused for want of room."},
     {"reprise_touched_blocks_total", kCounter, &S::touched_blocks,
      "Blocks counted as used by Touch."},
+    {"reprise_verified_blocks_total", kCounter, &S::verified_blocks,
+     "Copies on disk that Verify found good."},
+    {"reprise_corrupt_disk_blocks_total", kCounter, &S::corrupt_disk_blocks,
+     "Copies on disk that were not what was stored."},
     {"reprise_integrity_checks_total", kCounter, &S::integrity_checks,
      "Checks of the store's own books."},
     {"reprise_failed_integrity_checks_total", kCounter, &S::failed_integrity_checks,
@@ -109,7 +119,23 @@ constexpr Series<S> kStoreSeries[] = {
      "Blocks with at least one pin; one pinned in two tiers counts twice."},
     {"reprise_writing_blocks", kGauge, &S::writing_blocks, "Blocks allocated and not sealed."},
     {"reprise_queued_transfers", kGauge, &S::queued_transfers,
-     "Loads from and writes to disk that have not ended."},
+     "Copies of blocks from tier to tier that have not ended: the sum of the next four."},
+    {"reprise_transferring_blocks", kGauge, &S::loading_blocks, kTransferring, "transfer",
+     "disk_to_ram"},
+    {"reprise_transferring_blocks", kGauge, &S::storing_blocks, kTransferring, "transfer",
+     "ram_to_disk"},
+    {"reprise_transferring_blocks", kGauge, &S::copying_to_gpu_blocks, kTransferring, "transfer",
+     "ram_to_gpu"},
+    {"reprise_transferring_blocks", kGauge, &S::copying_from_gpu_blocks, kTransferring, "transfer",
+     "gpu_to_ram"},
+    {"reprise_erasing_blocks", kGauge, &S::erasing_blocks, "Copies on disk being erased."},
+    {"reprise_condemned_blocks", kGauge, &S::condemned_blocks,
+     "Copies on disk that wait to be erased."},
+    {"reprise_loading_prefixes", kGauge, &S::loading_tickets, "Prefixes that are being loaded."},
+    {"reprise_starving_prefixes", kGauge, &S::starving_tickets,
+     "Of these, prefixes without a slot to load into."},
+    {"reprise_waiting_allocations", kGauge, &S::waiting_allocations,
+     "Calls that wait for room in RAM."},
     {"reprise_disk_load_bytes_per_second", kGauge, &S::load_bytes_per_second,
      "Rate of the last loads from disk; 0: none yet."},
     {"reprise_disk_load_latency_seconds", kGauge, &S::load_latency_us,
@@ -236,6 +262,31 @@ void AppendRemovals(const StoreStats& stats, std::vector<MetricFamily>* families
   }
 }
 
+void AddTo(MetricFamily* family, const cachestore::LatencyHistogram& histogram,
+           const char* transfer) {
+  ClientMetric& metric = family->metric.emplace_back();
+  metric.label = {{"transfer", transfer}};
+  metric.histogram.sample_count = static_cast<uint64_t>(histogram.count());
+  metric.histogram.sample_sum = histogram.sum_seconds();
+  uint64_t below = 0;
+  for (size_t i = 0; i < histogram.counts.size(); ++i) {
+    below += static_cast<uint64_t>(histogram.counts[i]);
+    const double bound = i < cachestore::LatencyHistogram::kNumBounds
+                             ? cachestore::LatencyHistogram::BoundSeconds(i)
+                             : std::numeric_limits<double>::infinity();
+    metric.histogram.bucket.push_back({.cumulative_count = below, .upper_bound = bound});
+  }
+}
+
+void AppendTransferTimes(const StoreStats& stats, std::vector<MetricFamily>* families) {
+  families->push_back(
+      {.name = "reprise_transfer_seconds", .help = kTransferTime, .type = MetricType::Histogram});
+  AddTo(&families->back(), stats.load_from_disk, "disk_to_ram");
+  AddTo(&families->back(), stats.store_to_disk, "ram_to_disk");
+  AddTo(&families->back(), stats.load_to_gpu, "ram_to_gpu");
+  AddTo(&families->back(), stats.store_from_gpu, "gpu_to_ram");
+}
+
 }  // namespace
 
 std::string MetricsText(const MetricsInput& input) {
@@ -246,6 +297,7 @@ std::string MetricsText(const MetricsInput& input) {
               static_cast<double>(input.http_connections), &families);
   Append(kStoreSeries, input.store, &families);
   AppendRemovals(input.store, &families);
+  AppendTransferTimes(input.store, &families);
   Append(kEngineSeries, input.engine, &families);
   Append(kSessionSeries, input.sessions, &families);
   std::ostringstream out;

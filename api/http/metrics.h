@@ -1,6 +1,6 @@
-// Metrics: the counters and gauges of store, engine, sessions and HTTP server in Prometheus' text
-// format. Every series is there from the start, at 0. README.md lists them all. Pure functions,
-// thread-safe.
+// Metrics: the counters, gauges and histograms of store, engine, sessions and HTTP server in
+// Prometheus' text format. Every series is there from the start, at 0. README.md lists them all.
+// Pure functions, thread-safe.
 #pragma once
 
 #include <cstdint>
