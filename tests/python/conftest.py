@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -123,6 +124,14 @@ def client(server: Server) -> Iterator[reprise.Client]:
 def namespace(client: reprise.Client, request: pytest.FixtureRequest) -> reprise.Namespace:
     """A namespace of the test's own."""
     return client.open_namespace(identity(salt=request.node.nodeid))
+
+
+def eventually(happens: Callable[[], bool]) -> None:
+    """Waits until it does; fails after 20 seconds."""
+    late = time.monotonic() + 20
+    while not happens():
+        assert time.monotonic() < late
+        time.sleep(0.002)
 
 
 def identity(salt: str = "", **fields: object) -> reprise.Identity:

@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError
 
 import reprise
 import reprise._methods
-from conftest import BLOCK_TOKENS, StartServer, identity
+from conftest import BLOCK_TOKENS, StartServer, eventually, identity
 from reprise import _wire
 from reprise.v1 import cache_pb2 as pb
 
@@ -217,8 +217,7 @@ def test_a_get_left_early_holds_nothing(client: reprise.Client,
     blocks = namespace.get(tokens_of(*range(50)))
     assert next(blocks).index == 0
     blocks.close()  # type: ignore[attr-defined]
-    while client.stats().store["pinned_blocks"] > 0:
-        pass
+    eventually(lambda: client.stats().store["pinned_blocks"] == 0)
 
 
 def test_a_namespace_outlives_its_server(tiny_model: str, start_server: StartServer,

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 import reprise
-from conftest import StartServer
+from conftest import StartServer, eventually
 
 GREETING: list[reprise.Message] = [{"role": "user", "content": "What is a block?"}]
 
@@ -107,9 +107,7 @@ def test_leaving_an_answer_early_frees_the_request(client: reprise.Client) -> No
     with client.generate("Once", max_new_tokens=4000, ignore_eos=True) as answer:
         next(answer)
         assert client.stats().engine["running_requests"] == 1
-    done = threading.Event()
-    while client.stats().engine["running_requests"] > 0:
-        done.wait(0.01)
+    eventually(lambda: client.stats().engine["running_requests"] == 0)
     with pytest.raises(reprise.Cancelled):
         answer.read()
 

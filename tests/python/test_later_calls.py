@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import reprise
-from conftest import BLOCK_TOKENS, Server, StartServer, identity
+from conftest import BLOCK_TOKENS, Server, StartServer, eventually, identity
 from reprise.v1 import cache_pb2 as pb
 
 
@@ -86,8 +86,7 @@ def test_prefetch_brings_blocks_into_ram(client: reprise.Client,
     client.demote()
     prefetched = namespace.prefetch(tokens_of(1, 2), within=20)
     assert prefetched.ready_blocks + prefetched.loading_blocks == 2
-    while namespace.match(tokens_of(1, 2)).ram_blocks < 2:
-        pass
+    eventually(lambda: namespace.match(tokens_of(1, 2)).ram_blocks == 2)
 
 
 @offered
@@ -108,7 +107,8 @@ def test_list_and_usage_tell_what_is_there(client: reprise.Client,
     assert {tuple(block.token_ids) for block in blocks} == {
         tuple(tokens_of(number)) for number in range(5)}
     assert len(list(client.list())) >= 5
-    (tenant,) = client.usage().tenants
+    (tenant,) = [tenant for tenant in client.usage(all_tenants=True).tenants
+                 if tenant.tenant == namespace.identity.tenant]
     assert sum(tier.blocks for tier in tenant.tiers if tier.tier == "ram") >= 5
 
 
@@ -161,13 +161,11 @@ def test_a_lease_holds_blocks_and_reads_them_by_its_id(client: reprise.Client,
             assert client.stats().store["pinned_blocks"] == 2
             assert [(block.index, bytes(block.buffer)) for block in lease.blocks()] == [
                 (1, bytes_of(namespace, 2)), (2, bytes_of(namespace, 3))]
-        while client.stats().store["pinned_blocks"] > 0:
-            pass
+        eventually(lambda: client.stats().store["pinned_blocks"] == 0)
         kept = session.acquire(namespace, tokens_of(1))
         assert kept.wait() == 1
         assert session.acquire(namespace, tokens_of(9)).num_blocks == 0
-    while client.stats().store["pinned_blocks"] > 0:  # ended with its session
-        pass
+    eventually(lambda: client.stats().store["pinned_blocks"] == 0)  # ended with its session
     with pytest.raises(reprise.LeaseEnded):
         kept.wait()
 
