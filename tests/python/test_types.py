@@ -35,3 +35,11 @@ def test_everything_public_is_documented() -> None:
         for member, function in vars(value).items():
             if inspect.isfunction(function) and not member.startswith("_"):
                 assert function.__doc__, f"{name}.{member}"
+
+
+def test_clients_on_other_systems_do_without_shared_memory() -> None:
+    imported = subprocess.run(
+        [sys.executable, "-c",
+         "import sys; sys.modules['fcntl'] = None; import reprise, reprise.aio"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}, capture_output=True, text=True)
+    assert imported.returncode == 0, imported.stderr

@@ -1,4 +1,4 @@
-"""The server's arena, mapped: blocks are read, and written, where they lie.
+"""The server's arena, mapped: blocks are read, and written, where they lie. For Linux.
 
 Whoever looks at a block must never see another one's bytes. The server does not use a slot again
 that this client may see, until the client releases its lease or hangs up the arena's connection. So
@@ -17,10 +17,10 @@ import mmap
 import os
 import socket
 import weakref
-from collections.abc import Callable, Sequence
 from typing import Any
 
 from reprise import errors
+from reprise._hold import Hold
 
 SESSION_ID_BYTES = 16
 
@@ -31,25 +31,6 @@ _libc.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_
 _libc.munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
 _libc.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 _MAP_FAILED = ctypes.c_void_p(-1).value
-
-
-class Hold:
-    """A lease or grant, held while anything refers to this.
-
-    Args:
-        ids: what to release then; whoever empties the list has released them already.
-        arena: where its blocks lie; None: they are not in shared memory.
-        release: takes `ids`. Called from wherever the last reference goes: any thread, between any
-            two instructions. So it takes no lock and makes no call.
-    """
-
-    __slots__ = ("__weakref__", "arena", "ids")
-
-    def __init__(self, ids: list[bytes], arena: Arena | None,
-                 release: Callable[[list[bytes]], None]) -> None:
-        self.ids = ids
-        self.arena = arena
-        weakref.finalize(self, release, ids).atexit = False
 
 
 class Arena:
@@ -143,8 +124,3 @@ def _map(fd: int, size: int, writable: bool) -> int:
 def _leave(address: int, size: int, connection: socket.socket) -> None:
     _libc.munmap(address, size)
     connection.close()
-
-
-def any_alive(windows: Sequence[weakref.ref[Any]]) -> int:
-    """How many of the windows some view still needs."""
-    return sum(window() is not None for window in windows)

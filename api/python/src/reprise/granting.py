@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from reprise import errors
-from reprise._arena import Hold, any_alive
+from reprise._hold import Hold, any_alive
 from reprise._requests import NamespaceRequests
 from reprise.blocks import Prompt, array_of
 from reprise.v1 import cache_pb2 as pb

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from reprise import errors
-from reprise._arena import Hold
+from reprise._hold import Hold
 from reprise._requests import NamespaceRequests, hints_field
 from reprise.blocks import Block, Match, Prompt, check_bytes
 from reprise.hints import Hints

@@ -7,10 +7,11 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from reprise import _methods as methods
 from reprise import errors
-from reprise._arena import Arena, Hold
+from reprise._hold import Hold
 from reprise._transport import Transport
 from reprise.blocks import Block, Prompt, PutReport
 from reprise.granting import GrantedSlots
@@ -19,6 +20,9 @@ from reprise.leasing import (RENEW_AFTER, RETRY_SECONDS, LeaseBook, LeaseFacts, 
                              PrefillEstimate, acquire_request, blocks_in_place, lease_get_request)
 from reprise.namespace import Namespace
 from reprise.v1 import cache_pb2 as pb
+
+if TYPE_CHECKING:
+    from reprise._arena import Arena
 
 
 class Lease(LeaseFacts):
@@ -172,6 +176,8 @@ class Session:
             self.max_ttl = opened.max_ttl_seconds
             self.max_lease_bytes = opened.max_lease_bytes
             if shared_memory:
+                from reprise._arena import Arena  # only where there is shared memory
+
                 place = opened.shared_memory
                 self._arena = Arena(place.socket_path, self.id, place.arena_bytes,
                                     transport.limit(timeout))

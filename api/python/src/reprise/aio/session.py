@@ -7,10 +7,11 @@ import collections
 import contextlib
 from collections.abc import AsyncIterator, Iterable, Sequence
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from reprise import _methods as methods
 from reprise import errors
-from reprise._arena import Arena, Hold
+from reprise._hold import Hold
 from reprise.aio._transport import Transport
 from reprise.aio.namespace import Namespace
 from reprise.blocks import Block, Prompt, PutReport
@@ -19,6 +20,9 @@ from reprise.hints import Hints
 from reprise.leasing import (RENEW_AFTER, RETRY_SECONDS, LeaseBook, LeaseFacts, LeaseRecord,
                              PrefillEstimate, acquire_request, blocks_in_place, lease_get_request)
 from reprise.v1 import cache_pb2 as pb
+
+if TYPE_CHECKING:
+    from reprise._arena import Arena
 
 
 class Lease(LeaseFacts):
@@ -226,6 +230,8 @@ class Session:
         self.max_ttl = opened.max_ttl_seconds
         self.max_lease_bytes = opened.max_lease_bytes
         if self._request.shared_memory:
+            from reprise._arena import Arena  # only where there is shared memory
+
             place = opened.shared_memory
             self._arena = await asyncio.to_thread(
                 Arena, place.socket_path, self.id, place.arena_bytes,
