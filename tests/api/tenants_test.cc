@@ -332,10 +332,10 @@ TEST_F(AdminTest, OperatorsReloadAndDrainAndNobodyElse) {
   grpc::ClientContext refused;
   EXPECT_EQ(AdminOf(file_.bob)->Drain(&refused, {}, &drained).error_code(),
             grpc::StatusCode::PERMISSION_DENIED);
-  EXPECT_FALSE(server_.drained().HasBeenNotified());
+  EXPECT_FALSE(server_.drained());
   grpc::ClientContext context;
   EXPECT_TRUE(AdminOf(file_.admin)->Drain(&context, {}, &drained).ok());
-  EXPECT_TRUE(server_.drained().HasBeenNotified());
+  EXPECT_TRUE(server_.drained());
   EXPECT_THAT(AuditText(), AllOf(HasSubstr("\"Reload\""), HasSubstr("\"Drain\""),
                                  HasSubstr("PERMISSION_DENIED"), HasSubstr("INVALID_ARGUMENT")));
   // The public listener has no Admin service.

@@ -2,6 +2,7 @@
 // store (RAM and disk) and, if asked for, a tiny demo model.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -9,7 +10,6 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "api/auth/guard.h"
@@ -66,8 +66,8 @@ class TestServer {
   engine::Engine& engine() { return *engine_; }
   Server& server() { return *server_; }
   Guard& guard() { return *guard_; }
-  // Of somebody who asked the server to end.
-  const absl::Notification& drained() const { return drained_; }
+  // Whether somebody has asked the server to end.
+  bool drained() const { return drained_; }
   const TempFolder& folder() const { return folder_; }
 
  private:
@@ -121,7 +121,7 @@ class TestServer {
     parts.guard = guard_.get();
     if (options_.admin) {
       parts.admin_listen.emplace().unix_path = folder_ / "admin";
-      parts.drain = [this] { drained_.Notify(); };
+      parts.drain = [this] { drained_ = true; };
     }
     ListenAddress listen;
     listen.unix_path = folder_ / "socket";
@@ -144,7 +144,7 @@ class TestServer {
   std::unique_ptr<engine::Engine> engine_;
   std::unique_ptr<Guard> guard_;
   std::unique_ptr<Server> server_;
-  absl::Notification drained_;
+  std::atomic<bool> drained_ = false;
 };
 
 // An identity of blocks of 8 tokens and 512 bytes, as another engine would open it.
