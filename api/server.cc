@@ -84,7 +84,7 @@ absl::StatusOr<std::unique_ptr<grpc::Server>> Server::StartOn(
   builder.AddListeningPort(listen->ToString(), MakeListenerCredentials(*listen, guard_), &port);
   for (grpc::Service* service : services) builder.RegisterService(service);
   std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> interceptors;
-  interceptors.push_back(std::make_unique<CallerInterceptorFactory>(guard_));
+  interceptors.push_back(std::make_unique<CallerInterceptorFactory>(*listen, guard_));
   builder.experimental().SetInterceptorCreators(std::move(interceptors));
   std::unique_ptr<grpc::Server> started = builder.BuildAndStart();
   if (started == nullptr || port == 0) {

@@ -40,7 +40,9 @@ const Caller* CallerOf(const grpc::ServerContextBase& context) {
 // Lives as long as its call.
 class CallerInterceptor final : public grpc::experimental::Interceptor {
  public:
-  CallerInterceptor(Guard* guard, grpc::ServerContextBase* context) : context_(context) {
+  // `listener` must outlive the call.
+  CallerInterceptor(const ListenAddress& listener, Guard* guard, grpc::ServerContextBase* context)
+      : listener_(listener), context_(context) {
     caller_.guard = guard;
   }
 
@@ -60,8 +62,8 @@ class CallerInterceptor final : public grpc::experimental::Interceptor {
         header == metadata->end() ? absl::string_view()
                                   : absl::string_view(header->second.data(), header->second.size());
     grpc_auth_context* connection = grpc_call_auth_context(context_->c_call());
-    absl::StatusOr<Principal> principal =
-        caller_.guard->Authenticate(BearerToken(value), PeerOf(context_->peer(), connection));
+    absl::StatusOr<Principal> principal = caller_.guard->Authenticate(
+        BearerToken(value), PeerOf(listener_, context_->peer(), connection));
     grpc_auth_context_release(connection);
     if (!principal.ok()) {
       // The credentials were changed since the call was let in.
@@ -76,6 +78,7 @@ class CallerInterceptor final : public grpc::experimental::Interceptor {
                       grpc::string_ref(reinterpret_cast<const char*>(&self_), sizeof(self_)));
   }
 
+  const ListenAddress& listener_;
   grpc::ServerContextBase* const context_;
   Caller caller_;
   const Caller* const self_ = &caller_;
@@ -86,7 +89,7 @@ class CallerInterceptor final : public grpc::experimental::Interceptor {
 grpc::experimental::Interceptor* CallerInterceptorFactory::CreateServerInterceptor(
     grpc::experimental::ServerRpcInfo* info) {
   if (absl::StartsWith(info->method(), kHealthPath)) return nullptr;
-  return new CallerInterceptor(guard_, info->server_context());
+  return new CallerInterceptor(listener_, guard_, info->server_context());
 }
 
 Principal PrincipalOf(const grpc::ServerContextBase& context) {

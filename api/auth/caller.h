@@ -14,19 +14,22 @@
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "api/auth/guard.h"
+#include "api/listen_address.h"
 
 namespace reprise::api {
 
-// Makes the interceptors of a server. `guard` must outlive the server.
+// Makes the interceptors of a server that listens on `listener`. `guard` must outlive the server.
 class CallerInterceptorFactory final
     : public grpc::experimental::ServerInterceptorFactoryInterface {
  public:
-  explicit CallerInterceptorFactory(Guard* guard) : guard_(guard) {}
+  CallerInterceptorFactory(const ListenAddress& listener, Guard* guard)
+      : listener_(listener), guard_(guard) {}
 
   grpc::experimental::Interceptor* CreateServerInterceptor(
       grpc::experimental::ServerRpcInfo* info) override;
 
  private:
+  const ListenAddress listener_;
   Guard* const guard_;
 };
 

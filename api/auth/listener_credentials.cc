@@ -39,16 +39,16 @@ struct CallHeaders {
 // object that made them.
 class Gate {
  public:
-  Gate(const ListenAddress& address, Guard* guard) : address_(address.ToString()), guard_(guard) {}
+  Gate(const ListenAddress& address, Guard* guard) : address_(address), guard_(guard) {}
 
   absl::Status Judge(const CallHeaders& call, const grpc_auth_context* connection) const {
     if (absl::StartsWith(call.path, kHealthPath)) return absl::OkStatus();
     const absl::StatusOr<Principal> principal =
-        guard_->Authenticate(call.token, PeerOf(address_, connection));
+        guard_->Authenticate(call.token, PeerOf(address_, "", connection));
     const absl::Status status = principal.ok() ? guard_->TakeCall(*principal) : principal.status();
     if (status.ok()) return status;
     AuditEvent event = {.what = "refused",
-                        .from = absl::StrCat(address_, " ", call.user_agent),
+                        .from = absl::StrCat(address_.ToString(), " ", call.user_agent),
                         .outcome = status,
                         .detail = std::string(call.path)};
     if (principal.ok()) {
@@ -75,7 +75,7 @@ class Gate {
   }
 
  private:
-  const std::string address_;
+  const ListenAddress address_;
   Guard* const guard_;
   absl::Mutex mu_;
   std::shared_ptr<const TlsMaterial> shown_ ABSL_GUARDED_BY(mu_);
@@ -104,15 +104,9 @@ class ListenerCredentials final : public grpc::ServerCredentials {
  public:
   ListenerCredentials(const ListenAddress& address, Guard* guard) {
     Gate* gate = new Gate(address, guard);
-    if (!address.unix_path.empty()) {
-      credentials_ = grpc_local_server_credentials_create(UDS);
-    } else if (guard->tls() != nullptr) {
-      credentials_ = MakeTls(gate, guard->tls()->asks_clients());
-    } else if (address.IsLocal()) {
-      credentials_ = grpc_local_server_credentials_create(LOCAL_TCP);
-    } else {
-      credentials_ = grpc_insecure_server_credentials_create();
-    }
+    const TlsIdentity* tls = address.unix_path.empty() ? guard->tls() : nullptr;
+    credentials_ = tls == nullptr ? grpc_insecure_server_credentials_create()
+                                  : MakeTls(gate, tls->asks_clients());
     grpc_server_credentials_set_auth_metadata_processor(
         credentials_, {.process = Process,
                        .destroy = [](void* owned) { delete static_cast<Gate*>(owned); },

@@ -15,8 +15,8 @@
 
 namespace reprise::api {
 
-// For a server that listens on `address`: a Unix socket, TLS where `guard` has it, plaintext that
-// only this machine can reach, or plaintext. `guard` must outlive the server.
+// For a server that listens on `address`: TLS where `guard` has it, but for Unix sockets. `guard`
+// must outlive the server.
 //
 // Refused calls end with UNAUTHENTICATED, or RESOURCE_EXHAUSTED for a tenant that calls too often,
 // and are written to the audit log. Of those the client's address is not known yet: "from" is the

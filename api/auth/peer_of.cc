@@ -21,15 +21,16 @@ std::vector<std::string> Properties(const grpc_auth_context* connection, const c
 
 }  // namespace
 
-Peer PeerOf(std::string address, const grpc_auth_context* connection) {
+Peer PeerOf(const ListenAddress& listener, std::string address,
+            const grpc_auth_context* connection) {
   Peer peer;
-  peer.is_unix = absl::StartsWith(address, "unix:");
   peer.address = std::move(address);
+  peer.is_unix = !listener.unix_path.empty();
+  peer.is_private = listener.IsLocal();
   if (connection == nullptr) return peer;
   for (const std::string& type :
        Properties(connection, GRPC_TRANSPORT_SECURITY_TYPE_PROPERTY_NAME)) {
-    // "local": gRPC has seen that both ends are on this machine.
-    if (type == "local" || type == GRPC_SSL_TRANSPORT_SECURITY_TYPE) peer.is_private = true;
+    if (type == GRPC_SSL_TRANSPORT_SECURITY_TYPE) peer.is_private = true;
   }
   if (grpc_auth_context_peer_is_authenticated(connection) == 0) return peer;
   peer.certificate_names = Properties(connection, GRPC_X509_SAN_PROPERTY_NAME);

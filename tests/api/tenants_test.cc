@@ -218,6 +218,17 @@ TEST_F(TenantsTest, OneTenantCannotOpenTheNamespacesOfAll) {
   EXPECT_TRUE(ClientOf(file_.bob).OpenNamespace(identity, kTestTimeout).ok());
 }
 
+TEST(LoopbackTest, EveryAddressOfThisMachineAloneTakesTokens) {
+  TestCredentials file;
+  for (const char* listen : {"127.0.0.2:0", "localhost:0"}) {
+    const TestServer server(
+        {.max_positions = 0, .guard = {.credentials_file = file.path()}, .listen = listen});
+    EXPECT_TRUE(CacheClient(server.address(), {.token = file.admin}).Stats(kTestTimeout).ok());
+    EXPECT_EQ(CacheClient(server.address()).Stats(kTestTimeout).status().code(),
+              absl::StatusCode::kUnauthenticated);
+  }
+}
+
 // The methods of our services, as paths.
 std::vector<std::string> AllMethods() {
   std::vector<std::string> paths;
