@@ -139,8 +139,8 @@ int64_t TieredStore::capacity_blocks(const NamespaceHandle& ns, Tier tier) const
   return impl_->capacity_blocks(ns, tier);
 }
 
-absl::Status TieredStore::CopyInto(const WritableBlock& to, absl::Span<const std::byte> from) {
-  return impl_->CopyInto(to, from);
+absl::Status TieredStore::CopyInto(absl::Span<const BlockCopy> copies) {
+  return impl_->CopyInto(copies);
 }
 
 Tier TieredStore::compute_tier() const { return impl_->compute_tier(); }

@@ -98,6 +98,12 @@ struct BlockRange {
   int64_t count = 0;
 };
 
+// What CopyInto does to one block.
+struct BlockCopy {
+  const WritableBlock* to = nullptr;
+  absl::Span<const std::byte> from;
+};
+
 class TieredStore {
  public:
   // Opens or creates the store. With options.disk.directory empty there is no disk tier: RAM is the
@@ -165,10 +171,10 @@ class TieredStore {
   // or copies to RAM end. kInternal: the device has failed.
   absl::StatusOr<WritableBlock> Allocate(const NamespaceHandle& ns, Tier tier = Tier::kRam);
 
-  // Fills the first bytes of `to` with `from`: of a block on the GPU in turn with the steps, from
-  // bytes of the same tier or of RAM's, which stay as they are until then. kInternal: the device
-  // failed.
-  absl::Status CopyInto(const WritableBlock& to, absl::Span<const std::byte> from);
+  // Fills the first bytes of each `to` with `from`: of blocks on the GPU in turn with the steps, in
+  // one copy, from bytes of the same tier, or all of RAM's, which stay as they are until then.
+  // REQUIRES: all blocks are of one tier. kInternal: the device failed.
+  absl::Status CopyInto(absl::Span<const BlockCopy> copies);
 
   // Publishes `block`, which holds the KV of `content` (exactly one block's worth) after the block
   // `parent` (ns.root for the first block), and returns a pin. When the same block is already

@@ -236,15 +236,18 @@ absl::StatusOr<WritableBlock> TieredStore::Impl::Allocate(const NamespaceHandle&
   return WritableBlock(this, {tier, *slot}, memory.first(block_bytes));
 }
 
-absl::Status TieredStore::Impl::CopyInto(const WritableBlock& to,
-                                         absl::Span<const std::byte> from) {
-  CHECK(from.size() <= to.bytes().size());
-  if (to.tier() == Tier::kRam) {
-    std::memcpy(to.bytes().data(), from.data(), from.size());
-    return absl::OkStatus();
+absl::Status TieredStore::Impl::CopyInto(absl::Span<const BlockCopy> copies) {
+  std::vector<CopyPiece> pieces;
+  for (const BlockCopy& copy : copies) {
+    CHECK(copy.from.size() <= copy.to->bytes().size());
+    CHECK(copy.to->tier() == copies[0].to->tier());
+    pieces.push_back(
+        {.to = copy.to->bytes().data(), .from = copy.from.data(), .bytes = copy.from.size()});
   }
-  const CopyPiece piece = {.to = to.bytes().data(), .from = from.data(), .bytes = from.size()};
-  return core_.device->Copy(Lane::kCompute, {piece});
+  if (pieces.empty()) return absl::OkStatus();
+  if (copies[0].to->tier() == Tier::kGpu) return core_.device->Copy(Lane::kCompute, pieces);
+  for (const CopyPiece& piece : pieces) std::memcpy(piece.to, piece.from, piece.bytes);
+  return absl::OkStatus();
 }
 
 BlockRef TieredStore::Impl::Seal(const NamespaceHandle& ns, WritableBlock block,

@@ -62,7 +62,7 @@ class TieredStore::Impl : public BlockRegistry {
   }
   int64_t capacity_blocks(const NamespaceHandle& ns, Tier tier) const;
   Tier compute_tier() const { return core_.device == nullptr ? Tier::kRam : Tier::kGpu; }
-  absl::Status CopyInto(const WritableBlock& to, absl::Span<const std::byte> from);
+  absl::Status CopyInto(absl::Span<const BlockCopy> copies);
   const HostArena& ram_arena() const { return *core_.arena; }
   absl::Status CheckIntegrity() const;
 

@@ -237,11 +237,12 @@ void Sequence::CopyPrompt(BlockAccount& account, const Sequence& other) {
   const int64_t missing = end - computed_;
   CHECK(RoomWith(num_blocks()) == 0 && other.HasPrompt());
   if (missing <= 0 || Reserve(account, missing) < missing) return;
+  std::vector<cachestore::BlockCopy> copies;
   for (int64_t i = computed_ / block_tokens(); i < num_blocks(); ++i) {
-    const WritableBlock& to = writable_[i - static_cast<int64_t>(sealed_.size())];
-    // Only of a device that has failed, which the next step will say.
-    if (!account.store()->CopyInto(to, other.BytesOf(i)).ok()) return;
+    copies.push_back({&writable_[i - static_cast<int64_t>(sealed_.size())], other.BytesOf(i)});
   }
+  // An error is that of a device that has failed, which the next step will say.
+  if (!account.store()->CopyInto(copies).ok()) return;
   computed_ = end;
   const bool on_gpu = account.store()->compute_tier() == cachestore::Tier::kGpu;
   (on_gpu ? cached_gpu_tokens_ : cached_ram_tokens_) += std::max<int64_t>(end - reached_, 0);

@@ -261,19 +261,25 @@ TEST_F(GpuTierTest, ABlockWhoseParentWasInvalidatedStaysPrivate) {
   EXPECT_EQ(store_->stats().gpu_used_bytes, 0);
 }
 
-TEST_F(GpuTierTest, CopyIntoFillsABlockInTurnWithTheSteps) {
+TEST_F(GpuTierTest, CopyIntoFillsBlocksInTurnWithTheStepsInOneCopy) {
   OpenWithGpu(16, 16, 0);
-  const std::vector<TokenId> tokens = PromptTokens(1, 1);
-  const BlockRef first = SealOnGpu(ns_, ns_.root, tokens);
-  absl::StatusOr<WritableBlock> copy = store_->Allocate(ns_, Tier::kGpu);
-  ASSERT_TRUE(copy.ok());
-  ASSERT_TRUE(store_->CopyInto(*copy, first.bytes()).ok());
-  Enqueue([this, key = first.key(), bytes = copy->bytes()] {
-    ++reads_;
-    if (!PayloadIsRight(key, bytes)) ++wrong_reads_;
-  });
+  const std::vector<BlockRef> refs = SealChainOnGpu(ns_, PromptTokens(1, 3));
+  std::vector<WritableBlock> blocks;
+  for (size_t i = 0; i < refs.size(); ++i) blocks.push_back(*store_->Allocate(ns_, Tier::kGpu));
+  const size_t waiting = device_->num_waiting(Lane::kCompute);
+  std::vector<BlockCopy> copies;
+  for (size_t i = 0; i < refs.size(); ++i) copies.push_back({&blocks[i], refs[i].bytes()});
+  ASSERT_TRUE(store_->CopyInto(copies).ok());
+  EXPECT_EQ(device_->num_waiting(Lane::kCompute), waiting + 1);
+  for (size_t i = 0; i < refs.size(); ++i) {
+    Enqueue([this, key = refs[i].key(), bytes = blocks[i].bytes()] {
+      ++reads_;
+      if (!PayloadIsRight(key, bytes)) ++wrong_reads_;
+    });
+  }
   FinishSteps();
-  EXPECT_EQ(reads_, 1);
+  EXPECT_EQ(reads_, 3);
+  EXPECT_TRUE(store_->CopyInto({}).ok());
 }
 
 TEST_F(GpuTierTest, WhenTheDeviceFailsItsTierIsGivenUpAndNothingWrongIsServed) {
