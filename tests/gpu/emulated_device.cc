@@ -9,4 +9,6 @@ absl::StatusOr<std::unique_ptr<cachestore::Device>> OpenKernelDevice() {
 
 bool KernelsAreEmulated() { return true; }
 
+std::string WhyNotHopper() { return ""; }
+
 }  // namespace reprise::engine::cuda

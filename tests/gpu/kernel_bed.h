@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -29,6 +30,9 @@ namespace reprise::engine::cuda {
 absl::StatusOr<std::unique_ptr<cachestore::Device>> OpenKernelDevice();
 // Whether kernels are emulated, so that only small shapes can be computed.
 bool KernelsAreEmulated();
+// Why the device, which there is, does not run kernels of sm_90a, in words that stages.sh knows;
+// empty: it does.
+std::string WhyNotHopper();
 
 class KernelBed {
  public:

@@ -73,8 +73,9 @@ class ModelParityTest : public testing::Test {
     ASSERT_TRUE(memory.ok()) << memory.status();
     auto products = OpenKernelProducts(memory->get());
     ASSERT_TRUE(products.ok()) << products.status();
-    card_ = NewCudaBackend(*std::move(memory), *std::move(products));
+    card_ = NewCudaBackend(*std::move(memory), *std::move(products), nullptr, prefill());
   }
+  virtual PrefillKernel prefill() const { return PrefillKernel::kMma; }
 
   // Heads of 64 dims, which the kernels on tensor cores take.
   static DemoModelOptions SmallModel(const std::string& family) {
@@ -159,6 +160,28 @@ TEST_F(ModelParityTest, LogitsAreTheCpus) {
       EXPECT_LE(ErrorOnCard(family, dtype), 3e-2) << family << " " << cachestore::DTypeName(dtype);
     }
   }
+}
+
+// Prefill by the kernel of sm_90a, where it takes the KV.
+class ModelParityOnHopperTest : public ModelParityTest {
+ protected:
+  void SetUp() override {
+    ModelParityTest::SetUp();
+    if (IsSkipped() || HasFatalFailure()) return;
+    if (const std::string why = WhyNotHopper(); !why.empty()) GTEST_SKIP() << why;
+  }
+  PrefillKernel prefill() const override { return PrefillKernel::kSm90; }
+};
+
+TEST_F(ModelParityOnHopperTest, LogitsAreTheCpus) {
+  for (const char* family : {"llama", "gpt2"}) {
+    EXPECT_LE(ErrorOnCard(family, DType::kF16), 5e-3) << family;
+    EXPECT_LE(ErrorOnCard(family, DType::kBF16), 3e-2) << family;
+  }
+}
+
+TEST_F(ModelParityOnHopperTest, AnotherTokenIsSeen) {
+  EXPECT_GT(ErrorOnCard("llama", DType::kBF16, /*wrong_token=*/true), 3e-2);
 }
 
 TEST_F(ModelParityTest, AnotherTokenIsSeen) {

@@ -33,11 +33,12 @@ constexpr int64_t kLongUs = 20'000;
 // A device, memory of its own and pinned memory of the host, and the way to make its lanes late.
 class Race {
  public:
-  // nullptr, and the test is skipped, where there is no card.
-  static std::unique_ptr<Race> Open(const DeviceTrack& track, Guard dropped = Guard::kNone,
-                                    Lane lane = Lane::kCompute) {
+  // kNotFound, and the test is skipped: there is no card. Other errors are the card's.
+  static absl::StatusOr<std::unique_ptr<Race>> Open(const DeviceTrack& track,
+                                                    Guard dropped = Guard::kNone,
+                                                    Lane lane = Lane::kCompute) {
     auto device = track.Open();
-    if (!device.ok()) return nullptr;
+    if (!device.ok()) return device.status();
     return std::make_unique<Race>(*std::move(device), track.is_card(), dropped, lane);
   }
 
@@ -259,8 +260,9 @@ class RacesTest : public ::testing::TestWithParam<Case> {};
 TEST_P(RacesTest, WithTheGuardAllBytesAreRight) {
   const auto& [scenario, track] = GetParam();
   const auto race = Race::Open(track);
-  if (race == nullptr) GTEST_SKIP() << OpenDevice().status();
-  EXPECT_EQ(scenario.run(*race), 0);
+  if (absl::IsNotFound(race.status())) GTEST_SKIP() << race.status();
+  ASSERT_TRUE(race.ok()) << race.status();
+  EXPECT_EQ(scenario.run(**race), 0);
 }
 
 INSTANTIATE_TEST_SUITE_P(All, RacesTest,
@@ -276,8 +278,9 @@ class UnguardedRacesTest : public ::testing::TestWithParam<Case> {};
 TEST_P(UnguardedRacesTest, WithoutTheGuardSomeAreWrong) {
   const auto& [scenario, track] = GetParam();
   const auto race = Race::Open(track, scenario.guard, scenario.lane);
-  if (race == nullptr) GTEST_SKIP() << OpenDevice().status();
-  EXPECT_GT(scenario.run(*race), 0);
+  if (absl::IsNotFound(race.status())) GTEST_SKIP() << race.status();
+  ASSERT_TRUE(race.ok()) << race.status();
+  EXPECT_GT(scenario.run(**race), 0);
 }
 
 INSTANTIATE_TEST_SUITE_P(All, UnguardedRacesTest,
@@ -327,11 +330,12 @@ class TableTest : public ::testing::TestWithParam<DeviceTrack> {
 TEST_P(TableTest, C5TablesComeFromAddresses) {
   for (const TableOf table_of : {TableOf::kAddresses, TableOf::kNumbers}) {
     const auto race = Race::Open(GetParam());
-    if (race == nullptr) GTEST_SKIP() << OpenDevice().status();
+    if (absl::IsNotFound(race.status())) GTEST_SKIP() << race.status();
+    ASSERT_TRUE(race.ok()) << race.status();
     if (table_of == TableOf::kAddresses) {
-      EXPECT_EQ(Run(*race, table_of), 0);
+      EXPECT_EQ(Run(**race, table_of), 0);
     } else {
-      EXPECT_GT(Run(*race, table_of), 0) << "the run would not have shown it";
+      EXPECT_GT(Run(**race, table_of), 0) << "the run would not have shown it";
     }
   }
 }
