@@ -127,6 +127,7 @@ void AddServeFlags(FlagSet& flags, ServeOptions* options) {
   flags.AddBytes("gpu-bytes", &options->gpu_bytes,
                  "memory of the GPU for KV blocks, reserved at start");
   flags.Need("gpu-bytes", "device");
+  flags.ExcludeValue("gpu-bytes", "device", "cpu");
   flags.AddBytes("ram-bytes", &options->store.ram.capacity_bytes,
                  "RAM for KV blocks, reserved at start");
   flags.Add("disk-dir", &options->store.disk.directory, "DIR",
@@ -158,6 +159,7 @@ void AddServeFlags(FlagSet& flags, ServeOptions* options) {
   flags.Add("max-waiting", &options->engine.max_waiting, "N",
             "requests queued, each sample as one; more are refused");
   flags.Add("threads", &options->engine.num_threads, "N", "compute threads; 0: one per core");
+  flags.ExcludeValue("threads", "device", "cuda");
   // Without a model they would change nothing, and whoever gave them expects that they do.
   for (const char* of_engine : {"device", "block-tokens", "kv-dtype", "step-tokens", "max-running",
                                 "max-waiting", "threads"}) {

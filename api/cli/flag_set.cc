@@ -138,6 +138,9 @@ class FlagSet::Impl {
   void Need(const std::string& name, const std::string& other) {
     needs_.push_back({Find(name), Find(other)});
   }
+  void ExcludeValue(const std::string& name, const std::string& other, const std::string& value) {
+    excluded_values_.push_back({Find(name), Find(other), value});
+  }
   void RequireOneOf(const std::vector<std::string>& names) {
     std::vector<CLI::Option*>& options = one_of_.emplace_back();
     for (const std::string& name : names) options.push_back(Find(name));
@@ -171,6 +174,13 @@ class FlagSet::Impl {
   }
 
  private:
+  // `option` is not given with `value` of `other`.
+  struct ExcludedValue {
+    CLI::Option* option;
+    CLI::Option* other;
+    std::string value;
+  };
+
   static std::string FirstLine(const std::string& text) { return text.substr(0, text.find('\n')); }
 
   // The command that the parsed arguments name.
@@ -227,12 +237,19 @@ class FlagSet::Impl {
     }
   }
 
-  // What must be given together, on the command line or in the file. Throws CLI::Error.
+  // What must be given together, or must not, on the command line or in the file. Throws
+  // CLI::Error.
   void CheckTogether() const {
     for (const auto& [option, other] : needs_) {
       if (option->count() > 0 && other->count() == 0) {
         throw CLI::RequiresError(option->get_name(), other->get_name());
       }
+    }
+    for (const ExcludedValue& excluded : excluded_values_) {
+      if (excluded.option->count() == 0 || excluded.other->count() == 0) continue;
+      if (excluded.other->results().back() != excluded.value) continue;
+      throw CLI::ExcludesError(excluded.option->get_name(),
+                               absl::StrCat(excluded.other->get_name(), " ", excluded.value));
     }
     for (const std::vector<CLI::Option*>& options : one_of_) {
       const auto is_given = [](const CLI::Option* option) { return option->count() > 0; };
@@ -250,7 +267,8 @@ class FlagSet::Impl {
   std::vector<std::unique_ptr<FlagSet>> commands_;
   std::string config_path_;
   std::vector<std::pair<CLI::Option*, CLI::Option*>> needs_;  // the first only with the second
-  std::vector<std::vector<CLI::Option*>> one_of_;             // at least one of each
+  std::vector<ExcludedValue> excluded_values_;
+  std::vector<std::vector<CLI::Option*>> one_of_;  // at least one of each
   std::function<int()> action_;
 };
 
@@ -321,6 +339,10 @@ void FlagSet::Exclude(const std::string& name, const std::string& other) {
   impl_->Find(name)->excludes(impl_->Find(other));
 }
 void FlagSet::Need(const std::string& name, const std::string& other) { impl_->Need(name, other); }
+void FlagSet::ExcludeValue(const std::string& name, const std::string& other,
+                           const std::string& value) {
+  impl_->ExcludeValue(name, other, value);
+}
 void FlagSet::RequireOneOf(const std::vector<std::string>& names) { impl_->RequireOneOf(names); }
 void FlagSet::Choose(const std::string& name, const std::vector<std::string>& values) {
   impl_->Find(name)->check([values](const std::string& value) {

@@ -62,6 +62,8 @@ class FlagSet {
 
   // Flag `name` may be given only together with flag `other`. REQUIRES: both were added.
   void Need(const std::string& name, const std::string& other);
+  // The flag is not given together with --`other` `value`. REQUIRES: both were added.
+  void ExcludeValue(const std::string& name, const std::string& other, const std::string& value);
   // At least one of the flags must be given. REQUIRES: all were added.
   void RequireOneOf(const std::vector<std::string>& names);
   // The flag takes one of `values` only. REQUIRES: the flag was added.

@@ -143,6 +143,14 @@ TEST_F(FlagRulesTest, AFlagMayNeedAnother) {
   EXPECT_EQ(Complaint({}), "");
 }
 
+TEST_F(FlagRulesTest, AFlagMayExcludeAValueOfAnother) {
+  command_.ExcludeValue("a", "b", "off");
+  EXPECT_THAT(Complaint({"--a", "1", "--b", "off"}), HasSubstr("--a excludes --b off"));
+  EXPECT_EQ(Complaint({"--a", "1", "--b", "on"}), "");
+  EXPECT_EQ(Complaint({"--a", "1"}), "");
+  EXPECT_EQ(Complaint({"--b", "off"}), "");
+}
+
 TEST_F(FlagRulesTest, OneOfSeveralFlagsMayBeRequired) {
   command_.RequireOneOf({"a", "b"});
   EXPECT_THAT(Complaint({"--n", "1"}), HasSubstr("--a or --b is required"));

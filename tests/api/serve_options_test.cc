@@ -82,8 +82,6 @@ TEST_F(ServeOptionsTest, EveryFlagReachesItsOption) {
                  "3",
                  "--max-waiting",
                  "4",
-                 "--threads",
-                 "2",
                  "--shutdown-grace",
                  "2.5",
                  "--allow-insecure-remote"}),
@@ -101,7 +99,6 @@ TEST_F(ServeOptionsTest, EveryFlagReachesItsOption) {
   EXPECT_EQ(options_.engine.step_tokens, 64);
   EXPECT_EQ(options_.engine.max_running, 3);
   EXPECT_EQ(options_.engine.max_waiting, 4);
-  EXPECT_EQ(options_.engine.num_threads, 2);
   EXPECT_EQ(options_.shutdown_grace_seconds, 2.5);
   EXPECT_TRUE(options_.allow_insecure_remote);
 }
@@ -113,7 +110,7 @@ TEST_F(ServeOptionsTest, ConfigFileTakesEverythingThatFlagsTake) {
       "disk-bytes = 8000000000\ndisk-admission = useful\nblock-tokens = 32\nkv-dtype = "
       "int8\ndevice = cuda\ngpu-bytes = 3GiB\nstep-tokens = 64\nmax-running "
       "= 3\n"
-      "max-waiting = 4\nthreads = 2\nshutdown-grace = 2.5\nallow-insecure-remote = true\n");
+      "max-waiting = 4\nshutdown-grace = 2.5\nallow-insecure-remote = true\n");
   EXPECT_EQ(Run({"--config", path}), 0) << err_.str();
   EXPECT_EQ(options_.engine.model_folder, "m");
   EXPECT_EQ(options_.listen, "unix:/s");
@@ -127,7 +124,6 @@ TEST_F(ServeOptionsTest, ConfigFileTakesEverythingThatFlagsTake) {
   EXPECT_EQ(options_.engine.step_tokens, 64);
   EXPECT_EQ(options_.engine.max_running, 3);
   EXPECT_EQ(options_.engine.max_waiting, 4);
-  EXPECT_EQ(options_.engine.num_threads, 2);
   EXPECT_EQ(options_.shutdown_grace_seconds, 2.5);
   EXPECT_TRUE(options_.allow_insecure_remote);
 }
@@ -151,8 +147,17 @@ TEST_F(ServeOptionsTest, ADeviceChoosesItsKvDTypeAndWhereBlocksLive) {
   EXPECT_EQ(Run({"--model", "m", "--device", "cuda", "--gpu-bytes", "0"}), 0);
   EXPECT_THAT(std::string(options_.ForDevice().Validate().message()),
               HasSubstr("--gpu-bytes is 0"));
+  EXPECT_EQ(Run({"--model", "m", "--device", "cpu", "--threads", "2"}), 0) << err_.str();
+  EXPECT_EQ(options_.engine.num_threads, 2);
   EXPECT_EQ(Run({"--model", "m", "--device", "tpu"}), 2);
   EXPECT_THAT(err_.str(), HasSubstr("\"tpu\" is not one of cpu, cuda"));
+}
+
+TEST_F(ServeOptionsTest, WhatTheOtherDeviceTakesIsWrongUsage) {
+  EXPECT_EQ(Run({"--model", "m", "--device", "cpu", "--gpu-bytes", "1GiB"}), 2);
+  EXPECT_THAT(err_.str(), HasSubstr("--gpu-bytes excludes --device cpu"));
+  EXPECT_EQ(Run({"--config", WriteConfig("model = m\ndevice = cuda\n"), "--threads", "2"}), 2);
+  EXPECT_THAT(err_.str(), HasSubstr("--threads excludes --device cuda"));
 }
 
 TEST_F(ServeOptionsTest, FlagsOnTheCommandLineWinOverTheConfigFile) {

@@ -320,6 +320,8 @@ TEST_F(ServerProcessTest, ABadModelIsOneClearError) {
 
 TEST_F(ServerProcessTest, AGpuThatIsNotThereOrCannotComputeTheModelIsOneClearError) {
   std::vector<std::string> flags = Flags();
+  const auto threads = std::find(flags.begin(), flags.end(), "--threads");
+  flags.erase(threads, threads + 2);  // of the CPU
   flags.insert(flags.end(), {"--device", "cuda"});
   flags[2] = folder_ / "odd";
   const CommandResult made =
@@ -342,6 +344,8 @@ TEST_F(ServerProcessTest, WrongUsageExitsWith2) {
   ExpectRefused({"serve", "--threads", "1"}, 2, {"--threads", "--model"});
   ExpectRefused({"serve", "--model", Model(), "--device", "cuda", "--gpu-bytes", "0"}, 2,
                 {"--gpu-bytes is 0"});
+  ExpectRefused({"serve", "--model", Model(), "--device", "cuda", "--threads", "1"}, 2,
+                {"--threads excludes --device cuda"});
 }
 
 }  // namespace
