@@ -123,7 +123,7 @@ absl::Status OpenAiService::StartAnswer(const OpenAiCall& call, const Principal&
     requests.push_back(*std::move(request));
   }
   const OpenAiShape::Labels labels = {.endpoint = call.endpoint,
-                                      .id = RandomId(),
+                                      .id = RandomRequestId(),
                                       .created = absl::ToUnixSeconds(absl::Now()),
                                       .model = model_name_,
                                       .fingerprint = fingerprint_,

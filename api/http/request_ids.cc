@@ -44,7 +44,7 @@ bool IsTraceParent(absl::string_view text) {
 
 }  // namespace
 
-std::string RandomId() {
+std::string RandomRequestId() {
   absl::BitGen random;
   return absl::StrCat(absl::Hex(absl::Uniform<uint64_t>(random), absl::kZeroPad16),
                       absl::Hex(absl::Uniform<uint64_t>(random), absl::kZeroPad16));
@@ -53,7 +53,7 @@ std::string RandomId() {
 RequestIds IdsOf(const HttpRequest& request) {
   RequestIds ids;
   const absl::string_view id = request.Header("x-request-id");
-  ids.request_id = IsRequestId(id) ? std::string(id) : RandomId();
+  ids.request_id = IsRequestId(id) ? std::string(id) : RandomRequestId();
   const absl::string_view trace = request.Header("traceparent");
   if (IsTraceParent(trace)) ids.trace_parent = std::string(trace);
   return ids;

@@ -18,7 +18,7 @@ struct RequestIds {
 RequestIds IdsOf(const HttpRequest& request);
 
 // 32 random hex digits.
-std::string RandomId();
+std::string RandomRequestId();
 
 // Adds the ids to the headers of `response`.
 void Echo(const RequestIds& ids, HttpResponse* response);

@@ -154,6 +154,7 @@ def test_a_lease_holds_blocks_and_reads_them_by_its_id(client: reprise.Client,
     put(namespace, 1, 2, 3)
     client.demote()
     with client.session(name="test") as session:
+        assert len(session.id) == 16
         with session.acquire(namespace, tokens_of(1, 2, 3, 4), first_block=1,
                              prefill=reprise.PrefillEstimate(1e-3)) as lease:
             assert lease.match.blocks == 3 and lease.advice == reprise.Advice.LOAD
