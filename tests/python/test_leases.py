@@ -230,7 +230,7 @@ def test_without_shared_memory_leased_blocks_are_sent(
 
 def test_granted_slots_are_written_and_sealed(start_fake: Callable[..., FakeCache]) -> None:
     fake = start_fake(writable=True)
-    with Connected(fake) as here, here.session.grant(here.namespace, 3) as grant:
+    with Connected(fake, write=True) as here, here.session.grant(here.namespace, 3) as grant:
         assert len(grant) == 3
         grant.array(0, "u1")[:] = numpy.frombuffer(content(1), "u1")
         grant.buffer(1)[:] = content(2)

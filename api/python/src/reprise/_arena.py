@@ -61,13 +61,15 @@ class Arena:
         try:
             self.writable = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDWR
             self._size = size
-            self._address = _map(fd, size, self.writable)
+            # All of the file: of huge pages nothing less could be unmapped.
+            file_size = os.fstat(fd).st_size
+            self._address = _map(fd, size, file_size, self.writable)
         except BaseException:
             connection.close()
             raise
         finally:
             os.close(fd)
-        weakref.finalize(self, _leave, self._address, size, connection).atexit = False
+        weakref.finalize(self, _leave, self._address, file_size, connection).atexit = False
 
     def view(self, offset: int, size: int, hold: Hold) -> memoryview:
         """The bytes [offset, offset + size), read-only; the view keeps `hold`."""
@@ -109,15 +111,15 @@ def _receive_fd(connection: socket.socket, path: str, session_id: bytes,
     return fds[0]
 
 
-def _map(fd: int, size: int, writable: bool) -> int:
+def _map(fd: int, size: int, file_size: int, writable: bool) -> int:
     """The address. Unavailable: the file could become shorter, or the system has no room for it."""
-    if os.fstat(fd).st_size < size or not fcntl.fcntl(fd, fcntl.F_GET_SEALS) & fcntl.F_SEAL_SHRINK:
+    if file_size < size or not fcntl.fcntl(fd, fcntl.F_GET_SEALS) & fcntl.F_SEAL_SHRINK:
         raise errors.Unavailable(f"the server's memory is not a file of {size} bytes for good")
     protection = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
-    address: int = _libc.mmap(None, size, protection, mmap.MAP_SHARED, fd, 0)
+    address: int = _libc.mmap(None, file_size, protection, mmap.MAP_SHARED, fd, 0)
     if address == _MAP_FAILED:
-        raise errors.Unavailable(f"cannot map {size} bytes: {os.strerror(ctypes.get_errno())}")
-    _libc.madvise(address, size, mmap.MADV_DONTFORK)
+        raise errors.Unavailable(f"cannot map {file_size} bytes: {os.strerror(ctypes.get_errno())}")
+    _libc.madvise(address, file_size, mmap.MADV_DONTFORK)
     return address
 
 

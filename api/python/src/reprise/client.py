@@ -148,15 +148,16 @@ class Client:
         """
         return Namespace(self._transport, identity, shared=shared, timeout=timeout)
 
-    def session(self, *, name: str = "", shared_memory: bool = False,
+    def session(self, *, name: str = "", shared_memory: bool = False, write: bool = False,
                 timeout: float | None = None) -> Session:
         """What holds leases; use it in a `with`.
 
         Args:
             name: for people who look at the server's sessions.
             shared_memory: read blocks where the server has them; for a client on its machine.
+            write: of shared memory, also write new blocks there (Session.grant).
         """
-        return Session(self._transport, name, shared_memory, timeout)
+        return Session(self._transport, name, shared_memory, write, timeout)
 
     def stats(self, *, timeout: float | None = None) -> Stats:
         """Every counter and gauge of store and engine."""

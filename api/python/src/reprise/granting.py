@@ -56,7 +56,7 @@ class GrantedSlots:
         return self._hold
 
     def _seal_request(self, session_id: bytes, names: Sequence[Iterable[int] | bytes],
-                      prefix: Prompt) -> pb.SealRequest:
+                      prefix: Prompt, independent_keys: bool) -> pb.SealRequest:
         """Errors as Grant.seal names them."""
         self._held()
         in_use = any_alive(self._windows)
@@ -67,6 +67,7 @@ class GrantedSlots:
             raise ValueError(f"{len(names)} blocks are named, {len(self._slots)} slots are granted")
         return pb.SealRequest(
             session_id=session_id, namespace_id=self._ns.namespace_id,
+            independent_keys=independent_keys,
             blocks=[pb.SealBlock(grant_id=slot.grant_id, **self._ns.block_name(name))
                     for slot, name in zip(self._slots, names, strict=False)],
             **self._ns.prompt_fields(prefix, "prefix_"))

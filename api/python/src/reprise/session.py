@@ -109,7 +109,7 @@ class Grant(GrantedSlots):
         self._session = session
 
     def seal(self, names: Sequence[Iterable[int] | bytes], *, prefix: Prompt = (),
-             timeout: float | None = None) -> PutReport:
+             independent_keys: bool = False, timeout: float | None = None) -> PutReport:
         """Publishes the first slots, in order, behind `prefix`, as Namespace.put does.
 
         A published block never changes, so no view of a slot may be left: `del` the arrays first.
@@ -118,12 +118,13 @@ class Grant(GrantedSlots):
         Args:
             names: of each block its own token ids, or its external key.
             prefix: everything before the first block: whole blocks, stored already.
+            independent_keys: each block stands alone under its external key.
 
         Raises:
             BufferInUse: there are such views. The grant goes on.
             FailedPrecondition: the prefix is not stored.
         """
-        request = self._seal_request(self._session.id, names, prefix)
+        request = self._seal_request(self._session.id, names, prefix, independent_keys)
         hold, self._hold = self._hold, None
         try:
             return PutReport.from_proto(
@@ -155,7 +156,7 @@ class Session:
         ResourceExhausted: there are too many sessions.
     """
 
-    def __init__(self, transport: Transport, name: str, shared_memory: bool,
+    def __init__(self, transport: Transport, name: str, shared_memory: bool, write: bool,
                  timeout: float | None) -> None:
         self._transport = transport
         self._changed = threading.Condition()
@@ -165,7 +166,8 @@ class Session:
         self._opened: pb.SessionOpened | None = None
         self._stream = transport.stream(
             methods.OPEN_SESSION,
-            pb.OpenSessionRequest(client_name=name, shared_memory=shared_memory), float("inf"))
+            pb.OpenSessionRequest(client_name=name, shared_memory=shared_memory,
+                                  write_shared_memory=write), float("inf"))
         self._failure: errors.RepriseError | None = None
         self._threads = [threading.Thread(target=work, name=f"reprise-session-{what}", daemon=True)
                          for what, work in (("events", self._hear), ("leases", self._keep))]

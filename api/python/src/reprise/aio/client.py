@@ -115,10 +115,10 @@ class Client:
         opened = await open_namespace(self._transport, identity, shared, timeout)
         return Namespace(self._transport, identity, shared, opened)
 
-    def session(self, *, name: str = "", shared_memory: bool = False,
+    def session(self, *, name: str = "", shared_memory: bool = False, write: bool = False,
                 timeout: float | None = None) -> Session:
         """As reprise.Client.session; `async with` opens it."""
-        return Session(self._transport, name, shared_memory, timeout)
+        return Session(self._transport, name, shared_memory, write, timeout)
 
     async def stats(self, *, timeout: float | None = None) -> Stats:
         """As reprise.Client.stats."""

@@ -85,9 +85,9 @@ class Grant(GrantedSlots):
         self._session = session
 
     async def seal(self, names: Sequence[Iterable[int] | bytes], *, prefix: Prompt = (),
-                   timeout: float | None = None) -> PutReport:
+                   independent_keys: bool = False, timeout: float | None = None) -> PutReport:
         """As reprise.Grant.seal."""
-        request = self._seal_request(self._session.id, names, prefix)
+        request = self._seal_request(self._session.id, names, prefix, independent_keys)
         hold, self._hold = self._hold, None
         try:
             return PutReport.from_proto(
@@ -140,10 +140,11 @@ class Session:
     max_ttl: float
     max_lease_bytes: int
 
-    def __init__(self, transport: Transport, name: str, shared_memory: bool,
+    def __init__(self, transport: Transport, name: str, shared_memory: bool, write: bool,
                  timeout: float | None) -> None:
         self._transport = transport
-        self._request = pb.OpenSessionRequest(client_name=name, shared_memory=shared_memory)
+        self._request = pb.OpenSessionRequest(client_name=name, shared_memory=shared_memory,
+                                              write_shared_memory=write)
         self._timeout = timeout
         self._book = LeaseBook()
         self._arena: Arena | None = None
