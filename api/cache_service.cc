@@ -127,7 +127,7 @@ absl::StatusOr<std::unique_ptr<BlockSource>> CacheService::SourceOf(const Princi
   }
   if (!request.lease_id().empty()) {
     ASSIGN_OR_RETURN(std::shared_ptr<Session> session,
-                     sessions_.Find(principal.name, request.session_id()));
+                     FindSession(principal, request.session_id()));
     return std::make_unique<LeaseSource>(std::move(session), request.lease_id(), first);
   }
   ASSIGN_OR_RETURN(const NamespaceHandle ns, namespaces_.Find(principal, request.namespace_id()));

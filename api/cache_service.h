@@ -71,6 +71,9 @@ class CacheService final : public v1::Cache::WithCallbackMethod_OpenSession<v1::
                                                           absl::Time deadline);
   absl::StatusOr<v1::ExistsResponse> Exists(const Principal& principal,
                                             const v1::ExistsRequest& request) const;
+  // kNotFound: the principal has no such session.
+  absl::StatusOr<std::shared_ptr<Session>> FindSession(const Principal& principal,
+                                                       absl::string_view session_id) const;
   absl::StatusOr<v1::PrefetchResponse> Prefetch(const Principal& principal,
                                                 const v1::PrefetchRequest& request);
   absl::StatusOr<v1::AcquireResponse> Acquire(const Principal& principal,

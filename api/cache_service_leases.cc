@@ -28,6 +28,10 @@ using Ids = google::protobuf::RepeatedPtrField<std::string>;
 
 std::vector<absl::string_view> Views(const Ids& ids) { return {ids.begin(), ids.end()}; }
 
+SessionOwner OwnerOf(const Principal& principal) {
+  return {.tenant = principal.tenant, .name = principal.name};
+}
+
 // Answers a unary call with a value or an error.
 template <typename Response>
 grpc::Status Answer(absl::StatusOr<Response> result, Response* response) {
@@ -44,6 +48,7 @@ SessionLimits SessionLimitsOf(const cachestore::TieredStore& store) {
           .sessions_per_principal = kMaxSessionsPerPrincipal,
           .holdings_per_session = kMaxHoldingsPerSession,
           .bytes_per_session = Share(ram_bytes, kMaxSessionShare),
+          .bytes_per_tenant = Share(ram_bytes, kMaxTenantShare),
           .bytes = Share(ram_bytes, kMaxLeasedShare),
           .unsent_events = kMaxUnsentEvents,
           .max_ttl = kMaxLeaseTtl};
@@ -57,6 +62,11 @@ CacheService::CacheService(cachestore::TieredStore* store, const engine::Engine*
       sessions_(store, limits, std::move(arena)),
       prefetcher_(store, sessions_.keeper(), kMaxPrefetches,
                   Share(store->stats().ram_capacity_bytes, kMaxPrefetchShare)) {}
+
+absl::StatusOr<std::shared_ptr<Session>> CacheService::FindSession(
+    const Principal& principal, absl::string_view session_id) const {
+  return sessions_.Find(OwnerOf(principal), session_id);
+}
 
 absl::StatusOr<v1::ExistsResponse> CacheService::Exists(const Principal& principal,
                                                         const v1::ExistsRequest& request) const {
@@ -111,13 +121,13 @@ grpc::Status CacheService::Prefetch(grpc::ServerContext* context,
 
 grpc::ServerWriteReactor<v1::SessionEvent>* CacheService::OpenSession(
     grpc::CallbackServerContext* context, const v1::OpenSessionRequest* request) {
-  return SessionStream::Start(&sessions_, context, PrincipalOf(*context).name, *request);
+  return SessionStream::Start(&sessions_, context, OwnerOf(PrincipalOf(*context)), *request);
 }
 
 absl::StatusOr<v1::AcquireResponse> CacheService::Acquire(const Principal& principal,
                                                           const v1::AcquireRequest& request) {
   ASSIGN_OR_RETURN(const std::shared_ptr<Session> session,
-                   sessions_.Find(principal.name, request.session_id()));
+                   FindSession(principal, request.session_id()));
   ASSIGN_OR_RETURN(const NamespaceHandle ns, namespaces_.Find(principal, request.namespace_id()));
   ASSIGN_OR_RETURN(const PromptContent prompt,
                    PromptContent::Of(ns, request.token_ids(), request.external_keys()));
@@ -131,7 +141,7 @@ grpc::Status CacheService::Acquire(grpc::ServerContext* context, const v1::Acqui
 
 grpc::Status CacheService::Renew(grpc::ServerContext* context, const v1::RenewRequest* request,
                                  v1::RenewResponse* response) {
-  const auto session = sessions_.Find(PrincipalOf(*context).name, request->session_id());
+  const auto session = FindSession(PrincipalOf(*context), request->session_id());
   if (!session.ok()) return ToGrpc(session.status());
   auto states = (*session)->Renew(Views(request->lease_ids()), request->ttl_seconds());
   if (!states.ok()) return ToGrpc(states.status());
@@ -141,7 +151,7 @@ grpc::Status CacheService::Renew(grpc::ServerContext* context, const v1::RenewRe
 
 grpc::Status CacheService::Release(grpc::ServerContext* context, const v1::ReleaseRequest* request,
                                    v1::ReleaseResponse* response) {
-  const auto session = sessions_.Find(PrincipalOf(*context).name, request->session_id());
+  const auto session = FindSession(PrincipalOf(*context), request->session_id());
   if (!session.ok()) return ToGrpc(session.status());
   response->set_released((*session)->Release(Views(request->lease_ids())));
   return grpc::Status::OK;

@@ -50,9 +50,10 @@ inline constexpr int64_t kMaxSessions = 4096;
 inline constexpr int64_t kMaxSessionsPerPrincipal = 256;
 // Leases and grants of one session.
 inline constexpr int64_t kMaxHoldingsPerSession = 4096;
-// What the leases and grants of one session may hold of RAM, and those of all: the rest is for
-// those who put and load.
+// What the leases and grants of one session may hold of RAM, those of one tenant, and those of all:
+// the rest is for those who put and load.
 inline constexpr double kMaxSessionShare = 0.25;
+inline constexpr double kMaxTenantShare = 0.25;
 inline constexpr double kMaxLeasedShare = 0.5;
 // How long a lease lives that is not renewed: what a client whose machine is gone holds goes then.
 inline constexpr absl::Duration kMaxLeaseTtl = absl::Seconds(30);

@@ -19,6 +19,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "api/client/channel.h"
 #include "cachestore/block/block_content.h"
 #include "reprise/v1/cache.grpc.pb.h"
 
@@ -64,6 +65,7 @@ struct Acquired {
 class CacheSession {
  public:
   struct Options {
+    ClientAccess access;
     std::string client_name;
     bool shared_memory = false;
     absl::Duration ttl;  // of leases that are not renewed; zero: the server's most

@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "absl/time/clock.h"
-#include "api/client/channel.h"
 #include "api/status_codec.h"
 
 namespace reprise::api {
@@ -17,7 +16,7 @@ constexpr absl::Duration kRetry = absl::Milliseconds(100);
 }  // namespace
 
 SessionCore::SessionCore(const std::string& address, const CacheSession::Options& options)
-    : options_(options), stub_(v1::Cache::NewStub(ConnectTo(address))) {}
+    : options_(options), stub_(v1::Cache::NewStub(ConnectTo(address, options.access))) {}
 
 absl::StatusOr<v1::SessionOpened> SessionCore::Open() {
   v1::OpenSessionRequest request;

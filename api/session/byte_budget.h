@@ -27,6 +27,7 @@ class ByteBudget {
     used_ -= bytes;
   }
 
+  int64_t limit() const { return limit_; }
   int64_t used() const {
     absl::MutexLock lock(&mu_);
     return used_;

@@ -22,7 +22,7 @@ int64_t SlotBytes(const cachestore::NamespaceHandle& ns) {
   return static_cast<int64_t>(cachestore::SlotPool::SlotBytes(ns.layout.BytesPerBlock()));
 }
 
-Session::Session(const Parts& parts, std::string id, std::string owner, bool shared,
+Session::Session(const Parts& parts, std::string id, SessionOwner owner, bool shared,
                  std::shared_ptr<SessionSink> sink)
     : parts_(parts),
       id_(std::move(id)),
@@ -41,14 +41,25 @@ absl::StatusOr<absl::Duration> Session::TtlOf(double seconds) const {
 
 int64_t Session::TakeBytes(int64_t slot_bytes, int64_t wanted) {
   const int64_t room = (parts_.limits->bytes_per_session - held_bytes_) / slot_bytes;
-  const int64_t taken = parts_.all_bytes->Take(slot_bytes, std::min(wanted, room));
+  const int64_t of_tenant = parts_.tenant_bytes->Take(slot_bytes, std::min(wanted, room));
+  const int64_t taken = parts_.all_bytes->Take(slot_bytes, of_tenant);
+  parts_.tenant_bytes->Give((of_tenant - taken) * slot_bytes);
   held_bytes_ += taken * slot_bytes;
   return taken;
 }
 
 void Session::GiveBytes(int64_t bytes) {
   held_bytes_ -= bytes;
+  parts_.tenant_bytes->Give(bytes);
   parts_.all_bytes->Give(bytes);
+}
+
+absl::Status Session::NoRoom(int64_t slot_bytes) const {
+  // What others hold is not told.
+  return absl::ResourceExhaustedError(absl::StrCat(
+      "no room to hold a block of ", slot_bytes, " bytes: the session holds ", held_bytes_, " of ",
+      parts_.limits->bytes_per_session, ", its tenant ", parts_.tenant_bytes->used(), " of ",
+      parts_.tenant_bytes->limit(), ", or all sessions as much as they may; release leases"));
 }
 
 v1::LeaseState Session::StateOf(const std::string& id, const Lease& lease, bool with_places) const {
@@ -102,6 +113,12 @@ absl::StatusOr<std::vector<v1::LeaseState>> Session::Renew(
   for (const absl::string_view id : ids) {
     if (const auto grant = grants_.find(id); grant != grants_.end()) {
       grant->second.expires = expires;
+      v1::LeaseState& state = states.emplace_back();
+      state.set_lease_id(grant->first);
+      state.set_phase(v1::LEASE_PHASE_READY);
+      state.set_num_blocks(1);
+      state.set_expires_in_seconds(absl::ToDoubleSeconds(ttl));
+      continue;
     }
     const auto lease = leases_.find(id);
     if (lease == leases_.end()) {

@@ -56,6 +56,14 @@ struct LeasedBlocks {
   std::shared_ptr<const cachestore::PinnedPrefix> blocks;
 };
 
+// Whose a session is: a credential and its tenant. Plain data.
+struct SessionOwner {
+  std::string tenant;  // empty: an operator, whose sessions have no limit of their own
+  std::string name;
+
+  friend bool operator==(const SessionOwner&, const SessionOwner&) = default;
+};
+
 // kNotFound: what every call answers that comes too late.
 absl::Status SessionEnded();
 // Bytes of RAM that a block of `ns` takes.
@@ -63,10 +71,11 @@ int64_t SlotBytes(const cachestore::NamespaceHandle& ns);
 
 class Session : public std::enable_shared_from_this<Session> {
  public:
-  // What the session works with; all outlive it.
+  // What the session works with; what it does not share outlives it.
   struct Parts {
     cachestore::TieredStore* store = nullptr;
-    ByteBudget* all_bytes = nullptr;  // of all sessions
+    ByteBudget* all_bytes = nullptr;           // of all sessions
+    std::shared_ptr<ByteBudget> tenant_bytes;  // of those of its tenant
     LeaseStats* stats = nullptr;
     const SessionLimits* limits = nullptr;
     const SharedArena* arena = nullptr;
@@ -74,11 +83,11 @@ class Session : public std::enable_shared_from_this<Session> {
   };
 
   // A session of `owner`, named `id`. `shared`: the client sees the arena.
-  Session(const Parts& parts, std::string id, std::string owner, bool shared,
+  Session(const Parts& parts, std::string id, SessionOwner owner, bool shared,
           std::shared_ptr<SessionSink> sink);
 
   const std::string& id() const { return id_; }
-  const std::string& owner() const { return owner_; }
+  const SessionOwner& owner() const { return owner_; }
   bool shared() const { return shared_; }
 
   // Matches, pins and starts loading (cache.proto). Never blocks. kInvalidArgument: a field out of
@@ -88,8 +97,8 @@ class Session : public std::enable_shared_from_this<Session> {
                                               const cachestore::BlockContent& prompt,
                                               const v1::AcquireRequest& request);
 
-  // Extends leases and grants, all of them if `ids` is empty, and tells the leases' state, without
-  // places. kInvalidArgument: `ttl_seconds` is out of range.
+  // Extends leases and grants, all of them if `ids` is empty, and tells their state, without
+  // places. Of all, only that of leases. kInvalidArgument: `ttl_seconds` is out of range.
   absl::StatusOr<std::vector<v1::LeaseState>> Renew(const std::vector<absl::string_view>& ids,
                                                     double ttl_seconds);
 
@@ -190,10 +199,11 @@ class Session : public std::enable_shared_from_this<Session> {
   void GiveBytes(int64_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // How many blocks of `slot_bytes` may be held more, `wanted` at most; they count as held.
   int64_t TakeBytes(int64_t slot_bytes, int64_t wanted) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::Status NoRoom(int64_t slot_bytes) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   const Parts parts_;
   const std::string id_;
-  const std::string owner_;
+  const SessionOwner owner_;
   const bool shared_;
   const std::shared_ptr<SessionSink> sink_;
 

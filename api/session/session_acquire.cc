@@ -85,12 +85,7 @@ absl::StatusOr<std::string> Session::Hold(const NamespaceHandle& ns, const Block
   }
   const int64_t slot_bytes = SlotBytes(ns);
   const int64_t room = TakeBytes(slot_bytes, plan.cached_blocks);
-  if (room == 0) {
-    return absl::ResourceExhaustedError(absl::StrCat(
-        "the session holds ", held_bytes_, " bytes of ", parts_.limits->bytes_per_session,
-        ", all sessions hold ", parts_.all_bytes->used(), " of ", parts_.limits->bytes,
-        ": there is no room for a block of ", slot_bytes, "; release leases"));
-  }
+  if (room == 0) return NoRoom(slot_bytes);
   std::string id = RandomId();
   Lease lease = {.first_block = plan.range.first, .slot_bytes = slot_bytes};
   const BlockRange fits = {.first = plan.range.first, .count = room};

@@ -12,9 +12,10 @@ namespace reprise::api {
 
 struct SessionLimits {
   int64_t sessions = 0;                // of all clients
-  int64_t sessions_per_principal = 0;  // of those with one name
+  int64_t sessions_per_principal = 0;  // of one owner
   int64_t holdings_per_session = 0;    // leases and grants
   int64_t bytes_per_session = 0;       // of RAM, that its leases and grants hold
+  int64_t bytes_per_tenant = 0;        // that the sessions of one tenant hold
   int64_t bytes = 0;                   // that all sessions hold
   int64_t unsent_events = 0;           // that wait for a client which does not read them
   absl::Duration max_ttl;              // of a lease that is not renewed

@@ -7,7 +7,7 @@
 namespace reprise::api {
 
 grpc::ServerWriteReactor<v1::SessionEvent>* SessionStream::Start(
-    SessionTable* table, grpc::CallbackServerContext* context, const std::string& owner,
+    SessionTable* table, grpc::CallbackServerContext* context, const SessionOwner& owner,
     const v1::OpenSessionRequest& request) {
   std::shared_ptr<SessionStream> stream(new SessionStream(table, context));
   const absl::StatusOr<std::shared_ptr<Session>> session =

@@ -30,7 +30,7 @@ class SessionStream final : public grpc::ServerWriteReactor<v1::SessionEvent>, p
   // call.
   static grpc::ServerWriteReactor<v1::SessionEvent>* Start(SessionTable* table,
                                                            grpc::CallbackServerContext* context,
-                                                           const std::string& owner,
+                                                           const SessionOwner& owner,
                                                            const v1::OpenSessionRequest& request);
 
   // SessionSink.

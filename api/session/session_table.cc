@@ -35,39 +35,45 @@ SessionTable::SessionTable(cachestore::TieredStore* store, const SessionLimits& 
 
 SessionTable::~SessionTable() = default;
 
-absl::StatusOr<std::shared_ptr<Session>> SessionTable::Open(const std::string& owner,
+absl::StatusOr<std::shared_ptr<Session>> SessionTable::Open(const SessionOwner& owner,
                                                             bool shared_memory,
                                                             std::shared_ptr<SessionSink> sink) {
   if (shared_memory && arena_.socket_path.empty()) {
     return absl::FailedPreconditionError(
         "this server offers no shared memory; open the session without it");
   }
-  const Session::Parts parts = {.store = store_,
-                                .all_bytes = &all_bytes_,
-                                .stats = &stats_,
-                                .limits = &limits_,
-                                .arena = &arena_,
-                                .keeper = keeper_.queue()};
-  auto session =
-      std::make_shared<Session>(parts, RandomId(), owner, shared_memory, std::move(sink));
   absl::MutexLock lock(&mu_);
   RETURN_IF_ERROR(closed_);
   if (static_cast<int64_t>(sessions_.size()) >= limits_.sessions) {
     return absl::ResourceExhaustedError(absl::StrCat(
         "the server has ", sessions_.size(), " sessions, as many as it may; try again later"));
   }
-  int64_t& owned = owned_[owner];
+  const auto [tenant, is_new] = tenants_.try_emplace(owner.tenant);
+  if (is_new) {
+    tenant->second.bytes = std::make_shared<ByteBudget>(
+        owner.tenant.empty() ? limits_.bytes : limits_.bytes_per_tenant);
+  }
+  int64_t& owned = tenant->second.sessions[owner.name];
   if (owned >= limits_.sessions_per_principal) {
     return absl::ResourceExhaustedError(
-        absl::StrCat("there are ", owned, " sessions of \"", owner,
+        absl::StrCat("there are ", owned, " sessions of \"", owner.name,
                      "\", as many as it may have; end one, or use it for more"));
   }
   ++owned;
+  const Session::Parts parts = {.store = store_,
+                                .all_bytes = &all_bytes_,
+                                .tenant_bytes = tenant->second.bytes,
+                                .stats = &stats_,
+                                .limits = &limits_,
+                                .arena = &arena_,
+                                .keeper = keeper_.queue()};
+  auto session =
+      std::make_shared<Session>(parts, RandomId(), owner, shared_memory, std::move(sink));
   sessions_.emplace(session->id(), session);
   return session;
 }
 
-absl::StatusOr<std::shared_ptr<Session>> SessionTable::Find(absl::string_view owner,
+absl::StatusOr<std::shared_ptr<Session>> SessionTable::Find(const SessionOwner& owner,
                                                             absl::string_view session_id) const {
   absl::MutexLock lock(&mu_);
   const auto it = sessions_.find(session_id);
@@ -89,9 +95,13 @@ void SessionTable::Forget(const Session& session) {
   if (it == sessions_.end()) return;
   forgotten = std::move(it->second);
   sessions_.erase(it);
-  const auto owned = owned_.find(forgotten->owner());
-  CHECK(owned != owned_.end());
-  if (--owned->second == 0) owned_.erase(owned);
+  const auto tenant = tenants_.find(forgotten->owner().tenant);
+  CHECK(tenant != tenants_.end());
+  auto& owned = tenant->second.sessions;
+  const auto of_owner = owned.find(forgotten->owner().name);
+  CHECK(of_owner != owned.end());
+  if (--of_owner->second == 0) owned.erase(of_owner);
+  if (owned.empty()) tenants_.erase(tenant);
 }
 
 absl::StatusOr<std::unique_ptr<SessionAnchor>> SessionTable::Anchor(absl::string_view session_id) {

@@ -56,15 +56,15 @@ class SessionTable {
   // For what others have to do on its thread.
   const std::shared_ptr<KeeperQueue>& keeper() const { return keeper_.queue(); }
 
-  // A new session of the principal named `owner`; `sink` hears of its leases until Close.
+  // A new session of `owner`; `sink` hears of its leases until Close.
   // `shared_memory`: the client wants to see the arena. kResourceExhausted: the owner, or the
   // server, has as many sessions as may be; kFailedPrecondition: shared memory is not offered;
   // kUnavailable: EndAll was called.
-  absl::StatusOr<std::shared_ptr<Session>> Open(const std::string& owner, bool shared_memory,
+  absl::StatusOr<std::shared_ptr<Session>> Open(const SessionOwner& owner, bool shared_memory,
                                                 std::shared_ptr<SessionSink> sink);
 
   // kNotFound: `owner` has no such session, or it has ended.
-  absl::StatusOr<std::shared_ptr<Session>> Find(absl::string_view owner,
+  absl::StatusOr<std::shared_ptr<Session>> Find(const SessionOwner& owner,
                                                 absl::string_view session_id) const;
 
   // Ends a session: its leases and grants go, except for what is anchored. Idempotent.
@@ -84,6 +84,11 @@ class SessionTable {
   LeaseStats::Values stats() const;
 
  private:
+  // What the sessions of a tenant have in common, while there are any.
+  struct Tenant {
+    std::shared_ptr<ByteBudget> bytes;
+    absl::flat_hash_map<std::string, int64_t> sessions;  // by the owner's name
+  };
   using Sessions = absl::flat_hash_map<std::string, std::shared_ptr<Session>>;
 
   // Ends what has expired by `now`; when there is more to do.
@@ -98,7 +103,7 @@ class SessionTable {
   mutable absl::Mutex mu_;
   absl::Status closed_ ABSL_GUARDED_BY(mu_);  // why no more are opened; OK: they are
   Sessions sessions_ ABSL_GUARDED_BY(mu_);
-  absl::flat_hash_map<std::string, int64_t> owned_ ABSL_GUARDED_BY(mu_);  // sessions by owner
+  absl::flat_hash_map<std::string, Tenant> tenants_ ABSL_GUARDED_BY(mu_);
 
   Keeper keeper_;  // last: its thread uses the others
 };

@@ -94,6 +94,7 @@ class SessionTest : public CacheServiceTest {
             .sessions_per_principal = 4,
             .holdings_per_session = 2000,
             .bytes_per_session = 64 * 4096,
+            .bytes_per_tenant = 64 * 4096,
             .bytes = 128 * 4096,
             .unsent_events = 16,
             .max_ttl = absl::Seconds(60)};

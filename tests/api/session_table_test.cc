@@ -78,9 +78,13 @@ class SessionTableTest : public ::testing::Test {
     }
   }
   std::shared_ptr<Session> Open(const std::string& owner = "alice", bool shared = true) {
-    auto session = table_->Open(owner, shared, heard_);
+    auto session = table_->Open(Owner(owner), shared, heard_);
     EXPECT_TRUE(session.ok()) << session.status();
     return *session;
+  }
+  // The one credential of a tenant.
+  static SessionOwner Owner(const std::string& tenant) {
+    return {.tenant = tenant, .name = tenant + "-web"};
   }
   v1::LeaseState Acquire(Session& session, double ttl_seconds = 0) {
     v1::AcquireRequest request;
@@ -95,6 +99,7 @@ class SessionTableTest : public ::testing::Test {
                                  .sessions_per_principal = 2,
                                  .holdings_per_session = 8,
                                  .bytes_per_session = 16 * cachestore::kSlotBytes,
+                                 .bytes_per_tenant = 10 * cachestore::kSlotBytes,
                                  .bytes = 32 * cachestore::kSlotBytes,
                                  .unsent_events = 16,
                                  .max_ttl = absl::Seconds(60)};
@@ -109,26 +114,45 @@ class SessionTableTest : public ::testing::Test {
 
 TEST_F(SessionTableTest, ToOthersASessionLooksAsIfItWereNotThere) {
   const auto session = Open("alice");
-  EXPECT_EQ(*table_->Find("alice", session->id()), session);
-  const absl::Status others = table_->Find("bob", session->id()).status();
+  EXPECT_EQ(*table_->Find(Owner("alice"), session->id()), session);
+  const absl::Status others = table_->Find(Owner("bob"), session->id()).status();
   EXPECT_EQ(others.code(), absl::StatusCode::kNotFound);
-  EXPECT_EQ(others, table_->Find("bob", std::string(16, 'x')).status());
+  EXPECT_EQ(others, table_->Find(Owner("bob"), std::string(16, 'x')).status());
+  // Neither the tenant nor the credential's name is enough.
+  EXPECT_EQ(others, table_->Find({"alice", "bob-web"}, session->id()).status());
+  EXPECT_EQ(others, table_->Find({"", "alice-web"}, session->id()).status());
   table_->Close(session);
-  EXPECT_EQ(table_->Find("alice", session->id()).status(), others);
+  EXPECT_EQ(table_->Find(Owner("alice"), session->id()).status(), others);
 }
 
 TEST_F(SessionTableTest, OnePrincipalsSessionsLeaveRoomForAnothers) {
   const auto a = Open("alice");
   const auto b = Open("alice");
-  EXPECT_EQ(table_->Open("alice", false, heard_).status().code(),
+  EXPECT_EQ(table_->Open(Owner("alice"), false, heard_).status().code(),
             absl::StatusCode::kResourceExhausted);
   const auto c = Open("bob");
-  EXPECT_EQ(table_->Open("carol", false, heard_).status().code(),
+  EXPECT_EQ(table_->Open(Owner("carol"), false, heard_).status().code(),
             absl::StatusCode::kResourceExhausted);
   table_->Close(a);
   table_->Close(a);
   const auto d = Open("carol");
   EXPECT_EQ(table_->stats().sessions, 3);
+}
+
+TEST_F(SessionTableTest, WhatOneTenantHoldsLeavesRoomForAnother) {
+  const auto first = Open("alice");
+  EXPECT_EQ(Acquire(*first).num_blocks(), 4);
+  // Whichever of its credentials: of ten slots two are left then.
+  const auto second = table_->Open({"alice", "alice-engine"}, false, heard_);
+  ASSERT_TRUE(second.ok());
+  EXPECT_EQ(Acquire(**second).num_blocks(), 4);
+  EXPECT_EQ(Acquire(**second).num_blocks(), 2);
+  const absl::Status refused = (*second)->Acquire(ns_, tokens_, {}).status();
+  EXPECT_EQ(refused.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(std::string(refused.message()), ::testing::HasSubstr("its tenant 40960 of 40960"));
+  EXPECT_EQ(Acquire(*Open("bob")).num_blocks(), 4);
+  table_->Close(first);
+  EXPECT_EQ(Acquire(**second).num_blocks(), 4);
 }
 
 TEST_F(SessionTableTest, PlacesOfReadyBlocksCountFromTheArenasBegin) {
@@ -209,6 +233,10 @@ TEST_F(SessionTableTest, AGrantIsTakenOnceByItsSessionAndInItsNamespace) {
   EXPECT_EQ(table_->stats().grants, 3);
   const std::string id = slots->front().grant_id();
   const auto other = *store_->OpenNamespace(cachestore::TestIdentity("bob"));
+  const auto renewed = session->Renew({id, "no such grant"}, 60);
+  ASSERT_TRUE(renewed.ok());
+  EXPECT_EQ(renewed->at(0).phase(), v1::LEASE_PHASE_READY);
+  EXPECT_EQ(renewed->at(1).phase(), v1::LEASE_PHASE_ENDED);
   EXPECT_FALSE(session->TakeGrant(other, id).ok());
   EXPECT_FALSE(Open("bob")->TakeGrant(ns_, id).ok());
   auto block = session->TakeGrant(ns_, id);
@@ -238,7 +266,7 @@ TEST_F(SessionTableTest, EndAllEndsEverySessionAndOpensNoMore) {
   table_->EndAll(absl::UnavailableError("over"));
   EXPECT_EQ(heard_->end(), absl::UnavailableError("over"));
   EXPECT_EQ(pinned(), 0);
-  EXPECT_EQ(table_->Open("alice", false, heard_).status(), absl::UnavailableError("over"));
+  EXPECT_EQ(table_->Open(Owner("alice"), false, heard_).status(), absl::UnavailableError("over"));
 }
 
 }  // namespace

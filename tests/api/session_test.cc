@@ -100,7 +100,7 @@ TEST_F(SessionTest, WhoAsksIsToldWhenALeaseLoadsNoMore) {
   ASSERT_TRUE(acquired.ok());
   const std::string id = acquired->lease().lease_id();
   SessionTable& table = server_.server().sessions();
-  const auto session = table.Find("local", raw.id());
+  const auto session = table.Find({"", "local"}, raw.id());
   ASSERT_TRUE(session.ok()) << session.status();
   absl::Notification loaded;
   (*session)->WhenSettled(id, [&] { loaded.Notify(); });
@@ -120,7 +120,7 @@ TEST_F(SessionTest, WhoAsksIsToldWhenTheSessionEnds) {
   RawSession raw(server_.address());
   const auto acquired = raw.Acquire(ns_, tokens_, 0);
   ASSERT_TRUE(acquired.ok());
-  const auto session = server_.server().sessions().Find("local", raw.id());
+  const auto session = server_.server().sessions().Find({"", "local"}, raw.id());
   ASSERT_TRUE(session.ok()) << session.status();
   absl::Notification ended;
   (*session)->WhenSettled(acquired->lease().lease_id(), [&] { ended.Notify(); });
