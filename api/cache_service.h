@@ -42,6 +42,8 @@ class CacheService final : public v1::Cache::WithCallbackMethod_OpenSession<v1::
                      v1::MatchResponse* response) override;
   grpc::Status Exists(grpc::ServerContext* context, const v1::ExistsRequest* request,
                       v1::ExistsResponse* response) override;
+  grpc::Status Touch(grpc::ServerContext* context, const v1::TouchRequest* request,
+                     v1::TouchResponse* response) override;
   grpc::Status Prefetch(grpc::ServerContext* context, const v1::PrefetchRequest* request,
                         v1::PrefetchResponse* response) override;
   grpc::ServerWriteReactor<v1::SessionEvent>* OpenSession(
@@ -69,11 +71,13 @@ class CacheService final : public v1::Cache::WithCallbackMethod_OpenSession<v1::
   absl::StatusOr<cachestore::InvalidateReport> Invalidate(const Principal& principal,
                                                           const v1::InvalidateRequest& request,
                                                           absl::Time deadline);
-  absl::StatusOr<v1::ExistsResponse> Exists(const Principal& principal,
-                                            const v1::ExistsRequest& request) const;
   // kNotFound: the principal has no such session.
   absl::StatusOr<std::shared_ptr<Session>> FindSession(const Principal& principal,
                                                        absl::string_view session_id) const;
+  absl::StatusOr<v1::ExistsResponse> Exists(const Principal& principal,
+                                            const v1::ExistsRequest& request) const;
+  absl::StatusOr<v1::TouchResponse> Touch(const Principal& principal,
+                                          const v1::TouchRequest& request);
   absl::StatusOr<v1::PrefetchResponse> Prefetch(const Principal& principal,
                                                 const v1::PrefetchRequest& request);
   absl::StatusOr<v1::AcquireResponse> Acquire(const Principal& principal,

@@ -95,6 +95,21 @@ grpc::Status CacheService::Exists(grpc::ServerContext* context, const v1::Exists
   return Answer(Exists(PrincipalOf(*context), *request), response);
 }
 
+absl::StatusOr<v1::TouchResponse> CacheService::Touch(const Principal& principal,
+                                                      const v1::TouchRequest& request) {
+  ASSIGN_OR_RETURN(const NamespaceHandle ns, namespaces_.Find(principal, request.namespace_id()));
+  ASSIGN_OR_RETURN(const PromptContent prompt,
+                   PromptContent::Of(ns, request.token_ids(), request.external_keys()));
+  v1::TouchResponse response;
+  response.set_touched_blocks(store_->Touch(ns, prompt.view(), prompt.num_blocks()));
+  return response;
+}
+
+grpc::Status CacheService::Touch(grpc::ServerContext* context, const v1::TouchRequest* request,
+                                 v1::TouchResponse* response) {
+  return Answer(Touch(PrincipalOf(*context), *request), response);
+}
+
 absl::StatusOr<v1::PrefetchResponse> CacheService::Prefetch(const Principal& principal,
                                                             const v1::PrefetchRequest& request) {
   ASSIGN_OR_RETURN(const NamespaceHandle ns, namespaces_.Find(principal, request.namespace_id()));

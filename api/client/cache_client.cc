@@ -72,6 +72,20 @@ absl::StatusOr<v1::ExistsResponse> CacheClient::Exists(uint32_t namespace_id,
   return response;
 }
 
+absl::StatusOr<int64_t> CacheClient::Touch(uint32_t namespace_id, const BlockContent& prompt,
+                                           absl::Duration timeout) {
+  grpc::ClientContext context;
+  SetTimeout(timeout, &context);
+  v1::TouchRequest request;
+  request.set_namespace_id(namespace_id);
+  SetContent(prompt, request.mutable_token_ids(), request.mutable_external_keys());
+  v1::TouchResponse response;
+  if (const grpc::Status status = stub_->Touch(&context, request, &response); !status.ok()) {
+    return FromGrpc(status);
+  }
+  return response.touched_blocks();
+}
+
 absl::StatusOr<v1::PrefetchResponse> CacheClient::Prefetch(uint32_t namespace_id,
                                                            const BlockContent& prompt,
                                                            int64_t max_blocks,

@@ -47,6 +47,10 @@ class CacheClient {
                                             const cachestore::BlockContent& prompt,
                                             bool independent_keys, absl::Duration timeout);
 
+  // Counts the cached prefix of `prompt` as used now; returns its blocks.
+  absl::StatusOr<int64_t> Touch(uint32_t namespace_id, const cachestore::BlockContent& prompt,
+                                absl::Duration timeout);
+
   // Starts loading the cached prefix of `prompt` into RAM, at most `max_blocks` of it (0: all).
   absl::StatusOr<v1::PrefetchResponse> Prefetch(uint32_t namespace_id,
                                                 const cachestore::BlockContent& prompt,

@@ -68,6 +68,38 @@ TEST_F(SessionTest, PrefetchFieldsOutOfRangeAreRefused) {
             absl::StatusCode::kInvalidArgument);
 }
 
+// RAM is the last tier: what leaves it is gone.
+class RamOnlyTest : public CacheServiceTest {
+ protected:
+  RamOnlyTest() : CacheServiceTest(TestServer::Options{.disk_bytes = 0, .max_positions = 0}) {}
+};
+
+// Of two prompts that fill RAM, the one that was not touched makes room.
+TEST_F(RamOnlyTest, WhatIsTouchedStaysLonger) {
+  const int64_t half = server_.store().stats().ram_capacity_bytes / 4096 / 2;
+  const auto payloads = TestPayloads(half, block_bytes_);
+  const auto prompt = [&](uint32_t number) {
+    std::vector<uint32_t> tokens = TestTokens(half);
+    tokens[0] = number;
+    return tokens;
+  };
+  const auto put = [&](const std::vector<uint32_t>& tokens, int64_t num_blocks) {
+    const auto blocks = TestBlocks(tokens, payloads, 0);
+    const auto stored = client_.Put(
+        ns_, {}, absl::MakeConstSpan(blocks).first(static_cast<size_t>(num_blocks)), kTestTimeout);
+    EXPECT_EQ(stored->stored_blocks(), num_blocks);
+  };
+  put(prompt(1), half);
+  put(prompt(2), half);
+  EXPECT_EQ(client_.Touch(ns_, prompt(1), kTestTimeout).value_or(-1), half);
+  EXPECT_EQ(client_.Touch(ns_, prompt(3), kTestTimeout).value_or(-1), 0);
+  EXPECT_EQ(client_.Touch(ns_ + 1, prompt(1), kTestTimeout).status().code(),
+            absl::StatusCode::kNotFound);
+  put(prompt(3), half / 2);
+  EXPECT_EQ(client_.Match(ns_, prompt(1), kTestTimeout)->ram_blocks(), half);
+  EXPECT_LT(client_.Match(ns_, prompt(2), kTestTimeout)->ram_blocks(), half);
+}
+
 // A namespace of external keys, and blocks that stand alone in it.
 class LoneBlockTest : public SessionTest {
  protected:
