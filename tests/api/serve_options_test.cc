@@ -60,6 +60,8 @@ TEST_F(ServeOptionsTest, EveryFlagReachesItsOption) {
                  "m",
                  "--listen",
                  "unix:/s",
+                 "--http-listen",
+                 "127.0.0.1:8080",
                  "--ram-bytes",
                  "512MiB",
                  "--disk-dir",
@@ -89,6 +91,7 @@ TEST_F(ServeOptionsTest, EveryFlagReachesItsOption) {
       << err_.str();
   EXPECT_EQ(options_.engine.model_folder, "m");
   EXPECT_EQ(options_.listen, "unix:/s");
+  EXPECT_EQ(options_.http_listen, "127.0.0.1:8080");
   EXPECT_EQ(options_.store.ram.capacity_bytes, int64_t{512} << 20);
   EXPECT_EQ(options_.store.disk.directory, "d");
   EXPECT_EQ(options_.store.disk.capacity_bytes, int64_t{8000000000});
@@ -126,6 +129,25 @@ TEST_F(ServeOptionsTest, ConfigFileTakesEverythingThatFlagsTake) {
   EXPECT_EQ(options_.engine.max_waiting, 4);
   EXPECT_EQ(options_.shutdown_grace_seconds, 2.5);
   EXPECT_TRUE(options_.allow_insecure_remote);
+}
+
+TEST_F(ServeOptionsTest, HttpListensWhereNobodyReadsTokensAlong) {
+  EXPECT_EQ(Run({}), 0);
+  EXPECT_EQ(options_.http_listen, "");
+  const auto cause = [this](const std::vector<std::string>& flags) {
+    options_ = ServeOptions();
+    EXPECT_EQ(Run(flags), 0) << err_.str();
+    return std::string(options_.Validate().message());
+  };
+  EXPECT_EQ(cause({"--http-listen", "127.0.0.1:8080"}), "");
+  EXPECT_EQ(cause({"--http-listen", "unix:/h", "--credentials", "c"}), "");
+  EXPECT_THAT(cause({"--http-listen", "0.0.0.0:8080"}),
+              AllOf(HasSubstr("--http-listen 0.0.0.0:8080"), HasSubstr("not encrypted")));
+  EXPECT_EQ(cause({"--http-listen", "0.0.0.0:8080", "--allow-insecure-remote"}), "");
+  EXPECT_THAT(
+      cause({"--http-listen", "0.0.0.0:8080", "--allow-insecure-remote", "--credentials", "c"}),
+      HasSubstr("tokens"));
+  EXPECT_THAT(cause({"--http-listen", "8080"}), HasSubstr("HOST:PORT"));
 }
 
 TEST_F(ServeOptionsTest, AnUnknownKvDTypeIsRefusedWithTheKnownOnes) {
