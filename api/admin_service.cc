@@ -1,12 +1,15 @@
 #include "api/admin_service.h"
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_join.h"
 #include "api/auth/caller.h"
 #include "api/auth/principal.h"
+#include "api/limits.h"
 #include "api/status_codec.h"
 
 namespace reprise::api {
@@ -20,6 +23,27 @@ grpc::Status End(const grpc::ServerContext& context, absl::string_view what,
 }
 
 }  // namespace
+
+grpc::Status AdminService::ListSessions(grpc::ServerContext* context,
+                                        const v1::ListSessionsRequest* request,
+                                        v1::ListSessionsResponse* response) {
+  const absl::Status allowed = NeedAdmin(PrincipalOf(*context), "to list sessions");
+  if (!allowed.ok()) return End(*context, "ListSessions", allowed);
+  for (v1::SessionInfo& info : sessions_->List()) *response->add_sessions() = std::move(info);
+  return End(*context, "ListSessions", absl::OkStatus());
+}
+
+grpc::Status AdminService::EndSession(grpc::ServerContext* context,
+                                      const v1::EndSessionRequest* request,
+                                      v1::EndSessionResponse* response) {
+  absl::Status status = NeedAdmin(PrincipalOf(*context), "to end a session");
+  if (status.ok()) {
+    status = sessions_->End(request->public_id(),
+                            absl::AbortedError("an operator has ended the session"));
+  }
+  return End(*context, "EndSession", status,
+             absl::BytesToHexString(request->public_id().substr(0, kMaxEchoBytes)));
+}
 
 grpc::Status AdminService::Reload(grpc::ServerContext* context, const v1::ReloadRequest* request,
                                   v1::ReloadResponse* response) {

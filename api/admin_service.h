@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "api/auth/guard.h"
+#include "api/session/session_table.h"
 #include "reprise/v1/admin.grpc.pb.h"
 
 namespace reprise::api {
@@ -19,9 +20,15 @@ class AdminService final : public v1::Admin::Service {
   // Begins the end of the server, as SIGTERM does, and returns at once.
   using Drainer = std::function<void()>;
 
-  // `guard` must outlive the service; `drain` may be empty where nobody can be told to end.
-  AdminService(Guard* guard, Drainer drain) : guard_(guard), drain_(std::move(drain)) {}
+  // `guard` and `sessions` must outlive the service; `drain` may be empty where nobody can be told
+  // to end.
+  AdminService(Guard* guard, SessionTable* sessions, Drainer drain)
+      : guard_(guard), sessions_(sessions), drain_(std::move(drain)) {}
 
+  grpc::Status ListSessions(grpc::ServerContext* context, const v1::ListSessionsRequest* request,
+                            v1::ListSessionsResponse* response) override;
+  grpc::Status EndSession(grpc::ServerContext* context, const v1::EndSessionRequest* request,
+                          v1::EndSessionResponse* response) override;
   grpc::Status Reload(grpc::ServerContext* context, const v1::ReloadRequest* request,
                       v1::ReloadResponse* response) override;
   grpc::Status Drain(grpc::ServerContext* context, const v1::DrainRequest* request,
@@ -29,6 +36,7 @@ class AdminService final : public v1::Admin::Service {
 
  private:
   Guard* const guard_;
+  SessionTable* const sessions_;
   const Drainer drain_;
 };
 

@@ -22,7 +22,7 @@ Server::Server(const ServedParts& parts, std::unique_ptr<Guard> open_guard)
       cache_service_(parts.store, parts.engine,
                      parts.session_limits.value_or(SessionLimitsOf(*parts.store)), parts.arena),
       inference_service_(parts.engine, parts.model_name),
-      admin_service_(guard_, parts.drain) {}
+      admin_service_(guard_, &cache_service_.sessions(), parts.drain) {}
 
 namespace {
 

@@ -259,4 +259,25 @@ bool Session::gone() const {
   return ended_ && anchors_ == 0;
 }
 
+void Session::Describe(SessionOrigin origin) {
+  absl::MutexLock lock(&mu_);
+  origin_ = std::move(origin);
+}
+
+std::optional<v1::SessionInfo> Session::Info() const {
+  absl::MutexLock lock(&mu_);
+  if (ended_) return std::nullopt;
+  v1::SessionInfo info;
+  info.set_public_id(public_id_);
+  info.set_client_name(origin_.client_name);
+  info.set_peer(origin_.peer);
+  info.set_tenant(owner_.tenant);
+  info.set_age_seconds(absl::ToDoubleSeconds(absl::Now() - opened_));
+  info.set_leases(static_cast<int64_t>(leases_.size()));
+  info.set_leased_bytes(held_bytes_);
+  info.set_grants(static_cast<int64_t>(grants_.size()));
+  info.set_shared_memory(shared_);
+  return info;
+}
+
 }  // namespace reprise::api

@@ -16,6 +16,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,14 +26,17 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "api/session/byte_budget.h"
 #include "api/session/keeper.h"
 #include "api/session/lease_stats.h"
 #include "api/session/load_advice.h"
+#include "api/session/random_id.h"
 #include "api/session/session_limits.h"
 #include "cachestore/store/tiered_store.h"
+#include "reprise/v1/admin.pb.h"
 #include "reprise/v1/cache.pb.h"
 
 namespace reprise::api {
@@ -48,6 +52,12 @@ class SessionSink {
   virtual void OnLease(const v1::LeaseState& state) = 0;
   // The server ends the session, which holds nothing any more.
   virtual void OnEnd(const absl::Status& status) = 0;
+};
+
+// Where a session comes from, for people who look at the server's sessions.
+struct SessionOrigin {
+  std::string client_name;
+  std::string peer;
 };
 
 // The blocks of a lease that is ready. Whoever shares it keeps them pinned.
@@ -121,6 +131,11 @@ class Session : public std::enable_shared_from_this<Session> {
   // of `ns`, or it has ended.
   absl::StatusOr<cachestore::WritableBlock> TakeGrant(const cachestore::NamespaceHandle& ns,
                                                       absl::string_view grant_id);
+
+  // For people. Once, before anybody else has the session.
+  void Describe(SessionOrigin origin);
+  // What it is and holds now; nullopt: it has ended. Its public_id gives no access to it.
+  std::optional<v1::SessionInfo> Info() const;
 
   // For SessionTable alone.
   // The client sees the arena from now on. kNotFound: the session has ended.
@@ -207,7 +222,11 @@ class Session : public std::enable_shared_from_this<Session> {
   const bool shared_;
   const std::shared_ptr<SessionSink> sink_;
 
+  const std::string public_id_ = RandomId().substr(0, 8);  // drawn for itself
+  const absl::Time opened_ = absl::Now();
+
   mutable absl::Mutex mu_;
+  SessionOrigin origin_ ABSL_GUARDED_BY(mu_);
   absl::CondVar changed_;  // a lease has become ready or ended
   bool ended_ ABSL_GUARDED_BY(mu_) = false;
   int anchors_ ABSL_GUARDED_BY(mu_) = 0;

@@ -1,10 +1,25 @@
 #include "api/session/session_stream.h"
 
+#include <algorithm>
+#include <cstddef>
+#include <string>
 #include <utility>
 
 #include "absl/time/time.h"
 
 namespace reprise::api {
+namespace {
+
+constexpr size_t kMaxNameBytes = 64;
+
+// A client's name for people, cut between two characters.
+std::string ShortName(const std::string& name) {
+  size_t size = std::min(name.size(), kMaxNameBytes);
+  while (size < name.size() && size > 0 && (name[size] & 0xC0) == 0x80) --size;
+  return name.substr(0, size);
+}
+
+}  // namespace
 
 grpc::ServerWriteReactor<v1::SessionEvent>* SessionStream::Start(
     SessionTable* table, grpc::CallbackServerContext* context, const SessionOwner& owner,
@@ -17,6 +32,8 @@ grpc::ServerWriteReactor<v1::SessionEvent>* SessionStream::Start(
     stream->self_ = stream;
     if (session.ok()) {
       stream->session_ = *session;
+      (*session)->Describe(
+          {.client_name = ShortName(request.client_name()), .peer = context->peer()});
       // Before all that was told meanwhile.
       v1::SessionOpened& opened = *stream->unsent_.emplace_front().mutable_opened();
       opened.set_session_id((*session)->id());

@@ -1,6 +1,7 @@
 #include "api/session/session_table.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -119,24 +120,44 @@ absl::StatusOr<std::unique_ptr<SessionAnchor>> SessionTable::Anchor(absl::string
   return std::make_unique<SessionAnchor>(this, std::move(session));
 }
 
-void SessionTable::EndAll(const absl::Status& status) {
+std::vector<std::shared_ptr<Session>> SessionTable::All() const {
   std::vector<std::shared_ptr<Session>> all;
+  absl::MutexLock lock(&mu_);
+  all.reserve(sessions_.size());
+  for (const auto& [id, session] : sessions_) all.push_back(session);
+  return all;
+}
+
+std::vector<v1::SessionInfo> SessionTable::List() const {
+  std::vector<v1::SessionInfo> infos;
+  for (const std::shared_ptr<Session>& session : All()) {
+    std::optional<v1::SessionInfo> info = session->Info();
+    if (info.has_value()) infos.push_back(*std::move(info));
+  }
+  return infos;
+}
+
+absl::Status SessionTable::End(absl::string_view public_id, const absl::Status& status) {
+  for (const std::shared_ptr<Session>& session : All()) {
+    const std::optional<v1::SessionInfo> info = session->Info();
+    if (!info.has_value() || info->public_id() != public_id) continue;
+    session->End(status);
+    return absl::OkStatus();
+  }
+  return absl::NotFoundError("there is no such session, or it has ended; ListSessions tells");
+}
+
+void SessionTable::EndAll(const absl::Status& status) {
   {
     absl::MutexLock lock(&mu_);
     closed_ = status;
-    for (const auto& [id, session] : sessions_) all.push_back(session);
   }
-  for (const std::shared_ptr<Session>& session : all) session->End(status);
+  for (const std::shared_ptr<Session>& session : All()) session->End(status);
 }
 
 absl::Time SessionTable::Expire(absl::Time now) {
-  std::vector<std::shared_ptr<Session>> all;
-  {
-    absl::MutexLock lock(&mu_);
-    for (const auto& [id, session] : sessions_) all.push_back(session);
-  }
   absl::Time next = absl::InfiniteFuture();
-  for (const std::shared_ptr<Session>& session : all) next = std::min(next, session->Expire(now));
+  for (const std::shared_ptr<Session>& session : All()) next = std::min(next, session->Expire(now));
   return next;
 }
 

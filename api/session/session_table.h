@@ -9,6 +9,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
@@ -74,6 +75,11 @@ class SessionTable {
   // such session, or it has ended; kFailedPrecondition: it did not ask for shared memory.
   absl::StatusOr<std::unique_ptr<SessionAnchor>> Anchor(absl::string_view session_id);
 
+  // The sessions that have not ended.
+  std::vector<v1::SessionInfo> List() const;
+  // Ends the session that List names `public_id`, telling `status`. kNotFound: there is none.
+  absl::Status End(absl::string_view public_id, const absl::Status& status);
+
   // Ends all sessions, telling `status`, and opens no more.
   void EndAll(const absl::Status& status);
 
@@ -91,6 +97,7 @@ class SessionTable {
   };
   using Sessions = absl::flat_hash_map<std::string, std::shared_ptr<Session>>;
 
+  std::vector<std::shared_ptr<Session>> All() const ABSL_LOCKS_EXCLUDED(mu_);
   // Ends what has expired by `now`; when there is more to do.
   absl::Time Expire(absl::Time now);
 

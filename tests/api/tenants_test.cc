@@ -6,17 +6,12 @@
 #include <grpcpp/support/byte_buffer.h>
 #include <gtest/gtest.h>
 
-#include <fstream>
-#include <sstream>
 #include <string>
 #include <vector>
 
 #include "api/auth/rate_limiter.h"
 #include "api/limits.h"
-#include "api/status_codec.h"
-#include "reprise/v1/admin.grpc.pb.h"
-#include "tests/api/credentials_fixture.h"
-#include "tests/api/test_server.h"
+#include "tests/api/tenants_fixture.h"
 
 namespace reprise::api {
 namespace {
@@ -24,77 +19,6 @@ namespace {
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
-
-constexpr int64_t kBlocks = 3;
-
-// The identity of one model's blocks, of the caller's tenant.
-v1::NamespaceIdentity OwnIdentity() {
-  v1::NamespaceIdentity identity = TestIdentity();
-  identity.clear_tenant();
-  return identity;
-}
-
-class TenantsTest : public ::testing::Test {
- protected:
-  explicit TenantsTest(int64_t max_positions = 0)
-      : server_({.max_positions = max_positions,
-                 .guard = {.credentials_file = file_.path(), .audit_log = file_.audit_log()},
-                 .listen = "127.0.0.1:0",
-                 .admin = true}) {}
-
-  CacheClient ClientOf(const std::string& token) {
-    return CacheClient(server_.address(), {.token = token});
-  }
-
-  v1::OpenNamespaceResponse OpenOwn(CacheClient& client) {
-    const auto opened = client.OpenNamespace(OwnIdentity(), kTestTimeout);
-    EXPECT_TRUE(opened.ok()) << opened.status();
-    return opened.value_or(v1::OpenNamespaceResponse());
-  }
-
-  absl::StatusOr<v1::OpenNamespaceResponse> OpenShared(const std::string& token,
-                                                       const v1::NamespaceIdentity& identity) {
-    grpc::ClientContext context;
-    SetTimeout(kTestTimeout, &context);
-    v1::OpenNamespaceRequest request;
-    *request.mutable_identity() = identity;
-    request.set_hash_scheme(std::string(cachestore::kHashSchemeId));
-    request.set_shared(true);
-    v1::OpenNamespaceResponse response;
-    const auto stub = v1::Cache::NewStub(ConnectTo(server_.address(), {.token = token}));
-    const grpc::Status status = stub->OpenNamespace(&context, request, &response);
-    if (!status.ok()) return FromGrpc(status);
-    return response;
-  }
-
-  absl::StatusOr<v1::PutResponse> Put(CacheClient& client, uint32_t ns, int64_t block_bytes) {
-    payloads_ = TestPayloads(kBlocks, block_bytes);
-    return client.Put(ns, {}, TestBlocks(tokens_, payloads_, 0), kTestTimeout);
-  }
-  int64_t Matched(CacheClient& client, uint32_t ns) {
-    const auto match = client.Match(ns, tokens_, kTestTimeout);
-    EXPECT_TRUE(match.ok()) << match.status();
-    return match.ok() ? match->ram_blocks() + match->disk_blocks() : -1;
-  }
-  int64_t Got(CacheClient& client, uint32_t ns) {
-    const auto got = client.Get(ns, tokens_, 0, kTestTimeout, [this](const v1::GetResponse& block) {
-      EXPECT_EQ(block.payload(), payloads_[static_cast<size_t>(block.block_index())]);
-    });
-    EXPECT_TRUE(got.ok()) << got.status();
-    return got.value_or(-1);
-  }
-
-  std::string AuditText() {
-    std::stringstream text;
-    text << std::ifstream(file_.audit_log()).rdbuf();
-    return text.str();
-  }
-
-  TestCredentials file_;
-  TestServer server_;
-  const std::vector<uint32_t> tokens_ = TestTokens(kBlocks);
-  std::vector<std::string> payloads_;
-};
 
 TEST_F(TenantsTest, TwoTenantsWithTheSamePromptShareNothingAndEachHitsItsOwn) {
   CacheClient alice = ClientOf(file_.alice);
@@ -312,49 +236,6 @@ TEST_F(TenantsTest, ATenantThatCallsTooOftenIsToldWhenToComeAgain) {
   EXPECT_EQ(refused.code(), absl::StatusCode::kResourceExhausted);
   EXPECT_GT(RetryAfter(refused), absl::Seconds(1));
   EXPECT_TRUE(ClientOf(file_.admin).Stats(kTestTimeout).ok());
-}
-
-class AdminTest : public TenantsTest {
- protected:
-  std::unique_ptr<v1::Admin::Stub> AdminOf(const std::string& token) {
-    return v1::Admin::NewStub(
-        ConnectTo(server_.server().admin_address().ToString(), {.token = token}));
-  }
-};
-
-TEST_F(AdminTest, OperatorsReloadAndDrainAndNobodyElse) {
-  v1::ReloadResponse reloaded;
-  v1::DrainResponse drained;
-  const auto reload = [&](const std::string& token) {
-    grpc::ClientContext context;
-    SetTimeout(kTestTimeout, &context);
-    return AdminOf(token)->Reload(&context, {}, &reloaded);
-  };
-  EXPECT_EQ(reload(file_.alice).error_code(), grpc::StatusCode::PERMISSION_DENIED);
-  file_.Write("[tenants.alice]\nram-bytes = 5\n");
-  ASSERT_TRUE(reload(file_.admin).ok());
-  EXPECT_THAT(reloaded.changed(), ::testing::Contains("tenant alice has limits"));
-  file_.WriteText("surprise = 1");
-  const grpc::Status bad = reload(file_.admin);
-  EXPECT_EQ(bad.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
-  EXPECT_THAT(bad.error_message(), HasSubstr("surprise"));
-  EXPECT_TRUE(reload("").error_code() == grpc::StatusCode::INVALID_ARGUMENT)
-      << "who can open the Unix socket is the operator";
-  grpc::ClientContext refused;
-  EXPECT_EQ(AdminOf(file_.bob)->Drain(&refused, {}, &drained).error_code(),
-            grpc::StatusCode::PERMISSION_DENIED);
-  EXPECT_FALSE(server_.drained());
-  grpc::ClientContext context;
-  EXPECT_TRUE(AdminOf(file_.admin)->Drain(&context, {}, &drained).ok());
-  EXPECT_TRUE(server_.drained());
-  EXPECT_THAT(AuditText(), AllOf(HasSubstr("\"Reload\""), HasSubstr("\"Drain\""),
-                                 HasSubstr("PERMISSION_DENIED"), HasSubstr("INVALID_ARGUMENT")));
-  // The public listener has no Admin service.
-  grpc::ClientContext elsewhere;
-  EXPECT_EQ(v1::Admin::NewStub(ConnectTo(server_.address(), {.token = file_.admin}))
-                ->Drain(&elsewhere, {}, &drained)
-                .error_code(),
-            grpc::StatusCode::UNIMPLEMENTED);
 }
 
 class GeneratingTenantsTest : public TenantsTest {
