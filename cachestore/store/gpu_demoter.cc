@@ -173,7 +173,10 @@ GpuDemoter::Outcome GpuDemoter::WriteBack(const FetchGoal& goal) {
   {
     absl::MutexLock lock(&core_.mu);
     if (batch.fetches.empty()) {
-      if (batch.wanted_ram_bytes == 0) return Outcome::kNothing;
+      if (batch.wanted_ram_bytes == 0) {
+        core_.state.gpu.takes_last_of_ram = false;
+        return Outcome::kNothing;
+      }
       NoteRefusal(batch.wanted_ram_bytes);
       return Outcome::kRefused;
     }
@@ -214,6 +217,7 @@ void GpuDemoter::EndWriteBack(const std::vector<Fetch>& fetches, absl::Time bega
   }
   if (!status.ok()) core_.CloseGpu();
   core_.state.gpu.victims = Victims::kClean;
+  core_.state.gpu.takes_last_of_ram = false;
   refused_since_ = absl::InfiniteFuture();
   core_.NoteChange();
   core_.load_cv.Signal();  // a ticket may wait for one of these
@@ -227,8 +231,8 @@ void GpuDemoter::NoteRefusal(uint64_t wanted_ram_bytes) {
   if (!nothing_moves) refused_since_ = now;
   const bool patience_is_over = nothing_moves && now >= refused_since_ + kIdlePatience;
   // RAM may be full of blocks that cannot go to disk before what only the GPU has.
-  if (patience_is_over && core_.ram.HasCandidates()) core_.state.victims = Victims::kCleanOrLast;
-  const bool takes_nothing = patience_is_over || core_.state.victims == Victims::kCleanOrLast;
+  if (patience_is_over && core_.ram.HasCandidates()) core_.state.gpu.takes_last_of_ram = true;
+  const bool takes_nothing = patience_is_over || core_.state.ram_victims() == Victims::kCleanOrLast;
   refused_since_ = takes_nothing ? absl::InfiniteFuture() : std::min(refused_since_, now);
   core_.state.gpu.victims = takes_nothing ? Victims::kCleanOrLast : Victims::kClean;
   if (core_.tier != nullptr) core_.WantRoom(wanted_ram_bytes);

@@ -49,6 +49,9 @@ struct GpuState {
   bool closed = false;
   absl::flat_hash_map<BlockId, GpuCopy> lost;
   Victims victims = Victims::kClean;
+  // RAM is full of blocks that cannot go to disk before what only the GPU has: last copies may be
+  // taken there, to make room once.
+  bool takes_last_of_ram = false;
   int64_t pinned_blocks = 0;
   int64_t clean_bytes = 0;       // of the blocks in the sets of CandidateKind::kGpuClean
   int64_t clean_tail_bytes = 0;  // as StoreState::clean_tail_bytes

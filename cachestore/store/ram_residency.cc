@@ -35,6 +35,13 @@ std::optional<SlotIndex> RamResidency::AllocateSlotBelowGpu(BlockId id) {
 }
 
 bool RamResidency::MakeRoom(uint64_t block_bytes) {
+  if (state_.pool.CanAllocate(block_bytes)) return true;
+  const bool made = TakeForRoom(block_bytes);
+  if (made) state_.gpu.takes_last_of_ram = false;
+  return made;
+}
+
+bool RamResidency::TakeForRoom(uint64_t block_bytes) {
   while (!state_.pool.CanAllocate(block_bytes)) {
     const BlockId same = Victim(state_.SizeClassOf(block_bytes));
     const std::vector<BlockId> others = slabs_.BlocksToTake(block_bytes, same);
@@ -62,7 +69,7 @@ bool RamResidency::HasCandidates() const {
 }
 
 BlockId RamResidency::Victim(uint32_t size_class) const {
-  return state_.victims == Victims::kClean
+  return state_.ram_victims() == Victims::kClean
              ? candidates_.Best(size_class, {CandidateKind::kClean})
              : candidates_.Best(
                    size_class, {CandidateKind::kClean, CandidateKind::kLast, CandidateKind::kTwin});
@@ -100,7 +107,7 @@ void RamResidency::TakeAll(const std::vector<BlockId>& blocks) {
   absl::flat_hash_set<BlockId> left(blocks.begin(), blocks.end());
   for (const BlockId block : blocks) {
     // Upwards, because the last child that goes lets its parent go.
-    for (BlockId id = block; left.contains(id) && MayTake(id, state_.victims);) {
+    for (BlockId id = block; left.contains(id) && MayTake(id, state_.ram_victims());) {
       const BlockId parent = state_.index.node(id).parent;
       left.erase(id);
       Take(id);

@@ -42,7 +42,7 @@ std::vector<BlockId> SlabChooser::Find(uint64_t block_bytes, BlockId head, size_
 std::vector<BlockId> SlabChooser::BlocksToTake(uint64_t block_bytes, BlockId same) {
   const uint32_t size_class = state_.SizeClassOf(block_bytes);
   const BlockId head =
-      state_.victims == Victims::kClean
+      state_.ram_victims() == Victims::kClean
           ? candidates_.BestOfOthers(size_class, {CandidateKind::kClean})
           : candidates_.BestOfOthers(
                 size_class, {CandidateKind::kClean, CandidateKind::kLast, CandidateKind::kTwin});
@@ -69,7 +69,7 @@ bool SlabChooser::MayTakeAll(const std::vector<BlockId>& blocks) const {
   for (const BlockId id : blocks) {
     if (MayLeaveRam(state_, id)) continue;
     const PrefixIndex::Node& node = state_.index.node(id);
-    const bool last_may_go = state_.victims == Victims::kCleanOrLast || node.rejected;
+    const bool last_may_go = state_.ram_victims() == Victims::kCleanOrLast || node.rejected;
     if (!last_may_go || node.pins > 0 || node.doomed || node.is_private || node.loading ||
         node.disk != DiskState::kNone) {
       return false;

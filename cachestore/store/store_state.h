@@ -69,6 +69,9 @@ struct StoreState {
     return static_cast<uint32_t>(class_slot_bytes.size() - 1);
   }
 
+  // Which blocks may be taken for their slots in RAM.
+  Victims ram_victims() const { return gpu.takes_last_of_ram ? Victims::kCleanOrLast : victims; }
+
   // REQUIRES: `id` is in RAM.
   const RamCopy& ram_copy(BlockId id) const { return ram_copies.at(index.node(id).ram_slot); }
 
@@ -94,7 +97,7 @@ struct StoreState {
   int64_t storing_blocks = 0;
   int64_t erasing_blocks = 0;
   int64_t verifying_blocks = 0;  // whose disk copies are being read by Verify
-  Victims victims;
+  Victims victims;          // in RAM, as far as the disk goes: ram_victims()
   int64_t clean_bytes = 0;  // of the blocks in the sets of CandidateKind::kClean
   // Bytes of the clean blocks that go before every dirty one: stored since the last one that went
   // out of turn, less those taken. An estimate that only decides when the demoter looks again.

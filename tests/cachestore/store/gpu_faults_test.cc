@@ -207,6 +207,26 @@ TEST_F(GpuFaultsTest, PatienceWithTheDiskCountsFromWhenItLastMoved) {
   EXPECT_GE(absl::Now() - last_move, absl::Milliseconds(300)) << "of 500";
 }
 
+TEST_F(GpuFaultsTest, WhereTheGpuIsInTheWayRamGivesUpOneLastCopyAtATime) {
+  PinTicket ticket = FillRamAboveTheGpu();
+  faults_->OpenLoadGate();
+  ASSERT_TRUE(EndsWithin(ticket, absl::Seconds(60)));
+  const PinnedPrefix held = ticket.Take();
+  // No write succeeds from here on, and none fails.
+  faults_->CloseWriteGate();
+  const absl::Time deadline = absl::Now() + absl::Seconds(60);
+  while (store_->stats().dropped_blocks == 0 && absl::Now() < deadline) {
+    store_->AwaitRoom(ns_, absl::Now() + absl::Milliseconds(10));
+  }
+  // The next one would go after half a second more.
+  std::vector<WritableBlock> blocks;
+  for (auto block = store_->Allocate(ns_); block.ok(); block = store_->Allocate(ns_)) {
+    blocks.push_back(*std::move(block));
+  }
+  EXPECT_EQ(store_->stats().dropped_blocks, 1) << "of three";
+  faults_->OpenWriteGate();
+}
+
 TEST_F(GpuFaultsTest, AnInvalidationReportsWhatIsHeldOnce) {
   OpenWithGpu(16, 16, 64);
   std::vector<BlockRef> held = SealChainOnGpu(ns_, PromptTokens(1, 2));
