@@ -52,7 +52,7 @@ const std::map<std::string, Folders> kBelow = {
     {"engine", {"engine/run", "engine/tokenizer"}},
     {"api/session", {"engine/sched"}},
     {"api", {"api/session", "engine", "engine/backend/cuda"}},
-    {"bench", {"api"}},
+    {"bench", {"api", "engine/backend/cuda/cublaslt"}},
     {"tests",
      {"bench", "engine/backend/cuda/card", "engine/backend/cuda/none", "cachestore/memory/cuda",
       "cachestore/memory/none"}},

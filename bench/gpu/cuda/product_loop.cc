@@ -1,15 +1,14 @@
 #include "bench/gpu/product_loop.h"
 
 #include <cublasLt.h>
-#include <dlfcn.h>
 
 #include <cstdint>
-#include <type_traits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "bench/gpu/cuda/device_contents.h"
 #include "cachestore/base/status_macros.h"
+#include "engine/backend/cuda/cublaslt/cublaslt_library.h"
 
 namespace reprise::bench {
 namespace {
@@ -17,56 +16,12 @@ namespace {
 using cachestore::Device;
 using cachestore::DeviceBytes;
 using cachestore::Lane;
+using engine::cuda::CublasLtLibrary;
 
 constexpr uint64_t kSize = 8192;                                   // of a matrix's side
 constexpr size_t kMatrixBytes = kSize * kSize * sizeof(uint16_t);  // bf16
 constexpr size_t kWorkspaceBytes = size_t{32} << 20;
 constexpr size_t kPatternBytes = size_t{8} << 20;
-
-// The functions of cuBLASLt that are used. Loaded at run time: the library is of 540 MB, and only
-// this loop needs it.
-struct CublasLt {
-  decltype(&cublasLtCreate) create;
-  decltype(&cublasLtMatmulDescCreate) describe_product;
-  decltype(&cublasLtMatmulDescSetAttribute) set_product;
-  decltype(&cublasLtMatrixLayoutCreate) describe_matrix;
-  decltype(&cublasLtMatmulPreferenceCreate) make_preference;
-  decltype(&cublasLtMatmulPreferenceSetAttribute) set_preference;
-  decltype(&cublasLtMatmulAlgoGetHeuristic) choose;
-  decltype(&cublasLtMatmul) multiply;
-  decltype(&cublasLtGetVersion) version;
-};
-
-absl::StatusOr<CublasLt> LoadCublasLt() {
-  // Never closed: it leaves threads and device state behind.
-  void* const library = dlopen("libcublasLt.so.13", RTLD_NOW | RTLD_LOCAL);
-  if (library == nullptr) {
-    return absl::NotFoundError(
-        absl::StrCat("no cuBLASLt 13: ", dlerror(), "; its folder goes into LD_LIBRARY_PATH"));
-  }
-  CublasLt lt = {};
-  bool all = true;
-  const auto load = [&](auto& function, const char* name) {
-    function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(dlsym(library, name));
-    all = all && function != nullptr;
-  };
-  load(lt.create, "cublasLtCreate");
-  load(lt.describe_product, "cublasLtMatmulDescCreate");
-  load(lt.set_product, "cublasLtMatmulDescSetAttribute");
-  load(lt.describe_matrix, "cublasLtMatrixLayoutCreate");
-  load(lt.make_preference, "cublasLtMatmulPreferenceCreate");
-  load(lt.set_preference, "cublasLtMatmulPreferenceSetAttribute");
-  load(lt.choose, "cublasLtMatmulAlgoGetHeuristic");
-  load(lt.multiply, "cublasLtMatmul");
-  load(lt.version, "cublasLtGetVersion");
-  if (!all) return absl::NotFoundError("libcublasLt.so.13 lacks a function of cuBLASLt 13");
-  return lt;
-}
-
-absl::Status LtStatus(cublasStatus_t status, const char* call) {
-  if (status == CUBLAS_STATUS_SUCCESS) return absl::OkStatus();
-  return absl::InternalError(absl::StrCat(call, ": cuBLAS status ", static_cast<int>(status)));
-}
 
 // What a product is, for cuBLASLt: D = A^T B, all [8192, 8192], columns first. Lives as long as the
 // process, as the library does.
@@ -77,27 +32,28 @@ struct Plan {
   cublasLtMatmulAlgo_t algorithm = {};
 };
 
-absl::StatusOr<Plan> MakePlan(const CublasLt& lt) {
+absl::StatusOr<Plan> MakePlan(const CublasLtLibrary& lt) {
   Plan plan;
-  RETURN_IF_ERROR(LtStatus(lt.create(&plan.handle), "cublasLtCreate"));
-  RETURN_IF_ERROR(LtStatus(lt.describe_product(&plan.product, CUBLAS_COMPUTE_32F, CUDA_R_32F),
-                           "cublasLtMatmulDescCreate"));
+  RETURN_IF_ERROR(lt.StatusOf(lt.create(&plan.handle), "cublasLtCreate"));
+  RETURN_IF_ERROR(lt.StatusOf(lt.create_product(&plan.product, CUBLAS_COMPUTE_32F, CUDA_R_32F),
+                              "cublasLtMatmulDescCreate"));
   const cublasOperation_t transposed = CUBLAS_OP_T;
-  RETURN_IF_ERROR(LtStatus(
+  RETURN_IF_ERROR(lt.StatusOf(
       lt.set_product(plan.product, CUBLASLT_MATMUL_DESC_TRANSA, &transposed, sizeof(transposed)),
       "cublasLtMatmulDescSetAttribute"));
-  RETURN_IF_ERROR(LtStatus(lt.describe_matrix(&plan.matrix, CUDA_R_16BF, kSize, kSize, kSize),
-                           "cublasLtMatrixLayoutCreate"));
+  RETURN_IF_ERROR(lt.StatusOf(lt.create_matrix(&plan.matrix, CUDA_R_16BF, kSize, kSize, kSize),
+                              "cublasLtMatrixLayoutCreate"));
   cublasLtMatmulPreference_t preference = nullptr;
-  RETURN_IF_ERROR(LtStatus(lt.make_preference(&preference), "cublasLtMatmulPreferenceCreate"));
-  RETURN_IF_ERROR(LtStatus(lt.set_preference(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
-                                             &kWorkspaceBytes, sizeof(kWorkspaceBytes)),
-                           "cublasLtMatmulPreferenceSetAttribute"));
+  RETURN_IF_ERROR(lt.StatusOf(lt.create_preference(&preference), "cublasLtMatmulPreferenceCreate"));
+  RETURN_IF_ERROR(
+      lt.StatusOf(lt.set_preference(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
+                                    &kWorkspaceBytes, sizeof(kWorkspaceBytes)),
+                  "cublasLtMatmulPreferenceSetAttribute"));
   cublasLtMatmulHeuristicResult_t best = {};
   int found = 0;
-  RETURN_IF_ERROR(LtStatus(lt.choose(plan.handle, plan.product, plan.matrix, plan.matrix,
-                                     plan.matrix, plan.matrix, preference, 1, &best, &found),
-                           "cublasLtMatmulAlgoGetHeuristic"));
+  RETURN_IF_ERROR(lt.StatusOf(lt.choose(plan.handle, plan.product, plan.matrix, plan.matrix,
+                                        plan.matrix, plan.matrix, preference, 1, &best, &found),
+                              "cublasLtMatmulAlgoGetHeuristic"));
   if (found == 0) return absl::InternalError("cuBLASLt knows no algorithm for the product");
   plan.algorithm = best.algo;
   return plan;
@@ -105,7 +61,7 @@ absl::StatusOr<Plan> MakePlan(const CublasLt& lt) {
 
 class CublasProductLoop : public ProductLoop {
  public:
-  CublasProductLoop(Device* device, const CublasLt& lt, const Plan& plan, DeviceBytes memory)
+  CublasProductLoop(Device* device, const CublasLtLibrary& lt, const Plan& plan, DeviceBytes memory)
       : device_(device), lt_(lt), plan_(plan), memory_(std::move(memory)) {}
 
   absl::Status Enqueue(int count) override {
@@ -117,10 +73,10 @@ class CublasProductLoop : public ProductLoop {
     const auto stream = static_cast<cudaStream_t>(device_->Stream(Lane::kCompute));
     for (int i = 0; i < count; ++i) {
       RETURN_IF_ERROR(
-          LtStatus(lt_.multiply(plan_.handle, plan_.product, &one, a, plan_.matrix, b, plan_.matrix,
-                                &zero, d, plan_.matrix, d, plan_.matrix, &plan_.algorithm,
-                                d + kMatrixBytes, kWorkspaceBytes, stream),
-                   "cublasLtMatmul"));
+          lt_.StatusOf(lt_.multiply(plan_.handle, plan_.product, &one, a, plan_.matrix, b,
+                                    plan_.matrix, &zero, d, plan_.matrix, d, plan_.matrix,
+                                    &plan_.algorithm, d + kMatrixBytes, kWorkspaceBytes, stream),
+                       "cublasLtMatmul"));
     }
     return absl::OkStatus();
   }
@@ -132,7 +88,7 @@ class CublasProductLoop : public ProductLoop {
 
  private:
   Device* const device_;
-  const CublasLt lt_;
+  const CublasLtLibrary lt_;
   const Plan plan_;
   const DeviceBytes memory_;  // A, B, D, workspace
 };
@@ -140,7 +96,7 @@ class CublasProductLoop : public ProductLoop {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<ProductLoop>> OpenProductLoop(Device* device) {
-  ASSIGN_OR_RETURN(const CublasLt lt, LoadCublasLt());
+  ASSIGN_OR_RETURN(const CublasLtLibrary lt, engine::cuda::LoadCublasLt());
   ASSIGN_OR_RETURN(const Plan plan, MakePlan(lt));
   ASSIGN_OR_RETURN(DeviceBytes memory, device->Reserve(3 * kMatrixBytes + kWorkspaceBytes));
   RETURN_IF_ERROR(
