@@ -1,16 +1,17 @@
 #include "api/block_source.h"
 
 #include <algorithm>
+#include <atomic>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/time/clock.h"
-#include "absl/time/time.h"
 #include "api/limits.h"
-#include "api/pin_blocks.h"
 #include "cachestore/base/status_macros.h"
 
 namespace reprise::api {
 
+using cachestore::BlockRef;
 using cachestore::NamespaceHandle;
 using cachestore::PinnedPrefix;
 using cachestore::TieredStore;
@@ -19,6 +20,8 @@ namespace {
 
 // Keys that are loaded side by side: each is a ticket of its own, and the store has 1,024 of them.
 constexpr int64_t kMaxLoneTickets = 128;
+// How often a lease that is loading is asked for.
+constexpr absl::Duration kLeasePoll = absl::Milliseconds(5);
 
 const char* TierOf(const PinnedPrefix& prefix, size_t i) {
   return prefix.from_gpu[i] ? "gpu" : prefix.from_disk[i] ? "disk" : "ram";
@@ -26,90 +29,141 @@ const char* TierOf(const PinnedPrefix& prefix, size_t i) {
 
 // Block `i` of what was pinned, as block `index`; its pin is its own.
 FoundBlock Own(PinnedPrefix& prefix, size_t i, int64_t index) {
-  auto pin = std::make_shared<const cachestore::BlockRef>(std::move(prefix.blocks[i]));
-  return {.index = index, .bytes = pin->bytes(), .pin = pin, .tier = TierOf(prefix, i)};
+  auto pin = std::make_shared<const BlockRef>(std::move(prefix.blocks[i]));
+  return {.index = index,
+          .bytes = pin->bytes(),
+          .payload_hash = pin->payload_hash(),
+          .pin = pin,
+          .tier = TierOf(prefix, i)};
 }
 
-// Of a small RAM a quarter, so that one reader does not stand in the way of its own loads.
-int64_t BatchOf(const TieredStore& store, const NamespaceHandle& ns) {
-  const int64_t block_bytes = static_cast<int64_t>(ns.layout.BytesPerBlock());
-  return std::max<int64_t>(1,
-                           std::min(kMaxPinnedBytes / block_bytes, store.capacity_blocks(ns) / 4));
+// A function that calls `then` when it has been called `count` times, on any threads.
+std::function<void()> AfterCalls(int64_t count, std::function<void()> then) {
+  auto left = std::make_shared<std::atomic<int64_t>>(count);
+  return [left, then = std::move(then)] {
+    if (left->fetch_sub(1) == 1) then();
+  };
 }
 
 }  // namespace
 
+BatchSize::BatchSize(const TieredStore& store, const NamespaceHandle& ns)
+    : block_bytes(static_cast<int64_t>(ns.layout.BytesPerBlock())),
+      most_blocks(std::max<int64_t>(
+          1, std::min(kMaxPinnedBytes / block_bytes, store.capacity_blocks(ns) / 4))) {}
+
+void BatchSize::Grow() { blocks = std::min(2 * blocks, most_blocks); }
+
 PrefixSource::PrefixSource(TieredStore* store, const NamespaceHandle& ns, PromptContent prompt,
-                           int64_t first_block)
+                           int64_t first_block, absl::Time deadline)
     : store_(store),
       ns_(ns),
       prompt_(std::move(prompt)),
-      batch_(BatchOf(*store, ns)),
+      deadline_(deadline),
+      batch_(*store, ns),
       next_(first_block) {}
 
-absl::StatusOr<std::vector<FoundBlock>> PrefixSource::Next(const grpc::ServerContext& context) {
+void PrefixSource::Begin(std::function<void()> on_ready) {
+  // The ticket may be done before Pin returns: the later of the two tells.
+  const std::function<void()> tell = AfterCalls(2, std::move(on_ready));
+  ticket_ =
+      store_->Pin(ns_, prompt_.view(), {.first = next_, .count = batch_.blocks}, tell, deadline_);
+  tell();
+}
+
+absl::StatusOr<std::vector<FoundBlock>> PrefixSource::Take() {
+  const int64_t matched = ticket_.matched_blocks();
+  PinnedPrefix pinned = ticket_.Take();
+  const int64_t count = static_cast<int64_t>(pinned.blocks.size());
   std::vector<FoundBlock> found;
-  if (over_) return found;
-  ASSIGN_OR_RETURN(PinnedRange range, PinBlocks(context, *store_, ns_, prompt_.view(),
-                                                {.first = next_, .count = batch_}));
-  const int64_t pinned = static_cast<int64_t>(range.pinned.blocks.size());
-  for (size_t i = 0; i < range.pinned.blocks.size(); ++i) {
-    found.push_back(Own(range.pinned, i, next_++));
-  }
-  // There may be more behind a full range, or when RAM had no room for all of it.
-  over_ = pinned == 0 || (pinned < batch_ && pinned == range.matched_blocks);
+  for (size_t i = 0; i < pinned.blocks.size(); ++i) found.push_back(Own(pinned, i, next_++));
+  // There may be more behind a full batch, or when RAM had no room for all of it.
+  over_ = count == 0 || (count < batch_.blocks && count == matched);
+  batch_.Grow();
   return found;
 }
 
 LoneBlockSource::LoneBlockSource(TieredStore* store, const NamespaceHandle& ns, PromptContent keys,
-                                 int64_t first_key)
+                                 int64_t first_key, absl::Time deadline)
     : store_(store),
       ns_(ns),
       keys_(std::move(keys)),
-      batch_(std::min(BatchOf(*store, ns), kMaxLoneTickets)),
-      next_(first_key) {}
+      deadline_(deadline),
+      batch_(*store, ns),
+      next_(first_key) {
+  batch_.most_blocks = std::min(batch_.most_blocks, kMaxLoneTickets);
+}
 
-absl::StatusOr<std::vector<FoundBlock>> LoneBlockSource::Next(const grpc::ServerContext& context) {
-  const int64_t num_keys = keys_.num_blocks();
-  std::vector<FoundBlock> found;
-  while (found.empty() && next_ < num_keys) {
-    // All of a batch are loaded side by side.
-    std::vector<cachestore::PinTicket> tickets;
-    const int64_t first = next_;
-    next_ = std::min(num_keys, first + batch_);
-    for (int64_t i = first; i < next_; ++i) {
-      tickets.push_back(store_->Pin(ns_, keys_.block(i), /*max_blocks=*/1, {}));
-    }
-    for (size_t i = 0; i < tickets.size(); ++i) {
-      ASSIGN_OR_RETURN(PinnedRange range, Await(context, std::move(tickets[i])));
-      if (range.pinned.blocks.empty()) continue;
-      found.push_back(Own(range.pinned, 0, first + static_cast<int64_t>(i)));
-    }
+void LoneBlockSource::Begin(std::function<void()> on_ready) {
+  const int64_t count = std::min(batch_.blocks, keys_.num_blocks() - next_);
+  const std::function<void()> tell = AfterCalls(count + 1, std::move(on_ready));
+  tickets_.clear();
+  for (int64_t i = next_; i < next_ + count; ++i) {
+    tickets_.push_back(store_->Pin(ns_, keys_.block(i), {.first = 0, .count = 1}, tell, deadline_));
   }
+  tell();
+}
+
+absl::StatusOr<std::vector<FoundBlock>> LoneBlockSource::Take() {
+  std::vector<FoundBlock> found;
+  for (cachestore::PinTicket& ticket : tickets_) {
+    PinnedPrefix pinned = ticket.Take();
+    if (!pinned.blocks.empty()) found.push_back(Own(pinned, 0, next_));
+    ++next_;
+  }
+  batch_.Grow();
   return found;
 }
 
-absl::StatusOr<std::vector<FoundBlock>> LeaseSource::Next(const grpc::ServerContext& context) {
+LeaseSource::LeaseSource(std::shared_ptr<Session> session, std::string lease_id,
+                         int64_t first_block, absl::Time deadline)
+    : session_(std::move(session)),
+      lease_id_(std::move(lease_id)),
+      deadline_(deadline),
+      next_(first_block) {}
+
+int64_t LeaseSource::batch_bytes() const {
+  // The first batch only finds out what there is.
+  if (!asked_ || !leased_.ok() || leased_->blocks->blocks.empty()) return 0;
+  return batch_ * static_cast<int64_t>(leased_->blocks->blocks[0].bytes().size());
+}
+
+void LeaseSource::Begin(std::function<void()> on_ready) {
+  on_ready_ = std::move(on_ready);
+  if (asked_) return on_ready_();
+  Poll();
+}
+
+void LeaseSource::Poll() {
+  leased_ = session_->BlocksOf(lease_id_, absl::Now());
+  if (leased_.status().code() != absl::StatusCode::kDeadlineExceeded || absl::Now() >= deadline_) {
+    return on_ready_();
+  }
+  // A new one each time: the function of the last one is what calls this.
+  alarm_ = std::make_unique<grpc::Alarm>();
+  alarm_->Set(absl::ToChronoTime(absl::Now() + kLeasePoll), [this](bool) { Poll(); });
+}
+
+absl::StatusOr<std::vector<FoundBlock>> LeaseSource::Take() {
+  over_ = !leased_.ok();
+  RETURN_IF_ERROR(leased_.status());
+  const std::vector<BlockRef>& blocks = leased_->blocks->blocks;
+  const int64_t end = leased_->first_block + static_cast<int64_t>(blocks.size());
   std::vector<FoundBlock> found;
-  if (std::exchange(over_, true)) return found;
-  absl::StatusOr<LeasedBlocks> leased = session_->BlocksOf(lease_id_, absl::Now());
-  // In steps, because a synchronous handler learns of a cancelled call only by asking.
-  while (leased.status().code() == absl::StatusCode::kDeadlineExceeded) {
-    if (context.IsCancelled()) {
-      return absl::CancelledError("the call was cancelled while its blocks were loading");
+  next_ = std::max(next_, leased_->first_block);
+  if (std::exchange(asked_, true)) {
+    for (int64_t left = batch_; left > 0 && next_ < end; --left, ++next_) {
+      const auto i = static_cast<size_t>(next_ - leased_->first_block);
+      found.push_back({.index = next_,
+                       .bytes = blocks[i].bytes(),
+                       .payload_hash = blocks[i].payload_hash(),
+                       .pin = leased_->blocks,
+                       .tier = TierOf(*leased_->blocks, i)});
     }
-    leased = session_->BlocksOf(lease_id_, absl::Now() + absl::Milliseconds(50));
+    const int64_t bytes = static_cast<int64_t>(blocks[0].bytes().size());
+    batch_ = std::max<int64_t>(1, std::min(2 * batch_, kMaxPinnedBytes / bytes));
   }
-  RETURN_IF_ERROR(leased.status());
-  const std::vector<cachestore::BlockRef>& blocks = leased->blocks->blocks;
-  for (size_t i = 0; i < blocks.size(); ++i) {
-    const int64_t index = leased->first_block + static_cast<int64_t>(i);
-    if (index < first_block_) continue;
-    found.push_back({.index = index,
-                     .bytes = blocks[i].bytes(),
-                     .pin = leased->blocks,
-                     .tier = TierOf(*leased->blocks, i)});
-  }
+  over_ = next_ >= end;
   return found;
 }
 

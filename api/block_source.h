@@ -1,17 +1,19 @@
-// BlockSource: the blocks that a Get sends, a few at a time: those of a prompt's longest cached
-// prefix, of a lease, or of keys that stand alone. Thread-compatible.
+// BlockSource: the blocks that a Get sends, a batch at a time: those of a prompt's longest cached
+// prefix, of a lease, or of keys that stand alone. Never blocks. Thread-compatible.
 #pragma once
 
-#include <grpcpp/server_context.h>
+#include <grpcpp/alarm.h>
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "api/prompt_content.h"
 #include "api/session/session.h"
@@ -23,6 +25,7 @@ namespace reprise::api {
 struct FoundBlock {
   int64_t index = 0;  // in the prompt, or of the key
   absl::Span<const std::byte> bytes;
+  std::optional<uint64_t> payload_hash;  // XXH3-64, where it is known
   std::shared_ptr<const void> pin;
   const char* tier = "";  // where it was: "gpu", "ram" or "disk"
 };
@@ -30,60 +33,103 @@ struct FoundBlock {
 class BlockSource {
  public:
   virtual ~BlockSource() = default;
-  // The next blocks, in order; none: there are no more. BLOCKS while they are loaded. kCancelled:
-  // the call was cancelled meanwhile, or its deadline has passed.
-  virtual absl::StatusOr<std::vector<FoundBlock>> Next(const grpc::ServerContext& context) = 0;
+  // Most bytes that the next batch holds in RAM.
+  virtual int64_t batch_bytes() const = 0;
+  // Nothing comes behind what was taken.
+  virtual bool over() const = 0;
+  // Begins to find the next batch. `on_ready` runs once when that has ended, on any thread and
+  // possibly before this returns; it must call neither the store nor the source. REQUIRES: not
+  // over().
+  virtual void Begin(std::function<void()> on_ready) = 0;
+  // The batch, in order; it may be empty. Once after each Begin, when it has ended.
+  virtual absl::StatusOr<std::vector<FoundBlock>> Take() = 0;
 };
 
-// The longest cached prefix of a prompt, kMaxPinnedBytes of it, or a quarter of RAM, at a time. A
-// block that is missing or bad ends it.
+// Blocks of a namespace, as many at a time as a client has shown that it reads: one at first, then
+// twice as many each time. So one that reads nothing holds little.
+struct BatchSize {
+  // At most kMaxPinnedBytes, of a small RAM a quarter, so that one reader does not stand in the way
+  // of its own loads.
+  BatchSize(const cachestore::TieredStore& store, const cachestore::NamespaceHandle& ns);
+  void Grow();
+
+  int64_t block_bytes;
+  int64_t most_blocks;
+  int64_t blocks = 1;
+};
+
+// The longest cached prefix of a prompt. A block that is missing or bad ends it.
 class PrefixSource final : public BlockSource {
  public:
-  // From `first_block` on. `store`, and what `prompt` was made from, must outlive the source.
+  // From `first_block` on; blocks that are not loaded by `deadline` are missing. `store`, and what
+  // `prompt` was made from, must outlive the source.
   PrefixSource(cachestore::TieredStore* store, const cachestore::NamespaceHandle& ns,
-               PromptContent prompt, int64_t first_block);
-  absl::StatusOr<std::vector<FoundBlock>> Next(const grpc::ServerContext& context) override;
+               PromptContent prompt, int64_t first_block, absl::Time deadline);
+  int64_t batch_bytes() const override { return batch_.blocks * batch_.block_bytes; }
+  bool over() const override { return over_; }
+  void Begin(std::function<void()> on_ready) override;
+  absl::StatusOr<std::vector<FoundBlock>> Take() override;
 
  private:
   cachestore::TieredStore* const store_;
   const cachestore::NamespaceHandle ns_;
   const PromptContent prompt_;
-  const int64_t batch_;  // blocks at a time
+  const absl::Time deadline_;
+  BatchSize batch_;
   int64_t next_;
   bool over_ = false;
+  cachestore::PinTicket ticket_;
 };
 
 // Blocks that stand alone: each key is a prompt of one block. Those that are missing or bad are
 // left out.
 class LoneBlockSource final : public BlockSource {
  public:
-  // From key `first_key` on. `store` must outlive the source.
+  // From key `first_key` on; the rest as of PrefixSource.
   LoneBlockSource(cachestore::TieredStore* store, const cachestore::NamespaceHandle& ns,
-                  PromptContent keys, int64_t first_key);
-  absl::StatusOr<std::vector<FoundBlock>> Next(const grpc::ServerContext& context) override;
+                  PromptContent keys, int64_t first_key, absl::Time deadline);
+  int64_t batch_bytes() const override { return batch_.blocks * batch_.block_bytes; }
+  bool over() const override { return next_ >= keys_.num_blocks(); }
+  void Begin(std::function<void()> on_ready) override;
+  absl::StatusOr<std::vector<FoundBlock>> Take() override;
 
  private:
   cachestore::TieredStore* const store_;
   const cachestore::NamespaceHandle ns_;
   const PromptContent keys_;
-  const int64_t batch_;
+  const absl::Time deadline_;
+  BatchSize batch_;
   int64_t next_;
+  std::vector<cachestore::PinTicket> tickets_;  // of the keys from next_ on
 };
 
 // The blocks of a lease. They stay pinned until the last of them has been sent, also when the lease
 // ends meanwhile.
 class LeaseSource final : public BlockSource {
  public:
-  // From block `first_block` of the prompt on.
-  LeaseSource(std::shared_ptr<Session> session, std::string lease_id, int64_t first_block)
-      : session_(std::move(session)), lease_id_(std::move(lease_id)), first_block_(first_block) {}
-  // kNotFound: the lease has ended.
-  absl::StatusOr<std::vector<FoundBlock>> Next(const grpc::ServerContext& context) override;
+  // From block `first_block` of the prompt on. A lease that is loading is waited for, until
+  // `deadline` at most.
+  LeaseSource(std::shared_ptr<Session> session, std::string lease_id, int64_t first_block,
+              absl::Time deadline);
+  int64_t batch_bytes() const override;
+  bool over() const override { return over_; }
+  void Begin(std::function<void()> on_ready) override;
+  // kNotFound: the lease has ended; kDeadlineExceeded: it was still loading.
+  absl::StatusOr<std::vector<FoundBlock>> Take() override;
 
  private:
+  // Asks for the lease's blocks until they are there.
+  void Poll();
+
   const std::shared_ptr<Session> session_;
   const std::string lease_id_;
-  const int64_t first_block_;
+  const absl::Time deadline_;
+  std::function<void()> on_ready_;
+  std::unique_ptr<grpc::Alarm> alarm_;
+  absl::StatusOr<LeasedBlocks> leased_;
+  int64_t next_;        // block of the prompt
+  int64_t batch_ = 1;   // blocks
+  bool asked_ = false;  // leased_ is the answer
   bool over_ = false;
 };
 

@@ -8,12 +8,9 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "api/auth/caller.h"
-#include "api/block_stream.h"
-#include "api/call_time_limit.h"
 #include "api/identity_codec.h"
 #include "api/limits.h"
 #include "api/prompt_content.h"
-#include "api/put_run.h"
 #include "api/stats_codec.h"
 #include "api/status_codec.h"
 #include "cachestore/base/status_macros.h"
@@ -86,67 +83,6 @@ grpc::Status CacheService::Match(grpc::ServerContext* context, const v1::MatchRe
   response->set_disk_blocks(match.disk_blocks);
   response->set_matched_tokens(match.total_blocks() * ns->layout.block_tokens);
   return grpc::Status::OK;
-}
-
-grpc::Status CacheService::Put(grpc::ServerContext* context,
-                               grpc::ServerReader<v1::PutRequest>* reader,
-                               v1::PutResponse* response) {
-  const CallTimeLimit limit(context, kMaxStreamTime);
-  v1::PutRequest message;
-  if (!reader->Read(&message)) {
-    return {grpc::StatusCode::INVALID_ARGUMENT, "Put needs at least one message"};
-  }
-  const absl::StatusOr<NamespaceHandle> ns =
-      namespaces_.FindToWrite(PrincipalOf(*context), message.namespace_id());
-  if (!ns.ok()) return ToGrpc(ns.status());
-  const auto prefix =
-      PromptContent::Of(*ns, message.prefix_token_ids(), message.prefix_external_keys());
-  if (!prefix.ok()) return ToGrpc(prefix.status());
-  if (message.independent_keys() && prefix->num_blocks() > 0) {
-    return {grpc::StatusCode::INVALID_ARGUMENT, "blocks with independent_keys have no prefix"};
-  }
-  absl::StatusOr<PutRun> run = message.independent_keys()
-                                   ? PutRun::BeginLone(store_, *ns)
-                                   : PutRun::Begin(*context, store_, *ns, prefix->view());
-  if (!run.ok()) return ToGrpc(run.status());
-  do {
-    ChargeBytes(*context, static_cast<int64_t>(message.payload().size()));
-  } while (run->Store(message, std::min(absl::FromChrono(context->deadline()),
-                                        absl::Now() + kMaxRoomWait)) &&
-           reader->Read(&message));
-  *response = run->Finish();
-  return grpc::Status::OK;
-}
-
-absl::StatusOr<std::unique_ptr<BlockSource>> CacheService::SourceOf(const Principal& principal,
-                                                                    const v1::GetRequest& request) {
-  const int64_t first = request.first_block();
-  if (first < 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("first_block is ", first, "; it must not be negative"));
-  }
-  if (!request.lease_id().empty()) {
-    ASSIGN_OR_RETURN(std::shared_ptr<Session> session,
-                     FindSession(principal, request.session_id()));
-    return std::make_unique<LeaseSource>(std::move(session), request.lease_id(), first);
-  }
-  ASSIGN_OR_RETURN(const NamespaceHandle ns, namespaces_.Find(principal, request.namespace_id()));
-  ASSIGN_OR_RETURN(PromptContent prompt,
-                   PromptContent::Of(ns, request.token_ids(), request.external_keys()));
-  if (!request.independent_keys()) {
-    return std::make_unique<PrefixSource>(store_, ns, std::move(prompt), first);
-  }
-  RETURN_IF_ERROR(NeedLoneKeys(ns));
-  return std::make_unique<LoneBlockSource>(store_, ns, std::move(prompt), first);
-}
-
-grpc::Status CacheService::Get(grpc::ServerContext* context, const v1::GetRequest* request,
-                               grpc::ServerWriter<v1::GetResponse>* writer) {
-  const CallTimeLimit limit(context, kMaxStreamTime);
-  const absl::StatusOr<std::unique_ptr<BlockSource>> source =
-      SourceOf(PrincipalOf(*context), *request);
-  if (!source.ok()) return ToGrpc(source.status());
-  return StreamBlocks(*context, **source, writer);
 }
 
 grpc::Status CacheService::Stats(grpc::ServerContext* context, const v1::StatsRequest* request,

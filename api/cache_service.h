@@ -1,12 +1,17 @@
 // CacheService: lookup and put for other engines, on gRPC's synchronous API.
 //
-// Synchronous, because the store's calls block (Get waits for disk, Put for room, Demote for both):
-// a callback service would need a thread pool of its own to wait in. gRPC's pool does it, bounded
-// by kMaxCacheCalls; one more call is answered RESOURCE_EXHAUSTED. OpenSession alone is a callback:
-// a session lasts and waits.
+// Synchronous, because the store's calls block (Put waits for room, Demote for disk): a callback
+// service would need a thread pool of its own to wait in. gRPC's pool does it, bounded by
+// kMaxCacheCalls; one more call is answered RESOURCE_EXHAUSTED. OpenSession and Get are callbacks:
+// a session lasts and waits, and so does a client that reads slowly (api/block_sender.h). The
+// payloads of Put and Get are never in a message: both deal with raw bytes (api/payload_wire.h).
 //
 // Owns the namespaces that clients have opened, their sessions, and prefetches. Thread-safe.
 #pragma once
+
+#include <grpcpp/support/byte_buffer.h>
+#include <grpcpp/support/server_callback.h>
+#include <grpcpp/support/sync_stream.h>
 
 #include <memory>
 
@@ -15,6 +20,7 @@
 #include "api/auth/principal.h"
 #include "api/block_source.h"
 #include "api/namespace_table.h"
+#include "api/send_budget.h"
 #include "api/session/prefetcher.h"
 #include "api/session/session_table.h"
 #include "cachestore/store/tiered_store.h"
@@ -35,6 +41,8 @@ class CacheService final : public v1::Cache::WithCallbackMethod_OpenSession<v1::
   // Of sessions, leases and prefetches.
   LeaseStats::Values session_stats() const;
   SessionTable& sessions() { return sessions_; }
+  // What Get calls hold of RAM.
+  const SendBudget& send_budget() const { return send_budget_; }
 
   grpc::Status OpenNamespace(grpc::ServerContext* context, const v1::OpenNamespaceRequest* request,
                              v1::OpenNamespaceResponse* response) override;
@@ -54,10 +62,10 @@ class CacheService final : public v1::Cache::WithCallbackMethod_OpenSession<v1::
                      v1::RenewResponse* response) override;
   grpc::Status Release(grpc::ServerContext* context, const v1::ReleaseRequest* request,
                        v1::ReleaseResponse* response) override;
-  grpc::Status Put(grpc::ServerContext* context, grpc::ServerReader<v1::PutRequest>* reader,
-                   v1::PutResponse* response) override;
-  grpc::Status Get(grpc::ServerContext* context, const v1::GetRequest* request,
-                   grpc::ServerWriter<v1::GetResponse>* writer) override;
+  grpc::Status Grant(grpc::ServerContext* context, const v1::GrantRequest* request,
+                     v1::GrantResponse* response) override;
+  grpc::Status Seal(grpc::ServerContext* context, const v1::SealRequest* request,
+                    v1::PutResponse* response) override;
   grpc::Status Stats(grpc::ServerContext* context, const v1::StatsRequest* request,
                      v1::StatsResponse* response) override;
   grpc::Status Demote(grpc::ServerContext* context, const v1::DemoteRequest* request,
@@ -66,6 +74,16 @@ class CacheService final : public v1::Cache::WithCallbackMethod_OpenSession<v1::
                           v1::InvalidateResponse* response) override;
 
  private:
+  // Makes PutBlocks and GetBlocks the handlers of Put and Get.
+  void RegisterRawMethods();
+  // Of PutRequests.
+  grpc::Status PutBlocks(grpc::ServerContext* context, grpc::ServerReader<grpc::ByteBuffer>* reader,
+                         v1::PutResponse* response);
+  // Writes GetResponses.
+  grpc::ServerWriteReactor<grpc::ByteBuffer>* GetBlocks(grpc::CallbackServerContext* context,
+                                                        const v1::GetRequest* request);
+  absl::StatusOr<v1::PutResponse> Seal(const grpc::ServerContext& context,
+                                       const v1::SealRequest& request);
   absl::StatusOr<v1::OpenNamespaceResponse> Open(const Principal& principal,
                                                  const v1::OpenNamespaceRequest& request);
   absl::StatusOr<cachestore::InvalidateReport> Invalidate(const Principal& principal,
@@ -84,13 +102,15 @@ class CacheService final : public v1::Cache::WithCallbackMethod_OpenSession<v1::
                                               const v1::AcquireRequest& request);
   // Whose blocks Get sends. `request` must outlive the source.
   absl::StatusOr<std::unique_ptr<BlockSource>> SourceOf(const Principal& principal,
-                                                        const v1::GetRequest& request);
+                                                        const v1::GetRequest& request,
+                                                        absl::Time deadline);
 
   cachestore::TieredStore* const store_;
   const engine::Engine* const engine_;
   NamespaceTable namespaces_;
   SessionTable sessions_;
   Prefetcher prefetcher_;
+  SendBudget send_budget_;
 };
 
 }  // namespace reprise::api

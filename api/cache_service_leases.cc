@@ -24,6 +24,19 @@ int64_t Share(int64_t bytes, double share) {
   return static_cast<int64_t>(static_cast<double>(bytes) * share);
 }
 
+// What Get calls may hold of RAM: half of a small one, but room for a block of any size.
+int64_t SendLimitOf(const cachestore::TieredStore& store) {
+  const int64_t half = store.stats().ram_capacity_bytes / 2;
+  return std::max(kMaxPinnedBytes, std::min(kMaxSendBytes, half));
+}
+
+// Ends an OpenSession that is refused.
+class Refusal final : public grpc::ServerWriteReactor<v1::SessionEvent> {
+ public:
+  explicit Refusal(const grpc::Status& status) { Finish(status); }
+  void OnDone() override { delete this; }
+};
+
 using Ids = google::protobuf::RepeatedPtrField<std::string>;
 
 std::vector<absl::string_view> Views(const Ids& ids) { return {ids.begin(), ids.end()}; }
@@ -61,7 +74,10 @@ CacheService::CacheService(cachestore::TieredStore* store, const engine::Engine*
       namespaces_(store),
       sessions_(store, limits, std::move(arena)),
       prefetcher_(store, sessions_.keeper(), kMaxPrefetches,
-                  Share(store->stats().ram_capacity_bytes, kMaxPrefetchShare)) {}
+                  Share(store->stats().ram_capacity_bytes, kMaxPrefetchShare)),
+      send_budget_(SendLimitOf(*store), kMaxGetCalls) {
+  RegisterRawMethods();
+}
 
 absl::StatusOr<std::shared_ptr<Session>> CacheService::FindSession(
     const Principal& principal, absl::string_view session_id) const {
@@ -136,7 +152,14 @@ grpc::Status CacheService::Prefetch(grpc::ServerContext* context,
 
 grpc::ServerWriteReactor<v1::SessionEvent>* CacheService::OpenSession(
     grpc::CallbackServerContext* context, const v1::OpenSessionRequest* request) {
-  return SessionStream::Start(&sessions_, context, OwnerOf(PrincipalOf(*context)), *request);
+  const Principal principal = PrincipalOf(*context);
+  if (request->shared_memory() && !principal.tenant.empty()) {
+    // The arena holds the blocks of all tenants.
+    return new Refusal({grpc::StatusCode::FAILED_PRECONDITION,
+                        "shared memory is not for the credential of a tenant; open the session "
+                        "without it"});
+  }
+  return SessionStream::Start(&sessions_, context, OwnerOf(principal), *request);
 }
 
 absl::StatusOr<v1::AcquireResponse> CacheService::Acquire(const Principal& principal,

@@ -32,6 +32,11 @@ inline constexpr int kMaxStreamsPerConnection = 1024;
 // What gRPC may hold for messages that are under way: all Cache calls with the largest message, and
 // as much again. It slows clients down, and drops calls, before it takes more.
 inline constexpr int64_t kMaxTransportBytes = int64_t{2} * kMaxCacheCalls * kMaxMessageBytes;
+// HTTP/2 as it carries blocks best: frames of 1 MiB, and this much of a stream on its way before
+// the other side has read it. (The default is 16 KiB, and what a probe of the connection
+// estimates.)
+inline constexpr int kMaxFrameBytes = 1 << 20;
+inline constexpr int kStreamWindowBytes = 8 << 20;
 // A connection that is silent for this long is asked whether its client still lives, and closed
 // when no answer comes, so that pins and requests of a lost machine end.
 inline constexpr absl::Duration kKeepaliveTime = absl::Minutes(1);
@@ -41,8 +46,18 @@ inline constexpr absl::Duration kMinClientPingInterval = absl::Seconds(10);
 // How long a Put or Get may take when the client sets no earlier deadline. It bounds how long a
 // client that has stopped reading or writing can hold pins.
 inline constexpr absl::Duration kMaxStreamTime = absl::Minutes(10);
-// Most blocks that Get holds in RAM for one client at a time.
-inline constexpr int64_t kMaxPinnedBytes = int64_t{64} << 20;
+// Most blocks that one Get holds in RAM at a time, and all of them together: read from the store
+// and not yet by the client. Of a small RAM a quarter, and half, is the limit. A Get beyond waits.
+inline constexpr int64_t kMaxPinnedBytes = int64_t{16} << 20;
+inline constexpr int64_t kMaxSendBytes = int64_t{512} << 20;
+// A Get whose client takes nothing for this long is cancelled; so soon when others wait for what it
+// holds.
+inline constexpr absl::Duration kMaxReadStall = absl::Minutes(1);
+inline constexpr absl::Duration kMaxReadStallIfShort = absl::Seconds(2);
+// How long gRPC may take to end its connections, once it is shut down.
+inline constexpr absl::Duration kMaxSendEnd = absl::Seconds(10);
+// Get calls at once. They have no threads. More are answered RESOURCE_EXHAUSTED.
+inline constexpr int kMaxGetCalls = 2048;
 // How long Put waits for RAM to become free for one block.
 inline constexpr absl::Duration kMaxRoomWait = absl::Seconds(2);
 // Sessions of all clients at once, and of those that call by one name. A session costs a stream.

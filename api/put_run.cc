@@ -18,10 +18,6 @@ using cachestore::TokenId;
 
 namespace {
 
-absl::Span<const std::byte> PayloadOf(const v1::PutRequest& message) {
-  return {reinterpret_cast<const std::byte*>(message.payload().data()), message.payload().size()};
-}
-
 // kDataLoss where `actual`, the XXH3-64 of the message's payload, is not what the client says.
 absl::Status CompareChecksum(const v1::PutRequest& message, uint64_t actual) {
   if (actual == message.payload_xxh3()) return absl::OkStatus();
@@ -68,23 +64,19 @@ absl::StatusOr<PutRun> PutRun::BeginLone(cachestore::TieredStore* store,
   return PutRun(store, ns, /*lone=*/true);
 }
 
-absl::StatusOr<PromptContent> PutRun::Verify(const v1::PutRequest& message) const {
+absl::StatusOr<PromptContent> PutRun::ContentOf(
+    const google::protobuf::RepeatedField<uint32_t>& token_ids,
+    const std::string& external_key) const {
   std::vector<absl::string_view> keys;
-  if (!message.external_key().empty()) keys.push_back(message.external_key());
-  const absl::Span<const TokenId> tokens(message.token_ids().data(),
-                                         static_cast<size_t>(message.token_ids_size()));
+  if (!external_key.empty()) keys.push_back(external_key);
+  const absl::Span<const TokenId> tokens(token_ids.data(), static_cast<size_t>(token_ids.size()));
   ASSIGN_OR_RETURN(PromptContent content, PromptContent::Of(ns_, tokens, keys));
   if (content.view().words().size() != static_cast<size_t>(ns_.block_words)) {
-    return absl::InvalidArgumentError(
-        ns_.key_source == cachestore::KeySource::kExternal
-            ? "external_key is missing"
-            : absl::StrCat("token_ids holds ", message.token_ids_size(), " tokens; a block holds ",
-                           ns_.layout.block_tokens));
-  }
-  if (message.payload().size() != ns_.layout.BytesPerBlock()) {
-    return absl::InvalidArgumentError(absl::StrCat("payload is ", message.payload().size(),
-                                                   " bytes long; a block of this namespace is ",
-                                                   ns_.layout.BytesPerBlock()));
+    return absl::InvalidArgumentError(ns_.key_source == cachestore::KeySource::kExternal
+                                          ? "external_key is missing"
+                                          : absl::StrCat("token_ids holds ", token_ids.size(),
+                                                         " tokens; a block holds ",
+                                                         ns_.layout.block_tokens));
   }
   const int64_t num_blocks = prefix_blocks_ + static_cast<int64_t>(results_.size()) + 1;
   if (num_blocks * ns_.layout.block_tokens > kMaxRequestTokens) {
@@ -92,6 +84,10 @@ absl::StatusOr<PromptContent> PutRun::Verify(const v1::PutRequest& message) cons
         absl::StrCat("the run is longer than ", kMaxRequestTokens, " tokens"));
   }
   return content;
+}
+
+bool PutRun::IsThere(const cachestore::BlockContent& content) const {
+  return store_->Match(ns_, content, 1).total_blocks() == 1;
 }
 
 absl::StatusOr<cachestore::WritableBlock> PutRun::AllocateSlot(absl::Time deadline) {
@@ -104,48 +100,74 @@ absl::StatusOr<cachestore::WritableBlock> PutRun::AllocateSlot(absl::Time deadli
   }
 }
 
-absl::StatusOr<v1::PutOutcome> PutRun::Seal(const v1::PutRequest& message,
-                                            const cachestore::BlockContent& content,
-                                            absl::Time deadline) {
+absl::StatusOr<cachestore::WritableBlock> PutRun::Fill(const v1::PutRequest& message,
+                                                       const Payload& payload,
+                                                       absl::Time deadline) {
   auto slot = AllocateSlot(deadline);
   if (!slot.ok()) {
     // A client whose payload is damaged must learn that, not that it shall come again later.
-    RETURN_IF_ERROR(CompareChecksum(message, cachestore::HashBytes64(PayloadOf(message))));
+    RETURN_IF_ERROR(CompareChecksum(message, payload.Hash()));
     return slot.status();
   }
   // Read once for both; a slot that holds something else goes back as it goes out of scope.
-  const std::byte* const written = slot->bytes().data();
-  RETURN_IF_ERROR(CompareChecksum(
-      message, cachestore::CopyAndHash64(PayloadOf(message), slot->bytes().data())));
+  RETURN_IF_ERROR(CompareChecksum(message, payload.CopyTo(slot->bytes().data())));
+  return slot;
+}
+
+absl::StatusOr<v1::PutOutcome> PutRun::Seal(const cachestore::BlockContent& content,
+                                            cachestore::WritableBlock slot, uint64_t hash) {
+  const std::byte* const written = slot.bytes().data();
   // The pin on the parent goes only after its child is sealed.
-  cachestore::BlockRef block = store_->Seal(ns_, *std::move(slot), lone_ ? ns_.root : last_key_,
-                                            content, message.payload_xxh3());
+  cachestore::BlockRef block =
+      store_->Seal(ns_, std::move(slot), lone_ ? ns_.root : last_key_, content, hash);
   const bool existed = block.bytes().data() != written;
   last_key_ = block.key();
   last_block_ = std::move(block);
+  if (lone_) {
+    if (!IsThere(content)) return absl::AbortedError("it was invalidated while it was stored");
+  } else {
+    words_.insert(words_.end(), content.words().begin(), content.words().end());
+  }
   return existed ? v1::PUT_OUTCOME_EXISTED : v1::PUT_OUTCOME_STORED;
 }
 
 absl::StatusOr<v1::PutOutcome> PutRun::TryStore(const v1::PutRequest& message,
-                                                absl::Time deadline) {
-  ASSIGN_OR_RETURN(const PromptContent content, Verify(message));
-  const auto is_there = [&] { return store_->Match(ns_, content.view(), 1).total_blocks() == 1; };
-  if (lone_ && is_there()) {
-    RETURN_IF_ERROR(CompareChecksum(message, cachestore::HashBytes64(PayloadOf(message))));
+                                                const Payload& payload, absl::Time deadline) {
+  ASSIGN_OR_RETURN(const PromptContent content,
+                   ContentOf(message.token_ids(), message.external_key()));
+  if (payload.size() != ns_.layout.BytesPerBlock()) {
+    return absl::InvalidArgumentError(absl::StrCat("payload is ", payload.size(),
+                                                   " bytes long; a block of this namespace is ",
+                                                   ns_.layout.BytesPerBlock()));
+  }
+  if (lone_ && IsThere(content.view())) {
+    RETURN_IF_ERROR(CompareChecksum(message, payload.Hash()));
     return v1::PUT_OUTCOME_EXISTED;
   }
-  ASSIGN_OR_RETURN(const v1::PutOutcome outcome, Seal(message, content.view(), deadline));
-  if (lone_) {
-    if (!is_there()) return absl::AbortedError("it was invalidated while it was stored");
-    return outcome;
-  }
-  const absl::Span<const uint32_t> words = content.view().words();
-  words_.insert(words_.end(), words.begin(), words.end());
-  return outcome;
+  ASSIGN_OR_RETURN(cachestore::WritableBlock slot, Fill(message, payload, deadline));
+  return Seal(content.view(), std::move(slot), message.payload_xxh3());
 }
 
-bool PutRun::Store(const v1::PutRequest& message, absl::Time deadline) {
-  const absl::StatusOr<v1::PutOutcome> outcome = TryStore(message, deadline);
+absl::StatusOr<v1::PutOutcome> PutRun::TryStoreGranted(
+    const v1::SealBlock& block, absl::StatusOr<cachestore::WritableBlock> slot) {
+  RETURN_IF_ERROR(slot.status());
+  ASSIGN_OR_RETURN(const PromptContent content, ContentOf(block.token_ids(), block.external_key()));
+  if (lone_ && IsThere(content.view())) return v1::PUT_OUTCOME_EXISTED;
+  // What it holds now: a client that goes on writing makes a block that is found to be bad.
+  const uint64_t hash = cachestore::HashBytes64(slot->bytes());
+  return Seal(content.view(), *std::move(slot), hash);
+}
+
+bool PutRun::Store(const v1::PutRequest& message, const Payload& payload, absl::Time deadline) {
+  return AddResult(TryStore(message, payload, deadline));
+}
+
+bool PutRun::StoreGranted(const v1::SealBlock& block,
+                          absl::StatusOr<cachestore::WritableBlock> slot) {
+  return AddResult(TryStoreGranted(block, std::move(slot)));
+}
+
+bool PutRun::AddResult(const absl::StatusOr<v1::PutOutcome>& outcome) {
   v1::PutResult& result = results_.emplace_back();
   if (outcome.ok()) {
     result.set_outcome(*outcome);

@@ -17,6 +17,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "api/payload_wire.h"
 #include "api/prompt_content.h"
 #include "cachestore/store/tiered_store.h"
 #include "reprise/v1/cache.pb.h"
@@ -39,9 +40,13 @@ class PutRun {
   static absl::StatusOr<PutRun> BeginLone(cachestore::TieredStore* store,
                                           const cachestore::NamespaceHandle& ns);
 
-  // Stores the next block, or rejects it. BLOCKS until there is room, `deadline` at most. False: it
-  // was rejected, and with it all that would follow; blocks that stand alone go on.
-  bool Store(const v1::PutRequest& message, absl::Time deadline);
+  // Stores the next block, whose bytes are `payload` (the message's own field is not looked at), or
+  // rejects it. BLOCKS until there is room, `deadline` at most. False: it was rejected, and with it
+  // all that would follow; blocks that stand alone go on.
+  bool Store(const v1::PutRequest& message, const Payload& payload, absl::Time deadline);
+  // The same for a block that the client has written into a slot that it was granted; an error
+  // instead of a slot is why the block is rejected.
+  bool StoreGranted(const v1::SealBlock& block, absl::StatusOr<cachestore::WritableBlock> slot);
 
   // Ends the run: what became of its blocks, one by one, and how many of them are visible now.
   v1::PutResponse Finish();
@@ -52,15 +57,27 @@ class PutRun {
 
   // kInvalidArgument: token count, external key or payload size is wrong, or the run is too long;
   // kDataLoss: the checksum does not match; kResourceExhausted: no room. No block is stored then.
-  absl::StatusOr<v1::PutOutcome> TryStore(const v1::PutRequest& message, absl::Time deadline);
-  // The same for a block that is right but, perhaps, for its checksum, into a slot of its own.
-  absl::StatusOr<v1::PutOutcome> Seal(const v1::PutRequest& message,
-                                      const cachestore::BlockContent& content, absl::Time deadline);
+  absl::StatusOr<v1::PutOutcome> TryStore(const v1::PutRequest& message, const Payload& payload,
+                                          absl::Time deadline);
+  absl::StatusOr<v1::PutOutcome> TryStoreGranted(const v1::SealBlock& block,
+                                                 absl::StatusOr<cachestore::WritableBlock> slot);
+  // A slot with the payload in it.
+  absl::StatusOr<cachestore::WritableBlock> Fill(const v1::PutRequest& message,
+                                                 const Payload& payload, absl::Time deadline);
+  // Publishes the block in `slot`, whose XXH3-64 is `hash`.
+  absl::StatusOr<v1::PutOutcome> Seal(const cachestore::BlockContent& content,
+                                      cachestore::WritableBlock slot, uint64_t hash);
+  // Adds the result of a block; whether the run goes on.
+  bool AddResult(const absl::StatusOr<v1::PutOutcome>& outcome);
   // Counts those as rejected that were sealed and are not visible.
   void RejectLost();
 
-  // What names the message's block, if all of the message but its checksum is right.
-  absl::StatusOr<PromptContent> Verify(const v1::PutRequest& message) const;
+  // What names a block, if it is right.
+  absl::StatusOr<PromptContent> ContentOf(
+      const google::protobuf::RepeatedField<uint32_t>& token_ids,
+      const std::string& external_key) const;
+  // Whether the block, which stands alone, is there.
+  bool IsThere(const cachestore::BlockContent& content) const;
   // BLOCKS until there is room, `deadline` at most.
   absl::StatusOr<cachestore::WritableBlock> AllocateSlot(absl::Time deadline);
 

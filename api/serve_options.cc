@@ -111,6 +111,9 @@ void AddServeFlags(FlagSet& flags, ServeOptions* options) {
   flags.Add("http-listen", &options->http_listen, "ADDR",
             "where to offer OpenAI's API, /metrics, /healthz and /readyz over HTTP; without it "
             "nowhere");
+  flags.Add("arena-socket", &options->arena_socket, "PATH",
+            "Unix socket where clients of this user on this host get the RAM tier's memory; with "
+            "--listen unix:/path it is /path.arena by itself, else none");
   AddAccessFlags(flags, options);
   flags.Add(
       "shutdown-grace", &options->shutdown_grace_seconds, "SECONDS",

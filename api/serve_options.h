@@ -19,6 +19,9 @@ enum class ComputeDevice { kCpu, kCuda };
 
 struct ServeOptions {
   std::string listen = "127.0.0.1:50051";
+  // Where clients on this host get the RAM tier's memory. Empty: beside the Unix socket that is
+  // listened on, if it is one, as "/path.arena".
+  std::string arena_socket;
   bool allow_insecure_remote = false;  // listen where other machines can connect, for anybody
   GuardOptions guard;
   std::string admin_listen;            // empty: the Admin service is not offered

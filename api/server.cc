@@ -4,6 +4,7 @@
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/resource_quota.h>
 #include <grpcpp/server_builder.h>
+#include <unistd.h>
 
 #include <utility>
 
@@ -19,8 +20,9 @@ namespace reprise::api {
 Server::Server(const ServedParts& parts, std::unique_ptr<Guard> open_guard)
     : open_guard_(std::move(open_guard)),
       guard_(parts.guard != nullptr ? parts.guard : open_guard_.get()),
-      cache_service_(parts.store, parts.engine,
-                     parts.session_limits.value_or(SessionLimitsOf(*parts.store)), parts.arena),
+      cache_service_(
+          parts.store, parts.engine, parts.session_limits.value_or(SessionLimitsOf(*parts.store)),
+          {.socket_path = parts.arena_socket, .bytes = parts.store->ram_arena().bytes()}),
       inference_service_(parts.engine, parts.model_name),
       admin_service_(guard_, &cache_service_.sessions(), parts.drain) {}
 
@@ -33,6 +35,9 @@ int Milliseconds(absl::Duration duration) {
 void SetLimits(grpc::ServerBuilder* builder) {
   builder->SetMaxReceiveMessageSize(kMaxMessageBytes);
   builder->AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxStreamsPerConnection);
+  builder->AddChannelArgument(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, kMaxFrameBytes);
+  builder->AddChannelArgument(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, kStreamWindowBytes);
+  builder->AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
   builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, Milliseconds(kKeepaliveTime));
   builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, Milliseconds(kKeepaliveTimeout));
   builder->AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
@@ -55,6 +60,11 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ListenAddress& liste
   ASSIGN_OR_RETURN(std::unique_ptr<Guard> open_guard, Guard::Open(GuardOptions()));
   std::unique_ptr<Server> server(new Server(parts, std::move(open_guard)));
   server->address_ = listen;
+  if (!parts.arena_socket.empty()) {
+    ASSIGN_OR_RETURN(server->arena_socket_,
+                     ArenaSocket::Listen({.path = parts.arena_socket, .user = geteuid()},
+                                         parts.store->ram_arena(), &server->sessions()));
+  }
   ASSIGN_OR_RETURN(
       server->server_,
       server->StartOn(&server->address_, {&server->cache_service_, &server->inference_service_}));
@@ -105,6 +115,9 @@ void Server::Shutdown(absl::Time deadline) {
   server_->Shutdown(absl::ToChronoTime(deadline));
   server_->Wait();
   server_.reset();
+  arena_socket_.reset();
+  // gRPC gives back what it was sending a moment later; what is pinned cannot go to disk.
+  cache_service_.send_budget().AwaitIdle(absl::Now() + kMaxSendEnd);
   // Last, so that an operator can see the server end.
   if (admin_server_ == nullptr) return;
   admin_server_->Shutdown(absl::ToChronoTime(absl::Now()));

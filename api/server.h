@@ -18,6 +18,7 @@
 #include "api/cache_service.h"
 #include "api/inference_service.h"
 #include "api/listen_address.h"
+#include "api/local/arena_socket.h"
 #include "cachestore/store/tiered_store.h"
 #include "engine/engine.h"
 
@@ -28,7 +29,7 @@ struct ServedParts {
   cachestore::TieredStore* store = nullptr;
   engine::Engine* engine = nullptr;  // nullptr: no model; Inference answers FAILED_PRECONDITION
   std::string model_name;            // last component of the model folder
-  SharedArena arena;                 // what clients on this host may map; default: nothing
+  std::string arena_socket;          // where clients on this host get the RAM tier; empty: nowhere
   std::optional<SessionLimits> session_limits;  // unset: those of api/limits.h
   Guard* guard = nullptr;                       // nullptr: nobody has to show a credential
   // Where the Admin service listens, and what it calls to shut the server down; not set: nowhere.
@@ -54,6 +55,8 @@ class Server {
   SessionTable& sessions() { return cache_service_.sessions(); }
   // Of sessions, leases and prefetches.
   LeaseStats::Values session_stats() const { return cache_service_.session_stats(); }
+  // What Get calls hold of RAM.
+  const SendBudget& send_budget() const { return cache_service_.send_budget(); }
 
   // Turns health to NOT_SERVING, ends sessions, takes no new calls, lets running ones go on until
   // `deadline`, then cancels them. BLOCKS until the last has ended.
@@ -69,6 +72,7 @@ class Server {
   const std::unique_ptr<Guard> open_guard_;  // where the parts have none
   Guard* const guard_;
   CacheService cache_service_;
+  std::unique_ptr<ArenaSocket> arena_socket_;  // null: not offered
   InferenceService inference_service_;
   AdminService admin_service_;
   ListenAddress address_;

@@ -92,6 +92,13 @@ bool IsReloadable(const GuardOptions& options) {
          !options.audit_log.empty();
 }
 
+// Where the RAM tier's memory is handed out; empty: nowhere, also where the path would be too long.
+std::string ArenaSocketOf(const ServeOptions& options, const ListenAddress& listen) {
+  if (!options.arena_socket.empty() || listen.unix_path.empty()) return options.arena_socket;
+  const std::string beside = absl::StrCat(listen.unix_path, ".arena");
+  return ParseListenAddress("unix:" + beside).ok() ? beside : "";
+}
+
 // HTTP, which is there from the start; null when it was not asked for.
 absl::StatusOr<std::unique_ptr<HttpFrontend>> StartHttp(const ServeOptions& options, Guard* guard) {
   if (options.http_listen.empty()) return nullptr;
@@ -128,6 +135,7 @@ absl::Status Serve(const ServeOptions& options, Guard* guard, ShutdownSignal* si
   ServedParts parts;
   parts.guard = guard;
   parts.drain = [signal] { signal->Request(); };
+  parts.arena_socket = ArenaSocketOf(options, listen);
   if (!options.admin_listen.empty()) {
     ASSIGN_OR_RETURN(parts.admin_listen, ParseListenAddress(options.admin_listen));
     RETURN_IF_ERROR(CheckFree(*parts.admin_listen));

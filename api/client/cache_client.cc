@@ -1,9 +1,14 @@
 #include "api/client/cache_client.h"
 
+#include <grpcpp/impl/codegen/rpc_method.h>
+#include <grpcpp/support/sync_stream.h>
+
 #include <cstddef>
 #include <utility>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
 #include "api/client/prompt_fields.h"
 #include "api/status_codec.h"
 #include "cachestore/base/hash.h"
@@ -12,6 +17,9 @@
 namespace reprise::api {
 namespace {
 
+constexpr char kPutMethod[] = "/reprise.v1.Cache/Put";
+constexpr char kGetMethod[] = "/reprise.v1.Cache/Get";
+
 uint64_t Checksum(absl::string_view payload) {
   return cachestore::HashBytes64(
       absl::MakeConstSpan(reinterpret_cast<const std::byte*>(payload.data()), payload.size()));
@@ -19,11 +27,55 @@ uint64_t Checksum(absl::string_view payload) {
 
 using cachestore::BlockContent;
 using Keys = google::protobuf::RepeatedPtrField<std::string>;
+using grpc::internal::RpcMethod;
+
+std::vector<std::shared_ptr<grpc::Channel>> Connect(const std::string& address,
+                                                    const ClientAccess& access, int count) {
+  std::vector<std::shared_ptr<grpc::Channel>> channels;
+  while (static_cast<int>(channels.size()) < count) channels.push_back(ConnectTo(address, access));
+  return channels;
+}
+
+// Memory of the caller that gRPC reads. Thread-safe.
+class LentMemory {
+ public:
+  // BLOCKS until gRPC has given everything back: soon after the call has ended, or, when a server
+  // takes nothing any more, when the connection is given up.
+  ~LentMemory() {
+    absl::MutexLock lock(&mu_);
+    mu_.Await(absl::Condition(
+        +[](int* lent) { return *lent == 0; }, &lent_));
+  }
+
+  grpc::Slice Lend(absl::string_view bytes) {
+    absl::MutexLock lock(&mu_);
+    ++lent_;
+    // gRPC only reads; its type does not say so.
+    return grpc::Slice(const_cast<char*>(bytes.data()), bytes.size(), GiveBack, this);
+  }
+
+ private:
+  static void GiveBack(void* memory) {
+    auto* lender = static_cast<LentMemory*>(memory);
+    absl::MutexLock lock(&lender->mu_);
+    --lender->lent_;
+  }
+
+  absl::Mutex mu_;
+  int lent_ ABSL_GUARDED_BY(mu_) = 0;
+};
 
 }  // namespace
 
-CacheClient::CacheClient(const std::string& address, const ClientAccess& access)
-    : stub_(v1::Cache::NewStub(ConnectTo(address, access))) {}
+CacheClient::CacheClient(const std::string& address, const ClientAccess& access,
+                         int num_connections)
+    : channels_(Connect(address, access, num_connections)),
+      stub_(v1::Cache::NewStub(channels_[0])) {}
+
+grpc::Channel* CacheClient::NextChannel() {
+  const uint32_t turn = next_channel_.fetch_add(1, std::memory_order_relaxed);
+  return channels_[turn % channels_.size()].get();
+}
 
 absl::StatusOr<v1::OpenNamespaceResponse> CacheClient::OpenNamespace(
     const v1::NamespaceIdentity& identity, absl::Duration timeout) {
@@ -124,19 +176,25 @@ absl::StatusOr<v1::PutResponse> CacheClient::PutLone(uint32_t namespace_id,
 absl::StatusOr<v1::PutResponse> CacheClient::Put(v1::PutRequest first,
                                                  absl::Span<const PutBlock> blocks,
                                                  absl::Duration timeout) {
+  LentMemory lent;  // outlives the call
   grpc::ClientContext context;
   SetTimeout(timeout, &context);
   v1::PutResponse response;
-  const std::unique_ptr<grpc::ClientWriter<v1::PutRequest>> writer =
-      stub_->Put(&context, &response);
+  // As the generated stub does it, but with messages as bytes.
+  grpc::Channel* const channel = NextChannel();
+  const RpcMethod method(kPutMethod, RpcMethod::CLIENT_STREAMING);
+  const std::unique_ptr<grpc::ClientWriter<grpc::ByteBuffer>> writer(
+      grpc::internal::ClientWriterFactory<grpc::ByteBuffer>::Create(channel, method, &context,
+                                                                    &response));
   v1::PutRequest request = std::move(first);
   for (const PutBlock& block : blocks) {
     Keys keys;
     SetContent(block.content, request.mutable_token_ids(), &keys);
     request.set_external_key(keys.empty() ? "" : keys[0]);
-    request.set_payload(block.payload.data(), block.payload.size());
     request.set_payload_xxh3(Checksum(block.payload));
-    if (!writer->Write(request)) break;  // the server has ended the run; Finish says why
+    const grpc::ByteBuffer message =
+        JoinPayload(request, v1::PutRequest::kPayloadFieldNumber, lent.Lend(block.payload));
+    if (!writer->Write(message)) break;  // the server has ended the run; Finish says why
     request.clear_namespace_id();
     request.clear_prefix_token_ids();
     request.clear_prefix_external_keys();
@@ -162,19 +220,47 @@ absl::StatusOr<int64_t> CacheClient::Get(uint32_t namespace_id, const BlockConte
 
 absl::StatusOr<int64_t> CacheClient::Get(const v1::GetRequest& request, absl::Duration timeout,
                                          absl::FunctionRef<void(const v1::GetResponse&)> on_block) {
+  const auto use = [on_block](v1::GetResponse& message, const Payload& payload) {
+    std::string& copy = *message.mutable_payload();
+    copy.resize(payload.size());
+    const uint64_t hash = payload.CopyTo(reinterpret_cast<std::byte*>(copy.data()));
+    if (hash == message.payload_xxh3()) on_block(message);
+    return hash;
+  };
+  return Read(request, timeout, use);
+}
+
+absl::StatusOr<int64_t> CacheClient::GetInto(
+    const v1::GetRequest& request, absl::Duration timeout,
+    absl::FunctionRef<std::byte*(int64_t index, size_t bytes)> place) {
+  const auto use = [place](v1::GetResponse& message, const Payload& payload) {
+    return payload.CopyTo(place(message.block_index(), payload.size()));
+  };
+  return Read(request, timeout, use);
+}
+
+absl::StatusOr<int64_t> CacheClient::Read(
+    const v1::GetRequest& request, absl::Duration timeout,
+    absl::FunctionRef<uint64_t(v1::GetResponse&, const Payload&)> use) {
   grpc::ClientContext context;
   SetTimeout(timeout, &context);
-  const std::unique_ptr<grpc::ClientReader<v1::GetResponse>> reader = stub_->Get(&context, request);
-  v1::GetResponse response;
+  grpc::Channel* const channel = NextChannel();
+  const RpcMethod method(kGetMethod, RpcMethod::SERVER_STREAMING);
+  const std::unique_ptr<grpc::ClientReader<grpc::ByteBuffer>> reader(
+      grpc::internal::ClientReaderFactory<grpc::ByteBuffer>::Create(channel, method, &context,
+                                                                    request));
+  grpc::ByteBuffer bytes;
+  v1::GetResponse message;
   int64_t num_blocks = 0;
-  while (reader->Read(&response)) {
-    if (Checksum(response.payload()) != response.payload_xxh3()) {
+  while (reader->Read(&bytes)) {
+    const absl::StatusOr<Payload> payload =
+        SplitPayload(bytes, v1::GetResponse::kPayloadFieldNumber, &message);
+    if (!payload.ok() || use(message, *payload) != message.payload_xxh3()) {
       context.TryCancel();
       reader->Finish();
       return absl::DataLossError(
-          absl::StrCat("block ", response.block_index(), " does not match its checksum"));
+          absl::StrCat("block ", message.block_index(), " does not match its checksum"));
     }
-    on_block(response);
     ++num_blocks;
   }
   if (const grpc::Status status = reader->Finish(); !status.ok()) return FromGrpc(status);

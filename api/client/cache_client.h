@@ -4,9 +4,12 @@
 // and verifies those of what it gets. Thread-safe.
 #pragma once
 
+#include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
@@ -14,6 +17,7 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "api/client/channel.h"
+#include "api/payload_wire.h"
 #include "cachestore/block/block_content.h"
 #include "reprise/v1/cache.grpc.pb.h"
 
@@ -21,7 +25,7 @@ namespace reprise::api {
 
 namespace v1 = ::reprise::v1;
 
-// One block to put. Points to memory of the caller.
+// One block to put. Points to memory of the caller, which gRPC reads where it is.
 struct PutBlock {
   cachestore::BlockContent content;  // block_tokens ids, or one external key
   absl::string_view payload;         // block_bytes bytes
@@ -29,8 +33,10 @@ struct PutBlock {
 
 class CacheClient {
  public:
-  // A client of the server that listens on `address`. Connects on first use.
-  explicit CacheClient(const std::string& address, const ClientAccess& access = {});
+  // A client of the server that listens on `address`. Connects on first use, by as many connections
+  // as asked for, which Puts and Gets take in turn: one carries as much as one core can.
+  explicit CacheClient(const std::string& address, const ClientAccess& access = {},
+                       int num_connections = 1);
 
   // Every call BLOCKS, `timeout` at most. Errors are the server's; kUnavailable: no server at the
   // address; kDeadlineExceeded: `timeout` has passed.
@@ -57,7 +63,8 @@ class CacheClient {
                                                 int64_t max_blocks, absl::Duration timeout);
 
   // Stores `blocks` in order behind `prefix`, which must be stored already. A block that the server
-  // rejects ends the run. The response counts, explains, and has one result a block.
+  // rejects ends the run. The response counts, explains, and has one result a block. Payloads are
+  // not copied; when this has returned, nothing reads them any more.
   absl::StatusOr<v1::PutResponse> Put(uint32_t namespace_id, const cachestore::BlockContent& prefix,
                                       absl::Span<const PutBlock> blocks, absl::Duration timeout);
 
@@ -77,6 +84,12 @@ class CacheClient {
   absl::StatusOr<int64_t> Get(const v1::GetRequest& request, absl::Duration timeout,
                               absl::FunctionRef<void(const v1::GetResponse&)> on_block);
 
+  // The same into memory of the caller: `place` says where block `index`, `bytes` long, shall be
+  // copied to, the one copy there is. What of it is written when kDataLoss is returned is
+  // undefined.
+  absl::StatusOr<int64_t> GetInto(const v1::GetRequest& request, absl::Duration timeout,
+                                  absl::FunctionRef<std::byte*(int64_t index, size_t bytes)> place);
+
   absl::StatusOr<v1::StatsResponse> Stats(absl::Duration timeout);
 
   // Returns how many blocks went from RAM to disk.
@@ -91,7 +104,16 @@ class CacheClient {
   absl::StatusOr<v1::PutResponse> Put(v1::PutRequest first, absl::Span<const PutBlock> blocks,
                                       absl::Duration timeout);
 
-  const std::unique_ptr<v1::Cache::Stub> stub_;
+  // Reads what Get streams; `use` sees each message, its payload beside it, and returns the
+  // payload's XXH3-64.
+  absl::StatusOr<int64_t> Read(const v1::GetRequest& request, absl::Duration timeout,
+                               absl::FunctionRef<uint64_t(v1::GetResponse&, const Payload&)> use);
+  // The connection whose turn it is.
+  grpc::Channel* NextChannel();
+
+  std::vector<std::shared_ptr<grpc::Channel>> channels_;  // constant after construction
+  std::atomic<uint32_t> next_channel_ = 0;
+  const std::unique_ptr<v1::Cache::Stub> stub_;  // on the first of them
 };
 
 }  // namespace reprise::api

@@ -61,6 +61,10 @@ std::shared_ptr<grpc::Channel> ConnectTo(const std::string& address, const Clien
   arguments.SetMaxReceiveMessageSize(kMaxMessageBytes);
   // A proxy from the environment must not sit between a client and a server on the same machine.
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);  // a connection of its own
+  arguments.SetInt(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, kMaxFrameBytes);
+  arguments.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, kStreamWindowBytes);
+  arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
   std::vector<std::unique_ptr<grpc::experimental::ClientInterceptorFactoryInterface>> interceptors;
   if (!access.token.empty()) {
     interceptors.push_back(std::make_unique<TokenInterceptorFactory>(access.token));

@@ -22,6 +22,7 @@ absl::StatusOr<v1::SessionOpened> SessionCore::Open() {
   v1::OpenSessionRequest request;
   request.set_client_name(options_.client_name);
   request.set_shared_memory(options_.shared_memory);
+  request.set_write_shared_memory(options_.write_shared_memory);
   // The stream has no deadline, so what may not last is ended by hand.
   std::thread watchdog([this, deadline = absl::Now() + options_.open_timeout] {
     absl::MutexLock lock(&mu_);

@@ -71,7 +71,10 @@ v1::LeaseState Session::StateOf(const std::string& id, const Lease& lease, bool 
   state.set_expires_in_seconds(std::max(0.0, absl::ToDoubleSeconds(lease.expires - absl::Now())));
   if (with_places && shared_ && lease.blocks != nullptr) {
     for (const cachestore::BlockRef& block : lease.blocks->blocks) {
-      state.add_places()->set_offset(block.bytes().data() - parts_.arena->bytes.data());
+      v1::SlotPlace& place = *state.add_places();
+      place.set_offset(block.bytes().data() - parts_.arena->bytes.data());
+      place.set_payload_xxh3(block.payload_hash().value_or(0));
+      place.set_has_payload_xxh3(block.payload_hash().has_value());
     }
   }
   return state;

@@ -99,6 +99,10 @@ class Session : public std::enable_shared_from_this<Session> {
   const std::string& id() const { return id_; }
   const SessionOwner& owner() const { return owner_; }
   bool shared() const { return shared_; }
+  // Whether the client may write what it sees of the arena.
+  bool may_write() const { return may_write_; }
+  // REQUIRES: nobody but the caller knows the session yet.
+  void AllowWrites() { may_write_ = true; }
 
   // Matches, pins and starts loading (cache.proto). Never blocks. kInvalidArgument: a field out of
   // range; kResourceExhausted: the session, or all of them, hold as much as they may; kNotFound:
@@ -220,6 +224,7 @@ class Session : public std::enable_shared_from_this<Session> {
   const std::string id_;
   const SessionOwner owner_;
   const bool shared_;
+  bool may_write_ = false;  // constant once the session is known
   const std::shared_ptr<SessionSink> sink_;
 
   const std::string public_id_ = RandomId().substr(0, 8);  // drawn for itself

@@ -34,6 +34,7 @@ grpc::ServerWriteReactor<v1::SessionEvent>* SessionStream::Start(
       stream->session_ = *session;
       (*session)->Describe(
           {.client_name = ShortName(request.client_name()), .peer = context->peer()});
+      if (request.write_shared_memory()) (*session)->AllowWrites();
       // Before all that was told meanwhile.
       v1::SessionOpened& opened = *stream->unsent_.emplace_front().mutable_opened();
       opened.set_session_id((*session)->id());

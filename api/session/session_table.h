@@ -36,6 +36,8 @@ class SessionAnchor {
   SessionAnchor(SessionTable* table, std::shared_ptr<Session> session)
       : table_(table), session_(std::move(session)) {}
   ~SessionAnchor();
+  // Session::may_write.
+  bool may_write() const { return session_->may_write(); }
   SessionAnchor(const SessionAnchor&) = delete;
   SessionAnchor& operator=(const SessionAnchor&) = delete;
 

@@ -28,6 +28,7 @@ class CacheServiceTest : public ::testing::Test {
     Open();
   }
   ~CacheServiceTest() override {
+    server_.server().Shutdown(absl::Now());  // blocks are pinned until gRPC has sent them
     const absl::Status intact = server_.store().CheckIntegrity();
     EXPECT_TRUE(intact.ok()) << intact;
     EXPECT_EQ(server_.store().stats().pinned_blocks, 0);

@@ -91,6 +91,31 @@ TEST_F(CacheServiceTest, WhatWasPutIsMatchedAndGot) {
   EXPECT_TRUE(GetAndCompare(5).empty());
 }
 
+TEST_F(CacheServiceTest, BlocksComeIntoTheCallersMemoryOverSeveralConnections) {
+  CacheClient client(server_.address(), {}, /*num_connections=*/3);
+  tokens_ = TestTokens(5);
+  payloads_ = TestPayloads(5, block_bytes_);
+  v1::GetRequest request;
+  request.set_namespace_id(ns_);
+  request.mutable_token_ids()->Assign(tokens_.begin(), tokens_.end());
+  for (int turn = 0; turn < 6; ++turn) {
+    // What is put may change as soon as Put has returned.
+    std::vector<std::string> lent = payloads_;
+    const auto put = client.Put(ns_, {}, TestBlocks(tokens_, lent, 0), kTestTimeout);
+    ASSERT_TRUE(put.ok()) << put.status();
+    EXPECT_EQ(put->stored_blocks(), 5);
+    for (std::string& payload : lent) payload.assign(payload.size(), 'x');
+    std::vector<std::string> got(5, std::string(static_cast<size_t>(block_bytes_), 0));
+    const auto count = client.GetInto(request, kTestTimeout, [&](int64_t index, size_t bytes) {
+      EXPECT_EQ(bytes, static_cast<size_t>(block_bytes_));
+      return reinterpret_cast<std::byte*>(got[static_cast<size_t>(index)].data());
+    });
+    ASSERT_TRUE(count.ok()) << count.status();
+    EXPECT_EQ(*count, 5);
+    EXPECT_EQ(got, payloads_);
+  }
+}
+
 TEST_F(CacheServiceTest, AnotherNamespaceSeesNothing) {
   PutBlocks(2);
   v1::NamespaceIdentity other = TestIdentity();

@@ -43,8 +43,9 @@ class TestServer {
     // With faults, the disk tier lies in memory and fails as they say.
     std::shared_ptr<cachestore::FaultPlan> faults;
     GuardOptions guard;
-    std::string listen;  // empty: a Unix socket
-    bool admin = false;  // offers the Admin service on a second Unix socket
+    std::string listen;          // empty: a Unix socket
+    bool shared_memory = false;  // offers the arena to clients
+    bool admin = false;          // offers the Admin service on a second Unix socket
   };
 
   explicit TestServer(const Options& options) : options_(options) {
@@ -126,6 +127,7 @@ class TestServer {
     ListenAddress listen;
     listen.unix_path = folder_ / "socket";
     if (!options_.listen.empty()) listen = *ParseListenAddress(options_.listen);
+    if (options_.shared_memory) parts.arena_socket = folder_ / "arena";
     auto server = Server::Start(listen, parts);
     CHECK(server.ok());
     server_ = *std::move(server);

@@ -1,0 +1,164 @@
+#include "api/block_sender.h"
+
+#include <utility>
+
+#include "absl/time/clock.h"
+#include "api/auth/caller.h"
+#include "api/limits.h"
+#include "api/payload_wire.h"
+#include "api/status_codec.h"
+#include "cachestore/base/hash.h"
+#include "reprise/v1/cache.pb.h"
+
+namespace reprise::api {
+namespace {
+
+// A block that gRPC sends: pinned, and counted in the budget, until it has.
+struct SentBlock {
+  std::shared_ptr<const void> pin;
+  int64_t bytes;
+  SendBudget* budget;
+};
+
+void EndSent(void* sent) {
+  const std::unique_ptr<SentBlock> owner(static_cast<SentBlock*>(sent));
+  owner->pin.reset();
+  owner->budget->Give(owner->bytes);
+}
+
+// The block's bytes where they lie, held as long as gRPC wants them.
+grpc::Slice SliceOf(FoundBlock block, SendBudget* budget) {
+  const absl::Span<const std::byte> bytes = block.bytes;
+  auto* sent = new SentBlock{std::move(block.pin), static_cast<int64_t>(bytes.size()), budget};
+  // gRPC only reads; its type does not say so.
+  return grpc::Slice(const_cast<std::byte*>(bytes.data()), bytes.size(), EndSent, sent);
+}
+
+}  // namespace
+
+grpc::ServerWriteReactor<grpc::ByteBuffer>* BlockSender::Start(
+    grpc::CallbackServerContext* context, SendBudget* budget, std::unique_ptr<BlockSource> source) {
+  const std::shared_ptr<BlockSender> sender(new BlockSender(context, budget, std::move(source)));
+  sender->self_ = sender;
+  sender->counted_ = budget->BeginCall();
+  if (sender->counted_) {
+    sender->Advance();
+  } else {
+    sender->Finish({grpc::StatusCode::RESOURCE_EXHAUSTED,
+                    "as many Get calls run as may at once; try again later"});
+  }
+  return sender.get();
+}
+
+BlockSender::BlockSender(grpc::CallbackServerContext* context, SendBudget* budget,
+                         std::unique_ptr<BlockSource> source)
+    : context_(context),
+      budget_(budget),
+      source_(std::move(source)),
+      stall_limit_(
+          context,
+          {.total = kMaxStreamTime, .stall = kMaxReadStall, .stall_if_short = kMaxReadStallIfShort},
+          [budget] { return budget->scarce(); }) {}
+
+void BlockSender::Hop(void (BlockSender::*next)()) {
+  // A new one each time: the function of the last one may be what calls this.
+  hop_ = std::make_unique<grpc::Alarm>();
+  hop_->Set(absl::ToChronoTime(absl::Now()), [this, next](bool) { (this->*next)(); });
+}
+
+void BlockSender::Advance() {
+  if (cancelled_) {
+    End({grpc::StatusCode::CANCELLED, "the client has gone or stopped reading"});
+  } else if (next_in_batch_ < batch_.size()) {
+    WriteNext();
+  } else if (source_->over()) {
+    End(grpc::Status::OK);
+  } else {
+    NextBatch();
+  }
+}
+
+void BlockSender::NextBatch() {
+  // Once it stands in line, others may go on and end the call.
+  const std::shared_ptr<BlockSender> self = shared_from_this();
+  batch_bytes_ = source_->batch_bytes();
+  if (budget_->Take(batch_bytes_, this)) return FindBatch();
+  // A call that was cancelled before it stood in line is not woken by OnCancel.
+  if (cancelled_ && budget_->Leave(this)) Advance();
+}
+
+void BlockSender::OnRoom() { Hop(&BlockSender::FindBatch); }
+
+void BlockSender::FindBatch() {
+  told_ = false;
+  // It may be ready before Begin returns: the later of the two goes on.
+  source_->Begin([this] {
+    if (told_.exchange(true)) Hop(&BlockSender::TakeBatch);
+  });
+  if (told_.exchange(true)) TakeBatch();
+}
+
+void BlockSender::TakeBatch() {
+  absl::StatusOr<std::vector<FoundBlock>> found = source_->Take();
+  batch_ = found.ok() ? *std::move(found) : std::vector<FoundBlock>();
+  next_in_batch_ = 0;
+  int64_t unused = batch_bytes_;
+  for (const FoundBlock& block : batch_) unused -= static_cast<int64_t>(block.bytes.size());
+  budget_->Give(unused);
+  if (found.ok()) {
+    Advance();
+  } else {
+    End(ToGrpc(found.status()));
+  }
+}
+
+void BlockSender::WriteNext() {
+  FoundBlock block = std::move(batch_[next_in_batch_++]);
+  ChargeBytes(*context_, static_cast<int64_t>(block.bytes.size()));
+  v1::GetResponse message;
+  message.set_block_index(block.index);
+  message.set_payload_xxh3(block.payload_hash.has_value() ? *block.payload_hash
+                                                          : cachestore::HashBytes64(block.bytes));
+  message.set_tier(block.tier);
+  in_write_ = JoinPayload(message, v1::GetResponse::kPayloadFieldNumber,
+                          SliceOf(std::move(block), budget_));
+  stall_limit_.BeginWait();
+  if (next_in_batch_ == batch_.size() && source_->over()) {
+    // The end goes with the last block, in one write.
+    StartWriteAndFinish(&in_write_, grpc::WriteOptions(), grpc::Status::OK);
+  } else {
+    StartWrite(&in_write_);
+  }
+}
+
+void BlockSender::OnWriteDone(bool ok) {
+  stall_limit_.EndWait();
+  in_write_.Clear();
+  if (!ok) cancelled_ = true;
+  Advance();
+}
+
+void BlockSender::OnCancel() {
+  cancelled_ = true;
+  // Whatever else is under way ends soon, and sees it.
+  if (budget_->Leave(this)) Hop(&BlockSender::Advance);
+}
+
+void BlockSender::End(const grpc::Status& status) {
+  int64_t unsent = 0;
+  for (; next_in_batch_ < batch_.size(); ++next_in_batch_) {
+    FoundBlock& block = batch_[next_in_batch_];
+    unsent += static_cast<int64_t>(block.bytes.size());
+    block.pin.reset();
+  }
+  budget_->Give(unsent);
+  Finish(status);
+}
+
+void BlockSender::OnDone() {
+  stall_limit_.Close();
+  if (counted_) budget_->EndCall();
+  self_.reset();
+}
+
+}  // namespace reprise::api
