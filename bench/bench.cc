@@ -19,6 +19,7 @@
 #include "bench/gpu_engine_bench.h"
 #include "bench/kvquant_bench.h"
 #include "bench/report.h"
+#include "bench/rpc_bench.h"
 #include "bench/sampling_bench.h"
 #include "bench/scheduler_bench.h"
 #include "bench/store_bench.h"
@@ -205,6 +206,19 @@ void AddDisk(api::FlagSet& bench) {
       RunDiskBench);
 }
 
+void AddRpc(api::FlagSet& bench) {
+  Suite<RpcBenchOptions> suite(
+      bench, "rpc", "the Cache service over the loopback interface and in shared memory");
+  suite.AddGroups("match, transfer, shm, load");
+  suite.AddQuick();
+  suite.Finish(
+      "Takes two minutes and 6 GiB of RAM, and a machine with nothing else to do.\n\n"
+      "Examples:\n"
+      "  reprise bench rpc\n"
+      "  reprise bench rpc --groups match shm --json results.json\n",
+      RunRpcBench);
+}
+
 // A suite of seconds without options of its own.
 void AddShort(api::FlagSet& bench, const std::string& name, const std::string& description,
               absl::StatusOr<std::vector<Result>> (*measure)(Extent)) {
@@ -332,6 +346,7 @@ void AddBenchCommand(api::FlagSet& program) {
   AddKvQuant(bench);
   AddStore(bench);
   AddDisk(bench);
+  AddRpc(bench);
   AddShort(bench, "sampling", "what a token costs after its logits are there, by ways of sampling",
            RunSamplingBench);
   AddShort(bench, "scheduler", "what a step costs beside the model, with 1, 64 and 1,024 sequences",
@@ -344,6 +359,7 @@ void AddBenchCommand(api::FlagSet& program) {
   bench.SetExamples(
       "Examples:\n  reprise bench decode --help\n  reprise bench chat --help\n"
       "  reprise bench store --help\n  reprise bench disk --help\n"
+      "  reprise bench rpc --help\n"
       "  reprise bench sampling --help\n  reprise bench scheduler --help\n"
       "  reprise bench engine --help\n  reprise bench ttft --help\n"
       "  reprise bench gpu-copy --help\n  reprise bench gpu-attention --help\n"

@@ -27,6 +27,8 @@ class ServerProcess {
   // What clients connect to, e.g. "127.0.0.1:40123".
   const std::string& address() const { return address_; }
 
+  pid_t pid() const { return pid_; }
+
   // Ends the process with SIGKILL, as a crash would, and waits until it is gone.
   void Kill();
 
