@@ -6,7 +6,10 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "api/auth/caller.h"
 #include "api/auth/principal.h"
 #include "api/limits.h"
@@ -14,6 +17,9 @@
 
 namespace reprise::api {
 namespace {
+
+// Between two messages of Verify.
+constexpr absl::Duration kProgressInterval = absl::Milliseconds(250);
 
 // Writes what became of a call to the audit log, and ends it.
 grpc::Status End(const grpc::ServerContext& context, absl::string_view what,
@@ -23,6 +29,35 @@ grpc::Status End(const grpc::ServerContext& context, absl::string_view what,
 }
 
 }  // namespace
+
+grpc::Status AdminService::Verify(grpc::ServerContext* context, const v1::VerifyRequest* request,
+                                  grpc::ServerWriter<v1::VerifyProgress>* writer) {
+  absl::Status status = NeedAdmin(PrincipalOf(*context), "to verify what is on disk");
+  if (status.ok() && request->max_bytes_per_second() < 0) {
+    status = absl::InvalidArgumentError(absl::StrCat(
+        "max_bytes_per_second is ", request->max_bytes_per_second(), "; it must not be negative"));
+  }
+  if (!status.ok()) return End(*context, "Verify", status);
+  v1::VerifyProgress progress;
+  absl::Time next_message = absl::InfinitePast();
+  status =
+      store_->Verify(request->max_bytes_per_second(), [&](const cachestore::VerifyProgress& now) {
+        progress.set_verified_blocks(now.verified_blocks);
+        progress.set_failed_blocks(now.failed_blocks);
+        progress.set_total_blocks(now.total_blocks);
+        if (context->IsCancelled()) return false;
+        if (absl::Now() < next_message) return true;
+        next_message = absl::Now() + kProgressInterval;
+        return writer->Write(progress);
+      });
+  if (status.ok()) {
+    progress.set_done(true);
+    writer->Write(progress);
+  }
+  return End(*context, "Verify", status,
+             absl::StrCat(progress.verified_blocks(), " blocks are good, ",
+                          progress.failed_blocks(), " were taken out"));
+}
 
 grpc::Status AdminService::ListSessions(grpc::ServerContext* context,
                                         const v1::ListSessionsRequest* request,

@@ -9,6 +9,7 @@
 #include "absl/strings/string_view.h"
 #include "api/auth/guard.h"
 #include "api/session/session_table.h"
+#include "cachestore/store/tiered_store.h"
 #include "reprise/v1/admin.grpc.pb.h"
 
 namespace reprise::api {
@@ -20,10 +21,13 @@ class AdminService final : public v1::Admin::Service {
   // Begins the end of the server, as SIGTERM does, and returns at once.
   using Drainer = std::function<void()>;
 
-  // `guard` and `sessions` must outlive the service; `drain` may be empty where nobody can be told
-  // to end.
-  AdminService(Guard* guard, SessionTable* sessions, Drainer drain)
-      : guard_(guard), sessions_(sessions), drain_(std::move(drain)) {}
+  // What it is about must outlive the service; `drain` may be empty where nobody can be told to
+  // end.
+  AdminService(Guard* guard, cachestore::TieredStore* store, SessionTable* sessions, Drainer drain)
+      : guard_(guard), store_(store), sessions_(sessions), drain_(std::move(drain)) {}
+
+  grpc::Status Verify(grpc::ServerContext* context, const v1::VerifyRequest* request,
+                      grpc::ServerWriter<v1::VerifyProgress>* writer) override;
 
   grpc::Status ListSessions(grpc::ServerContext* context, const v1::ListSessionsRequest* request,
                             v1::ListSessionsResponse* response) override;
@@ -36,6 +40,7 @@ class AdminService final : public v1::Admin::Service {
 
  private:
   Guard* const guard_;
+  cachestore::TieredStore* const store_;
   SessionTable* const sessions_;
   const Drainer drain_;
 };

@@ -2,9 +2,10 @@
 //
 // Synchronous, because the store's calls block (Put waits for room, Demote for disk): a callback
 // service would need a thread pool of its own to wait in. gRPC's pool does it, bounded by
-// kMaxCacheCalls; one more call is answered RESOURCE_EXHAUSTED. OpenSession and Get are callbacks:
-// a session lasts and waits, and so does a client that reads slowly (api/block_sender.h). The
-// payloads of Put and Get are never in a message: both deal with raw bytes (api/payload_wire.h).
+// kMaxCacheCalls; one more call is answered RESOURCE_EXHAUSTED. OpenSession, Watch and Get are
+// callbacks: the first two last and wait, and so does a client that reads slowly
+// (api/block_sender.h). The payloads of Put and Get are never in a message: both deal with raw
+// bytes (api/payload_wire.h).
 //
 // Owns the namespaces that clients have opened, their sessions, and prefetches. Thread-safe.
 #pragma once
@@ -14,6 +15,7 @@
 #include <grpcpp/support/sync_stream.h>
 
 #include <memory>
+#include <optional>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -23,6 +25,8 @@
 #include "api/send_budget.h"
 #include "api/session/prefetcher.h"
 #include "api/session/session_table.h"
+#include "api/view/namespace_names.h"
+#include "api/view/watch_hub.h"
 #include "cachestore/store/tiered_store.h"
 #include "engine/engine.h"
 #include "reprise/v1/cache.grpc.pb.h"
@@ -32,7 +36,8 @@ namespace reprise::api {
 // What sessions may hold of `store` (api/limits.h).
 SessionLimits SessionLimitsOf(const cachestore::TieredStore& store);
 
-class CacheService final : public v1::Cache::WithCallbackMethod_OpenSession<v1::Cache::Service> {
+class CacheService final : public v1::Cache::WithCallbackMethod_Watch<
+                               v1::Cache::WithCallbackMethod_OpenSession<v1::Cache::Service>> {
  public:
   // `engine` is nullptr when no model is served. Both must outlive the service.
   CacheService(cachestore::TieredStore* store, const engine::Engine* engine,
@@ -43,6 +48,8 @@ class CacheService final : public v1::Cache::WithCallbackMethod_OpenSession<v1::
   SessionTable& sessions() { return sessions_; }
   // What Get calls hold of RAM.
   const SendBudget& send_budget() const { return send_budget_; }
+  // Ends calls that would go on for as long as there is time.
+  void EndStreams(const absl::Status& status);
 
   grpc::Status OpenNamespace(grpc::ServerContext* context, const v1::OpenNamespaceRequest* request,
                              v1::OpenNamespaceResponse* response) override;
@@ -52,6 +59,14 @@ class CacheService final : public v1::Cache::WithCallbackMethod_OpenSession<v1::
                       v1::ExistsResponse* response) override;
   grpc::Status Touch(grpc::ServerContext* context, const v1::TouchRequest* request,
                      v1::TouchResponse* response) override;
+  grpc::Status Explain(grpc::ServerContext* context, const v1::ExplainRequest* request,
+                       v1::ExplainResponse* response) override;
+  grpc::Status List(grpc::ServerContext* context, const v1::ListRequest* request,
+                    v1::ListResponse* response) override;
+  grpc::Status Usage(grpc::ServerContext* context, const v1::UsageRequest* request,
+                     v1::UsageResponse* response) override;
+  grpc::ServerWriteReactor<v1::CacheEvent>* Watch(grpc::CallbackServerContext* context,
+                                                  const v1::WatchRequest* request) override;
   grpc::Status Prefetch(grpc::ServerContext* context, const v1::PrefetchRequest* request,
                         v1::PrefetchResponse* response) override;
   grpc::ServerWriteReactor<v1::SessionEvent>* OpenSession(
@@ -72,6 +87,10 @@ class CacheService final : public v1::Cache::WithCallbackMethod_OpenSession<v1::
                       v1::DemoteResponse* response) override;
   grpc::Status Invalidate(grpc::ServerContext* context, const v1::InvalidateRequest* request,
                           v1::InvalidateResponse* response) override;
+  grpc::Status Export(grpc::ServerContext* context, const v1::ExportRequest* request,
+                      grpc::ServerWriter<v1::FileChunk>* writer) override;
+  grpc::Status Import(grpc::ServerContext* context, grpc::ServerReader<v1::FileChunk>* reader,
+                      v1::ImportResponse* response) override;
 
  private:
   // Makes PutBlocks and GetBlocks the handlers of Put and Get.
@@ -98,6 +117,21 @@ class CacheService final : public v1::Cache::WithCallbackMethod_OpenSession<v1::
                                           const v1::TouchRequest& request);
   absl::StatusOr<v1::PrefetchResponse> Prefetch(const Principal& principal,
                                                 const v1::PrefetchRequest& request);
+  // The namespace of an id; 0: none. kNotFound: as NamespaceTable::Find.
+  absl::StatusOr<std::optional<cachestore::NamespaceHandle>> FindAny(const Principal& principal,
+                                                                     uint32_t namespace_id) const;
+  absl::StatusOr<v1::ExplainResponse> Explain(const Principal& principal,
+                                              const v1::ExplainRequest& request) const;
+  absl::StatusOr<v1::ListResponse> List(const Principal& principal, const v1::ListRequest& request);
+  absl::StatusOr<v1::UsageResponse> Usage(const Principal& principal,
+                                          const v1::UsageRequest& request) const;
+  // Returns how many blocks there were.
+  absl::StatusOr<int64_t> Export(const grpc::ServerContext& context, const Principal& principal,
+                                 const v1::ExportRequest& request,
+                                 grpc::ServerWriter<v1::FileChunk>* writer);
+  absl::StatusOr<v1::ImportResponse> Import(const grpc::ServerContext& context,
+                                            const Principal& principal,
+                                            grpc::ServerReader<v1::FileChunk>* reader);
   absl::StatusOr<v1::AcquireResponse> Acquire(const Principal& principal,
                                               const v1::AcquireRequest& request);
   // Whose blocks Get sends. `request` must outlive the source.
@@ -111,6 +145,8 @@ class CacheService final : public v1::Cache::WithCallbackMethod_OpenSession<v1::
   SessionTable sessions_;
   Prefetcher prefetcher_;
   SendBudget send_budget_;
+  NamespaceNames names_;
+  WatchHub watches_;
 };
 
 }  // namespace reprise::api

@@ -75,7 +75,9 @@ CacheService::CacheService(cachestore::TieredStore* store, const engine::Engine*
       sessions_(store, limits, std::move(arena)),
       prefetcher_(store, sessions_.keeper(), kMaxPrefetches,
                   Share(store->stats().ram_capacity_bytes, kMaxPrefetchShare)),
-      send_budget_(SendLimitOf(*store), kMaxGetCalls) {
+      send_budget_(SendLimitOf(*store), kMaxGetCalls),
+      names_(store),
+      watches_(store, &names_) {
   RegisterRawMethods();
 }
 

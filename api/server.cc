@@ -24,7 +24,7 @@ Server::Server(const ServedParts& parts, std::unique_ptr<Guard> open_guard)
           parts.store, parts.engine, parts.session_limits.value_or(SessionLimitsOf(*parts.store)),
           {.socket_path = parts.arena_socket, .bytes = parts.store->ram_arena().bytes()}),
       inference_service_(parts.engine, parts.model_name),
-      admin_service_(guard_, &cache_service_.sessions(), parts.drain) {}
+      admin_service_(guard_, parts.store, &cache_service_.sessions(), parts.drain) {}
 
 namespace {
 
@@ -111,7 +111,7 @@ void Server::Shutdown(absl::Time deadline) {
   if (server_ == nullptr) return;
   server_->GetHealthCheckService()->Shutdown();
   // They would go on for as long as there is time.
-  cache_service_.sessions().EndAll(absl::UnavailableError("the server is shutting down"));
+  cache_service_.EndStreams(absl::UnavailableError("the server is shutting down"));
   server_->Shutdown(absl::ToChronoTime(deadline));
   server_->Wait();
   server_.reset();

@@ -90,6 +90,30 @@ class CacheClient {
   absl::StatusOr<int64_t> GetInto(const v1::GetRequest& request, absl::Duration timeout,
                                   absl::FunctionRef<std::byte*(int64_t index, size_t bytes)> place);
 
+  // Why `prompt` hits or misses, block by block.
+  absl::StatusOr<v1::ExplainResponse> Explain(uint32_t namespace_id,
+                                              const cachestore::BlockContent& prompt,
+                                              absl::Duration timeout);
+
+  // A page of blocks; the response's cursor, if it has one, goes into the next request.
+  absl::StatusOr<v1::ListResponse> List(const v1::ListRequest& request, absl::Duration timeout);
+
+  absl::StatusOr<v1::UsageResponse> Usage(bool all_tenants, absl::Duration timeout);
+
+  // Events as they come; `on_event` sees them in order, on the calling thread, until it says false.
+  absl::Status Watch(const v1::WatchRequest& request, absl::Duration timeout,
+                     absl::FunctionRef<bool(const v1::CacheEvent&)> on_event);
+
+  // The blocks that `request` names, as a file in pieces: `on_bytes` sees them in order until it
+  // says false.
+  absl::Status Export(const v1::ExportRequest& request, absl::Duration timeout,
+                      absl::FunctionRef<bool(absl::string_view)> on_bytes);
+
+  // Stores the blocks of such a file. `next_bytes` gives it in pieces of 1 MiB at most; an empty
+  // one is its end.
+  absl::StatusOr<v1::ImportResponse> Import(absl::Duration timeout,
+                                            absl::FunctionRef<std::string()> next_bytes);
+
   absl::StatusOr<v1::StatsResponse> Stats(absl::Duration timeout);
 
   // Returns how many blocks went from RAM to disk.
