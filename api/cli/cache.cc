@@ -10,6 +10,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "api/cli/cache_commands.h"
 #include "api/cli/cache_target.h"
 #include "api/cli/commands.h"
 #include "api/cli/table.h"
@@ -321,11 +322,19 @@ void AddCacheCommand(FlagSet& program) {
   FlagSet& cache =
       program.AddCommand("cache", "look into the KV cache of a server, fill or empty it");
   AddStat(cache);
+  AddUsage(cache);
+  AddList(cache);
   AddMatch(cache);
+  AddExplain(cache);
+  AddWatch(cache);
   AddPut(cache);
   AddGet(cache);
+  AddExport(cache);
+  AddImport(cache);
   AddDemote(cache);
   AddInvalidate(cache);
+  AddVerify(cache);
+  AddSessions(cache);
   AddIdentity(cache);
 }
 

@@ -1,0 +1,131 @@
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <memory>
+#include <string>
+#include <system_error>
+
+#include "absl/strings/str_cat.h"
+#include "api/cli/cache_commands.h"
+#include "api/cli/cache_target.h"
+#include "api/cli/commands.h"
+#include "api/cli/message_json.h"
+#include "api/cli/table.h"
+#include "api/client/cache_client.h"
+#include "cachestore/base/status_macros.h"
+
+namespace reprise::api {
+namespace {
+
+struct FileFlags {
+  ServerFlags server;
+  NamespaceFlags ns;
+  PromptFlags prompt;
+  std::string file;
+  bool json = false;
+
+  bool has_prompt() const {
+    return !prompt.tokens_file.empty() || !prompt.text_file.empty() ||
+           !prompt.external_keys.empty();
+  }
+};
+
+absl::StatusOr<v1::ExportRequest> ExportRequestOf(CacheClient& client, const FileFlags& flags) {
+  v1::ExportRequest request;
+  ASSIGN_OR_RETURN(const OpenedNamespace ns, OpenNamespaceOf(client, flags.server, flags.ns));
+  if (!flags.has_prompt()) {
+    request.set_namespace_id(ns.id);
+    return request;
+  }
+  ASSIGN_OR_RETURN(const Prompt prompt, PromptOf(flags.server, flags.prompt));
+  v1::BlockPrefix& prefix = *request.mutable_prefix();
+  prefix.set_namespace_id(ns.id);
+  prefix.mutable_token_ids()->Assign(prompt.tokens.begin(), prompt.tokens.end());
+  for (const cachestore::ExternalKey& key : prompt.keys) prefix.add_external_keys(key.ToBytes());
+  return request;
+}
+
+absl::Status RunExport(const FileFlags& flags) {
+  CacheClient client(flags.server.server);
+  ASSIGN_OR_RETURN(const v1::ExportRequest request, ExportRequestOf(client, flags));
+  // A file of this name is always a whole one.
+  const std::string part = flags.file + ".part";
+  std::ofstream out(part, std::ios::binary | std::ios::trunc);
+  int64_t num_bytes = 0;
+  absl::Status status =
+      client.Export(request, flags.server.timeout(), [&](absl::string_view bytes) {
+        num_bytes += static_cast<int64_t>(bytes.size());
+        return static_cast<bool>(
+            out.write(bytes.data(), static_cast<std::streamsize>(bytes.size())));
+      });
+  out.close();
+  if (!out) status = absl::InternalError(absl::StrCat(part, " cannot be written"));
+  std::error_code error;
+  if (status.ok()) std::filesystem::rename(part, flags.file, error);
+  if (error) status = absl::InternalError(absl::StrCat(flags.file, ": ", error.message()));
+  if (!status.ok()) {
+    std::filesystem::remove(part, error);
+    return status;
+  }
+  if (flags.json) {
+    std::cout << "{\"bytes\":" << num_bytes << "}" << std::endl;
+  } else {
+    std::cout << "wrote " << BytesText(num_bytes) << " to " << flags.file << std::endl;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RunImport(const FileFlags& flags) {
+  std::ifstream in(flags.file, std::ios::binary);
+  if (!in) return absl::NotFoundError(absl::StrCat(flags.file, " cannot be read"));
+  CacheClient client(flags.server.server);
+  ASSIGN_OR_RETURN(const v1::ImportResponse imported, client.Import(flags.server.timeout(), [&in] {
+    std::string piece(size_t{1} << 20, '\0');
+    in.read(piece.data(), static_cast<std::streamsize>(piece.size()));
+    piece.resize(static_cast<size_t>(in.gcount()));
+    return piece;
+  }));
+  if (flags.json) {
+    std::cout << ToJsonLine(imported) << std::endl;
+  } else {
+    std::cout << "stored " << WithThousands(imported.stored_blocks()) << " blocks, "
+              << WithThousands(imported.existing_blocks()) << " were there already" << std::endl;
+  }
+  if (imported.rejected_blocks() == 0) return absl::OkStatus();
+  return absl::ResourceExhaustedError(absl::StrCat(
+      "the server rejected ", imported.rejected_blocks(), " blocks: ", imported.reject_reason()));
+}
+
+}  // namespace
+
+void AddExport(FlagSet& cache) {
+  FlagSet& command =
+      cache.AddCommand("export", "write cached blocks to a file that `cache import` takes");
+  const auto flags = std::make_shared<FileFlags>();
+  AddServerFlags(command, &flags->server);
+  AddNamespaceFlags(command, &flags->ns);
+  AddPromptFlags(command, &flags->prompt);
+  command.Add("out", &flags->file, "FILE", "the file; it appears when it is complete");
+  command.Require("out");
+  command.AddSwitch("json", &flags->json, "print one JSON object");
+  command.SetExamples(
+      "Without a prompt, all blocks of the namespace; with one, its cached prefix.\n\n"
+      "Examples:\n"
+      "  reprise cache export --text-file system-prompt.txt --out system-prompt.kv\n"
+      "  reprise cache export --namespace-json ns.json --out all.kv\n");
+  command.SetAction([flags] { return ExitCode("cache export", RunExport(*flags)); });
+}
+
+void AddImport(FlagSet& cache) {
+  FlagSet& command = cache.AddCommand("import", "store the blocks of an exported file");
+  const auto flags = std::make_shared<FileFlags>();
+  AddServerFlags(command, &flags->server);
+  command.Add("file", &flags->file, "FILE", "the file");
+  command.Require("file");
+  command.AddSwitch("json", &flags->json, "print one JSON object");
+  command.SetExamples("Examples:\n  reprise cache import --file system-prompt.kv\n");
+  command.SetAction([flags] { return ExitCode("cache import", RunImport(*flags)); });
+}
+
+}  // namespace reprise::api

@@ -1,0 +1,128 @@
+// The commands that show what a server has cached and move it, as processes.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "api/cli/text_file.h"
+#include "tests/api/temp_folder.h"
+#include "tests/process/child_process.h"
+
+namespace reprise::api {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+// A server with the demo model, an Admin listener and 32 cached tokens in blocks of 8.
+class CacheViewTest : public ::testing::Test {
+ protected:
+  CacheViewTest() {
+    const CommandResult made = RunCommand({"make-model", "--out", folder_ / "tiny", "--hidden-size",
+                                           "32", "--layers", "1", "--heads", "4", "--kv-heads", "2",
+                                           "--intermediate-size", "32", "--max-positions", "256"});
+    EXPECT_EQ(made.exit_code, 0) << made.errors;
+    server_ = std::make_unique<ChildProcess>(Serve("disk", "socket", "admin"));
+    EXPECT_EQ(server_->AwaitLine("listening on "), Address("socket"));
+    EXPECT_TRUE(WriteFile(prompt_, std::string(40, 'x')).ok());
+    const CommandResult generated =
+        Call({"generate", "--prompt-file", prompt_, "--max-new-tokens", "1", "--ignore-eos"});
+    EXPECT_EQ(generated.exit_code, 0) << generated.errors;
+  }
+
+  std::string Address(const std::string& socket) { return "unix:" + (folder_ / socket); }
+  std::vector<std::string> Serve(const std::string& disk, const std::string& socket,
+                                 const std::string& admin) {
+    return {"serve",
+            "--model",
+            folder_ / "tiny",
+            "--listen",
+            Address(socket),
+            "--admin-listen",
+            Address(admin),
+            "--ram-bytes",
+            "16MiB",
+            "--disk-dir",
+            folder_ / disk,
+            "--disk-bytes",
+            "16MiB",
+            "--threads",
+            "1",
+            "--block-tokens",
+            "8"};
+  }
+  CommandResult Call(std::vector<std::string> args, const std::string& socket = "socket") {
+    args.insert(args.end(), {"--server", Address(socket)});
+    return RunCommand(args);
+  }
+  CommandResult Operate(std::vector<std::string> args) {
+    args.insert(args.end(), {"--admin-server", Address("admin")});
+    return RunCommand(args);
+  }
+
+  TempFolder folder_;
+  const std::string prompt_ = folder_ / "prompt.txt";
+  std::unique_ptr<ChildProcess> server_;
+};
+
+TEST_F(CacheViewTest, ExplainLsAndUsageShowWhatIsCached) {
+  const CommandResult explained = Call({"cache", "explain", "--text-file", prompt_});
+  EXPECT_EQ(explained.exit_code, 0) << explained.errors;
+  EXPECT_THAT(explained.output,
+              AllOf(HasSubstr("verdict"), HasSubstr("ram"), HasSubstr("blocks are cached")));
+  const CommandResult json = Call({"cache", "explain", "--text-file", prompt_, "--json"});
+  EXPECT_EQ(nlohmann::json::parse(json.output)["blocks"][0]["verdict"], "BLOCK_VERDICT_RAM");
+
+  const CommandResult list = Call({"cache", "ls"});
+  EXPECT_EQ(list.exit_code, 0) << list.errors;
+  EXPECT_THAT(list.output, AllOf(HasSubstr("default"), HasSubstr(" blocks")));
+  const CommandResult one =
+      Call({"cache", "ls", "--one-namespace", "--limit", "1", "--json", "--with-tokens"});
+  EXPECT_EQ(nlohmann::json::parse(one.output)["token_ids"].size(), 8u);
+
+  const CommandResult usage = Call({"cache", "usage", "--all-tenants"});
+  EXPECT_EQ(usage.exit_code, 0) << usage.errors;
+  EXPECT_THAT(usage.output, AllOf(HasSubstr("(budget)"), HasSubstr("0 sessions hold")));
+
+  const CommandResult watched = Call({"cache", "watch", "--from", "1", "--count", "1"});
+  EXPECT_EQ(watched.exit_code, 0) << watched.errors;
+  EXPECT_EQ(nlohmann::json::parse(watched.output)["stored"]["medium"], "ram");
+}
+
+TEST_F(CacheViewTest, APromptGoesToAnotherServerAsAFile) {
+  const std::string file = folder_ / "prompt.kv";
+  const CommandResult exported = Call({"cache", "export", "--text-file", prompt_, "--out", file});
+  EXPECT_EQ(exported.exit_code, 0) << exported.errors;
+  ChildProcess other(Serve("disk2", "socket2", "admin2"));
+  ASSERT_EQ(other.AwaitLine("listening on "), Address("socket2"));
+  const CommandResult imported = Call({"cache", "import", "--file", file, "--json"}, "socket2");
+  EXPECT_EQ(imported.exit_code, 0) << imported.errors;
+  const CommandResult match = Call({"cache", "explain", "--text-file", prompt_}, "socket2");
+  EXPECT_THAT(match.output, HasSubstr("blocks are cached"));
+  EXPECT_THAT(nlohmann::json::parse(imported.output)["stored_blocks"].get<std::string>(),
+              ::testing::Not("0"));
+
+  std::string damaged = ReadFile(file).value();
+  damaged.back() = static_cast<char>(damaged.back() ^ 1);
+  ASSERT_TRUE(WriteFile(file, damaged).ok());
+  const CommandResult refused = Call({"cache", "import", "--file", file}, "socket2");
+  EXPECT_EQ(refused.exit_code, 1);
+  EXPECT_THAT(refused.errors, HasSubstr("the file is damaged at byte"));
+}
+
+TEST_F(CacheViewTest, OperatorsVerifyTheDiskAndSeeSessions) {
+  EXPECT_EQ(Call({"cache", "demote"}).exit_code, 0);
+  const CommandResult verified = Operate({"cache", "verify"});
+  EXPECT_EQ(verified.exit_code, 0) << verified.errors;
+  EXPECT_THAT(verified.output, HasSubstr("0 failed"));
+  const CommandResult sessions = Operate({"cache", "sessions"});
+  EXPECT_EQ(sessions.exit_code, 0) << sessions.errors;
+  EXPECT_THAT(sessions.output, HasSubstr("client"));
+  EXPECT_EQ(Operate({"cache", "sessions", "--end", "0123456789abcdef"}).exit_code, 1);
+}
+
+}  // namespace
+}  // namespace reprise::api
