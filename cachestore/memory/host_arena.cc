@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <linux/memfd.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -102,6 +103,8 @@ absl::StatusOr<std::unique_ptr<HostArena>> HostArena::Map(int64_t size, PageKind
                               MFD_CLOEXEC | MFD_ALLOW_SEALING | (reserved_huge ? kHugeMemfd : 0u));
   if (fd < 0) return Failed("memfd_create", size, errno);
   absl::Cleanup close_fd = [fd] { close(fd); };
+  // Of whoever is handed it, only this user's processes may open it anew to write.
+  if (fchmod(fd, S_IRUSR | S_IWUSR) != 0) return Failed("fchmod", size, errno);
   if (ftruncate(fd, size) != 0) return Failed("ftruncate", size, errno);
   void* data = MapAligned(fd, size);
   if (data == MAP_FAILED) return Failed("mmap", size, errno);

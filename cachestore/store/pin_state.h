@@ -73,8 +73,15 @@ struct PinState {
     return last;
   }
 
-  // Whether the result is all blocks, each where it was told to lie.
+  // A block's bytes are replaced under way: what was told of parts does not hold.
+  void TakeBack() ABSL_LOCKS_EXCLUDED(mu) {
+    absl::MutexLock lock(&mu);
+    taken_back = true;
+  }
+
+  // Whether the result is all blocks, each where it was told to lie, with the bytes told of.
   bool IsAsTold() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
+    if (taken_back) return false;
     return std::equal(prefix.blocks.begin(), prefix.blocks.end(), addresses.begin(),
                       addresses.end(), [](const BlockRef& block, const std::byte* address) {
                         return block.bytes().data() == address;
@@ -93,6 +100,7 @@ struct PinState {
   mutable absl::Mutex mu;
   mutable absl::CondVar changed;
   bool done ABSL_GUARDED_BY(mu) = false;
+  bool taken_back ABSL_GUARDED_BY(mu) = false;
   PinnedPrefix prefix ABSL_GUARDED_BY(mu);
   std::vector<const std::byte*> addresses ABSL_GUARDED_BY(mu);
   std::map<uint64_t, Part> parts ABSL_GUARDED_BY(mu);  // by their first byte

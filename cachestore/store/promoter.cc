@@ -387,8 +387,12 @@ void Promoter::EndReadLocked(BlockId id, const absl::Status& status, Work& work)
   const bool is_on_gpu = load.to == Tier::kGpu && node.in_gpu && node.in_store();
   if (is_on_gpu) outcome = Outcome::kReady;
   if (load.to == Tier::kGpu && outcome == Outcome::kReady && !is_on_gpu) {
-    // In another slot than that of the parts that were sent: sealed in RAM meanwhile.
-    if (load.convoy != nullptr && node.ram_slot != load.slot) LeaveBehindLocked(load, work);
+    // In another slot than that of the parts that were sent: sealed in RAM meanwhile, maybe as
+    // other bytes. A step that mixes the two must not count.
+    if (load.convoy != nullptr && node.ram_slot != load.slot) {
+      TakeBackLocked(*load.convoy, work);
+      LeaveBehindLocked(load, work);
+    }
     if (load.convoy != nullptr) {
       NoteInRamLocked(id, load);
       if (load.copy_failed) return GoOnByLayerLocked(id, work);

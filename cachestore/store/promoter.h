@@ -188,9 +188,10 @@ class Promoter : public PinCanceller {
     std::vector<Part> parts_to_gpu;
     std::vector<Fetch> to_ram;
     std::vector<std::pair<std::shared_ptr<PinState>, PinnedPrefix>> completions;
+    std::vector<std::shared_ptr<PinState>> taken_back;  // held until the lock is not
     bool empty() const {
       return loads.empty() && to_gpu.empty() && parts_to_gpu.empty() && to_ram.empty() &&
-             completions.empty();
+             completions.empty() && taken_back.empty();
     }
   };
   // Tiers and block sizes for which no slot was found in this round.
@@ -239,6 +240,8 @@ class Promoter : public PinCanceller {
   void NoteInRamLocked(BlockId id, Load& load) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
   // The others do not wait for it any more.
   void LeaveBehindLocked(Load& load, Work& work) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
+  // What the convoy's ticket was told does not hold any more.
+  void TakeBackLocked(const Convoy& convoy, Work& work) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
   // No copy of a part of `id` is under way now: what comes next, its end at last.
   void GoOnByLayerLocked(BlockId id, Work& work) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
   // These copies of a part have ended.

@@ -83,7 +83,7 @@ void Promoter::SendLocked(Convoy& convoy, Work& work) {
     if (end > verified) end = verified / convoy.layer_bytes * convoy.layer_bytes;
     if (end <= begin) return;
     // That all is there, the end of the ticket says.
-    Part part = {.ticket = convoy.ticket.lock(),
+    Part part = {.ticket = nullptr,
                  .begin = begin,
                  .end = std::min(end, convoy.block_bytes - 1),
                  .copies = {}};
@@ -101,7 +101,11 @@ void Promoter::SendLocked(Convoy& convoy, Work& work) {
       core_.to_device_rates.Begin(end - begin, now);
     }
     // All were left behind else.
-    if (!part.copies.empty()) work.parts_to_gpu.push_back(std::move(part));
+    if (!part.copies.empty()) {
+      work.parts_to_gpu.push_back(std::move(part));
+      // Goes with `work`, outside of the lock: the last one gives back the ticket's pins.
+      work.parts_to_gpu.back().ticket = convoy.ticket.lock();
+    }
     convoy.sent = end;
   }
 }
@@ -109,6 +113,13 @@ void Promoter::SendLocked(Convoy& convoy, Work& work) {
 void Promoter::NoteInRamLocked(BlockId id, Load& load) {
   load.is_in_ram = true;
   core_.ram.Pin(id);
+}
+
+void Promoter::TakeBackLocked(const Convoy& convoy, Work& work) {
+  std::shared_ptr<PinState> ticket = convoy.ticket.lock();
+  if (ticket == nullptr) return;
+  ticket->TakeBack();
+  work.taken_back.push_back(std::move(ticket));
 }
 
 void Promoter::LeaveBehindLocked(Load& load, Work& work) {

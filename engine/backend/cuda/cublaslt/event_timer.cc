@@ -31,6 +31,14 @@ class EventTimer final : public WorkTimer {
  public:
   absl::StatusOr<double> Seconds(cudaStream_t stream,
                                  absl::FunctionRef<absl::Status()> give) override {
+    const absl::StatusOr<double> seconds = Timed(stream, give);
+    // Else the next launch would report what this one failed of.
+    if (!seconds.ok()) cudaGetLastError();
+    return seconds;
+  }
+
+ private:
+  static absl::StatusOr<double> Timed(cudaStream_t stream, absl::FunctionRef<absl::Status()> give) {
     Event begin;
     Event end;
     RETURN_IF_ERROR(begin.Record(stream));
