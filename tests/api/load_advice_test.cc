@@ -16,10 +16,12 @@ using cachestore::LoadForecast;
 constexpr int32_t kBlockTokens = 16;
 
 LoadForecast Forecast(std::vector<bool> needs_load, double start, double per_block) {
-  return {.needs_load = std::move(needs_load),
-          .measured = true,
-          .median = {.start = absl::Seconds(start), .per_block = absl::Seconds(per_block)},
-          .p90 = {.start = 2 * absl::Seconds(start), .per_block = 2 * absl::Seconds(per_block)}};
+  LoadForecast forecast;
+  forecast.needs_load = std::move(needs_load);
+  forecast.measured = true;
+  forecast.median = {.start = absl::Seconds(start), .per_block = absl::Seconds(per_block)};
+  forecast.p90 = {.start = 2 * absl::Seconds(start), .per_block = 2 * absl::Seconds(per_block)};
+  return forecast;
 }
 
 v1::PrefillEstimate Estimate(double tokens_per_second, double deadline = 0) {
