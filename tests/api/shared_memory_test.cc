@@ -45,7 +45,8 @@ class SharedMemoryTest : public CacheServiceTest {
   }
 
   static absl::StatusOr<std::unique_ptr<MappedArena>> Map(const CacheSession& session) {
-    return MappedArena::Map(session.opened().session_id(), session.opened().shared_memory(), kTestTimeout);
+    return MappedArena::Map(session.opened().session_id(), session.opened().shared_memory(),
+                            kTestTimeout);
   }
 
   std::vector<v1::GrantedSlot> Grant(const CacheSession& session, int32_t num_blocks) {
