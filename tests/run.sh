@@ -60,10 +60,8 @@ for preset in "${presets[@]}"; do
       selection=()
       ;;
     asan)
-      run asan
-      # Not what measures, and not whole models on the emulated card, whose parts are all tested by
-      # themselves: a fifth of the time.
-      selection=(-E '^(bench_|cuda_models_on_card_)')
+      run asan --target asan_tests
+      selection=(-L asan)
       ;;
     *)
       echo "tests/run.sh: unknown preset '$preset' (clang, release, asan, tsan)" >&2
