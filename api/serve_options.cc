@@ -37,6 +37,14 @@ absl::Status CheckListen(absl::string_view flag, const std::string& text,
 // The same of HTTP, which is never encrypted here.
 absl::Status CheckHttpListen(const ServeOptions& options) {
   ASSIGN_OR_RETURN(const ListenAddress address, ParseListenAddress(options.http_listen));
+  const GuardOptions& guard = options.guard;
+  if (address.unix_path.empty() && !guard.tls.client_ca.empty() && guard.credentials_file.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--http-listen ", options.http_listen,
+        " cannot ask for certificates as --tls-client-ca does elsewhere, so without --credentials "
+        "whoever connects there might do everything; listen on a Unix socket or give "
+        "--credentials"));
+  }
   if (address.IsLocal()) return absl::OkStatus();
   if (options.allow_insecure_remote && options.guard.credentials_file.empty()) {
     return absl::OkStatus();

@@ -148,6 +148,17 @@ TEST_F(ServeOptionsTest, HttpListensWhereNobodyReadsTokensAlong) {
       cause({"--http-listen", "0.0.0.0:8080", "--allow-insecure-remote", "--credentials", "c"}),
       HasSubstr("tokens"));
   EXPECT_THAT(cause({"--http-listen", "8080"}), HasSubstr("HOST:PORT"));
+  // HTTP asks nobody for a certificate.
+  const std::vector<std::string> mutual = {"--tls-cert",      "c", "--tls-key",    "k",
+                                           "--tls-client-ca", "a", "--http-listen"};
+  const auto with = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> flags = mutual;
+    flags.insert(flags.end(), more.begin(), more.end());
+    return cause(flags);
+  };
+  EXPECT_THAT(with({"127.0.0.1:8080"}), HasSubstr("--tls-client-ca"));
+  EXPECT_EQ(with({"unix:/h"}), "");
+  EXPECT_EQ(with({"127.0.0.1:8080", "--credentials", "c"}), "");
 }
 
 TEST_F(ServeOptionsTest, AnUnknownKvDTypeIsRefusedWithTheKnownOnes) {
