@@ -36,6 +36,9 @@ namespace reprise::api {
 // What sessions may hold of `store` (api/limits.h).
 SessionLimits SessionLimitsOf(const cachestore::TieredStore& store);
 
+// kInvalidArgument: a request names more leases or grants than a session can hold.
+absl::Status CheckHoldings(int64_t named);
+
 class CacheService final : public v1::Cache::WithCallbackMethod_Watch<
                                v1::Cache::WithCallbackMethod_OpenSession<v1::Cache::Service>> {
  public:

@@ -148,6 +148,7 @@ absl::StatusOr<v1::PutResponse> CacheService::Seal(const grpc::ServerContext& co
                    FindSession(principal, request.session_id()));
   ASSIGN_OR_RETURN(const NamespaceHandle ns,
                    namespaces_.FindToWrite(principal, request.namespace_id()));
+  RETURN_IF_ERROR(CheckHoldings(request.blocks_size()));
   // All grants end with the call; what is not published of them is free again when it returns.
   std::vector<absl::StatusOr<cachestore::WritableBlock>> slots;
   for (const v1::SealBlock& block : request.blocks()) {

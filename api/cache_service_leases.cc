@@ -67,6 +67,13 @@ SessionLimits SessionLimitsOf(const cachestore::TieredStore& store) {
           .max_ttl = kMaxLeaseTtl};
 }
 
+absl::Status CheckHoldings(int64_t named) {
+  if (named <= kMaxHoldingsPerSession) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("the request names ", named, " leases or grants; a session holds ",
+                   kMaxHoldingsPerSession, " at most: send fewer at a time"));
+}
+
 CacheService::CacheService(cachestore::TieredStore* store, const engine::Engine* engine,
                            const SessionLimits& limits, SharedArena arena)
     : store_(store),
@@ -183,6 +190,9 @@ grpc::Status CacheService::Renew(grpc::ServerContext* context, const v1::RenewRe
                                  v1::RenewResponse* response) {
   const auto session = FindSession(PrincipalOf(*context), request->session_id());
   if (!session.ok()) return ToGrpc(session.status());
+  if (const absl::Status few = CheckHoldings(request->lease_ids_size()); !few.ok()) {
+    return ToGrpc(few);
+  }
   auto states = (*session)->Renew(Views(request->lease_ids()), request->ttl_seconds());
   if (!states.ok()) return ToGrpc(states.status());
   for (v1::LeaseState& state : *states) *response->add_leases() = std::move(state);
@@ -193,6 +203,9 @@ grpc::Status CacheService::Release(grpc::ServerContext* context, const v1::Relea
                                    v1::ReleaseResponse* response) {
   const auto session = FindSession(PrincipalOf(*context), request->session_id());
   if (!session.ok()) return ToGrpc(session.status());
+  if (const absl::Status few = CheckHoldings(request->lease_ids_size()); !few.ok()) {
+    return ToGrpc(few);
+  }
   response->set_released((*session)->Release(Views(request->lease_ids())));
   return grpc::Status::OK;
 }

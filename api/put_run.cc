@@ -175,7 +175,9 @@ bool PutRun::AddResult(const absl::StatusOr<v1::PutOutcome>& outcome) {
   }
   result.set_outcome(v1::PUT_OUTCOME_REJECTED);
   result.set_reason(std::string(outcome.status().message()));
-  return lone_;
+  // Blocks that stand alone fail alone, but their results are kept: of one run, so many at most.
+  const int64_t num_results = static_cast<int64_t>(results_.size());
+  return lone_ && (prefix_blocks_ + num_results) * ns_.layout.block_tokens <= kMaxRequestTokens;
 }
 
 void PutRun::RejectLost() {
