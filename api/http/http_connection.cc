@@ -212,6 +212,12 @@ void HttpConnection::OnRequest() {
   stream_.expires_never();
   HttpRequest request = ToRequest(parser_->release());
   parser_.reset();
+  // Room for a body in chunks was taken for the longest one.
+  const int64_t unused = body_room_ - std::ssize(request.body);
+  if (unused > 0) {
+    host_->GiveBodyRoom(unused);
+    body_room_ -= unused;
+  }
   request.peer = peer_;
   exchange_ = std::make_shared<HttpExchange>(io_, limits_.unsent_bytes, shared_from_this());
   host_->AnswerBegan();

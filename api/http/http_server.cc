@@ -15,6 +15,7 @@
 #include <chrono>
 #include <cstring>
 #include <exception>
+#include <memory>
 #include <optional>
 #include <string>
 #include <thread>
@@ -125,7 +126,6 @@ class HttpServer::Impl final : public HttpHost {
   asio::io_context io_{1};
   asio::executor_work_guard<asio::io_context::executor_type> guard_;
   asio::thread_pool workers_;
-  asio::steady_timer accept_pause_{io_};
   std::vector<std::unique_ptr<Acceptor>> acceptors_;
   std::thread thread_;
 
@@ -195,11 +195,12 @@ void HttpServer::Impl::Accept(Acceptor* acceptor) {
   acceptor->async_accept([this, acceptor](error_code error, HttpSocket socket) {
     if (!acceptor->is_open()) return;
     if (!error) {
-      Take(std::move(socket));
-      return Accept(acceptor);
+      Accept(acceptor);  // first: taking the connection may throw, which ends this call alone
+      return Take(std::move(socket));
     }
-    accept_pause_.expires_after(kAcceptPause);
-    accept_pause_.async_wait([this, acceptor](error_code) {
+    // A timer of its own: another acceptor's pause must not end this one's.
+    auto pause = std::make_shared<asio::steady_timer>(io_, kAcceptPause);
+    pause->async_wait([this, acceptor, pause](error_code) {
       if (acceptor->is_open()) Accept(acceptor);
     });
   });
@@ -238,7 +239,6 @@ void HttpServer::Impl::CloseAll() {
     error_code ignored;
     acceptor->close(ignored);
   }
-  accept_pause_.cancel();
   // Closing one may end it, and take it out of the set.
   const std::vector<HttpConnection*> open(connections_.begin(), connections_.end());
   for (HttpConnection* connection : open) {
