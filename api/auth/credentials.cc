@@ -102,10 +102,10 @@ class Credentials::Reader {
         ASSIGN_OR_RETURN(limits.calls_per_second, Amount(key, value, /*is_bytes=*/false));
       } else if (TextOf(key) == "bytes-per-second") {
         ASSIGN_OR_RETURN(limits.bytes_per_second, Amount(key, value, /*is_bytes=*/true));
-      } else if (TextOf(key) == "ram-bytes") {
-        ASSIGN_OR_RETURN(limits.ram_bytes, Amount(key, value, /*is_bytes=*/true));
-      } else if (TextOf(key) == "disk-bytes") {
-        ASSIGN_OR_RETURN(limits.disk_bytes, Amount(key, value, /*is_bytes=*/true));
+      } else if (TextOf(key) == "ram-bytes" || TextOf(key) == "disk-bytes") {
+        return Wrong(value, absl::StrCat(TextOf(key),
+                                         " would not be enforced: quotas of bytes for tenants are "
+                                         "not built yet; take it out"));
       } else {
         return UnknownKey(key);
       }

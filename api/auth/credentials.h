@@ -3,8 +3,6 @@
 //   [tenants.alice]              # limits of all that alice's credentials do; each may be left out
 //   calls-per-second = 200
 //   bytes-per-second = "100MiB"  # of blocks, in and out
-//   ram-bytes = "4GiB"           # of the tier's budget, at most
-//   disk-bytes = "100GiB"
 //
 //   [[credentials]]
 //   name = "alice-web"           # for logs
@@ -36,8 +34,6 @@ namespace reprise::api {
 struct TenantLimits {
   int64_t calls_per_second = 0;
   int64_t bytes_per_second = 0;
-  int64_t ram_bytes = 0;
-  int64_t disk_bytes = 0;
 
   friend bool operator==(const TenantLimits&, const TenantLimits&) = default;
 };

@@ -115,15 +115,7 @@ absl::StatusOr<std::vector<std::string>> Guard::Reload() {
     absl::MutexLock lock(&mu_);
     credentials_ = next;
   }
-  if (limits_listener_) limits_listener_(next->limits());
   return changed;
-}
-
-LimitsByTenant Guard::WatchLimits(LimitsListener listener) {
-  absl::MutexLock reload_lock(&reload_mu_);
-  limits_listener_ = std::move(listener);
-  const std::shared_ptr<const Credentials> credentials = this->credentials();
-  return credentials == nullptr ? LimitsByTenant() : credentials->limits();
 }
 
 }  // namespace reprise::api

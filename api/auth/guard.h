@@ -9,7 +9,6 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
-#include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -42,9 +41,6 @@ struct Peer {
 
 class Guard {
  public:
-  // Called with the limits of all tenants when they have been read anew.
-  using LimitsListener = absl::AnyInvocable<void(const LimitsByTenant&)>;
-
   // Errors are those of Credentials, TlsIdentity and AuditLog. BLOCKS to read.
   static absl::StatusOr<std::unique_ptr<Guard>> Open(const GuardOptions& options);
 
@@ -65,10 +61,6 @@ class Guard {
   // for people. An error leaves all of the old in place. BLOCKS.
   absl::StatusOr<std::vector<std::string>> Reload();
 
-  // The tenants' limits as they are now. `listener`, one at most, hears of every later change; it
-  // is called on the thread that reloads.
-  LimitsByTenant WatchLimits(LimitsListener listener);
-
   bool has_credentials() const { return !options_.credentials_file.empty(); }
   // nullptr: no TLS.
   const TlsIdentity* tls() const { return tls_.get(); }
@@ -84,7 +76,6 @@ class Guard {
   std::unique_ptr<AuditLog> audit_;
   RateLimiter rates_;
   absl::Mutex reload_mu_;  // one reload at a time
-  LimitsListener limits_listener_ ABSL_GUARDED_BY(reload_mu_);
   mutable absl::Mutex mu_;
   std::shared_ptr<const Credentials> credentials_ ABSL_GUARDED_BY(mu_);
 };

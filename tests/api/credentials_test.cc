@@ -43,8 +43,7 @@ std::string TokenCredential(const std::string& name, const std::string& token,
 
 TEST(CredentialsTest, AFileSaysWhoMayCallAndHowMuch) {
   const auto credentials = Credentials::Parse(
-      "[tenants.alice]\ncalls-per-second = 200\nbytes-per-second = \"100MiB\"\n"
-      "ram-bytes = 4096\ndisk-bytes = \"1GB\"\n" +
+      "[tenants.alice]\ncalls-per-second = 200\nbytes-per-second = \"100MiB\"\n" +
       TokenCredential("alice-web", "abc", "tenant = \"alice\"\nroles = [\"publisher\"]") +
       TokenCredential("ops", "def", "roles = [\"admin\"]") +
       "[[credentials]]\nname = \"bob\"\ntenant = \"bob\"\ncertificate = \"engine.bob.example\"\n");
@@ -65,7 +64,7 @@ TEST(CredentialsTest, AFileSaysWhoMayCallAndHowMuch) {
   ASSERT_NE(bob, nullptr);
   EXPECT_EQ(bob->tenant, "bob");
   EXPECT_EQ(credentials->FindCertificate({"bob.example"}), nullptr);
-  EXPECT_EQ(credentials->limits(), (LimitsByTenant{{"alice", {200, 100 << 20, 4096, 1000000000}}}));
+  EXPECT_EQ(credentials->limits(), (LimitsByTenant{{"alice", {200, 100 << 20}}}));
   EXPECT_EQ(Credentials::Parse("").value().size(), 0u);
 }
 
@@ -84,7 +83,9 @@ TEST(CredentialsTest, WhatIsWrongIsSaidWithItsPlace) {
       {"[tenants.\"(shared)\"]\n", "cannot be a tenant's name"},
       {"[tenants.a]\ncalls-per-second = 0", "line 2, column 20: calls-per-second"},
       {"[tenants.a]\ncalls-per-second = \"5\"", "calls-per-second must be a number"},
-      {"[tenants.a]\nram-bytes = \"much\"", "much"},
+      {"[tenants.a]\nbytes-per-second = \"much\"", "much"},
+      {"[tenants.a]\nram-bytes = \"4GiB\"", "ram-bytes would not be enforced"},
+      {"[tenants.a]\ndisk-bytes = 1", "disk-bytes would not be enforced"},
       {"[tenants.a]\nram-byte = 1", "unknown key ram-byte"},
       {"[[credentials]]\ntenant = \"a\"", "has no name"},
       {"[[credentials]]\nname = \"a\"\ntenant = \"a\"", "either token-sha256 or certificate"},

@@ -89,14 +89,11 @@ TEST(GuardTest, ReloadTakesWhatIsRightAndLeavesTheOldOtherwise) {
   TestCredentials file;
   const auto guard = Guard::Open({.credentials_file = file.path()});
   ASSERT_TRUE(guard.ok()) << guard.status();
-  LimitsByTenant heard;
-  EXPECT_TRUE((*guard)->WatchLimits([&](const LimitsByTenant& limits) { heard = limits; }).empty());
   file.WriteText(TestCredentials::Entry("alice-web", "alice", file.alice, "") +
-                 "[tenants.alice]\nram-bytes = 1000\ncalls-per-second = 1\n");
+                 "[tenants.alice]\ncalls-per-second = 1\n");
   const auto changed = (*guard)->Reload();
   ASSERT_TRUE(changed.ok()) << changed.status();
   EXPECT_THAT(*changed, ElementsAre("1 credentials", "tenant alice has limits"));
-  EXPECT_EQ(heard.at("alice").ram_bytes, 1000);
   const auto alice = (*guard)->Authenticate(file.alice, kLoopback);
   ASSERT_TRUE(alice.ok()) << alice.status();
   EXPECT_FALSE((*guard)->Authenticate(file.bob, kLoopback).ok());
@@ -105,7 +102,6 @@ TEST(GuardTest, ReloadTakesWhatIsRightAndLeavesTheOldOtherwise) {
   file.WriteText("surprise = 1");
   EXPECT_FALSE((*guard)->Reload().ok());
   EXPECT_TRUE((*guard)->Authenticate(file.alice, kLoopback).ok());
-  EXPECT_EQ(heard.size(), 1u);
   file.Write("");
   EXPECT_THAT((*guard)->Reload().value(), Contains("tenant alice has no limits any more"));
   EXPECT_TRUE((*guard)->Authenticate(file.bob, kLoopback).ok());
