@@ -63,9 +63,11 @@ grpc::ServerWriteReactor<v1::GenerateResponse>* InferenceService::Generate(
   if (engine_ == nullptr) return new RefusedStream(NoModel());
   absl::StatusOr<engine::GenerateRequest> parsed = FromProto(*engine_, *request);
   if (!parsed.ok()) return new RefusedStream(parsed.status());
-  absl::StatusOr<std::string> tenant = TenantFor(PrincipalOf(*context), request->tenant());
+  const Principal principal = PrincipalOf(*context);
+  absl::StatusOr<std::string> tenant = TenantFor(principal, request->tenant());
   if (!tenant.ok()) return new RefusedStream(tenant.status());
   parsed->tenant = *std::move(tenant);
+  parsed->priority = PriorityFor(principal, parsed->priority);
   if (context->deadline() < std::chrono::system_clock::time_point::max()) {
     parsed->deadline = absl::FromChrono(context->deadline());
   }

@@ -1,5 +1,6 @@
 #include "api/request_codec.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -159,6 +160,10 @@ absl::StatusOr<engine::GenerateRequest> FromProto(const engine::Engine& engine,
   parsed.num_samples = request.num_samples() == 0 ? 1 : request.num_samples();
   parsed.hints = HintsOf(request.hints());
   return parsed;
+}
+
+int32_t PriorityFor(const Principal& principal, int32_t asked) {
+  return principal.admin ? asked : std::min(asked, 0);
 }
 
 v1::TokenChunk ToProto(const engine::OutputToken& token) {

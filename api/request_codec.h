@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "api/auth/principal.h"
 #include "engine/engine.h"
 #include "engine/sched/request.h"
 #include "reprise/v1/inference.pb.h"
@@ -28,6 +29,10 @@ absl::StatusOr<std::vector<uint32_t>> TokenizeConversation(const engine::Engine&
 // only the engine can judge (prompt length, sampling ranges) is left to Engine::Submit.
 absl::StatusOr<engine::GenerateRequest> FromProto(const engine::Engine& engine,
                                                   const v1::GenerateRequest& request);
+
+// The priority that `principal` gets of the one it asks for: it goes before the requests of other
+// tenants, so only an admin's may be above 0.
+int32_t PriorityFor(const Principal& principal, int32_t asked);
 
 v1::TokenChunk ToProto(const engine::OutputToken& token);
 v1::GenerateSummary ToProto(const engine::GenerateResult& result, int32_t block_tokens);

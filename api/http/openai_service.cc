@@ -119,6 +119,7 @@ absl::Status OpenAiService::StartAnswer(const OpenAiCall& call, const Principal&
     absl::StatusOr<engine::GenerateRequest> request = FromProto(*engine_, prompt);
     if (!request.ok()) return WithParam(request.status(), PromptParam(call.endpoint));
     request->tenant = tenant.empty() ? kDefaultTenant : tenant;
+    request->priority = PriorityFor(principal, request->priority);
     RETURN_IF_ERROR(FillIn(call, ids, &*request));
     requests.push_back(*std::move(request));
   }
