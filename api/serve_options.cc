@@ -98,7 +98,7 @@ void AddAccessFlags(FlagSet& flags, ServeOptions* options) {
   flags.Need("tls-key", "tls-cert");
   flags.Need("tls-client-ca", "tls-cert");
   flags.Add("audit-log", &guard.audit_log, "FILE",
-            "appends a line of JSON for every call of an operator, invalidation, reload and "
+            "appends a line of JSON for every Admin call, demotion, invalidation, reload and "
             "refused credential");
   flags.Add("admin-listen", &options->admin_listen, "ADDR",
             "where the Admin service listens; without it there is none");
