@@ -23,6 +23,8 @@ namespace reprise::api {
 namespace {
 
 constexpr size_t kSessionIdBytes = 16;
+// How long to wait when the system has no descriptor for a new connection.
+constexpr absl::Duration kAcceptPause = absl::Milliseconds(100);
 
 absl::Status Failed(absl::string_view what, const std::string& path, int error) {
   return absl::UnavailableError(
@@ -132,14 +134,19 @@ int ArenaSocket::PollTimeoutMilliseconds() const {
   for (const auto& connection : connections_) {
     if (connection->anchor == nullptr) first = std::min(first, connection->since);
   }
-  if (first == absl::InfiniteFuture()) return -1;
-  const absl::Duration left = first + options_.patience - absl::Now();
+  const absl::Time now = absl::Now();
+  absl::Time wake = first + options_.patience;
+  if (accept_from_ > now) wake = std::min(wake, accept_from_);
+  if (wake == absl::InfiniteFuture()) return -1;
+  const absl::Duration left = wake - now;
   return static_cast<int>(std::max<int64_t>(0, absl::ToInt64Milliseconds(left) + 1));
 }
 
 void ArenaSocket::Run() {
   while (true) {
-    std::vector<pollfd> polled = {{stop_->fd(), POLLIN, 0}, {listener_->fd(), POLLIN, 0}};
+    // poll passes over a descriptor below 0.
+    const int listener = absl::Now() < accept_from_ ? -1 : listener_->fd();
+    std::vector<pollfd> polled = {{stop_->fd(), POLLIN, 0}, {listener, POLLIN, 0}};
     for (const auto& connection : connections_) {
       polled.push_back({connection->socket.fd(), POLLIN, 0});
     }
@@ -164,7 +171,10 @@ void ArenaSocket::Run() {
 void ArenaSocket::Accept() {
   auto connection = std::make_unique<Connection>(
       accept4(listener_->fd(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-  if (connection->socket.fd() < 0) return;
+  if (connection->socket.fd() < 0) {
+    accept_from_ = absl::Now() + kAcceptPause;
+    return;
+  }
   absl::Status status;
   if (const absl::StatusOr<ucred> peer = PeerOf(connection->socket.fd()); !peer.ok()) {
     status = peer.status();

@@ -67,6 +67,7 @@ class ArenaSocket {
   std::unique_ptr<Descriptor> readable_;  // the arena's file
   std::unique_ptr<Descriptor> writable_;
   std::vector<std::unique_ptr<Connection>> connections_;  // the thread's
+  absl::Time accept_from_ = absl::InfinitePast();         // the thread's: not before
   std::thread thread_;
 };
 
