@@ -14,7 +14,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (credentials.ok()) {
     for (const auto& [tenant, limits] : credentials->limits()) {
       CHECK(IsCredentialName(tenant));
-      CHECK(limits.ram_bytes >= 0 && limits.calls_per_second >= 0);
+      CHECK(limits.bytes_per_second >= 0 && limits.calls_per_second >= 0);
     }
     return 0;
   }
