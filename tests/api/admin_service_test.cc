@@ -33,7 +33,7 @@ TEST_F(AdminTest, OperatorsReloadAndDrainAndNobodyElse) {
     return AdminOf(token)->Reload(&context, {}, &reloaded);
   };
   EXPECT_EQ(reload(file_.alice).error_code(), grpc::StatusCode::PERMISSION_DENIED);
-  file_.Write("[tenants.alice]\nram-bytes = 5\n");
+  file_.Write("[tenants.alice]\nbytes-per-second = 5\n");
   ASSERT_TRUE(reload(file_.admin).ok());
   EXPECT_THAT(reloaded.changed(), ::testing::Contains("tenant alice has limits"));
   file_.WriteText("surprise = 1");

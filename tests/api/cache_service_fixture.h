@@ -36,7 +36,11 @@ class CacheServiceTest : public ::testing::Test {
   }
 
   void Open() {
-    const auto opened = client_.OpenNamespace(TestIdentity(), kTestTimeout);
+    auto opened = client_.OpenNamespace(TestIdentity(), kTestTimeout);
+    // The first call after a restart may still go to the server that has ended.
+    for (int i = 0; i < 10 && absl::IsUnavailable(opened.status()); ++i) {
+      opened = client_.OpenNamespace(TestIdentity(), kTestTimeout);
+    }
     ASSERT_TRUE(opened.ok()) << opened.status();
     ns_ = opened->namespace_id();
     block_bytes_ = opened->block_bytes();
