@@ -54,9 +54,9 @@ class StoreEventsTest : public GpuStoreFixture {
       store_->Verify(0, [](const VerifyProgress&) { return true; }).IgnoreError();
     }
     if (random() % 60 == 0) {
+      const auto prompt = RandomPrompt(random, 3);
       const InvalidateScope scopes[] = {AllBlocks{}, BlocksOfTenant{"second"},
-                                        BlocksOfNamespace{ns_},
-                                        BlocksBelow{ns_, RandomPrompt(random, 3)}};
+                                        BlocksOfNamespace{ns_}, BlocksBelow{ns_, prompt}};
       EXPECT_TRUE(store_->Invalidate(scopes[random() % 4], absl::InfiniteFuture()).ok());
     }
     if (random() % 20 == 0) faults_->FailWrites(absl::InternalError("write failed"));
