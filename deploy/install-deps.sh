@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what building and testing Reprise needs on Debian 12. Run as root, or as a user who may
 # use sudo. Does nothing, and needs no rights, when everything is installed already.
-# Usage: deploy/install-deps.sh [--with-clang]    also clang, for thread-safety analysis (tests/run.sh)
+# Usage: deploy/install-deps.sh [--with-clang]    also clang and its sanitizers (tests/run.sh)
 set -eu
 
 # The one list of dependencies. python3-venv is for clients in Python (README).
@@ -16,7 +16,7 @@ PACKAGES="
   libgmock-dev libgtest-dev
   python3-venv
 "
-CLANG_PACKAGES="clang libomp-dev"
+CLANG_PACKAGES="clang libclang-rt-dev libomp-dev"
 ATTEMPTS=5
 
 fail() {
