@@ -90,7 +90,6 @@ class SameBitsTest : public testing::TestWithParam<std::string> {
   // place of a text of their own; returns the logits after the last one if they are wanted.
   std::vector<float> RunAmongOthers(KvSequence& sequence, absl::Span<const uint32_t> tokens,
                                     bool wanted) {
-    const size_t vocab = model_->config().vocab_size;
     const int64_t num_others = Below(4);
     const int64_t place = Below(num_others + 1);
     std::vector<Text> texts(num_others);
