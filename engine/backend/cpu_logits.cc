@@ -63,8 +63,9 @@ LargestLogit FindLargest(const float* logits, size_t count) {
     largest = hn::Max(largest, v);
     usable = hn::And(usable, hn::Lt(v, infinity));  // false for NaN, too
   });
-  const float value = hn::GetLane(hn::MaxOfLanes(d, largest));
-  return {value, hn::AllTrue(d, usable) && value > -kInfinity};
+  // Not by the largest of the lanes: Highway's emulation takes no less than the lowest finite float.
+  const bool any = !hn::AllFalse(d, hn::Gt(largest, hn::Set(d, -kInfinity)));
+  return {hn::GetLane(hn::MaxOfLanes(d, largest)), hn::AllTrue(d, usable) && any};
 }
 
 size_t FirstAbove(const float* values, size_t begin, size_t count, float bound) {
