@@ -15,8 +15,8 @@
 // Parse errors come as values, as all errors do here.
 #define TOML_EXCEPTIONS 0
 #define TOML_HEADER_ONLY 1
-// Some of what the parser asserts of a file does not hold, and it tells the right error after it: neither
-// stop there nor, as it does with NDEBUG, have the compiler believe it.
+// Some of what the parser asserts of a file does not hold, and it tells the right error after it:
+// neither stop there nor, as it does with NDEBUG, have the compiler believe it.
 #pragma push_macro("NDEBUG")
 #undef NDEBUG
 #define TOML_ASSERT(expression) static_assert(true)
