@@ -1,6 +1,8 @@
 // Runs a fuzz target without libFuzzer: on every file of its corpus and on deterministic mutations
-// of it, so that each test run exercises every decoder. Usage: x_fuzz CORPUS_DIRECTORY
+// of it, in rounds of one of each file for as long as the time allows, so that each test run
+// exercises every decoder. Usage: x_fuzz CORPUS_DIRECTORY
 #include <algorithm>
+#include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>
@@ -8,13 +10,16 @@
 #include <iterator>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size);
 
 namespace {
 
-constexpr int kMutationsPerFile = 500;
+constexpr int kMostRounds = 500;
+constexpr int kLeastRounds = 20;
+constexpr std::chrono::seconds kEnough{10};
 
 void Run(const std::string& input) {
   LLVMFuzzerTestOneInput(reinterpret_cast<const uint8_t*>(input.data()), input.size());
@@ -63,13 +68,25 @@ int main(int argc, char** argv) {
     return 1;
   }
   Run("");
+  struct File {
+    std::string content;
+    std::mt19937_64 random;
+  };
+  std::vector<File> corpus;
   for (const std::filesystem::path& path : files) {
     std::ifstream in(path, std::ios::binary);
-    const std::string input{std::istreambuf_iterator<char>(in), {}};
-    Run(input);
-    std::mt19937_64 random(input.size());
-    for (int i = 0; i < kMutationsPerFile; ++i) Run(Mutate(input, random));
+    std::string content{std::istreambuf_iterator<char>(in), {}};
+    Run(content);
+    std::mt19937_64 random(content.size());
+    corpus.push_back({std::move(content), random});
   }
-  std::printf("%zu corpus files, %d mutations of each\n", files.size(), kMutationsPerFile);
+  const auto begin = std::chrono::steady_clock::now();
+  int rounds = 0;
+  while (rounds < kMostRounds &&
+         (rounds < kLeastRounds || std::chrono::steady_clock::now() - begin < kEnough)) {
+    for (File& file : corpus) Run(Mutate(file.content, file.random));
+    ++rounds;
+  }
+  std::printf("%zu corpus files, %d mutations of each\n", corpus.size(), rounds);
   return 0;
 }
