@@ -23,8 +23,8 @@ constexpr int64_t kMaxLoneTickets = 128;
 // How often a lease that is loading is asked for.
 constexpr absl::Duration kLeasePoll = absl::Milliseconds(5);
 
-const char* TierOf(const PinnedPrefix& prefix, size_t i) {
-  return prefix.from_gpu[i] ? "gpu" : prefix.from_disk[i] ? "disk" : "ram";
+const char* TierOf(bool from_gpu, bool from_disk) {
+  return from_gpu ? "gpu" : from_disk ? "disk" : "ram";
 }
 
 // Block `i` of what was pinned, as block `index`; its pin is its own.
@@ -34,7 +34,7 @@ FoundBlock Own(PinnedPrefix& prefix, size_t i, int64_t index) {
           .bytes = pin->bytes(),
           .payload_hash = pin->payload_hash(),
           .pin = pin,
-          .tier = TierOf(prefix, i)};
+          .tier = TierOf(prefix.from_gpu[i], prefix.from_disk[i])};
 }
 
 // A function that calls `then` when it has been called `count` times, on any threads.
@@ -120,22 +120,18 @@ LeaseSource::LeaseSource(std::shared_ptr<Session> session, std::string lease_id,
     : session_(std::move(session)),
       lease_id_(std::move(lease_id)),
       deadline_(deadline),
-      next_(first_block) {}
+      next_(first_block),
+      end_(first_block) {}
 
-int64_t LeaseSource::batch_bytes() const {
-  // The first batch only finds out what there is.
-  if (!asked_ || !leased_.ok() || leased_->blocks->blocks.empty()) return 0;
-  return batch_ * static_cast<int64_t>(leased_->blocks->blocks[0].bytes().size());
-}
+int64_t LeaseSource::batch_bytes() const { return batch() * block_bytes_; }
 
 void LeaseSource::Begin(std::function<void()> on_ready) {
   on_ready_ = std::move(on_ready);
-  if (asked_) return on_ready_();
   Poll();
 }
 
 void LeaseSource::Poll() {
-  leased_ = session_->BlocksOf(lease_id_, absl::Now());
+  leased_ = session_->BlocksOf(lease_id_, {.first = next_, .count = batch()}, absl::Now());
   if (leased_.status().code() != absl::StatusCode::kDeadlineExceeded || absl::Now() >= deadline_) {
     return on_ready_();
   }
@@ -147,23 +143,22 @@ void LeaseSource::Poll() {
 absl::StatusOr<std::vector<FoundBlock>> LeaseSource::Take() {
   over_ = !leased_.ok();
   RETURN_IF_ERROR(leased_.status());
-  const std::vector<BlockRef>& blocks = leased_->blocks->blocks;
-  const int64_t end = leased_->first_block + static_cast<int64_t>(blocks.size());
+  const LeasedBlocks leased = *std::exchange(leased_, LeasedBlocks());
+  next_ = leased.first_block;
+  end_ = leased.end_block;
   std::vector<FoundBlock> found;
-  next_ = std::max(next_, leased_->first_block);
-  if (std::exchange(asked_, true)) {
-    for (int64_t left = batch_; left > 0 && next_ < end; --left, ++next_) {
-      const auto i = static_cast<size_t>(next_ - leased_->first_block);
-      found.push_back({.index = next_,
-                       .bytes = blocks[i].bytes(),
-                       .payload_hash = blocks[i].payload_hash(),
-                       .pin = leased_->blocks,
-                       .tier = TierOf(*leased_->blocks, i)});
-    }
-    const int64_t bytes = static_cast<int64_t>(blocks[0].bytes().size());
-    batch_ = std::max<int64_t>(1, std::min(2 * batch_, kMaxPinnedBytes / bytes));
+  for (const LeasedBlock& block : leased.blocks) {
+    found.push_back({.index = next_++,
+                     .bytes = block.pin->bytes(),
+                     .payload_hash = block.pin->payload_hash(),
+                     .pin = block.pin,
+                     .tier = TierOf(block.from_gpu, block.from_disk)});
   }
-  over_ = next_ >= end;
+  if (!found.empty()) {
+    batch_ = std::max<int64_t>(1, std::min(2 * batch_, kMaxPinnedBytes / block_bytes_));
+  }
+  block_bytes_ = leased.block_bytes;
+  over_ = next_ >= end_;
   return found;
 }
 

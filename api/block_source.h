@@ -4,6 +4,7 @@
 
 #include <grpcpp/alarm.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -103,8 +104,8 @@ class LoneBlockSource final : public BlockSource {
   std::vector<cachestore::PinTicket> tickets_;  // of the keys from next_ on
 };
 
-// The blocks of a lease. They stay pinned until the last of them has been sent, also when the lease
-// ends meanwhile.
+// The blocks of a lease. Only a batch of them is held at a time: the rest is the lease's alone, and
+// free when it ends.
 class LeaseSource final : public BlockSource {
  public:
   // From block `first_block` of the prompt on. A lease that is loading is waited for, until
@@ -118,7 +119,9 @@ class LeaseSource final : public BlockSource {
   absl::StatusOr<std::vector<FoundBlock>> Take() override;
 
  private:
-  // Asks for the lease's blocks until they are there.
+  // Blocks of the next batch. The first one has none: it finds out what there is.
+  int64_t batch() const { return std::min(batch_, end_ - next_); }
+  // Asks for the next batch until the lease is ready.
   void Poll();
 
   const std::shared_ptr<Session> session_;
@@ -127,9 +130,10 @@ class LeaseSource final : public BlockSource {
   std::function<void()> on_ready_;
   std::unique_ptr<grpc::Alarm> alarm_;
   absl::StatusOr<LeasedBlocks> leased_;
-  int64_t next_;        // block of the prompt
-  int64_t batch_ = 1;   // blocks
-  bool asked_ = false;  // leased_ is the answer
+  int64_t next_;             // block of the prompt
+  int64_t end_;              // of the lease, once it is known
+  int64_t batch_ = 1;        // blocks
+  int64_t block_bytes_ = 0;  // 0: not known yet
   bool over_ = false;
 };
 

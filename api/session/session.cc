@@ -12,6 +12,7 @@
 
 namespace reprise::api {
 
+using cachestore::BlockRange;
 using Counts = LeaseStats::Values;
 
 absl::Status SessionEnded() {
@@ -65,16 +66,17 @@ absl::Status Session::NoRoom(int64_t slot_bytes) const {
 v1::LeaseState Session::StateOf(const std::string& id, const Lease& lease, bool with_places) const {
   v1::LeaseState state;
   state.set_lease_id(id);
-  state.set_phase(lease.blocks == nullptr ? v1::LEASE_PHASE_LOADING : v1::LEASE_PHASE_READY);
+  state.set_phase(lease.blocks.has_value() ? v1::LEASE_PHASE_READY : v1::LEASE_PHASE_LOADING);
   state.set_first_block(lease.first_block);
   state.set_num_blocks(lease.num_blocks);
   state.set_expires_in_seconds(std::max(0.0, absl::ToDoubleSeconds(lease.expires - absl::Now())));
-  if (with_places && shared_ && lease.blocks != nullptr) {
-    for (const cachestore::BlockRef& block : lease.blocks->blocks) {
+  if (with_places && shared_ && lease.blocks.has_value()) {
+    for (const LeasedBlock& block : *lease.blocks) {
+      const std::optional<uint64_t> payload_hash = block.pin->payload_hash();
       v1::SlotPlace& place = *state.add_places();
-      place.set_offset(block.bytes().data() - parts_.arena->bytes.data());
-      place.set_payload_xxh3(block.payload_hash().value_or(0));
-      place.set_has_payload_xxh3(block.payload_hash().has_value());
+      place.set_offset(block.pin->bytes().data() - parts_.arena->bytes.data());
+      place.set_payload_xxh3(payload_hash.value_or(0));
+      place.set_has_payload_xxh3(payload_hash.has_value());
     }
   }
   return state;
@@ -84,8 +86,8 @@ void Session::Drop(Leases::iterator lease, bool released) {
   const int64_t bytes = lease->second.num_blocks * lease->second.slot_bytes;
   Wake(lease->second);
   // What is loading was never shown.
-  if (anchors_ > 0 && !released && lease->second.blocks != nullptr) {
-    anchored_.push_back({.blocks = std::move(lease->second.blocks), .slot = {}, .bytes = bytes});
+  if (anchors_ > 0 && !released && lease->second.blocks.has_value()) {
+    anchored_.push_back({.blocks = *std::move(lease->second.blocks), .slot = {}, .bytes = bytes});
   } else {
     GiveBytes(bytes);
   }
@@ -95,9 +97,8 @@ void Session::Drop(Leases::iterator lease, bool released) {
 
 void Session::Drop(Grants::iterator grant, bool released) {
   if (anchors_ > 0 && !released) {
-    anchored_.push_back({.blocks = nullptr,
-                         .slot = std::move(grant->second.block),
-                         .bytes = grant->second.slot_bytes});
+    anchored_.push_back(
+        {.blocks = {}, .slot = std::move(grant->second.block), .bytes = grant->second.slot_bytes});
   } else {
     GiveBytes(grant->second.slot_bytes);
   }
@@ -157,16 +158,15 @@ int64_t Session::Release(const std::vector<absl::string_view>& ids) {
   return released;
 }
 
-absl::StatusOr<LeasedBlocks> Session::BlocksOf(absl::string_view lease_id, absl::Time deadline) {
+absl::StatusOr<LeasedBlocks> Session::BlocksOf(absl::string_view lease_id, BlockRange range,
+                                               absl::Time deadline) {
   absl::MutexLock lock(&mu_);
   while (true) {
     const auto lease = leases_.find(lease_id);
     if (lease == leases_.end()) {
       return absl::NotFoundError("the session has no such lease: it has ended, or never was");
     }
-    if (lease->second.blocks != nullptr) {
-      return LeasedBlocks{lease->second.first_block, lease->second.blocks};
-    }
+    if (lease->second.blocks.has_value()) return SomeOf(lease->second, range);
     if (absl::Now() >= deadline) {
       return absl::DeadlineExceededError("the lease's blocks are still being loaded");
     }
@@ -174,10 +174,22 @@ absl::StatusOr<LeasedBlocks> Session::BlocksOf(absl::string_view lease_id, absl:
   }
 }
 
+LeasedBlocks Session::SomeOf(const Lease& lease, BlockRange range) {
+  const std::vector<LeasedBlock>& all = *lease.blocks;
+  const int64_t end = lease.first_block + lease.num_blocks;
+  const int64_t from = std::clamp(range.first, lease.first_block, end);
+  const int64_t to = from + std::min(range.count, end - from);
+  return {
+      .first_block = from,
+      .end_block = end,
+      .block_bytes = all.empty() ? 0 : static_cast<int64_t>(all[0].pin->bytes().size()),
+      .blocks = {all.begin() + (from - lease.first_block), all.begin() + (to - lease.first_block)}};
+}
+
 void Session::WhenSettled(absl::string_view lease_id, std::function<void()> then) {
   absl::MutexLock lock(&mu_);
   const auto lease = leases_.find(lease_id);
-  if (lease != leases_.end() && lease->second.blocks == nullptr) {
+  if (lease != leases_.end() && !lease->second.blocks.has_value()) {
     lease->second.waiting.push_back(std::move(then));
   } else {
     parts_.keeper->Post(std::move(then));
@@ -196,7 +208,8 @@ void Session::Settle(const std::string& lease_id) {
     absl::MutexLock lock(&mu_);
     const auto lease = leases_.find(lease_id);
     // Acquire takes what is there at once; a ticket that made way for another is told of as well.
-    if (lease == leases_.end() || lease->second.blocks != nullptr || !lease->second.ticket.done()) {
+    if (lease == leases_.end() || lease->second.blocks.has_value() ||
+        !lease->second.ticket.done()) {
       return;
     }
     TakeBlocks(lease->second);

@@ -60,10 +60,19 @@ struct SessionOrigin {
   std::string peer;
 };
 
-// The blocks of a lease that is ready. Whoever shares it keeps them pinned.
+// A block of a lease that is ready. Whoever shares its pin keeps that one block pinned.
+struct LeasedBlock {
+  std::shared_ptr<const cachestore::BlockRef> pin;
+  bool from_gpu = false;
+  bool from_disk = false;
+};
+
+// Some of a lease's blocks, in order.
 struct LeasedBlocks {
-  int64_t first_block = 0;
-  std::shared_ptr<const cachestore::PinnedPrefix> blocks;
+  int64_t first_block = 0;  // of `blocks`, in the prompt
+  int64_t end_block = 0;    // of the lease
+  int64_t block_bytes = 0;
+  std::vector<LeasedBlock> blocks;
 };
 
 // Whose a session is: a credential and its tenant. Plain data.
@@ -119,9 +128,11 @@ class Session : public std::enable_shared_from_this<Session> {
   // Ends leases and grants; how many of them were held.
   int64_t Release(const std::vector<absl::string_view>& ids);
 
-  // The blocks of a lease. Waits while they are loaded. BLOCKS, until `deadline` at most.
-  // kNotFound: there is no such lease, or it has ended; kDeadlineExceeded.
-  absl::StatusOr<LeasedBlocks> BlocksOf(absl::string_view lease_id, absl::Time deadline);
+  // Those blocks of a lease that are in `range` of the prompt; they stay pinned for as long as they
+  // are shared, whatever becomes of the lease. Waits while they are loaded. BLOCKS, until
+  // `deadline` at most. kNotFound: there is no such lease, or it has ended; kDeadlineExceeded.
+  absl::StatusOr<LeasedBlocks> BlocksOf(absl::string_view lease_id, cachestore::BlockRange range,
+                                        absl::Time deadline);
 
   // Runs `then` on the keeper's thread once BlocksOf need not wait: soon, if it need not now. So
   // often as it is asked, also when the session ends.
@@ -162,8 +173,8 @@ class Session : public std::enable_shared_from_this<Session> {
     int64_t num_blocks = 0;  // held, or hoped for
     int64_t slot_bytes = 0;  // of each
     absl::Time expires;
-    cachestore::PinTicket ticket;                            // while loading
-    std::shared_ptr<const cachestore::PinnedPrefix> blocks;  // once ready
+    cachestore::PinTicket ticket;                    // while loading
+    std::optional<std::vector<LeasedBlock>> blocks;  // once ready
     PromisedLoad promised;
     std::vector<std::function<void()>> waiting;  // while loading: for WhenSettled
   };
@@ -175,7 +186,7 @@ class Session : public std::enable_shared_from_this<Session> {
   };
   // What a client may still look at, or write into.
   struct Anchored {
-    std::shared_ptr<const cachestore::PinnedPrefix> blocks;
+    std::vector<LeasedBlock> blocks;
     cachestore::WritableBlock slot;
     int64_t bytes = 0;
   };
@@ -205,6 +216,8 @@ class Session : public std::enable_shared_from_this<Session> {
   cachestore::PinTicket Pin(const cachestore::NamespaceHandle& ns,
                             const cachestore::BlockContent& prompt, cachestore::BlockRange range,
                             absl::Time deadline, const std::string& lease_id);
+  // What of a lease that is ready is in `range` of the prompt.
+  static LeasedBlocks SomeOf(const Lease& lease, cachestore::BlockRange range);
   // Takes the ticket's blocks. REQUIRES: the ticket is done.
   void TakeBlocks(Lease& lease) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   v1::LeaseState StateOf(const std::string& id, const Lease& lease, bool with_places) const

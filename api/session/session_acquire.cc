@@ -139,7 +139,12 @@ void Session::TakeBlocks(Lease& lease) {
   }
   GiveBytes((lease.num_blocks - num_blocks) * lease.slot_bytes);
   lease.num_blocks = num_blocks;
-  lease.blocks = std::make_shared<const cachestore::PinnedPrefix>(std::move(taken));
+  std::vector<LeasedBlock>& blocks = lease.blocks.emplace();
+  blocks.reserve(taken.blocks.size());
+  for (size_t i = 0; i < taken.blocks.size(); ++i) {
+    blocks.push_back({std::make_shared<const cachestore::BlockRef>(std::move(taken.blocks[i])),
+                      taken.from_gpu[i], taken.from_disk[i]});
+  }
 }
 
 }  // namespace reprise::api

@@ -7,9 +7,11 @@
 #include <cstring>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/time/clock.h"
+#include "api/block_source.h"
 #include "tests/fakes/store_fixture.h"
 
 namespace reprise::api {
@@ -159,13 +161,66 @@ TEST_F(SessionTableTest, PlacesOfReadyBlocksCountFromTheArenasBegin) {
   const auto session = Open();
   const v1::LeaseState lease = Acquire(*session);
   ASSERT_EQ(lease.places_size(), 4);
-  const auto blocks = session->BlocksOf(lease.lease_id(), absl::Now());
-  ASSERT_TRUE(blocks.ok());
+  const auto leased = session->BlocksOf(lease.lease_id(), {.first = 0, .count = 4}, absl::Now());
+  ASSERT_TRUE(leased.ok());
+  ASSERT_EQ(leased->blocks.size(), 4u);
   for (int i = 0; i < 4; ++i) {
     EXPECT_EQ(arena_.bytes.data() + lease.places(i).offset(),
-              blocks->blocks->blocks[static_cast<size_t>(i)].bytes().data());
+              leased->blocks[static_cast<size_t>(i)].pin->bytes().data());
   }
   EXPECT_EQ(Acquire(*Open("bob", /*shared=*/false)).places_size(), 0);
+}
+
+TEST_F(SessionTableTest, AGetOfALeaseHoldsOnlyItsBatchWhenTheLeaseEnds) {
+  const auto session = Open("alice", /*shared=*/false);
+  const v1::LeaseState lease = Acquire(*session);
+  LeaseSource source(session, lease.lease_id(), /*first_block=*/1, absl::Now());
+  std::vector<FoundBlock> sent;
+  int64_t counted = 0;  // bytes that the source asked room for
+  const auto next = [&]() -> absl::Status {
+    counted += source.batch_bytes();
+    source.Begin([] {});
+    absl::StatusOr<std::vector<FoundBlock>> batch = source.Take();
+    if (!batch.ok()) return batch.status();
+    for (FoundBlock& block : *batch) sent.push_back(std::move(block));
+    return absl::OkStatus();
+  };
+  while (sent.empty()) ASSERT_TRUE(next().ok());
+  EXPECT_FALSE(source.over());
+  EXPECT_EQ(sent[0].index, 1);
+  EXPECT_EQ(counted, static_cast<int64_t>(sent.size() * sent[0].bytes.size()));
+  ASSERT_EQ(sent.size(), 1u);
+  EXPECT_EQ(session->Release({lease.lease_id()}), 1);
+  EXPECT_EQ(pinned(), 1);
+  EXPECT_EQ(table_->stats().held_bytes, 0);
+  EXPECT_EQ(next().code(), absl::StatusCode::kNotFound);
+  EXPECT_TRUE(source.over());
+  sent.clear();
+  EXPECT_EQ(pinned(), 0);
+}
+
+TEST_F(SessionTableTest, AGetOfALeaseSendsAllOfItAndNoMoreThanItHasRoomFor) {
+  const auto session = Open("alice", /*shared=*/false);
+  const v1::LeaseState lease = Acquire(*session);
+  LeaseSource source(session, lease.lease_id(), /*first_block=*/0, absl::Now());
+  std::vector<int64_t> sent;
+  while (!source.over()) {
+    const int64_t room = source.batch_bytes();
+    source.Begin([] {});
+    const auto batch = source.Take();
+    ASSERT_TRUE(batch.ok()) << batch.status();
+    int64_t bytes = 0;
+    for (const FoundBlock& block : *batch) {
+      sent.push_back(block.index);
+      bytes += static_cast<int64_t>(block.bytes.size());
+    }
+    EXPECT_EQ(bytes, room);
+  }
+  EXPECT_EQ(sent, (std::vector<int64_t>{0, 1, 2, 3}));
+  LeaseSource behind(session, lease.lease_id(), /*first_block=*/9, absl::Now());
+  behind.Begin([] {});
+  EXPECT_TRUE(behind.Take()->empty());
+  EXPECT_TRUE(behind.over());
 }
 
 TEST_F(SessionTableTest, WhatAConnectedClientSawStaysAfterItsLeaseHasExpired) {
@@ -174,7 +229,7 @@ TEST_F(SessionTableTest, WhatAConnectedClientSawStaysAfterItsLeaseHasExpired) {
   ASSERT_TRUE(anchor.ok());
   const v1::LeaseState lease = Acquire(*session, 0.01);
   EXPECT_EQ(heard_->AwaitState(0).phase(), v1::LEASE_PHASE_ENDED);
-  EXPECT_EQ(session->BlocksOf(lease.lease_id(), absl::Now()).status().code(),
+  EXPECT_EQ(session->BlocksOf(lease.lease_id(), {}, absl::Now()).status().code(),
             absl::StatusCode::kNotFound);
   EXPECT_EQ(pinned(), 4);
   EXPECT_EQ(table_->stats().held_bytes, 4 * cachestore::kSlotBytes);
