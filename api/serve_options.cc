@@ -1,10 +1,13 @@
 #include "api/serve_options.h"
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "cachestore/base/status_macros.h"
 
 namespace reprise::api {
@@ -59,10 +62,22 @@ absl::Status CheckHttpListen(const ServeOptions& options) {
 
 }  // namespace
 
+std::vector<std::string> ServeOptions::HttpHosts() const {
+  return absl::StrSplit(absl::AsciiStrToLower(http_host), absl::ByAnyChar(", "), absl::SkipEmpty());
+}
+
 absl::Status ServeOptions::Validate() const {
   RETURN_IF_ERROR(CheckListen("--listen", listen, *this));
   if (!admin_listen.empty()) RETURN_IF_ERROR(CheckListen("--admin-listen", admin_listen, *this));
   if (!http_listen.empty()) RETURN_IF_ERROR(CheckHttpListen(*this));
+  for (const std::string& host : HttpHosts()) {
+    if (host.find_first_of("/[]*@") == std::string::npos &&
+        std::count(host.begin(), host.end(), ':') != 1) {
+      continue;
+    }
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--http-host ", host, " is not a name or an address alone, without scheme and port"));
+  }
   if (device == ComputeDevice::kCuda && gpu_bytes == 0) {
     return absl::InvalidArgumentError(
         "--gpu-bytes is 0; a model that is computed on a GPU needs its KV blocks there");
@@ -119,6 +134,11 @@ void AddServeFlags(FlagSet& flags, ServeOptions* options) {
   flags.Add("http-listen", &options->http_listen, "ADDR",
             "where to offer OpenAI's API, /metrics, /healthz and /readyz over HTTP; without it "
             "nowhere");
+  flags.Add("http-host", &options->http_host, "NAMES",
+            "names that clients of HTTP know this server by, with commas between: those of a proxy "
+            "before it. Without credentials, who asks for another one than these and this "
+            "machine's own is refused, as pages of other hosts are");
+  flags.Need("http-host", "http-listen");
   flags.Add("arena-socket", &options->arena_socket, "PATH",
             "Unix socket where clients of this user on this host get the RAM tier's memory; with "
             "--listen unix:/path it is /path.arena by itself, else none");

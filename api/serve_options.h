@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "api/auth/guard.h"
@@ -26,12 +27,16 @@ struct ServeOptions {
   GuardOptions guard;
   std::string admin_listen;            // empty: the Admin service is not offered
   std::string http_listen;             // empty: no HTTP
+  std::string http_host;               // names that HTTP is asked for by, with commas between
   double shutdown_grace_seconds = 10;  // how long running calls may go on after SIGTERM
   ComputeDevice device = ComputeDevice::kCpu;
   int64_t gpu_bytes = int64_t{1} << 30;       // of the GPU for KV blocks; counts with kCuda
   std::optional<cachestore::DType> kv_dtype;  // not given: fp32 on a CPU, bf16 on a GPU
   cachestore::StoreOptions store;
   engine::EngineOptions engine;  // model_folder empty: the Cache service alone
+
+  // The names of http_host, in lower case.
+  std::vector<std::string> HttpHosts() const;
 
   // Checks everything that can be checked without opening anything. kInvalidArgument names the flag
   // or option, its value and what is allowed.

@@ -103,7 +103,7 @@ std::string ArenaSocketOf(const ServeOptions& options, const ListenAddress& list
 absl::StatusOr<std::unique_ptr<HttpFrontend>> StartHttp(const ServeOptions& options, Guard* guard) {
   if (options.http_listen.empty()) return nullptr;
   ASSIGN_OR_RETURN(const ListenAddress listen, ParseListenAddress(options.http_listen));
-  ASSIGN_OR_RETURN(std::unique_ptr<HttpFrontend> http, HttpFrontend::Start(listen, guard));
+  ASSIGN_OR_RETURN(std::unique_ptr<HttpFrontend> http, HttpFrontend::Start(listen, guard, options.HttpHosts()));
   std::cout << "http: " << http->address().ToString() << std::endl;
   return http;
 }

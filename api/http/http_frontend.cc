@@ -3,6 +3,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
@@ -12,6 +13,7 @@
 #include "absl/time/clock.h"
 #include "api/auth/audit_log.h"
 #include "api/auth/peer_of.h"
+#include "api/http/browser_policy.h"
 #include "api/http/http_message.h"
 #include "api/http/http_server.h"
 #include "api/http/metrics.h"
@@ -62,38 +64,24 @@ std::string PercentDecoded(absl::string_view text) {
   return decoded;
 }
 
-HttpResponse WithStatus(int http_status, absl::Status status) {
-  HttpResponse response = OpenAiErrorResponse(status);
-  response.status = http_status;
-  return response;
-}
-
-// A page of a browser must not use the server in the name of whoever opened it: a page that this
-// machine did not serve is refused, and so is what a form can send without asking (CORS).
-std::optional<HttpResponse> CheckBrowser(const HttpRequest& request) {
-  absl::string_view origin = request.Header("origin");
-  if (!origin.empty()) {
-    if (!absl::ConsumePrefix(&origin, "http://")) absl::ConsumePrefix(&origin, "https://");
-    const absl::StatusOr<ListenAddress> address = ParseListenAddress(
-        absl::StrContains(origin, ':') ? std::string(origin) : absl::StrCat(origin, ":80"));
-    if (!address.ok() || !address->IsLocal()) {
-      return WithStatus(403, absl::PermissionDeniedError(
-                                 "pages of other origins are not served (header Origin)"));
-    }
-  }
-  const absl::string_view type = request.Header("content-type");
-  if (request.method != "POST" || absl::StartsWithIgnoreCase(type, "application/json")) {
-    return std::nullopt;
-  }
-  return WithStatus(415, absl::InvalidArgumentError("Content-Type must be application/json"));
+// Where a credential is asked for, a name that stands for another address gains nothing; and who
+// lets other machines in does not say by what names.
+bool ChecksHost(const ListenAddress& listen, const Guard* guard,
+                const std::vector<std::string>& hosts) {
+  if (!listen.unix_path.empty()) return false;
+  const bool asks = guard != nullptr && guard->has_credentials();
+  return !hosts.empty() || (listen.IsLocal() && !asks);
 }
 
 }  // namespace
 
 class HttpFrontend::Impl final : public HttpHandler {
  public:
-  Impl(const ListenAddress& listen, Guard* guard)
-      : guard_(guard), is_unix_(!listen.unix_path.empty()), is_private_(listen.IsLocal()) {}
+  Impl(const ListenAddress& listen, Guard* guard, const std::vector<std::string>& hosts)
+      : guard_(guard),
+        is_unix_(!listen.unix_path.empty()),
+        is_private_(listen.IsLocal()),
+        browsers_(hosts, ChecksHost(listen, guard, hosts)) {}
 
   absl::Status Start(const ListenAddress& listen) {
     ASSIGN_OR_RETURN(server_, HttpServer::Start(listen, this));
@@ -130,6 +118,7 @@ class HttpFrontend::Impl final : public HttpHandler {
   Guard* const guard_;
   const bool is_unix_;
   const bool is_private_;  // nobody on the way can read along
+  const BrowserPolicy browsers_;
   mutable absl::Mutex mu_;
   State state_ ABSL_GUARDED_BY(mu_) = State::kStarting;
   // Null until ready; the engine, without a model, for ever.
@@ -216,19 +205,19 @@ HttpResponse HttpFrontend::Impl::Metrics() const {
 }
 
 std::optional<HttpResponse> HttpFrontend::Impl::AnswerAtOnce(const HttpRequest& request) {
+  if (std::optional<HttpResponse> refusal = browsers_.Refusal(request)) return refusal;
   const Path known = KnownPath(request.path);
   if (known.path.empty()) {
-    return WithStatus(404, absl::NotFoundError(absl::StrCat(
-                               "there is no ", request.path.substr(0, kMaxEchoBytes))));
+    return OpenAiErrorResponse(404, absl::NotFoundError(absl::StrCat(
+                                        "there is no ", request.path.substr(0, kMaxEchoBytes))));
   }
   const bool is_get = request.method == "GET" || request.method == "HEAD";
   if (request.method != known.method && !(is_get && known.method == "GET")) {
-    HttpResponse response = WithStatus(
+    HttpResponse response = OpenAiErrorResponse(
         405, absl::InvalidArgumentError(absl::StrCat(known.path, " takes ", known.method)));
     response.headers.emplace_back("Allow", known.method);
     return response;
   }
-  if (std::optional<HttpResponse> refusal = CheckBrowser(request)) return refusal;
   if (known.path == "/healthz" || known.path == "/readyz") return Probe(known.path);
   return std::nullopt;
 }
@@ -268,17 +257,17 @@ HttpResponse HttpFrontend::Impl::Models(absl::string_view path) const {
 }
 
 HttpResponse HttpFrontend::Impl::Refusal(int status, absl::string_view cause) {
-  return WithStatus(status, status == 503   ? absl::UnavailableError(cause)
-                            : status >= 500 ? absl::InternalError(cause)
-                                            : absl::InvalidArgumentError(cause));
+  return OpenAiErrorResponse(status, status == 503   ? absl::UnavailableError(cause)
+                                     : status >= 500 ? absl::InternalError(cause)
+                                                     : absl::InvalidArgumentError(cause));
 }
 
 HttpFrontend::HttpFrontend(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 HttpFrontend::~HttpFrontend() { Shutdown(absl::Now()); }
 
-absl::StatusOr<std::unique_ptr<HttpFrontend>> HttpFrontend::Start(const ListenAddress& listen,
-                                                                  Guard* guard) {
-  auto impl = std::make_unique<Impl>(listen, guard);
+absl::StatusOr<std::unique_ptr<HttpFrontend>> HttpFrontend::Start(
+    const ListenAddress& listen, Guard* guard, const std::vector<std::string>& hosts) {
+  auto impl = std::make_unique<Impl>(listen, guard, hosts);
   RETURN_IF_ERROR(impl->Start(listen));
   return std::unique_ptr<HttpFrontend>(new HttpFrontend(std::move(impl)));
 }

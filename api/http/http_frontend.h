@@ -4,6 +4,8 @@
 #pragma once
 
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -16,9 +18,10 @@ namespace reprise::api {
 class HttpFrontend {
  public:
   // Starts listening; not ready. `guard` must outlive the frontend; nullptr: nobody has to show a
-  // credential. Errors as HttpServer::Start.
-  static absl::StatusOr<std::unique_ptr<HttpFrontend>> Start(const ListenAddress& listen,
-                                                             Guard* guard);
+  // credential. `hosts`: names that it goes by besides this machine's own (BrowserPolicy). Errors
+  // as HttpServer::Start.
+  static absl::StatusOr<std::unique_ptr<HttpFrontend>> Start(
+      const ListenAddress& listen, Guard* guard, const std::vector<std::string>& hosts = {});
   // Shuts down without grace.
   ~HttpFrontend();
 

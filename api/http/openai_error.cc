@@ -109,4 +109,10 @@ HttpResponse OpenAiErrorResponse(const absl::Status& status) {
   return response;
 }
 
+HttpResponse OpenAiErrorResponse(int http_status, const absl::Status& status) {
+  HttpResponse response = OpenAiErrorResponse(status);
+  response.status = http_status;
+  return response;
+}
+
 }  // namespace reprise::api

@@ -26,5 +26,7 @@ int HttpStatusOf(const absl::Status& status);
 std::string OpenAiErrorJson(const absl::Status& status);
 // The whole answer. Who may try again is told when (Retry-After).
 HttpResponse OpenAiErrorResponse(const absl::Status& status);
+// The same with another code of HTTP.
+HttpResponse OpenAiErrorResponse(int http_status, const absl::Status& status);
 
 }  // namespace reprise::api

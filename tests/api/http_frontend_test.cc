@@ -17,6 +17,7 @@
 #include "absl/time/clock.h"
 #include "api/auth/secret_token.h"
 #include "api/cli/text_file.h"
+#include "tests/api/credentials_fixture.h"
 #include "tests/api/raw_http.h"
 #include "tests/api/temp_folder.h"
 #include "tests/api/test_server.h"
@@ -35,13 +36,21 @@ class HttpFrontendTest : public ::testing::Test {
  protected:
   void Start(const TestServer::Options& options) {
     server_ = std::make_unique<TestServer>(options);
-    auto http = HttpFrontend::Start(*ParseListenAddress("127.0.0.1:0"), &server_->guard());
-    ASSERT_TRUE(http.ok()) << http.status();
-    http_ = *std::move(http);
+    Listen({});
   }
   void StartReady(const TestServer::Options& options) {
     Start(options);
     http_->SetReady(Parts(options.max_positions > 0), server_->server());
+  }
+  // Another listener takes the place of the first one, without a model.
+  void Serve(const std::vector<std::string>& hosts) {
+    Listen(hosts);
+    http_->SetReady(Parts(/*with_model=*/false), server_->server());
+  }
+  void Listen(const std::vector<std::string>& hosts) {
+    auto http = HttpFrontend::Start(*ParseListenAddress("127.0.0.1:0"), &server_->guard(), hosts);
+    ASSERT_TRUE(http.ok()) << http.status();
+    http_ = *std::move(http);
   }
   ServedParts Parts(bool with_model = true) const {
     ServedParts parts;
@@ -113,17 +122,61 @@ TEST_F(HttpFrontendTest, UnknownPathsMethodsAndTypesAreRefused) {
   EXPECT_EQ(wrong.status, 405);
   EXPECT_EQ(wrong.headers.at("allow"), "POST");
   RawHttp form(http_->address());
-  form.Send("POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}");
+  form.Send("POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}");
   EXPECT_EQ(form.Read().status, 415);
   const auto from = [this](const std::string& origin) {
     RawHttp page(http_->address());
-    page.Send(absl::StrCat("GET /v1/models HTTP/1.1\r\nHost: a\r\nOrigin: ", origin, "\r\n\r\n"));
+    page.Send(
+        absl::StrCat("GET /v1/models HTTP/1.1\r\nHost: localhost\r\nOrigin: ", origin, "\r\n\r\n"));
     return page.Read().status;
   };
   EXPECT_EQ(from("http://evil.example"), 403);
   EXPECT_EQ(from("http://127.evil.example:8080"), 403);
   EXPECT_EQ(from("null"), 403);
   EXPECT_EQ(from("http://localhost:3000"), 200);
+}
+
+TEST_F(HttpFrontendTest, AnotherSitesNameDoesNotStandForThisMachine) {
+  StartReady({.max_positions = 0});
+  const auto to = [this](const std::string& host, const std::string& more = "") {
+    RawHttp page(http_->address());
+    page.Send(absl::StrCat("GET /v1/models HTTP/1.1\r\nHost: ", host, "\r\n", more, "\r\n"));
+    return page.Read();
+  };
+  const RawResponse foreign = to("evil.example:8080");
+  EXPECT_EQ(foreign.status, 421);
+  const Json error = Json::parse(foreign.body)["error"];
+  EXPECT_EQ(error["type"], "invalid_request_error");
+  EXPECT_THAT(std::string(error["message"]),
+              AllOf(HasSubstr("evil.example"), HasSubstr("--http-host")));
+  EXPECT_EQ(to("evil.example", "Origin: http://evil.example\r\n").status, 421);
+  for (const char* host : {"127.evil.example", "0.0.0.0:80", "", "unix:/x", "chat.example"}) {
+    EXPECT_EQ(to(host).status, 421) << host;
+  }
+  for (const char* host : {"localhost", "LocalHost:80", "127.0.0.1:8080", "[::1]", "[::1]:8080"}) {
+    EXPECT_EQ(to(host).status, 200) << host;
+  }
+  Serve({"chat.example"});
+  EXPECT_EQ(to("Chat.example").status, 200);
+  EXPECT_EQ(to("chat.example", "Origin: https://chat.example\r\n").status, 200);
+  EXPECT_EQ(to("localhost").status, 200);
+  EXPECT_EQ(to("evil.example").status, 421);
+  EXPECT_EQ(to("chat.example", "Origin: https://evil.example\r\n").status, 403);
+}
+
+TEST_F(HttpFrontendTest, WhereACredentialIsAskedForTheNameDoesNotMatter) {
+  const TestCredentials file;
+  StartReady({.max_positions = 0, .guard = {.credentials_file = file.path()}});
+  const auto to = [this, &file](const std::string& host) {
+    RawHttp client(http_->address());
+    client.Send(absl::StrCat("GET /v1/models HTTP/1.1\r\nHost: ", host,
+                             "\r\nAuthorization: Bearer ", file.alice, "\r\n\r\n"));
+    return client.Read().status;
+  };
+  EXPECT_EQ(to("chat.example"), 200);
+  Serve({"chat.example"});
+  EXPECT_EQ(to("chat.example"), 200);
+  EXPECT_EQ(to("evil.example"), 421);
 }
 
 TEST_F(HttpFrontendTest, ModelsAreListed) {
@@ -280,7 +333,7 @@ TEST_F(HttpFrontendTest, IdsAreEchoedOrMadeUp) {
   StartReady({});
   const auto ids = [this](const std::string& headers) {
     RawHttp client(http_->address());
-    client.Send(absl::StrCat("GET /v1/models HTTP/1.1\r\nHost: a\r\n", headers, "\r\n"));
+    client.Send(absl::StrCat("GET /v1/models HTTP/1.1\r\nHost: localhost\r\n", headers, "\r\n"));
     return client.Read().headers;
   };
   const std::string trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -309,7 +362,7 @@ TEST_F(HttpFrontendTest, TheTenantIsThatOfTheCredential) {
   const auto ask = [this](const std::string& header) {
     RawHttp client(http_->address());
     const std::string body = R"({"prompt":"A prompt of more than one block","temperature":0})";
-    client.Send(absl::StrCat("POST /v1/completions HTTP/1.1\r\nHost: a\r\n", header,
+    client.Send(absl::StrCat("POST /v1/completions HTTP/1.1\r\nHost: localhost\r\n", header,
                              "Content-Type: application/json\r\nContent-Length: ", body.size(),
                              "\r\n\r\n", body));
     return client.Read();

@@ -62,7 +62,7 @@ class RawHttp {
     }
   }
   RawResponse Get(absl::string_view path) {
-    Send(absl::StrCat("GET ", path, " HTTP/1.1\r\nHost: a\r\n\r\n"));
+    Send(absl::StrCat("GET ", path, " HTTP/1.1\r\nHost: localhost\r\n\r\n"));
     return Read();
   }
   RawResponse Post(absl::string_view path, absl::string_view body) {
@@ -70,8 +70,9 @@ class RawHttp {
     return Read();
   }
   void SendPost(absl::string_view path, absl::string_view body) {
-    Send(absl::StrCat("POST ", path, " HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n",
-                      "Content-Length: ", body.size(), "\r\n\r\n", body));
+    Send(absl::StrCat("POST ", path, " HTTP/1.1\r\nHost: localhost\r\n",
+                      "Content-Type: application/json\r\nContent-Length: ", body.size(), "\r\n\r\n",
+                      body));
   }
 
   // The next answer. `has_body` is false for that to HEAD.

@@ -62,6 +62,8 @@ TEST_F(ServeOptionsTest, EveryFlagReachesItsOption) {
                  "unix:/s",
                  "--http-listen",
                  "127.0.0.1:8080",
+                 "--http-host",
+                 "Chat.example,10.0.0.1, ::2",
                  "--ram-bytes",
                  "512MiB",
                  "--disk-dir",
@@ -92,6 +94,7 @@ TEST_F(ServeOptionsTest, EveryFlagReachesItsOption) {
   EXPECT_EQ(options_.engine.model_folder, "m");
   EXPECT_EQ(options_.listen, "unix:/s");
   EXPECT_EQ(options_.http_listen, "127.0.0.1:8080");
+  EXPECT_THAT(options_.HttpHosts(), ::testing::ElementsAre("chat.example", "10.0.0.1", "::2"));
   EXPECT_EQ(options_.store.ram.capacity_bytes, int64_t{512} << 20);
   EXPECT_EQ(options_.store.disk.directory, "d");
   EXPECT_EQ(options_.store.disk.capacity_bytes, int64_t{8000000000});
@@ -148,6 +151,10 @@ TEST_F(ServeOptionsTest, HttpListensWhereNobodyReadsTokensAlong) {
       cause({"--http-listen", "0.0.0.0:8080", "--allow-insecure-remote", "--credentials", "c"}),
       HasSubstr("tokens"));
   EXPECT_THAT(cause({"--http-listen", "8080"}), HasSubstr("HOST:PORT"));
+  for (const char* host : {"http://a", "a:80", "[::1]"}) {
+    EXPECT_THAT(cause({"--http-listen", "127.0.0.1:8080", "--http-host", host}),
+                HasSubstr("--http-host"));
+  }
   // HTTP asks nobody for a certificate.
   const std::vector<std::string> mutual = {"--tls-cert",      "c", "--tls-key",    "k",
                                            "--tls-client-ca", "a", "--http-listen"};
