@@ -48,6 +48,10 @@ absl::StatusOr<std::unique_ptr<Guard>> Guard::Open(const GuardOptions& options) 
   return guard;
 }
 
+std::vector<std::string> Guard::Warnings() const {
+  return tls_ == nullptr ? std::vector<std::string>() : tls_->EndingSoon();
+}
+
 std::shared_ptr<const Credentials> Guard::credentials() const {
   absl::MutexLock lock(&mu_);
   return credentials_;

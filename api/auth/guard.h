@@ -61,6 +61,9 @@ class Guard {
   // for people. An error leaves all of the old in place. BLOCKS.
   absl::StatusOr<std::vector<std::string>> Reload();
 
+  // What an operator should know of before it ends, for people.
+  std::vector<std::string> Warnings() const;
+
   bool has_credentials() const { return !options_.credentials_file.empty(); }
   // nullptr: no TLS.
   const TlsIdentity* tls() const { return tls_.get(); }

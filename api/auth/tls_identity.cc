@@ -4,10 +4,12 @@
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
+#include <openssl/x509v3.h>
 
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "api/auth/private_file.h"
 #include "api/cli/text_file.h"
 #include "api/limits.h"
@@ -29,31 +31,105 @@ std::unique_ptr<BIO, Deleter> Reader(const std::string& pem) {
 // A key with a password would make OpenSSL ask for it on the terminal.
 int NoPassword(char*, int, int, void*) { return 0; }
 
-std::unique_ptr<X509, Deleter> CertificateIn(const std::string& pem) {
-  return std::unique_ptr<X509, Deleter>(
-      PEM_read_bio_X509(Reader(pem).get(), nullptr, NoPassword, nullptr));
+absl::Status Wrong(const std::string& file, absl::string_view what) {
+  ERR_clear_error();
+  return absl::InvalidArgumentError(absl::StrCat(file, " ", what));
+}
+
+using Certificate = std::unique_ptr<X509, Deleter>;
+
+// All certificates of `pem`, in order.
+absl::StatusOr<std::vector<Certificate>> CertificatesIn(const std::string& file,
+                                                        const std::string& pem) {
+  std::vector<Certificate> certificates;
+  const std::unique_ptr<BIO, Deleter> reader = Reader(pem);
+  ERR_clear_error();
+  while (X509* next = PEM_read_bio_X509(reader.get(), nullptr, NoPassword, nullptr)) {
+    certificates.emplace_back(next);
+  }
+  const unsigned long error = ERR_peek_last_error();
+  if (ERR_GET_LIB(error) != ERR_LIB_PEM || ERR_GET_REASON(error) != PEM_R_NO_START_LINE) {
+    return Wrong(
+        file, absl::StrCat("is damaged: certificate ", certificates.size() + 1, " cannot be read"));
+  }
+  ERR_clear_error();
+  if (certificates.empty()) return Wrong(file, "holds no certificate in PEM");
+  return certificates;
+}
+
+// What people call a certificate: its subject.
+std::string SubjectOf(const X509& certificate) {
+  char subject[256];
+  return X509_NAME_oneline(X509_get_subject_name(&certificate), subject, sizeof(subject));
+}
+
+// From now until the certificate ends; negative: it has.
+absl::Duration TimeLeft(const X509& certificate) {
+  int days = 0;
+  int seconds = 0;
+  ASN1_TIME_diff(&days, &seconds, nullptr, X509_get0_notAfter(&certificate));
+  return absl::Hours(24) * days + absl::Seconds(seconds);
+}
+
+bool HasBegun(const X509& certificate) {
+  return X509_cmp_current_time(X509_get0_notBefore(&certificate)) < 0;
+}
+
+// Whether each certificate is in date and has been signed by the next one.
+absl::Status CheckChain(const std::string& file, const std::vector<Certificate>& chain) {
+  for (size_t i = 0; i < chain.size(); ++i) {
+    const auto wrong = [&](absl::string_view what) {
+      return Wrong(file, absl::StrCat("is of no use: certificate ", i + 1, ", ",
+                                      SubjectOf(*chain[i]), ", ", what));
+    };
+    if (!HasBegun(*chain[i])) return wrong("is not valid yet");
+    if (TimeLeft(*chain[i]) < absl::ZeroDuration()) return wrong("has expired");
+    if (i + 1 == chain.size()) break;
+    X509* const issuer = chain[i + 1].get();
+    if (X509_check_issued(issuer, chain[i].get()) != X509_V_OK ||
+        X509_verify(chain[i].get(), X509_get0_pubkey(issuer)) != 1) {
+      return wrong(absl::StrCat("has not been signed by the one behind it, ", SubjectOf(*issuer),
+                                "; the server's certificate is first and each one's issuer next"));
+    }
+  }
+  return absl::OkStatus();
 }
 
 absl::Status Check(const TlsFiles& files, const TlsMaterial& material) {
-  const auto wrong = [](const std::string& file, absl::string_view what) {
-    ERR_clear_error();
-    return absl::InvalidArgumentError(absl::StrCat(file, " ", what));
-  };
-  const std::unique_ptr<X509, Deleter> certificate = CertificateIn(material.certificate);
-  if (certificate == nullptr) return wrong(files.certificate, "holds no certificate in PEM");
+  ASSIGN_OR_RETURN(const std::vector<Certificate> chain,
+                   CertificatesIn(files.certificate, material.certificate));
   const std::unique_ptr<EVP_PKEY, Deleter> key(
       PEM_read_bio_PrivateKey(Reader(material.key).get(), nullptr, NoPassword, nullptr));
-  if (key == nullptr) return wrong(files.key, "holds no private key in PEM without a password");
-  if (X509_check_private_key(certificate.get(), key.get()) != 1) {
-    return wrong(files.key, absl::StrCat("is not the key of ", files.certificate));
+  if (key == nullptr) return Wrong(files.key, "holds no private key in PEM without a password");
+  if (X509_check_private_key(chain[0].get(), key.get()) != 1) {
+    return Wrong(files.key, absl::StrCat("is not the key of ", files.certificate));
   }
-  if (X509_cmp_current_time(X509_get0_notAfter(certificate.get())) < 0) {
-    return wrong(files.certificate, "has expired");
+  RETURN_IF_ERROR(CheckChain(files.certificate, chain));
+  if (files.client_ca.empty()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const std::vector<Certificate> authorities,
+                   CertificatesIn(files.client_ca, material.client_ca));
+  for (const Certificate& authority : authorities) {
+    if (HasBegun(*authority) && TimeLeft(*authority) > absl::ZeroDuration()) {
+      return absl::OkStatus();
+    }
   }
-  if (!files.client_ca.empty() && CertificateIn(material.client_ca) == nullptr) {
-    return wrong(files.client_ca, "holds no certificate in PEM");
+  return Wrong(files.client_ca, "holds no authority that is in date: no client would be let in");
+}
+
+// Those of `pem`, which has been checked, that end soon.
+void AddEndingSoon(const std::string& file, const std::string& pem,
+                   std::vector<std::string>* warnings) {
+  const auto certificates = CertificatesIn(file, pem);
+  if (!certificates.ok()) return;
+  for (const Certificate& certificate : *certificates) {
+    const absl::Duration left = TimeLeft(*certificate);
+    if (left > kEndsSoon) continue;
+    const std::string end =
+        absl::FormatTime("%Y-%m-%d %H:%M UTC", absl::Now() + left, absl::UTCTimeZone());
+    warnings->push_back(absl::StrCat(file, ": ", SubjectOf(*certificate),
+                                     left < absl::ZeroDuration() ? " has expired on " : " ends on ",
+                                     end));
   }
-  return absl::OkStatus();
 }
 
 absl::StatusOr<TlsMaterial> Read(const TlsFiles& files) {
@@ -81,6 +157,14 @@ absl::StatusOr<bool> TlsIdentity::Reload() {
   if (material_ != nullptr && *material_ == material) return false;
   material_ = std::make_shared<const TlsMaterial>(std::move(material));
   return true;
+}
+
+std::vector<std::string> TlsIdentity::EndingSoon() const {
+  const std::shared_ptr<const TlsMaterial> shown = material();
+  std::vector<std::string> warnings;
+  AddEndingSoon(files_.certificate, shown->certificate, &warnings);
+  if (asks_clients()) AddEndingSoon(files_.client_ca, shown->client_ca, &warnings);
+  return warnings;
 }
 
 std::shared_ptr<const TlsMaterial> TlsIdentity::material() const {

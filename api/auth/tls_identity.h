@@ -4,13 +4,18 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
 
 namespace reprise::api {
+
+// When an operator is told that a certificate ends.
+inline constexpr absl::Duration kEndsSoon = absl::Hours(24 * 7);
 
 // Paths of PEM files.
 struct TlsFiles {
@@ -31,13 +36,17 @@ struct TlsMaterial {
 class TlsIdentity {
  public:
   // Reads the files. kFailedPrecondition: others may read the key; kInvalidArgument: a file holds
-  // no PEM of its kind, the key is not the certificate's, or the certificate has expired;
-  // kNotFound: a file cannot be read. BLOCKS.
+  // no PEM of its kind, or damaged PEM, the key is not the first certificate's, one of the chain
+  // has not been signed by the next, or is not in date, or no authority for clients is; kNotFound:
+  // a file cannot be read. BLOCKS.
   static absl::StatusOr<std::unique_ptr<TlsIdentity>> Open(const TlsFiles& files);
 
   // Reads the files anew; connections made from then on see what they hold. Whether that is
   // different. An error leaves everything as it was. BLOCKS.
   absl::StatusOr<bool> Reload();
+
+  // What ends within kEndsSoon, or of the authorities has ended, for people.
+  std::vector<std::string> EndingSoon() const;
 
   // What new connections are shown.
   std::shared_ptr<const TlsMaterial> material() const;

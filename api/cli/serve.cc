@@ -72,6 +72,12 @@ absl::Status PrintModel(const std::string& name, engine::Engine& engine,
   return absl::OkStatus();
 }
 
+void PrintWarnings(const Guard& guard) {
+  for (const std::string& warning : guard.Warnings()) {
+    std::cerr << "warning: " << warning << std::endl;
+  }
+}
+
 // Reads credentials and certificates anew, as SIGHUP asks, and says what became of it.
 void Reload(Guard& guard) {
   const absl::StatusOr<std::vector<std::string>> changed = guard.Reload();
@@ -80,6 +86,7 @@ void Reload(Guard& guard) {
       {.what = "Reload", .who = "SIGHUP", .outcome = changed.status(), .detail = detail});
   if (changed.ok()) {
     std::cout << "reloaded " << detail << std::endl;
+    PrintWarnings(guard);
   } else {
     std::cerr << "warning: not reloaded, the old ones stay: " << changed.status().message()
               << std::endl;
@@ -103,7 +110,8 @@ std::string ArenaSocketOf(const ServeOptions& options, const ListenAddress& list
 absl::StatusOr<std::unique_ptr<HttpFrontend>> StartHttp(const ServeOptions& options, Guard* guard) {
   if (options.http_listen.empty()) return nullptr;
   ASSIGN_OR_RETURN(const ListenAddress listen, ParseListenAddress(options.http_listen));
-  ASSIGN_OR_RETURN(std::unique_ptr<HttpFrontend> http, HttpFrontend::Start(listen, guard, options.HttpHosts()));
+  ASSIGN_OR_RETURN(std::unique_ptr<HttpFrontend> http,
+                   HttpFrontend::Start(listen, guard, options.HttpHosts()));
   std::cout << "http: " << http->address().ToString() << std::endl;
   return http;
 }
@@ -171,6 +179,7 @@ absl::Status Serve(const ServeOptions& options, Guard* guard, ShutdownSignal* si
 absl::Status GuardAndServe(const ServeOptions& options) {
   // Neither has threads yet, as ShutdownSignal demands.
   ASSIGN_OR_RETURN(const std::unique_ptr<Guard> guard, Guard::Open(options.guard));
+  PrintWarnings(*guard);
   std::function<void()> reload;
   if (IsReloadable(options.guard)) reload = [&guard] { Reload(*guard); };
   ShutdownSignal shutdown(std::move(reload));

@@ -18,6 +18,7 @@
 namespace reprise::api {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 
 std::string Contents(const std::string& path) {
@@ -33,11 +34,12 @@ class Authority {
 
   std::string certificate() const { return folder_ / "ca.pem"; }
 
-  // NAME.pem and NAME.key of a certificate for the DNS name `dns`, which may be replaced.
-  void Give(const std::string& name, const std::string& dns) {
+  // NAME.pem and NAME.key of a certificate for the DNS name `dns`, which may be replaced. It is
+  // good for `days`; one of less than 1 has expired.
+  void Give(const std::string& name, const std::string& dns, int days = 1) {
     Make(name, absl::StrCat("/CN=", name), "");
     std::ofstream(folder_ / "names") << "subjectAltName=DNS:" << dns;
-    Run(absl::StrCat("x509 -req -days 1 -in ", folder_ / (name + ".pem"), " -CA ",
+    Run(absl::StrCat("x509 -req -days ", days, " -in ", folder_ / (name + ".pem"), " -CA ",
                      folder_ / "ca.pem", " -CAkey ", folder_ / "ca.key",
                      " -CAcreateserial -extfile ", folder_ / "names", " -out ",
                      folder_ / (name + ".new")));
@@ -150,6 +152,54 @@ TEST_F(TlsTest, NewCertificatesAreShownToNewConnectionsAndOldOnesGoOn) {
   access.server_ca = Contents(another.certificate());
   EXPECT_TRUE(Open(access).ok());
   EXPECT_TRUE(old.Stats(kTestTimeout).ok());
+}
+
+TEST_F(TlsTest, TheWholeChainIsCheckedAndTheOldOneStays) {
+  auto identity = TlsIdentity::Open(Files());
+  ASSERT_TRUE(identity.ok()) << identity.status();
+  const auto shown = (*identity)->material();
+  const std::string server = Contents(Files().certificate);
+  const std::string authority = Contents(authority_.certificate());
+  const auto reload = [&](const std::string& pem) {
+    std::ofstream(Files().certificate) << pem;
+    const auto changed = (*identity)->Reload();
+    if (!changed.ok()) {
+      EXPECT_EQ(changed.status().code(), absl::StatusCode::kInvalidArgument);
+      EXPECT_EQ((*identity)->material(), shown);
+    }
+    return std::string(changed.status().message());
+  };
+  EXPECT_THAT(reload(server + Contents(Authority().certificate())),
+              AllOf(HasSubstr("certificate 1, /CN=server, has not been signed by"),
+                    HasSubstr("/CN=authority")));
+  EXPECT_THAT(reload(server + "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
+              HasSubstr("is damaged: certificate 2"));
+  EXPECT_THAT(reload(server + authority.substr(0, authority.size() / 2)),
+              HasSubstr("is damaged: certificate 2"));
+  authority_.Give("old", "localhost", -1);
+  EXPECT_THAT(reload(server + Contents(authority_.CertificateFile("old"))),
+              HasSubstr("has not been signed by"));
+  EXPECT_EQ(reload(server + authority), "");
+  EXPECT_NE((*identity)->material(), shown);
+}
+
+TEST_F(TlsTest, WhatHasExpiredIsRefusedAndWhatEndsSoonIsSaid) {
+  authority_.Give("server", "localhost", -1);
+  EXPECT_THAT(std::string(TlsIdentity::Open(Files()).status().message()),
+              AllOf(HasSubstr("certificate 1, /CN=server"), HasSubstr("has expired")));
+  authority_.Give("server", "localhost", 30);
+  EXPECT_THAT((*TlsIdentity::Open(Files()))->EndingSoon(), ::testing::IsEmpty());
+  authority_.Give("server", "localhost", 6);
+  TlsFiles files = Files();
+  files.client_ca = authority_.certificate();
+  EXPECT_THAT((*TlsIdentity::Open(files))->EndingSoon(),
+              ::testing::ElementsAre(
+                  AllOf(HasSubstr("server.pem: /CN=server ends on 20"), HasSubstr(" UTC")),
+                  HasSubstr("ca.pem: /CN=authority ends on ")));
+  authority_.Give("client", "engine", -1);
+  files.client_ca = authority_.CertificateFile("client");
+  EXPECT_THAT(std::string(TlsIdentity::Open(files).status().message()),
+              HasSubstr("holds no authority that is in date"));
 }
 
 TEST_F(TlsTest, WhatIsWrongWithTheFilesIsSaid) {
