@@ -37,29 +37,6 @@ absl::Status CheckListen(absl::string_view flag, const std::string& text,
       "--tls-client-ca, or --allow-insecure-remote if the network is trusted"));
 }
 
-// The same of HTTP, which is never encrypted here.
-absl::Status CheckHttpListen(const ServeOptions& options) {
-  ASSIGN_OR_RETURN(const ListenAddress address, ParseListenAddress(options.http_listen));
-  const GuardOptions& guard = options.guard;
-  if (address.unix_path.empty() && !guard.tls.client_ca.empty() && guard.credentials_file.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "--http-listen ", options.http_listen,
-        " cannot ask for certificates as --tls-client-ca does elsewhere, so without --credentials "
-        "whoever connects there might do everything; listen on a Unix socket or give "
-        "--credentials"));
-  }
-  if (address.IsLocal()) return absl::OkStatus();
-  if (options.allow_insecure_remote && options.guard.credentials_file.empty()) {
-    return absl::OkStatus();
-  }
-  return absl::InvalidArgumentError(absl::StrCat(
-      "--http-listen ", options.http_listen,
-      " can be reached from other machines, and HTTP is not encrypted: tokens and conversations "
-      "would cross the network for all to read; listen on 127.0.0.1 or a Unix socket behind a "
-      "proxy that speaks TLS, or, without --credentials, give --allow-insecure-remote if the "
-      "network is trusted"));
-}
-
 }  // namespace
 
 std::vector<std::string> ServeOptions::HttpHosts() const {
@@ -69,7 +46,7 @@ std::vector<std::string> ServeOptions::HttpHosts() const {
 absl::Status ServeOptions::Validate() const {
   RETURN_IF_ERROR(CheckListen("--listen", listen, *this));
   if (!admin_listen.empty()) RETURN_IF_ERROR(CheckListen("--admin-listen", admin_listen, *this));
-  if (!http_listen.empty()) RETURN_IF_ERROR(CheckHttpListen(*this));
+  if (!http_listen.empty()) RETURN_IF_ERROR(CheckListen("--http-listen", http_listen, *this));
   for (const std::string& host : HttpHosts()) {
     if (host.find_first_of("/[]*@") == std::string::npos &&
         std::count(host.begin(), host.end(), ':') != 1) {

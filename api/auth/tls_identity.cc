@@ -1,8 +1,6 @@
 #include "api/auth/tls_identity.h"
 
-#include <openssl/bio.h>
 #include <openssl/err.h>
-#include <openssl/pem.h>
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
 
@@ -10,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "api/auth/pem.h"
 #include "api/auth/private_file.h"
 #include "api/cli/text_file.h"
 #include "api/limits.h"
@@ -18,42 +17,15 @@
 namespace reprise::api {
 namespace {
 
-struct Deleter {
-  void operator()(BIO* bio) const { BIO_free(bio); }
-  void operator()(X509* certificate) const { X509_free(certificate); }
-  void operator()(EVP_PKEY* key) const { EVP_PKEY_free(key); }
-};
-
-std::unique_ptr<BIO, Deleter> Reader(const std::string& pem) {
-  return std::unique_ptr<BIO, Deleter>(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
-}
-
-// A key with a password would make OpenSSL ask for it on the terminal.
-int NoPassword(char*, int, int, void*) { return 0; }
-
 absl::Status Wrong(const std::string& file, absl::string_view what) {
   ERR_clear_error();
   return absl::InvalidArgumentError(absl::StrCat(file, " ", what));
 }
 
-using Certificate = std::unique_ptr<X509, Deleter>;
-
-// All certificates of `pem`, in order.
-absl::StatusOr<std::vector<Certificate>> CertificatesIn(const std::string& file,
+absl::StatusOr<std::vector<Certificate>> CertificatesOf(const std::string& file,
                                                         const std::string& pem) {
-  std::vector<Certificate> certificates;
-  const std::unique_ptr<BIO, Deleter> reader = Reader(pem);
-  ERR_clear_error();
-  while (X509* next = PEM_read_bio_X509(reader.get(), nullptr, NoPassword, nullptr)) {
-    certificates.emplace_back(next);
-  }
-  const unsigned long error = ERR_peek_last_error();
-  if (ERR_GET_LIB(error) != ERR_LIB_PEM || ERR_GET_REASON(error) != PEM_R_NO_START_LINE) {
-    return Wrong(
-        file, absl::StrCat("is damaged: certificate ", certificates.size() + 1, " cannot be read"));
-  }
-  ERR_clear_error();
-  if (certificates.empty()) return Wrong(file, "holds no certificate in PEM");
+  absl::StatusOr<std::vector<Certificate>> certificates = CertificatesIn(pem);
+  if (!certificates.ok()) return Wrong(file, certificates.status().message());
   return certificates;
 }
 
@@ -97,9 +69,8 @@ absl::Status CheckChain(const std::string& file, const std::vector<Certificate>&
 
 absl::Status Check(const TlsFiles& files, const TlsMaterial& material) {
   ASSIGN_OR_RETURN(const std::vector<Certificate> chain,
-                   CertificatesIn(files.certificate, material.certificate));
-  const std::unique_ptr<EVP_PKEY, Deleter> key(
-      PEM_read_bio_PrivateKey(Reader(material.key).get(), nullptr, NoPassword, nullptr));
+                   CertificatesOf(files.certificate, material.certificate));
+  const PrivateKey key = PrivateKeyIn(material.key);
   if (key == nullptr) return Wrong(files.key, "holds no private key in PEM without a password");
   if (X509_check_private_key(chain[0].get(), key.get()) != 1) {
     return Wrong(files.key, absl::StrCat("is not the key of ", files.certificate));
@@ -107,7 +78,7 @@ absl::Status Check(const TlsFiles& files, const TlsMaterial& material) {
   RETURN_IF_ERROR(CheckChain(files.certificate, chain));
   if (files.client_ca.empty()) return absl::OkStatus();
   ASSIGN_OR_RETURN(const std::vector<Certificate> authorities,
-                   CertificatesIn(files.client_ca, material.client_ca));
+                   CertificatesOf(files.client_ca, material.client_ca));
   for (const Certificate& authority : authorities) {
     if (HasBegun(*authority) && TimeLeft(*authority) > absl::ZeroDuration()) {
       return absl::OkStatus();
@@ -119,7 +90,7 @@ absl::Status Check(const TlsFiles& files, const TlsMaterial& material) {
 // Those of `pem`, which has been checked, that end soon.
 void AddEndingSoon(const std::string& file, const std::string& pem,
                    std::vector<std::string>* warnings) {
-  const auto certificates = CertificatesIn(file, pem);
+  const auto certificates = CertificatesIn(pem);
   if (!certificates.ok()) return;
   for (const Certificate& certificate : *certificates) {
     const absl::Duration left = TimeLeft(*certificate);
@@ -153,9 +124,12 @@ absl::StatusOr<std::unique_ptr<TlsIdentity>> TlsIdentity::Open(const TlsFiles& f
 
 absl::StatusOr<bool> TlsIdentity::Reload() {
   ASSIGN_OR_RETURN(TlsMaterial material, Read(files_));
+  absl::StatusOr<std::shared_ptr<const TlsContext>> context = TlsContext::Make(material);
+  if (!context.ok()) return Wrong(files_.certificate, context.status().message());
   absl::MutexLock lock(&mu_);
   if (material_ != nullptr && *material_ == material) return false;
   material_ = std::make_shared<const TlsMaterial>(std::move(material));
+  context_ = *std::move(context);
   return true;
 }
 
@@ -170,6 +144,11 @@ std::vector<std::string> TlsIdentity::EndingSoon() const {
 std::shared_ptr<const TlsMaterial> TlsIdentity::material() const {
   absl::MutexLock lock(&mu_);
   return material_;
+}
+
+std::shared_ptr<const TlsContext> TlsIdentity::context() const {
+  absl::MutexLock lock(&mu_);
+  return context_;
 }
 
 }  // namespace reprise::api

@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "api/auth/tls_context.h"
 
 namespace reprise::api {
 
@@ -22,15 +23,6 @@ struct TlsFiles {
   std::string certificate;  // with its chain; empty: no TLS
   std::string key;
   std::string client_ca;  // empty: clients show no certificate
-};
-
-// What the files hold. Plain data.
-struct TlsMaterial {
-  std::string certificate;
-  std::string key;
-  std::string client_ca;
-
-  friend bool operator==(const TlsMaterial&, const TlsMaterial&) = default;
 };
 
 class TlsIdentity {
@@ -48,8 +40,9 @@ class TlsIdentity {
   // What ends within kEndsSoon, or of the authorities has ended, for people.
   std::vector<std::string> EndingSoon() const;
 
-  // What new connections are shown.
+  // What new connections are shown: for gRPC, and for everybody else.
   std::shared_ptr<const TlsMaterial> material() const;
+  std::shared_ptr<const TlsContext> context() const;
   bool asks_clients() const { return !files_.client_ca.empty(); }
 
  private:
@@ -58,6 +51,7 @@ class TlsIdentity {
   const TlsFiles files_;
   mutable absl::Mutex mu_;
   std::shared_ptr<const TlsMaterial> material_ ABSL_GUARDED_BY(mu_);
+  std::shared_ptr<const TlsContext> context_ ABSL_GUARDED_BY(mu_);  // of material_
 };
 
 }  // namespace reprise::api

@@ -3,9 +3,11 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <boost/asio/steady_timer.hpp>
 #include <boost/asio/write.hpp>
 #include <boost/beast/http/chunk_encode.hpp>
 #include <boost/beast/http/empty_body.hpp>
@@ -22,6 +24,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "api/auth/tls_context.h"
 
 namespace reprise::api {
 
@@ -37,6 +40,8 @@ constexpr size_t kReadBytes = 16 << 10;
 // A client that is sent away may go on sending for so long, and so much, before it is cut off.
 constexpr absl::Duration kLingerTime = absl::Seconds(2);
 constexpr int64_t kLingerBytes = int64_t{16} << 20;
+// How often it is asked whether a client has gone that nobody can wait for.
+constexpr std::chrono::milliseconds kHangUpPoll(250);
 
 // A machine that is lost is noticed after about as long as gRPC's keepalive takes (limits.h).
 void SetSocketOptions(int fd) {
@@ -97,14 +102,15 @@ void SetHead(const HttpResponse& response, http::response<Body>* message) {
 
 }  // namespace
 
-HttpConnection::HttpConnection(HttpHost* host, asio::io_context* io, HttpSocket socket)
+HttpConnection::HttpConnection(HttpHost* host, asio::io_context* io, HttpSocket socket, ssl_st* tls)
     : host_(host),
       limits_(host->limits()),
       io_(io),
-      stream_(std::move(socket)),
+      stream_(std::move(socket), tls),
       buffer_(limits_.header_bytes + 2 * kReadBytes) {
-  SetSocketOptions(stream_.socket().native_handle());
-  peer_ = PeerText(stream_.socket().native_handle());
+  const int fd = stream_.plain().socket().native_handle();
+  SetSocketOptions(fd);
+  peer_ = PeerText(fd);
 }
 
 HttpConnection::~HttpConnection() {
@@ -117,7 +123,7 @@ absl::Duration HttpConnection::TimeFor(int64_t bytes) const {
 }
 
 void HttpConnection::Expect(absl::Duration time) {
-  stream_.expires_after(absl::ToChronoNanoseconds(time));
+  stream_.plain().expires_after(absl::ToChronoNanoseconds(time));
 }
 
 void HttpConnection::GiveBodyRoom() {
@@ -128,12 +134,22 @@ void HttpConnection::GiveBodyRoom() {
 void HttpConnection::Close() {
   if (closed_) return;
   closed_ = true;
-  stream_.close();
+  stream_.plain().close();
   GiveBodyRoom();
   if (exchange_ == nullptr) return;
   const std::shared_ptr<HttpExchange> exchange = std::move(exchange_);
   exchange->MarkGone();
   host_->AnswerEnded();
+}
+
+void HttpConnection::Start() {
+  if (!stream_.is_tls()) return AwaitRequest();
+  Expect(limits_.header_time);
+  stream_.async_handshake([self = shared_from_this()](error_code error) {
+    if (error || self->closed_) return self->Close();
+    self->certificate_names_ = VerifiedNames(self->stream_.tls_state());
+    self->AwaitRequest();
+  });
 }
 
 void HttpConnection::AwaitRequest() {
@@ -209,7 +225,7 @@ void HttpConnection::ReadBody() {
 }
 
 void HttpConnection::OnRequest() {
-  stream_.expires_never();
+  stream_.plain().expires_never();
   HttpRequest request = ToRequest(parser_->release());
   parser_.reset();
   // Room for a body in chunks was taken for the longest one.
@@ -219,6 +235,7 @@ void HttpConnection::OnRequest() {
     body_room_ -= unused;
   }
   request.peer = peer_;
+  request.certificate_names = certificate_names_;
   exchange_ = std::make_shared<HttpExchange>(io_, limits_.unsent_bytes, shared_from_this());
   host_->AnswerBegan();
   WatchClient();
@@ -227,17 +244,30 @@ void HttpConnection::OnRequest() {
 
 void HttpConnection::WatchClient() {
   if (buffer_.size() > 0) return;  // the next request is there; how it ends shows when writing
-  stream_.socket().async_wait(
-      boost::asio::socket_base::wait_read,
+  stream_.plain().socket().async_wait(
+      asio::socket_base::wait_read,
       [self = shared_from_this(), watched = exchange_.get()](error_code error) {
         if (error || self->closed_ || self->exchange_.get() != watched) return;
         char byte;
         const ssize_t got =
-            recv(self->stream_.socket().native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+            recv(self->stream_.plain().socket().native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+        if (got > 0 && self->stream_.is_tls()) return self->WatchHangUp();
         if (got > 0) return;  // as above
         if (got < 0 && (errno == EAGAIN || errno == EINTR)) return self->WatchClient();
         self->Close();
       });
+}
+
+void HttpConnection::WatchHangUp() {
+  const auto timer = std::make_shared<asio::steady_timer>(*io_, kHangUpPoll);
+  timer->async_wait([self = shared_from_this(), timer,
+                     watched = exchange_.get()](error_code error) {
+    if (error || self->closed_ || self->exchange_.get() != watched) return;
+    pollfd socket = {
+        .fd = self->stream_.plain().socket().native_handle(), .events = POLLRDHUP, .revents = 0};
+    if (poll(&socket, 1, 0) > 0) return self->Close();
+    self->WatchHangUp();
+  });
 }
 
 void HttpConnection::Pump(const HttpExchange* exchange) {
@@ -336,7 +366,7 @@ void HttpConnection::OnWritten(bool ok, const Done& done) {
   write_busy_ = false;
   if (closed_) return;
   if (!ok) return Close();
-  stream_.expires_never();
+  stream_.plain().expires_never();
   done();
 }
 
@@ -358,26 +388,37 @@ void HttpConnection::Refuse(int status, absl::string_view cause) {
 }
 
 void HttpConnection::TurnAway() {
+  if (stream_.is_tls()) return Close();
   Refuse(503, absl::StrCat("this server has ", limits_.connections,
                            " connections, as many as it takes; try again later"));
 }
 
 void HttpConnection::Linger() {
+  if (!stream_.is_tls()) return EndOutput();
+  Expect(kLingerTime);
+  // It fails when the client goes on sending; what it was sent is whole all the same.
+  stream_.async_goodbye([self = shared_from_this()](error_code) {
+    if (!self->closed_) self->EndOutput();
+  });
+}
+
+void HttpConnection::EndOutput() {
   error_code ignored;
-  stream_.socket().shutdown(asio::socket_base::shutdown_send, ignored);
+  stream_.plain().socket().shutdown(asio::socket_base::shutdown_send, ignored);
   Expect(kLingerTime);
   DropInput();
 }
 
 void HttpConnection::DropInput() {
   buffer_.clear();
-  stream_.async_read_some(buffer_.prepare(kReadBytes),
-                          [self = shared_from_this()](error_code error, size_t bytes) {
-                            if (self->closed_) return;
-                            self->lingered_bytes_ += static_cast<int64_t>(bytes);
-                            if (error || self->lingered_bytes_ > kLingerBytes) return self->Close();
-                            self->DropInput();
-                          });
+  stream_.plain().async_read_some(buffer_.prepare(kReadBytes),
+                                  [self = shared_from_this()](error_code error, size_t bytes) {
+                                    if (self->closed_) return;
+                                    self->lingered_bytes_ += static_cast<int64_t>(bytes);
+                                    if (error || self->lingered_bytes_ > kLingerBytes)
+                                      return self->Close();
+                                    self->DropInput();
+                                  });
 }
 
 }  // namespace reprise::api

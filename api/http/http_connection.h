@@ -1,7 +1,7 @@
 // HttpConnection, HttpExchange: one client's connection and one request on it. For http_server.cc
 // alone: nobody else pays for Beast's headers.
 //
-//   idle -> header -> body -> answering -> idle or closed
+//   (TLS's handshake ->) idle -> header -> body -> answering -> idle or closed
 //
 // A connection lives on the server's one thread, kept alive by the operation that is under way and,
 // while answering, by its exchange. Answers come from any thread into the exchange, which wakes the
@@ -9,9 +9,7 @@
 // so that a request nobody waits for any more ends.
 #pragma once
 
-#include <boost/asio/generic/stream_protocol.hpp>
 #include <boost/asio/io_context.hpp>
-#include <boost/beast/core/basic_stream.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/string_body.hpp>
@@ -21,6 +19,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/string_view.h"
@@ -28,13 +27,12 @@
 #include "absl/time/time.h"
 #include "api/http/http_limits.h"
 #include "api/http/http_message.h"
+#include "api/http/http_stream.h"
 
 namespace reprise::api {
 
 class HttpConnection;
 class HttpExchange;
-
-using HttpSocket = boost::asio::generic::stream_protocol::socket;
 
 // What a connection asks of its server. Called on the server's thread.
 class HttpHost {
@@ -111,12 +109,12 @@ class HttpExchange final : public HttpReply {
 // For the server's thread alone.
 class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
  public:
-  // `host` and `io` must outlive the connection.
-  HttpConnection(HttpHost* host, boost::asio::io_context* io, HttpSocket socket);
+  // `host` and `io` must outlive the connection. Owns `tls` (HttpStream).
+  HttpConnection(HttpHost* host, boost::asio::io_context* io, HttpSocket socket, ssl_st* tls);
   ~HttpConnection();
 
-  void Start() { AwaitRequest(); }
-  // Answers 503 and closes: there are too many.
+  void Start();
+  // Answers 503 and closes: there are too many. In TLS it only closes: a handshake is too dear.
   void TurnAway();
   // Ends everything at once.
   void Close();
@@ -133,8 +131,10 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void OnHeader();
   void ReadBody();
   void OnRequest();
-  // Waits for the client's end while `exchange_` is answered.
+  // Waits for the client's end while `exchange_` is answered. In TLS bytes may be there before it
+  // that only the next read can make out; then the system is asked from time to time.
   void WatchClient();
+  void WatchHangUp();
 
   // An answer of the connection itself, after which it closes.
   void Refuse(int status, absl::string_view cause);
@@ -147,6 +147,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void FinishAnswer();
   // Lets the client read what was written before the connection closes, and drops what it sends.
   void Linger();
+  void EndOutput();
   void DropInput();
 
   void GiveBodyRoom();
@@ -159,12 +160,13 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   HttpHost* const host_;
   const HttpLimits limits_;
   boost::asio::io_context* const io_;
-  boost::beast::basic_stream<boost::asio::generic::stream_protocol> stream_;
+  HttpStream stream_;
   boost::beast::flat_buffer buffer_;
   std::optional<Parser> parser_;
   std::shared_ptr<HttpExchange> exchange_;  // while answering
   std::string writing_;                     // what a write under way reads
   std::string peer_;
+  std::vector<std::string> certificate_names_;
   int64_t body_room_ = 0;  // taken from the host
   int64_t lingered_bytes_ = 0;
   bool head_only_ = false;  // the request was HEAD

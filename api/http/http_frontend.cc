@@ -64,12 +64,16 @@ std::string PercentDecoded(absl::string_view text) {
   return decoded;
 }
 
-// Where a credential is asked for, a name that stands for another address gains nothing; and who
-// lets other machines in does not say by what names.
+const TlsIdentity* TlsOf(const ListenAddress& listen, const Guard* guard) {
+  return guard == nullptr || !listen.unix_path.empty() ? nullptr : guard->tls();
+}
+
+// Where a credential is asked for, or TLS tells who is meant, a name that stands for another
+// address gains nothing; and who lets other machines in does not say by what names.
 bool ChecksHost(const ListenAddress& listen, const Guard* guard,
                 const std::vector<std::string>& hosts) {
   if (!listen.unix_path.empty()) return false;
-  const bool asks = guard != nullptr && guard->has_credentials();
+  const bool asks = guard != nullptr && (guard->has_credentials() || guard->tls() != nullptr);
   return !hosts.empty() || (listen.IsLocal() && !asks);
 }
 
@@ -80,11 +84,12 @@ class HttpFrontend::Impl final : public HttpHandler {
   Impl(const ListenAddress& listen, Guard* guard, const std::vector<std::string>& hosts)
       : guard_(guard),
         is_unix_(!listen.unix_path.empty()),
-        is_private_(listen.IsLocal()),
+        tls_(TlsOf(listen, guard)),
+        is_private_(listen.IsLocal() || tls_ != nullptr),
         browsers_(hosts, ChecksHost(listen, guard, hosts)) {}
 
   absl::Status Start(const ListenAddress& listen) {
-    ASSIGN_OR_RETURN(server_, HttpServer::Start(listen, this));
+    ASSIGN_OR_RETURN(server_, HttpServer::Start(listen, this, HttpLimits(), tls_));
     absl::MutexLock lock(&mu_);
     num_connections_ = [this] { return server_->num_connections(); };
     return absl::OkStatus();
@@ -117,7 +122,8 @@ class HttpFrontend::Impl final : public HttpHandler {
 
   Guard* const guard_;
   const bool is_unix_;
-  const bool is_private_;  // nobody on the way can read along
+  const TlsIdentity* const tls_;  // null: no TLS
+  const bool is_private_;         // nobody on the way can read along
   const BrowserPolicy browsers_;
   mutable absl::Mutex mu_;
   State state_ ABSL_GUARDED_BY(mu_) = State::kStarting;
@@ -164,7 +170,10 @@ absl::Status HttpFrontend::Impl::CheckReady() const {
 
 absl::StatusOr<Principal> HttpFrontend::Impl::Admit(const HttpRequest& request) const {
   if (guard_ == nullptr) return LocalOperator();
-  const Peer peer = {.address = request.peer, .is_unix = is_unix_, .is_private = is_private_};
+  const Peer peer = {.address = request.peer,
+                     .is_unix = is_unix_,
+                     .is_private = is_private_,
+                     .certificate_names = request.certificate_names};
   absl::StatusOr<Principal> principal =
       guard_->Authenticate(BearerToken(request.Header("authorization")), peer);
   const absl::Status status = principal.ok() ? guard_->TakeCall(*principal) : principal.status();

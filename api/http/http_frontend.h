@@ -18,8 +18,8 @@ namespace reprise::api {
 class HttpFrontend {
  public:
   // Starts listening; not ready. `guard` must outlive the frontend; nullptr: nobody has to show a
-  // credential. `hosts`: names that it goes by besides this machine's own (BrowserPolicy). Errors
-  // as HttpServer::Start.
+  // credential, and there is no TLS. `hosts`: names that it goes by besides this machine's own
+  // (BrowserPolicy). Errors as HttpServer::Start.
   static absl::StatusOr<std::unique_ptr<HttpFrontend>> Start(
       const ListenAddress& listen, Guard* guard, const std::vector<std::string>& hosts = {});
   // Shuts down without grace.

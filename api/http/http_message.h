@@ -20,6 +20,7 @@ struct HttpRequest {
   std::map<std::string, std::string> headers;  // by name in lower case; the first of each name
   std::string body;
   std::string peer;  // "127.0.0.1:40112", "[::1]:40112" or, of a Unix socket, "unix:uid=1000"
+  std::vector<std::string> certificate_names;  // of the client, verified by TLS
 
   // Empty when it is not there. `name` is in lower case.
   absl::string_view Header(absl::string_view name) const {

@@ -64,8 +64,10 @@ absl::Status OpenAcceptor(const stream_protocol::endpoint& endpoint, Acceptor* a
 
 class HttpServer::Impl final : public HttpHost {
  public:
-  Impl(const ListenAddress& listen, HttpHandler* handler, const HttpLimits& limits)
+  Impl(const ListenAddress& listen, HttpHandler* handler, const HttpLimits& limits,
+       const TlsIdentity* tls)
       : handler_(handler),
+        tls_(listen.unix_path.empty() ? tls : nullptr),
         limits_(limits),
         address_(listen),
         guard_(asio::make_work_guard(io_)),
@@ -121,6 +123,7 @@ class HttpServer::Impl final : public HttpHost {
   void CloseAll();
 
   HttpHandler* const handler_;
+  const TlsIdentity* const tls_;  // null: no TLS
   const HttpLimits limits_;
   ListenAddress address_;
   asio::io_context io_{1};
@@ -209,7 +212,9 @@ void HttpServer::Impl::Accept(Acceptor* acceptor) {
 void HttpServer::Impl::Take(HttpSocket socket) {
   const size_t before = connections_.size();
   if (before >= limits_.connections + kMaxTurnedAway) return;
-  const auto connection = std::make_shared<HttpConnection>(this, &io_, std::move(socket));
+  ssl_st* const tls = tls_ == nullptr ? nullptr : tls_->context()->NewConnection();
+  if (tls == nullptr && tls_ != nullptr) return;
+  const auto connection = std::make_shared<HttpConnection>(this, &io_, std::move(socket), tls);
   connections_.insert(connection.get());
   num_connections_.store(static_cast<int64_t>(connections_.size()));
   if (before >= limits_.connections) return connection->TurnAway();
@@ -266,8 +271,9 @@ HttpServer::~HttpServer() = default;
 
 absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(const ListenAddress& listen,
                                                               HttpHandler* handler,
-                                                              const HttpLimits& limits) {
-  auto impl = std::make_unique<Impl>(listen, handler, limits);
+                                                              const HttpLimits& limits,
+                                                              const TlsIdentity* tls) {
+  auto impl = std::make_unique<Impl>(listen, handler, limits, tls);
   RETURN_IF_ERROR(impl->Start());
   return std::unique_ptr<HttpServer>(new HttpServer(std::move(impl)));
 }

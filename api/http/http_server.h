@@ -1,6 +1,6 @@
-// HttpServer: HTTP/1.1 on one address, by Boost.Beast. One thread of its own reads and writes all
-// connections; workers run the handler. Bounded in connections, bytes and time (HttpLimits).
-// Thread-safe.
+// HttpServer: HTTP/1.1 on one address, by Boost.Beast, in TLS or not. One thread of its own reads
+// and writes all connections; workers run the handler. Bounded in connections, bytes and time
+// (HttpLimits). Thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "api/auth/tls_identity.h"
 #include "api/http/http_limits.h"
 #include "api/http/http_message.h"
 #include "api/listen_address.h"
@@ -16,11 +17,13 @@ namespace reprise::api {
 
 class HttpServer {
  public:
-  // Starts listening. `handler` must outlive the server. kUnavailable: the address is taken, or not
-  // this machine's. BLOCKS to resolve a host name.
+  // Starts listening. `handler` and `tls` must outlive the server; without `tls`, and on a Unix
+  // socket, what goes over it is not encrypted. kUnavailable: the address is taken, or not this
+  // machine's. BLOCKS to resolve a host name.
   static absl::StatusOr<std::unique_ptr<HttpServer>> Start(const ListenAddress& listen,
                                                            HttpHandler* handler,
-                                                           const HttpLimits& limits = {});
+                                                           const HttpLimits& limits = {},
+                                                           const TlsIdentity* tls = nullptr);
   // Shuts down without grace.
   ~HttpServer();
 
