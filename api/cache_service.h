@@ -25,6 +25,7 @@
 #include "api/send_budget.h"
 #include "api/session/prefetcher.h"
 #include "api/session/session_table.h"
+#include "api/stall_limit.h"
 #include "api/view/namespace_names.h"
 #include "api/view/watch_hub.h"
 #include "cachestore/store/tiered_store.h"
@@ -42,9 +43,10 @@ absl::Status CheckHoldings(int64_t named);
 class CacheService final : public v1::Cache::WithCallbackMethod_Watch<
                                v1::Cache::WithCallbackMethod_OpenSession<v1::Cache::Service>> {
  public:
-  // `engine` is nullptr when no model is served. Both must outlive the service.
+  // `engine` is nullptr when no model is served. Both must outlive the service. A Put, Import or
+  // Export whose client has stopped for `max_silence` ends.
   CacheService(cachestore::TieredStore* store, const engine::Engine* engine,
-               const SessionLimits& limits, SharedArena arena);
+               const SessionLimits& limits, SharedArena arena, absl::Duration max_silence);
 
   // Of sessions, leases and prefetches.
   LeaseStats::Values session_stats() const;
@@ -130,10 +132,10 @@ class CacheService final : public v1::Cache::WithCallbackMethod_Watch<
                                           const v1::UsageRequest& request) const;
   // Returns how many blocks there were.
   absl::StatusOr<int64_t> Export(const grpc::ServerContext& context, const Principal& principal,
-                                 const v1::ExportRequest& request,
+                                 const v1::ExportRequest& request, StallLimit* limit,
                                  grpc::ServerWriter<v1::FileChunk>* writer);
   absl::StatusOr<v1::ImportResponse> Import(const grpc::ServerContext& context,
-                                            const Principal& principal,
+                                            const Principal& principal, StallLimit* limit,
                                             grpc::ServerReader<v1::FileChunk>* reader);
   absl::StatusOr<v1::AcquireResponse> Acquire(const Principal& principal,
                                               const v1::AcquireRequest& request);
@@ -144,6 +146,7 @@ class CacheService final : public v1::Cache::WithCallbackMethod_Watch<
 
   cachestore::TieredStore* const store_;
   const engine::Engine* const engine_;
+  const absl::Duration max_silence_;
   NamespaceTable namespaces_;
   SessionTable sessions_;
   Prefetcher prefetcher_;

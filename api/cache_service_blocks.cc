@@ -14,7 +14,6 @@
 #include "api/auth/caller.h"
 #include "api/block_sender.h"
 #include "api/cache_service.h"
-#include "api/call_time_limit.h"
 #include "api/limits.h"
 #include "api/payload_wire.h"
 #include "api/prompt_content.h"
@@ -61,9 +60,10 @@ void CacheService::RegisterRawMethods() {
 grpc::Status CacheService::PutBlocks(grpc::ServerContext* context,
                                      grpc::ServerReader<grpc::ByteBuffer>* reader,
                                      v1::PutResponse* response) {
-  const CallTimeLimit limit(context, kMaxStreamTime);
+  StallLimit limit(context, StallLimit::LimitsOf(kMaxStreamTime, max_silence_));
   grpc::ByteBuffer bytes;
-  if (!reader->Read(&bytes)) {
+  const auto read = [&] { return reader->Read(&bytes); };
+  if (!limit.During(read)) {
     return {grpc::StatusCode::INVALID_ARGUMENT, "Put needs at least one message"};
   }
   v1::PutRequest message;
@@ -87,7 +87,7 @@ grpc::Status CacheService::PutBlocks(grpc::ServerContext* context,
     ChargeBytes(*context, static_cast<int64_t>(payload->size()));
     const absl::Time deadline =
         std::min(absl::FromChrono(context->deadline()), absl::Now() + kMaxRoomWait);
-    if (!run->Store(message, *payload, deadline) || !reader->Read(&bytes)) break;
+    if (!run->Store(message, *payload, deadline) || !limit.During(read)) break;
     payload = SplitPayload(bytes, v1::PutRequest::kPayloadFieldNumber, &message);
     if (!payload.ok()) return ToGrpc(payload.status());
   }

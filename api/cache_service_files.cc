@@ -5,7 +5,6 @@
 #include "absl/strings/str_cat.h"
 #include "api/auth/caller.h"
 #include "api/cache_service.h"
-#include "api/call_time_limit.h"
 #include "api/file/block_exporter.h"
 #include "api/file/block_importer.h"
 #include "api/file/import_target.h"
@@ -20,7 +19,7 @@ using cachestore::NamespaceHandle;
 
 absl::StatusOr<int64_t> CacheService::Export(const grpc::ServerContext& context,
                                              const Principal& principal,
-                                             const v1::ExportRequest& request,
+                                             const v1::ExportRequest& request, StallLimit* limit,
                                              grpc::ServerWriter<v1::FileChunk>* writer) {
   if (request.scope_case() == v1::ExportRequest::SCOPE_NOT_SET) {
     return absl::InvalidArgumentError("scope is missing: namespace_id or prefix");
@@ -29,10 +28,10 @@ absl::StatusOr<int64_t> CacheService::Export(const grpc::ServerContext& context,
   const uint32_t id = request.has_prefix() ? prefix.namespace_id() : request.namespace_id();
   ASSIGN_OR_RETURN(const NamespaceHandle ns, namespaces_.Find(principal, id));
   ASSIGN_OR_RETURN(const std::string identity, EncodingOf(*store_, ns));
-  const auto send = [writer](std::string piece) {
+  const auto send = [limit, writer](std::string piece) {
     v1::FileChunk chunk;
     chunk.set_data(std::move(piece));
-    return writer->Write(chunk);
+    return limit->During([&] { return writer->Write(chunk); });
   };
   BlockExporter exporter(context, store_, ns, identity, send);
   if (!request.has_prefix()) return exporter.ExportNamespace();
@@ -43,16 +42,17 @@ absl::StatusOr<int64_t> CacheService::Export(const grpc::ServerContext& context,
 
 grpc::Status CacheService::Export(grpc::ServerContext* context, const v1::ExportRequest* request,
                                   grpc::ServerWriter<v1::FileChunk>* writer) {
-  const CallTimeLimit limit(context, kMaxStreamTime);
-  return ToGrpc(Export(*context, PrincipalOf(*context), *request, writer).status());
+  StallLimit limit(context, StallLimit::LimitsOf(kMaxStreamTime, max_silence_));
+  return ToGrpc(Export(*context, PrincipalOf(*context), *request, &limit, writer).status());
 }
 
 absl::StatusOr<v1::ImportResponse> CacheService::Import(const grpc::ServerContext& context,
                                                         const Principal& principal,
+                                                        StallLimit* limit,
                                                         grpc::ServerReader<v1::FileChunk>* reader) {
-  const auto pieces = [reader](std::string* piece) {
+  const auto pieces = [limit, reader](std::string* piece) {
     v1::FileChunk chunk;
-    if (!reader->Read(&chunk)) return false;
+    if (!limit->During([&] { return reader->Read(&chunk); })) return false;
     *piece = std::move(*chunk.mutable_data());
     return true;
   };
@@ -74,8 +74,9 @@ absl::StatusOr<v1::ImportResponse> CacheService::Import(const grpc::ServerContex
 grpc::Status CacheService::Import(grpc::ServerContext* context,
                                   grpc::ServerReader<v1::FileChunk>* reader,
                                   v1::ImportResponse* response) {
-  const CallTimeLimit limit(context, kMaxStreamTime);
-  absl::StatusOr<v1::ImportResponse> imported = Import(*context, PrincipalOf(*context), reader);
+  StallLimit limit(context, StallLimit::LimitsOf(kMaxStreamTime, max_silence_));
+  absl::StatusOr<v1::ImportResponse> imported =
+      Import(*context, PrincipalOf(*context), &limit, reader);
   if (!imported.ok()) return ToGrpc(imported.status());
   *response = *std::move(imported);
   return grpc::Status::OK;

@@ -75,9 +75,11 @@ absl::Status CheckHoldings(int64_t named) {
 }
 
 CacheService::CacheService(cachestore::TieredStore* store, const engine::Engine* engine,
-                           const SessionLimits& limits, SharedArena arena)
+                           const SessionLimits& limits, SharedArena arena,
+                           absl::Duration max_silence)
     : store_(store),
       engine_(engine),
+      max_silence_(max_silence),
       namespaces_(store),
       sessions_(store, limits, std::move(arena)),
       prefetcher_(store, sessions_.keeper(), kMaxPrefetches,

@@ -20,9 +20,10 @@ namespace reprise::api {
 Server::Server(const ServedParts& parts, std::unique_ptr<Guard> open_guard)
     : open_guard_(std::move(open_guard)),
       guard_(parts.guard != nullptr ? parts.guard : open_guard_.get()),
-      cache_service_(
-          parts.store, parts.engine, parts.session_limits.value_or(SessionLimitsOf(*parts.store)),
-          {.socket_path = parts.arena_socket, .bytes = parts.store->ram_arena().bytes()}),
+      cache_service_(parts.store, parts.engine,
+                     parts.session_limits.value_or(SessionLimitsOf(*parts.store)),
+                     {.socket_path = parts.arena_socket, .bytes = parts.store->ram_arena().bytes()},
+                     parts.max_silence),
       inference_service_(parts.engine, parts.model_name),
       admin_service_(guard_, parts.store, &cache_service_.sessions(), parts.drain) {}
 

@@ -17,6 +17,7 @@
 #include "api/auth/guard.h"
 #include "api/cache_service.h"
 #include "api/inference_service.h"
+#include "api/limits.h"
 #include "api/listen_address.h"
 #include "api/local/arena_socket.h"
 #include "cachestore/store/tiered_store.h"
@@ -32,6 +33,7 @@ struct ServedParts {
   std::string arena_socket;          // where clients on this host get the RAM tier; empty: nowhere
   std::optional<SessionLimits> session_limits;  // unset: those of api/limits.h
   Guard* guard = nullptr;                       // nullptr: nobody has to show a credential
+  absl::Duration max_silence = kMaxSilence;     // of a client whose call holds a thread
   // Where the Admin service listens, and what it calls to shut the server down; not set: nowhere.
   std::optional<ListenAddress> admin_listen;
   AdminService::Drainer drain;

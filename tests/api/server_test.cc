@@ -18,6 +18,7 @@
 
 #include "absl/cleanup/cleanup.h"
 #include "api/limits.h"
+#include "cachestore/base/hash.h"
 #include "tests/api/test_server.h"
 
 namespace reprise::api {
@@ -145,6 +146,35 @@ TEST(ServerTest, AConnectionMayCarrySoManyCalls) {
   constexpr uint16_t kMaxConcurrentStreams = 3;
   EXPECT_EQ(ServerSetting(server.folder() / "socket", kMaxConcurrentStreams),
             uint32_t{kMaxStreamsPerConnection});
+}
+
+TEST(ServerTest, ASilentPutOrImportEndsAndWhatWasPutStays) {
+  TestServer server({.max_positions = 0, .max_silence = absl::Milliseconds(200)});
+  CacheClient client(server.address());
+  const auto ns = client.OpenNamespace(TestIdentity(), kTestTimeout);
+  ASSERT_TRUE(ns.ok()) << ns.status();
+  const std::vector<uint32_t> tokens = TestTokens(1);
+  v1::PutRequest block;
+  block.set_namespace_id(ns->namespace_id());
+  block.mutable_token_ids()->Assign(tokens.begin(), tokens.end());
+  block.set_payload(TestPayloads(1, ns->block_bytes()).front());
+  block.set_payload_xxh3(cachestore::HashBytes64(absl::MakeConstSpan(
+      reinterpret_cast<const std::byte*>(block.payload().data()), block.payload().size())));
+  const auto stub = v1::Cache::NewStub(ConnectTo(server.address()));
+  grpc::ClientContext put_context;
+  SetTimeout(kTestTimeout, &put_context);
+  v1::PutResponse put_response;
+  const auto put = stub->Put(&put_context, &put_response);
+  ASSERT_TRUE(put->Write(block));
+  const grpc::Status put_status = put->Finish();
+  EXPECT_EQ(put_status.error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
+  EXPECT_THAT(put_status.error_message(), HasSubstr("nothing for 200ms"));
+  EXPECT_EQ(client.Match(ns->namespace_id(), tokens, kTestTimeout)->ram_blocks(), 1);
+  grpc::ClientContext import_context;
+  SetTimeout(kTestTimeout, &import_context);
+  v1::ImportResponse import_response;
+  const grpc::Status import_status = stub->Import(&import_context, &import_response)->Finish();
+  EXPECT_EQ(import_status.error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
 }
 
 TEST(ServerTest, AfterShutdownNobodyAnswers) {

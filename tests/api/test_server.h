@@ -45,7 +45,8 @@ class TestServer {
     GuardOptions guard;
     std::string listen;          // empty: a Unix socket
     bool shared_memory = false;  // offers the arena to clients
-    bool admin = false;          // offers the Admin service on a second Unix socket
+    absl::Duration max_silence = kMaxSilence;
+    bool admin = false;  // offers the Admin service on a second Unix socket
   };
 
   explicit TestServer(const Options& options) : options_(options) {
@@ -120,6 +121,7 @@ class TestServer {
     CHECK(guard.ok());
     guard_ = *std::move(guard);
     parts.guard = guard_.get();
+    parts.max_silence = options_.max_silence;
     if (options_.admin) {
       parts.admin_listen.emplace().unix_path = folder_ / "admin";
       parts.drain = [this] { drained_ = true; };
