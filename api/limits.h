@@ -29,6 +29,8 @@ inline constexpr int64_t kMaxTenantNamespaces = 512;
 inline constexpr int kMaxCacheCalls = 64;
 // Calls of one connection at once; a client's library queues what is more.
 inline constexpr int kMaxStreamsPerConnection = 1024;
+// Of them, those of one tenant: its calls that do not end leave threads to others.
+inline constexpr int kMaxTenantCalls = kMaxCacheCalls / 2;
 // A call that has a thread ends when its client has sent, or taken, nothing for this long.
 inline constexpr absl::Duration kMaxSilence = absl::Seconds(30);
 // What gRPC may hold for messages that are under way: all Cache calls with the largest message, and

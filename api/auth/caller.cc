@@ -4,11 +4,14 @@
 
 #include <cstring>
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 
 #include "absl/strings/match.h"
 #include "api/auth/peer_of.h"
+#include "api/end_call.h"
+#include "api/status_codec.h"
 #include "cachestore/base/check.h"
 
 namespace reprise::api {
@@ -40,16 +43,20 @@ const Caller* CallerOf(const grpc::ServerContextBase& context) {
 // Lives as long as its call.
 class CallerInterceptor final : public grpc::experimental::Interceptor {
  public:
-  // `listener` must outlive the call.
-  CallerInterceptor(const ListenAddress& listener, Guard* guard, grpc::ServerContextBase* context)
-      : listener_(listener), context_(context) {
+  // `listener` and `share` must outlive the call.
+  CallerInterceptor(const ListenAddress& listener, Guard* guard, CallShare* share,
+                    grpc::ServerContextBase* context)
+      : listener_(listener), share_(share), context_(context) {
     caller_.guard = guard;
   }
+  ~CallerInterceptor() override { EndShare(); }
 
   void Intercept(InterceptorBatchMethods* methods) override {
     if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::POST_RECV_INITIAL_METADATA)) {
       Introduce(methods->GetRecvInitialMetadata());
     }
+    // The client may call again as soon as it has the status.
+    if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::PRE_SEND_STATUS)) EndShare();
     methods->Proceed();
   }
 
@@ -65,9 +72,11 @@ class CallerInterceptor final : public grpc::experimental::Interceptor {
     absl::StatusOr<Principal> principal = caller_.guard->Authenticate(
         BearerToken(value), PeerOf(listener_, context_->peer(), connection));
     grpc_auth_context_release(connection);
-    if (!principal.ok()) {
-      // The credentials were changed since the call was let in.
-      context_->TryCancel();
+    // Not OK: the credentials were changed since the call was let in.
+    const absl::Status allowed =
+        principal.ok() ? BeginShare(principal->tenant) : principal.status();
+    if (!allowed.ok()) {
+      EndCall(context_, ToGrpc(allowed));
       principal = Nobody();
     }
     caller_.principal = *std::move(principal);
@@ -78,9 +87,24 @@ class CallerInterceptor final : public grpc::experimental::Interceptor {
                       grpc::string_ref(reinterpret_cast<const char*>(&self_), sizeof(self_)));
   }
 
+  // Callbacks hold no thread.
+  bool HoldsThread() const { return dynamic_cast<grpc::ServerContext*>(context_) != nullptr; }
+
+  absl::Status BeginShare(const std::string& tenant) {
+    const absl::Status status = HoldsThread() ? share_->Begin(tenant) : absl::OkStatus();
+    if (HoldsThread() && status.ok()) shared_as_ = tenant;
+    return status;
+  }
+  void EndShare() {
+    if (shared_as_.has_value()) share_->End(*shared_as_);
+    shared_as_.reset();
+  }
+
   const ListenAddress& listener_;
+  CallShare* const share_;
   grpc::ServerContextBase* const context_;
   Caller caller_;
+  std::optional<std::string> shared_as_;  // the tenant under which the call is counted
   const Caller* const self_ = &caller_;
 };
 
@@ -89,7 +113,7 @@ class CallerInterceptor final : public grpc::experimental::Interceptor {
 grpc::experimental::Interceptor* CallerInterceptorFactory::CreateServerInterceptor(
     grpc::experimental::ServerRpcInfo* info) {
   if (absl::StartsWith(info->method(), kHealthPath)) return nullptr;
-  return new CallerInterceptor(listener_, guard_, info->server_context());
+  return new CallerInterceptor(listener_, guard_, &share_, info->server_context());
 }
 
 Principal PrincipalOf(const grpc::ServerContextBase& context) {

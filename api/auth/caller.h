@@ -2,7 +2,9 @@
 // the functions below tell. They may be called as long as the call's context lives. Thread-safe.
 //
 // A call that ought to be refused does not come so far: ListenerCredentials refuses it before its
-// first message is read.
+// first message is read. But for one that would hold a thread while its tenant holds its share of
+// them: that is known only here, where a call's end is seen as well. It is ended, and its handler
+// runs for nobody.
 #pragma once
 
 #include <grpcpp/server_context.h>
@@ -13,17 +15,20 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include "api/auth/call_share.h"
 #include "api/auth/guard.h"
+#include "api/limits.h"
 #include "api/listen_address.h"
 
 namespace reprise::api {
 
-// Makes the interceptors of a server that listens on `listener`. `guard` must outlive the server.
+// Makes the interceptors of a server that listens on `listener`, and counts its tenants' calls.
+// `guard` must outlive the server.
 class CallerInterceptorFactory final
     : public grpc::experimental::ServerInterceptorFactoryInterface {
  public:
   CallerInterceptorFactory(const ListenAddress& listener, Guard* guard)
-      : listener_(listener), guard_(guard) {}
+      : listener_(listener), guard_(guard), share_(kMaxTenantCalls) {}
 
   grpc::experimental::Interceptor* CreateServerInterceptor(
       grpc::experimental::ServerRpcInfo* info) override;
@@ -31,6 +36,7 @@ class CallerInterceptorFactory final
  private:
   const ListenAddress listener_;
   Guard* const guard_;
+  CallShare share_;
 };
 
 // Counts bytes of blocks that the call has moved against the rate of its tenant.

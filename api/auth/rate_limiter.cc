@@ -68,9 +68,7 @@ absl::Status RateLimiter::TakeCall(const std::string& tenant, absl::Time now) {
     calls.level -= 1;
     return absl::OkStatus();
   }
-  const int64_t milliseconds = absl::ToInt64Milliseconds(absl::Ceil(wait, absl::Milliseconds(1)));
-  return absl::ResourceExhaustedError(
-      absl::StrCat("tenant ", tenant, " has used up its ", what, "; ", kRetryAfter, milliseconds));
+  return ComeAgain(absl::StrCat("tenant ", tenant, " has used up its ", what), wait);
 }
 
 void RateLimiter::ChargeBytes(const std::string& tenant, int64_t bytes, absl::Time now) {
@@ -79,6 +77,11 @@ void RateLimiter::ChargeBytes(const std::string& tenant, int64_t bytes, absl::Ti
   if (it == tenants_.end() || it->second.bytes.per_second == 0) return;
   it->second.bytes.Fill(now);
   it->second.bytes.level -= static_cast<double>(bytes);
+}
+
+absl::Status ComeAgain(absl::string_view what, absl::Duration wait) {
+  const int64_t milliseconds = absl::ToInt64Milliseconds(absl::Ceil(wait, absl::Milliseconds(1)));
+  return absl::ResourceExhaustedError(absl::StrCat(what, "; ", kRetryAfter, milliseconds));
 }
 
 absl::Duration RetryAfter(const absl::Status& status) {

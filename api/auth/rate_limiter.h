@@ -10,6 +10,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "api/auth/credentials.h"
@@ -47,6 +48,9 @@ class RateLimiter {
   absl::Mutex mu_;
   absl::flat_hash_map<std::string, Buckets> tenants_ ABSL_GUARDED_BY(mu_);
 };
+
+// A kResourceExhausted that says what is used up, and to come again after `wait`.
+absl::Status ComeAgain(absl::string_view what, absl::Duration wait);
 
 // How long to wait as a kResourceExhausted message says it; zero when it says nothing.
 absl::Duration RetryAfter(const absl::Status& status);

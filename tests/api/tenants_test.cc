@@ -6,6 +6,7 @@
 #include <grpcpp/support/byte_buffer.h>
 #include <gtest/gtest.h>
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -213,6 +214,42 @@ TEST_F(TenantsTest, RefusalsAreAuditedWithoutTheSecret) {
       EXPECT_THAT(text, AllOf(Not(HasSubstr(token)), Not(HasSubstr(ToHex(DigestOf(token))))));
     }
   }
+}
+
+TEST_F(TenantsTest, ATenantWhoseCallsDoNotEndLeavesThreadsToOthers) {
+  CacheClient alice = ClientOf(file_.alice);
+  CacheClient bob = ClientOf(file_.bob);
+  const uint32_t of_alice = OpenOwn(alice).namespace_id();
+  const uint32_t of_bob = OpenOwn(bob).namespace_id();
+  const auto stub = v1::Cache::NewStub(ConnectTo(server_.address(), {.token = file_.alice}));
+  v1::PutResponse response;
+  std::vector<std::unique_ptr<grpc::ClientContext>> contexts;
+  std::vector<std::unique_ptr<grpc::ClientWriter<v1::PutRequest>>> silent;
+  for (int i = 0; i < kMaxCacheCalls; ++i) {
+    contexts.push_back(std::make_unique<grpc::ClientContext>());
+    SetTimeout(kTestTimeout, contexts.back().get());
+    silent.push_back(stub->Put(contexts.back().get(), &response));
+  }
+  absl::Status status;
+  const absl::Time deadline = absl::Now() + kTestTimeout;
+  while (status.ok() && absl::Now() < deadline) {
+    status = alice.Match(of_alice, tokens_, kTestTimeout).status();
+  }
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr("tenant alice has 32 calls under way"));
+  EXPECT_GT(RetryAfter(status), absl::ZeroDuration());
+  for (int i = 0; i < 100; ++i) {
+    const auto match = bob.Match(of_bob, tokens_, kTestTimeout);
+    ASSERT_TRUE(match.ok()) << match.status();
+  }
+  for (size_t i = 0; i < silent.size(); ++i) {
+    contexts[i]->TryCancel();
+    silent[i]->Finish();
+  }
+  while (!status.ok() && absl::Now() < deadline) {
+    status = alice.Match(of_alice, tokens_, kTestTimeout).status();
+  }
+  EXPECT_TRUE(status.ok()) << status;
 }
 
 TEST_F(TenantsTest, ATenantThatCallsTooOftenIsToldWhenToComeAgain) {

@@ -1,0 +1,36 @@
+#include "api/auth/call_share.h"
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "api/auth/rate_limiter.h"
+#include "cachestore/base/check.h"
+
+namespace reprise::api {
+namespace {
+
+// Calls take milliseconds; but for those whose clients have stopped, which take longer to end.
+constexpr absl::Duration kComeAgain = absl::Seconds(1);
+
+}  // namespace
+
+absl::Status CallShare::Begin(const std::string& tenant) {
+  if (tenant.empty()) return absl::OkStatus();
+  absl::MutexLock lock(&mu_);
+  int& calls = calls_[tenant];
+  if (calls == calls_per_tenant_) {
+    return ComeAgain(absl::StrCat("tenant ", tenant, " has ", calls, " calls under way"),
+                     kComeAgain);
+  }
+  ++calls;
+  return absl::OkStatus();
+}
+
+void CallShare::End(const std::string& tenant) {
+  if (tenant.empty()) return;
+  absl::MutexLock lock(&mu_);
+  const auto it = calls_.find(tenant);
+  CHECK(it != calls_.end() && it->second > 0);
+  if (--it->second == 0) calls_.erase(it);
+}
+
+}  // namespace reprise::api
