@@ -3,17 +3,21 @@
 #pragma once
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/strip.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "cachestore/base/check.h"
 
 namespace reprise {
@@ -60,6 +64,7 @@ class ChildProcess {
   ChildProcess(const ChildProcess&) = delete;
   ChildProcess& operator=(const ChildProcess&) = delete;
 
+  pid_t pid() const { return pid_; }
   void Signal(int signal) { kill(pid_, signal); }
 
   // Waits for the end; the exit code, or 128 + signal. BLOCKS.
@@ -86,24 +91,50 @@ class ChildProcess {
     return "";
   }
 
+  // Reads stdout and stderr until `deadline`, so that the process is not held up; false: stdout has
+  // ended. BLOCKS.
+  bool ReadUntil(absl::Time deadline) {
+    while (true) {
+      pollfd ready[] = {{.fd = out_, .events = POLLIN},
+                        {.fd = err_ended_ ? -1 : err_, .events = POLLIN}};
+      const absl::Duration left = absl::Ceil(deadline - absl::Now(), absl::Milliseconds(1));
+      const int64_t wait = std::max<int64_t>(absl::ToInt64Milliseconds(left), 0);
+      if (poll(ready, 2, static_cast<int>(wait)) <= 0) {
+        if (absl::Now() >= deadline) return true;
+        continue;
+      }
+      if (ready[1].revents != 0) err_ended_ = !Append(err_, &errors_);
+      if (ready[0].revents != 0 && !Append(out_, &output_)) return false;
+    }
+  }
   // Everything on stdout so far; with ReadAll, up to its end. BLOCKS.
   const std::string& ReadAll() {
     AwaitLine("\n");
     return output_;
   }
   const std::string& output() const { return output_; }
-  // Everything on stderr, up to its end. BLOCKS. Call once.
-  std::string ReadErrors() {
-    std::string errors;
-    for (char c = 0; read(err_, &c, 1) == 1;) errors.push_back(c);
-    return errors;
+  // Everything on stderr, up to its end. BLOCKS.
+  const std::string& ReadErrors() {
+    while (Append(err_, &errors_)) {
+    }
+    return errors_;
   }
 
  private:
+  // What is there to read; false: the end.
+  static bool Append(int fd, std::string* text) {
+    char bytes[4096];
+    const ssize_t got = read(fd, bytes, sizeof(bytes));
+    if (got > 0) text->append(bytes, static_cast<size_t>(got));
+    return got > 0;
+  }
+
   pid_t pid_ = -1;  // -1: it has ended
   int out_ = -1;
   int err_ = -1;
   std::string output_;
+  std::string errors_;
+  bool err_ended_ = false;
 };
 
 // What a command that ends by itself did.
