@@ -1,5 +1,6 @@
 #include "api/client/admin_client.h"
 
+#include "api/client/unary_call.h"
 #include "api/status_codec.h"
 
 namespace reprise::api {
@@ -24,21 +25,13 @@ absl::StatusOr<v1::VerifyProgress> AdminClient::Verify(
 }
 
 absl::StatusOr<v1::ListSessionsResponse> AdminClient::ListSessions(absl::Duration timeout) {
-  grpc::ClientContext context;
-  SetTimeout(timeout, &context);
-  v1::ListSessionsResponse response;
-  const grpc::Status status = stub_->ListSessions(&context, v1::ListSessionsRequest(), &response);
-  if (!status.ok()) return FromGrpc(status);
-  return response;
+  return CallUnary(*stub_, &v1::Admin::Stub::ListSessions, v1::ListSessionsRequest(), timeout);
 }
 
 absl::Status AdminClient::EndSession(absl::string_view public_id, absl::Duration timeout) {
-  grpc::ClientContext context;
-  SetTimeout(timeout, &context);
   v1::EndSessionRequest request;
   request.set_public_id(public_id.data(), public_id.size());
-  v1::EndSessionResponse response;
-  return FromGrpc(stub_->EndSession(&context, request, &response));
+  return CallUnary(*stub_, &v1::Admin::Stub::EndSession, request, timeout).status();
 }
 
 }  // namespace reprise::api

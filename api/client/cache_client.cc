@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "api/client/prompt_fields.h"
+#include "api/client/unary_call.h"
 #include "api/status_codec.h"
 #include "cachestore/base/hash.h"
 #include "cachestore/block/block_key.h"
@@ -79,80 +80,43 @@ grpc::Channel* CacheClient::NextChannel() {
 
 absl::StatusOr<v1::OpenNamespaceResponse> CacheClient::OpenNamespace(
     const v1::NamespaceIdentity& identity, absl::Duration timeout) {
-  grpc::ClientContext context;
-  SetTimeout(timeout, &context);
   v1::OpenNamespaceRequest request;
   *request.mutable_identity() = identity;
   request.set_hash_scheme(std::string(cachestore::kHashSchemeId));
-  v1::OpenNamespaceResponse response;
-  if (const grpc::Status status = stub_->OpenNamespace(&context, request, &response);
-      !status.ok()) {
-    return FromGrpc(status);
-  }
-  return response;
+  return CallUnary(*stub_, &v1::Cache::Stub::OpenNamespace, request, timeout);
 }
 
 absl::StatusOr<v1::MatchResponse> CacheClient::Match(uint32_t namespace_id,
                                                      const BlockContent& prompt,
                                                      absl::Duration timeout) {
-  grpc::ClientContext context;
-  SetTimeout(timeout, &context);
-  v1::MatchRequest request;
-  request.set_namespace_id(namespace_id);
-  SetContent(prompt, request.mutable_token_ids(), request.mutable_external_keys());
-  v1::MatchResponse response;
-  if (const grpc::Status status = stub_->Match(&context, request, &response); !status.ok()) {
-    return FromGrpc(status);
-  }
-  return response;
+  return CallUnary(*stub_, &v1::Cache::Stub::Match,
+                   PromptRequest<v1::MatchRequest>(namespace_id, prompt), timeout);
 }
 
 absl::StatusOr<v1::ExistsResponse> CacheClient::Exists(uint32_t namespace_id,
                                                        const BlockContent& prompt,
                                                        bool independent_keys,
                                                        absl::Duration timeout) {
-  grpc::ClientContext context;
-  SetTimeout(timeout, &context);
-  v1::ExistsRequest request;
-  request.set_namespace_id(namespace_id);
-  SetContent(prompt, request.mutable_token_ids(), request.mutable_external_keys());
+  auto request = PromptRequest<v1::ExistsRequest>(namespace_id, prompt);
   request.set_independent_keys(independent_keys);
-  v1::ExistsResponse response;
-  if (const grpc::Status status = stub_->Exists(&context, request, &response); !status.ok()) {
-    return FromGrpc(status);
-  }
-  return response;
+  return CallUnary(*stub_, &v1::Cache::Stub::Exists, request, timeout);
 }
 
 absl::StatusOr<int64_t> CacheClient::Touch(uint32_t namespace_id, const BlockContent& prompt,
                                            absl::Duration timeout) {
-  grpc::ClientContext context;
-  SetTimeout(timeout, &context);
-  v1::TouchRequest request;
-  request.set_namespace_id(namespace_id);
-  SetContent(prompt, request.mutable_token_ids(), request.mutable_external_keys());
-  v1::TouchResponse response;
-  if (const grpc::Status status = stub_->Touch(&context, request, &response); !status.ok()) {
-    return FromGrpc(status);
-  }
-  return response.touched_blocks();
+  const auto response = CallUnary(*stub_, &v1::Cache::Stub::Touch,
+                                  PromptRequest<v1::TouchRequest>(namespace_id, prompt), timeout);
+  if (!response.ok()) return response.status();
+  return response->touched_blocks();
 }
 
 absl::StatusOr<v1::PrefetchResponse> CacheClient::Prefetch(uint32_t namespace_id,
                                                            const BlockContent& prompt,
                                                            int64_t max_blocks,
                                                            absl::Duration timeout) {
-  grpc::ClientContext context;
-  SetTimeout(timeout, &context);
-  v1::PrefetchRequest request;
-  request.set_namespace_id(namespace_id);
-  SetContent(prompt, request.mutable_token_ids(), request.mutable_external_keys());
+  auto request = PromptRequest<v1::PrefetchRequest>(namespace_id, prompt);
   request.set_max_blocks(max_blocks);
-  v1::PrefetchResponse response;
-  if (const grpc::Status status = stub_->Prefetch(&context, request, &response); !status.ok()) {
-    return FromGrpc(status);
-  }
-  return response;
+  return CallUnary(*stub_, &v1::Cache::Stub::Prefetch, request, timeout);
 }
 
 absl::StatusOr<v1::PutResponse> CacheClient::Put(uint32_t namespace_id, const BlockContent& prefix,
@@ -211,9 +175,7 @@ absl::StatusOr<v1::PutResponse> CacheClient::Put(v1::PutRequest first,
 absl::StatusOr<int64_t> CacheClient::Get(uint32_t namespace_id, const BlockContent& prompt,
                                          int64_t first_block, absl::Duration timeout,
                                          absl::FunctionRef<void(const v1::GetResponse&)> on_block) {
-  v1::GetRequest request;
-  request.set_namespace_id(namespace_id);
-  SetContent(prompt, request.mutable_token_ids(), request.mutable_external_keys());
+  auto request = PromptRequest<v1::GetRequest>(namespace_id, prompt);
   request.set_first_block(first_block);
   return Get(request, timeout, on_block);
 }
@@ -268,36 +230,18 @@ absl::StatusOr<int64_t> CacheClient::Read(
 }
 
 absl::StatusOr<v1::StatsResponse> CacheClient::Stats(absl::Duration timeout) {
-  grpc::ClientContext context;
-  SetTimeout(timeout, &context);
-  v1::StatsResponse response;
-  if (const grpc::Status status = stub_->Stats(&context, v1::StatsRequest(), &response);
-      !status.ok()) {
-    return FromGrpc(status);
-  }
-  return response;
+  return CallUnary(*stub_, &v1::Cache::Stub::Stats, v1::StatsRequest(), timeout);
 }
 
 absl::StatusOr<int64_t> CacheClient::Demote(absl::Duration timeout) {
-  grpc::ClientContext context;
-  SetTimeout(timeout, &context);
-  v1::DemoteResponse response;
-  if (const grpc::Status status = stub_->Demote(&context, v1::DemoteRequest(), &response);
-      !status.ok()) {
-    return FromGrpc(status);
-  }
-  return response.demoted_blocks();
+  const auto response = CallUnary(*stub_, &v1::Cache::Stub::Demote, v1::DemoteRequest(), timeout);
+  if (!response.ok()) return response.status();
+  return response->demoted_blocks();
 }
 
 absl::StatusOr<v1::InvalidateResponse> CacheClient::Invalidate(const v1::InvalidateRequest& request,
                                                                absl::Duration timeout) {
-  grpc::ClientContext context;
-  SetTimeout(timeout, &context);
-  v1::InvalidateResponse response;
-  if (const grpc::Status status = stub_->Invalidate(&context, request, &response); !status.ok()) {
-    return FromGrpc(status);
-  }
-  return response;
+  return CallUnary(*stub_, &v1::Cache::Stub::Invalidate, request, timeout);
 }
 
 }  // namespace reprise::api

@@ -3,6 +3,7 @@
 
 #include "api/client/cache_client.h"
 #include "api/client/prompt_fields.h"
+#include "api/client/unary_call.h"
 #include "api/status_codec.h"
 
 namespace reprise::api {
@@ -12,39 +13,19 @@ using cachestore::BlockContent;
 absl::StatusOr<v1::ExplainResponse> CacheClient::Explain(uint32_t namespace_id,
                                                          const BlockContent& prompt,
                                                          absl::Duration timeout) {
-  grpc::ClientContext context;
-  SetTimeout(timeout, &context);
-  v1::ExplainRequest request;
-  request.set_namespace_id(namespace_id);
-  SetContent(prompt, request.mutable_token_ids(), request.mutable_external_keys());
-  v1::ExplainResponse response;
-  if (const grpc::Status status = stub_->Explain(&context, request, &response); !status.ok()) {
-    return FromGrpc(status);
-  }
-  return response;
+  return CallUnary(*stub_, &v1::Cache::Stub::Explain,
+                   PromptRequest<v1::ExplainRequest>(namespace_id, prompt), timeout);
 }
 
 absl::StatusOr<v1::ListResponse> CacheClient::List(const v1::ListRequest& request,
                                                    absl::Duration timeout) {
-  grpc::ClientContext context;
-  SetTimeout(timeout, &context);
-  v1::ListResponse response;
-  if (const grpc::Status status = stub_->List(&context, request, &response); !status.ok()) {
-    return FromGrpc(status);
-  }
-  return response;
+  return CallUnary(*stub_, &v1::Cache::Stub::List, request, timeout);
 }
 
 absl::StatusOr<v1::UsageResponse> CacheClient::Usage(bool all_tenants, absl::Duration timeout) {
-  grpc::ClientContext context;
-  SetTimeout(timeout, &context);
   v1::UsageRequest request;
   request.set_all_tenants(all_tenants);
-  v1::UsageResponse response;
-  if (const grpc::Status status = stub_->Usage(&context, request, &response); !status.ok()) {
-    return FromGrpc(status);
-  }
-  return response;
+  return CallUnary(*stub_, &v1::Cache::Stub::Usage, request, timeout);
 }
 
 absl::Status CacheClient::Watch(const v1::WatchRequest& request, absl::Duration timeout,

@@ -1,5 +1,6 @@
 #include "api/client/inference_client.h"
 
+#include "api/client/unary_call.h"
 #include "api/status_codec.h"
 
 namespace reprise::api {
@@ -31,35 +32,17 @@ absl::StatusOr<v1::GenerateSummary> InferenceClient::Generate(
 
 absl::StatusOr<std::vector<uint32_t>> InferenceClient::Tokenize(const v1::TokenizeRequest& request,
                                                                 absl::Duration timeout) {
-  grpc::ClientContext context;
-  SetTimeout(timeout, &context);
-  v1::TokenizeResponse response;
-  if (const grpc::Status status = stub_->Tokenize(&context, request, &response); !status.ok()) {
-    return FromGrpc(status);
-  }
-  return std::vector<uint32_t>(response.ids().begin(), response.ids().end());
+  const auto response = CallUnary(*stub_, &v1::Inference::Stub::Tokenize, request, timeout);
+  if (!response.ok()) return response.status();
+  return std::vector<uint32_t>(response->ids().begin(), response->ids().end());
 }
 
 absl::StatusOr<v1::GetModelResponse> InferenceClient::GetModel(absl::Duration timeout) {
-  grpc::ClientContext context;
-  SetTimeout(timeout, &context);
-  v1::GetModelResponse response;
-  if (const grpc::Status status = stub_->GetModel(&context, v1::GetModelRequest(), &response);
-      !status.ok()) {
-    return FromGrpc(status);
-  }
-  return response;
+  return CallUnary(*stub_, &v1::Inference::Stub::GetModel, v1::GetModelRequest(), timeout);
 }
 
 absl::StatusOr<v1::ListModelsResponse> InferenceClient::ListModels(absl::Duration timeout) {
-  grpc::ClientContext context;
-  SetTimeout(timeout, &context);
-  v1::ListModelsResponse response;
-  if (const grpc::Status status = stub_->ListModels(&context, v1::ListModelsRequest(), &response);
-      !status.ok()) {
-    return FromGrpc(status);
-  }
-  return response;
+  return CallUnary(*stub_, &v1::Inference::Stub::ListModels, v1::ListModelsRequest(), timeout);
 }
 
 }  // namespace reprise::api

@@ -15,4 +15,13 @@ void SetContent(const cachestore::BlockContent& content,
                 google::protobuf::RepeatedField<uint32_t>* token_ids,
                 google::protobuf::RepeatedPtrField<std::string>* external_keys);
 
+// A request about `prompt` in a namespace.
+template <typename Request>
+Request PromptRequest(uint32_t namespace_id, const cachestore::BlockContent& prompt) {
+  Request request;
+  request.set_namespace_id(namespace_id);
+  SetContent(prompt, request.mutable_token_ids(), request.mutable_external_keys());
+  return request;
+}
+
 }  // namespace reprise::api
