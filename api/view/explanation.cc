@@ -26,8 +26,8 @@ v1::BlockVerdict ToProto(BlockVerdict verdict) {
       return v1::BLOCK_VERDICT_DISK;
     case BlockVerdict::kNeverStored:
       return v1::BLOCK_VERDICT_NEVER_STORED;
-    // The API has no word of its own for a block that was lost; the summary has.
     case BlockVerdict::kLost:
+      return v1::BLOCK_VERDICT_LOST;
     case BlockVerdict::kEvicted:
       return v1::BLOCK_VERDICT_EVICTED;
     case BlockVerdict::kInvalidated:

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <memory>
 #include <set>
 #include <string>
 #include <vector>
@@ -114,6 +115,25 @@ TEST_F(CacheServiceTest, ExplainSaysWhyEachBlockHitsOrMisses) {
   EXPECT_LT(explained->blocks(0).seconds_ago(), 60);
   EXPECT_EQ(explained->usable_tokens(), 0);
   EXPECT_THAT(explained->summary(), HasSubstr("was invalidated"));
+}
+
+TEST(ExplainTest, ABlockThatCouldNotBeReadIsLost) {
+  const auto faults = std::make_shared<cachestore::FaultPlan>();
+  TestServer server({.max_positions = 0, .faults = faults});
+  CacheClient client = server.cache();
+  const auto opened = client.OpenNamespace(TestIdentity(), kTestTimeout);
+  ASSERT_TRUE(opened.ok()) << opened.status();
+  const uint32_t ns = opened->namespace_id();
+  const auto tokens = TestTokens(2);
+  const auto payloads = TestPayloads(2, opened->block_bytes());
+  ASSERT_TRUE(client.Put(ns, {}, TestBlocks(tokens, payloads, 0), kTestTimeout).ok());
+  ASSERT_TRUE(client.Demote(kTestTimeout).ok());
+  faults->FailOneLoadIn(1, absl::InternalError("the disk does not answer"));
+  EXPECT_EQ(*client.Get(ns, tokens, 0, kTestTimeout, [](const v1::GetResponse&) {}), 0);
+  const auto explained = client.Explain(ns, tokens, kTestTimeout);
+  ASSERT_TRUE(explained.ok()) << explained.status();
+  for (const auto& block : explained->blocks()) EXPECT_EQ(block.verdict(), v1::BLOCK_VERDICT_LOST);
+  EXPECT_THAT(explained->summary(), HasSubstr("block 0 was lost"));
 }
 
 TEST_F(CacheServiceTest, TouchCountsTheCachedPrefix) {
