@@ -114,7 +114,7 @@ void BlockSender::TakeBatch() {
 
 void BlockSender::WriteNext() {
   FoundBlock block = std::move(batch_[next_in_batch_++]);
-  ChargeBytes(*context_, static_cast<int64_t>(block.bytes.size()));
+  ChargeBlock(*context_, static_cast<int64_t>(block.bytes.size()));
   v1::GetResponse message;
   message.set_block_index(block.index);
   message.set_payload_xxh3(block.payload_hash.has_value() ? *block.payload_hash

@@ -82,6 +82,7 @@ grpc::Status CacheService::Match(grpc::ServerContext* context, const v1::MatchRe
   response->set_ram_blocks(match.ram_blocks);
   response->set_disk_blocks(match.disk_blocks);
   response->set_matched_tokens(match.total_blocks() * ns->layout.block_tokens);
+  NoteHit(*context, response->matched_tokens());
   return grpc::Status::OK;
 }
 

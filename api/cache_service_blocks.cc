@@ -84,7 +84,7 @@ grpc::Status CacheService::PutBlocks(grpc::ServerContext* context,
                                    : PutRun::Begin(*context, store_, *ns, prefix->view());
   if (!run.ok()) return ToGrpc(run.status());
   while (true) {
-    ChargeBytes(*context, static_cast<int64_t>(payload->size()));
+    ChargeBlock(*context, static_cast<int64_t>(payload->size()));
     const absl::Time deadline =
         std::min(absl::FromChrono(context->deadline()), absl::Now() + kMaxRoomWait);
     if (!run->Store(message, *payload, deadline) || !limit.During(read)) break;
@@ -164,7 +164,7 @@ absl::StatusOr<v1::PutResponse> CacheService::Seal(const grpc::ServerContext& co
                                    : PutRun::Begin(context, store_, ns, prefix.view());
   RETURN_IF_ERROR(run.status());
   for (int i = 0; i < request.blocks_size(); ++i) {
-    ChargeBytes(context, static_cast<int64_t>(ns.layout.BytesPerBlock()));
+    ChargeBlock(context, static_cast<int64_t>(ns.layout.BytesPerBlock()));
     if (!run->StoreGranted(request.blocks(i), std::move(slots[static_cast<size_t>(i)]))) break;
   }
   return run->Finish();

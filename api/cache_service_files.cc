@@ -43,7 +43,10 @@ absl::StatusOr<int64_t> CacheService::Export(const grpc::ServerContext& context,
 grpc::Status CacheService::Export(grpc::ServerContext* context, const v1::ExportRequest* request,
                                   grpc::ServerWriter<v1::FileChunk>* writer) {
   StallLimit limit(context, StallLimit::LimitsOf(kMaxStreamTime, max_silence_));
-  return ToGrpc(Export(*context, PrincipalOf(*context), *request, &limit, writer).status());
+  const absl::StatusOr<int64_t> blocks =
+      Export(*context, PrincipalOf(*context), *request, &limit, writer);
+  Audit(*context, "Export", blocks.status(), blocks.ok() ? absl::StrCat(*blocks, " blocks") : "");
+  return ToGrpc(blocks.status());
 }
 
 absl::StatusOr<v1::ImportResponse> CacheService::Import(const grpc::ServerContext& context,
@@ -77,6 +80,10 @@ grpc::Status CacheService::Import(grpc::ServerContext* context,
   StallLimit limit(context, StallLimit::LimitsOf(kMaxStreamTime, max_silence_));
   absl::StatusOr<v1::ImportResponse> imported =
       Import(*context, PrincipalOf(*context), &limit, reader);
+  Audit(*context, "Import", imported.status(),
+        imported.ok() ? absl::StrCat(imported->stored_blocks(), " blocks stored, ",
+                                     imported->rejected_blocks(), " rejected")
+                      : "");
   if (!imported.ok()) return ToGrpc(imported.status());
   *response = *std::move(imported);
   return grpc::Status::OK;

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "api/auth/caller.h"
 #include "api/cache_service.h"
 #include "api/limits.h"
 #include "api/prompt_content.h"
@@ -185,7 +186,9 @@ absl::StatusOr<v1::AcquireResponse> CacheService::Acquire(const Principal& princ
 
 grpc::Status CacheService::Acquire(grpc::ServerContext* context, const v1::AcquireRequest* request,
                                    v1::AcquireResponse* response) {
-  return Answer(Acquire(PrincipalOf(*context), *request), response);
+  absl::StatusOr<v1::AcquireResponse> acquired = Acquire(PrincipalOf(*context), *request);
+  if (acquired.ok()) NoteHit(*context, acquired->match().matched_tokens());
+  return Answer(std::move(acquired), response);
 }
 
 grpc::Status CacheService::Renew(grpc::ServerContext* context, const v1::RenewRequest* request,

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "api/auth/caller.h"
 #include "api/limits.h"
 #include "api/request_codec.h"
 #include "api/status_codec.h"
@@ -80,6 +81,8 @@ void GenerateStream::OnFinish(const engine::GenerateResult& result) {
     absl::MutexLock lock(&mu_);
     if (end_.has_value()) return;
     *unsent_.emplace_back().mutable_summary() = ToProto(result, block_tokens_);
+    NoteHit(*context_,
+            result.cached_gpu_tokens + result.cached_ram_tokens + result.cached_disk_tokens);
     EndLocked(grpc::Status::OK);
   }
   Advance();

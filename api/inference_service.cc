@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "api/auth/caller.h"
 #include "api/auth/principal.h"
 #include "api/generate_stream.h"
 #include "api/identity_codec.h"
@@ -68,6 +69,9 @@ grpc::ServerWriteReactor<v1::GenerateResponse>* InferenceService::Generate(
   if (!tenant.ok()) return new RefusedStream(tenant.status());
   parsed->tenant = *std::move(tenant);
   parsed->priority = PriorityFor(principal, parsed->priority);
+  RequestIds ids = IdsOf(*context);
+  parsed->request_id = std::move(ids.request_id);
+  parsed->trace_parent = std::move(ids.trace_parent);
   if (context->deadline() < std::chrono::system_clock::time_point::max()) {
     parsed->deadline = absl::FromChrono(context->deadline());
   }

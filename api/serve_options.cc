@@ -90,13 +90,31 @@ void AddAccessFlags(FlagSet& flags, ServeOptions* options) {
   flags.Need("tls-key", "tls-cert");
   flags.Need("tls-client-ca", "tls-cert");
   flags.Add("audit-log", &guard.audit_log, "FILE",
-            "appends a line of JSON for every Admin call, demotion, invalidation, reload and "
-            "refused credential");
+            "appends a line of JSON for every Admin call, demotion, invalidation, export, import, "
+            "reload and refused credential");
   flags.Add("admin-listen", &options->admin_listen, "ADDR",
             "where the Admin service listens; without it there is none");
   flags.AddSwitch("allow-insecure-remote", &options->allow_insecure_remote,
                   "allow addresses that other machines can reach although anybody who connects may "
                   "do everything");
+}
+
+void AddLogFlags(FlagSet& flags, LogOptions* log) {
+  flags.AddChoice(
+      "log-format", {"text", "json"}, "text",
+      [log](const std::string& name) {
+        log->format = name == "json" ? LogFormat::kJson : LogFormat::kText;
+      },
+      "how calls are logged on stderr: name=value, or a JSON object a line");
+  flags.AddChoice(
+      "log-level", {"debug", "info", "off"}, "info",
+      [log](const std::string& name) {
+        log->level = name == "debug"  ? LogLevel::kDebug
+                     : name == "info" ? LogLevel::kInfo
+                                      : LogLevel::kOff;
+      },
+      "which calls are logged: debug: all; info: those that failed or took more than a second to "
+      "the first answer; off: none");
 }
 
 }  // namespace
@@ -120,6 +138,7 @@ void AddServeFlags(FlagSet& flags, ServeOptions* options) {
             "Unix socket where clients of this user on this host get the RAM tier's memory; with "
             "--listen unix:/path it is /path.arena by itself, else none");
   AddAccessFlags(flags, options);
+  AddLogFlags(flags, &options->log);
   flags.Add(
       "shutdown-grace", &options->shutdown_grace_seconds, "SECONDS",
       "how long running calls may go on after SIGTERM before they are cancelled; RAM's blocks "

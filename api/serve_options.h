@@ -10,6 +10,7 @@
 #include "api/auth/guard.h"
 #include "api/cli/flag_set.h"
 #include "api/listen_address.h"
+#include "api/log/call_log.h"
 #include "cachestore/store/store_options.h"
 #include "engine/engine_options.h"
 
@@ -25,6 +26,7 @@ struct ServeOptions {
   std::string arena_socket;
   bool allow_insecure_remote = false;  // listen where other machines can connect, for anybody
   GuardOptions guard;
+  LogOptions log;
   std::string admin_listen;            // empty: the Admin service is not offered
   std::string http_listen;             // empty: no HTTP
   std::string http_host;               // names that HTTP is asked for by, with commas between

@@ -13,6 +13,7 @@
 #include "api/auth/caller.h"
 #include "api/auth/listener_credentials.h"
 #include "api/limits.h"
+#include "api/log/call_log_interceptor.h"
 #include "cachestore/base/status_macros.h"
 
 namespace reprise::api {
@@ -20,6 +21,7 @@ namespace reprise::api {
 Server::Server(const ServedParts& parts, std::unique_ptr<Guard> open_guard)
     : open_guard_(std::move(open_guard)),
       guard_(parts.guard != nullptr ? parts.guard : open_guard_.get()),
+      log_(parts.log),
       cache_service_(parts.store, parts.engine,
                      parts.session_limits.value_or(SessionLimitsOf(*parts.store)),
                      {.socket_path = parts.arena_socket, .bytes = parts.store->ram_arena().bytes()},
@@ -92,10 +94,14 @@ absl::StatusOr<std::unique_ptr<grpc::Server>> Server::StartOn(
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   SetLimits(&builder);
   int port = 0;
-  builder.AddListeningPort(listen->ToString(), MakeListenerCredentials(*listen, guard_), &port);
+  builder.AddListeningPort(listen->ToString(), MakeListenerCredentials(*listen, guard_, log_),
+                           &port);
   for (grpc::Service* service : services) builder.RegisterService(service);
   std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> interceptors;
   interceptors.push_back(std::make_unique<CallerInterceptorFactory>(*listen, guard_));
+  if (log_ != nullptr) {
+    interceptors.push_back(std::make_unique<CallLogInterceptorFactory>(log_));
+  }
   builder.experimental().SetInterceptorCreators(std::move(interceptors));
   std::unique_ptr<grpc::Server> started = builder.BuildAndStart();
   if (started == nullptr || port == 0) {

@@ -20,6 +20,7 @@
 #include "api/limits.h"
 #include "api/listen_address.h"
 #include "api/local/arena_socket.h"
+#include "api/log/call_log.h"
 #include "cachestore/store/tiered_store.h"
 #include "engine/engine.h"
 
@@ -34,6 +35,7 @@ struct ServedParts {
   std::optional<SessionLimits> session_limits;  // unset: those of api/limits.h
   Guard* guard = nullptr;                       // nullptr: nobody has to show a credential
   absl::Duration max_silence = kMaxSilence;     // of a client whose call holds a thread
+  CallLog* log = nullptr;                       // of calls; nullptr: none
   // Where the Admin service listens, and what it calls to shut the server down; not set: nowhere.
   std::optional<ListenAddress> admin_listen;
   AdminService::Drainer drain;
@@ -73,6 +75,7 @@ class Server {
 
   const std::unique_ptr<Guard> open_guard_;  // where the parts have none
   Guard* const guard_;
+  CallLog* const log_;  // may be null
   CacheService cache_service_;
   std::unique_ptr<ArenaSocket> arena_socket_;  // null: not offered
   InferenceService inference_service_;

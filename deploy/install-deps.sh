@@ -12,7 +12,8 @@ PACKAGES="
   librocksdb-dev liburing-dev libhiredis-dev
   libgrpc++-dev libprotobuf-dev protobuf-compiler protobuf-compiler-grpc
   libboost1.81-dev prometheus-cpp-dev
-  libcli11-dev libpcre2-dev libutf8proc-dev nlohmann-json3-dev libssl-dev libtomlplusplus-dev
+  libcli11-dev libpcre2-dev libutf8proc-dev nlohmann-json3-dev libspdlog-dev libssl-dev
+  libtomlplusplus-dev
   libgmock-dev libgtest-dev
   python3-venv
 "

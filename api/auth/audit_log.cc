@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstring>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -30,8 +31,9 @@ std::string LineOf(const AuditEvent& event, absl::Time now, int64_t left_out) {
       {"what", std::string(event.what)},
       {"who", Cut(event.who)},
       {"tenant", Cut(event.tenant)},
-      {"from", Cut(event.from)},
-      {"outcome", absl::StatusCodeToString(event.outcome.code())}};
+      {"from", Cut(event.from)}};
+  if (!event.request_id.empty()) line["request_id"] = event.request_id;
+  line["outcome"] = absl::StatusCodeToString(event.outcome.code());
   if (!event.outcome.ok()) line["cause"] = Cut(std::string(event.outcome.message()));
   if (!event.detail.empty()) line["detail"] = Cut(event.detail);
   if (left_out > 0) line["left_out_before"] = left_out;
@@ -53,6 +55,8 @@ absl::StatusOr<std::unique_ptr<AuditLog>> AuditLog::Open(const std::string& path
   RETURN_IF_ERROR(log->Reopen());
   return log;
 }
+
+AuditLog::AuditLog(const std::string& path) : path_(path), refusals_(kRefusalsPerSecond) {}
 
 AuditLog::~AuditLog() {
   absl::MutexLock lock(&mu_);
@@ -83,16 +87,8 @@ void AuditLog::WriteRefusal(const AuditEvent& event) {
   const absl::Time now = absl::Now();
   absl::MutexLock lock(&mu_);
   if (fd_ < 0) return;
-  if (now - second_ >= absl::Seconds(1)) {
-    second_ = now;
-    written_ = 0;
-  }
-  if (written_ == kRefusalsPerSecond) {
-    ++left_out_;
-    return;
-  }
-  ++written_;
-  WriteLine(event, now, std::exchange(left_out_, 0));
+  const std::optional<int64_t> left_out = refusals_.Take(now);
+  if (left_out.has_value()) WriteLine(event, now, *left_out);
 }
 
 int64_t AuditLog::lost() const {

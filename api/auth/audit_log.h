@@ -12,15 +12,18 @@
 #include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "api/log/line_limit.h"
 
 namespace reprise::api {
 
-// One line: {"time": ..., "what": ..., "who": ..., "tenant": ..., "from": ..., "outcome": ...}.
+// One line: {"time": ..., "what": ..., "who": ..., "tenant": ..., "from": ..., "request_id": ...,
+// "outcome": ...}.
 struct AuditEvent {
   absl::string_view what;  // "Invalidate", "Reload", "refused", ...
   std::string who;         // Principal::name
   std::string tenant;      // of the principal; empty: any
   std::string from;        // the peer, as gRPC names it
+  std::string request_id;  // empty: it was no request
   absl::Status outcome;    // its code, and the message when it is not OK
   std::string detail;      // for people; may be empty
 };
@@ -47,7 +50,7 @@ class AuditLog {
   int64_t lost() const;
 
  private:
-  explicit AuditLog(const std::string& path) : path_(path) {}
+  explicit AuditLog(const std::string& path);
 
   void WriteLine(const AuditEvent& event, absl::Time now, int64_t left_out)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -56,10 +59,7 @@ class AuditLog {
   mutable absl::Mutex mu_;
   int fd_ ABSL_GUARDED_BY(mu_) = -1;
   int64_t lost_ ABSL_GUARDED_BY(mu_) = 0;
-  // Of refusals: the second they are counted in, how many were written and left out in it.
-  absl::Time second_ ABSL_GUARDED_BY(mu_) = absl::InfinitePast();
-  int64_t written_ ABSL_GUARDED_BY(mu_) = 0;
-  int64_t left_out_ ABSL_GUARDED_BY(mu_) = 0;
+  LineLimit refusals_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace reprise::api

@@ -23,6 +23,8 @@ using grpc::experimental::InterceptorBatchMethods;
 struct Caller {
   Principal principal;
   Guard* guard = nullptr;
+  RequestIds ids;
+  CallWork work;
 };
 
 // The metadata under which a handler's context holds the address of its Caller. A client cannot
@@ -30,11 +32,11 @@ struct Caller {
 constexpr char kCallerKey[] = ":reprise-caller";
 
 // nullptr: the server has no CallerInterceptor.
-const Caller* CallerOf(const grpc::ServerContextBase& context) {
+Caller* CallerOf(const grpc::ServerContextBase& context) {
   const auto& metadata = context.client_metadata();
   const auto it = metadata.find(kCallerKey);
   if (it == metadata.end()) return nullptr;
-  const Caller* caller = nullptr;
+  Caller* caller = nullptr;
   CHECK(it->second.size() == sizeof(caller));
   std::memcpy(&caller, it->second.data(), sizeof(caller));
   return caller;
@@ -63,14 +65,20 @@ class CallerInterceptor final : public grpc::experimental::Interceptor {
  private:
   using Metadata = std::multimap<grpc::string_ref, grpc::string_ref>;
 
+  static absl::string_view ValueOf(const Metadata& metadata, absl::string_view name) {
+    const auto found = metadata.find(grpc::string_ref(name.data(), name.size()));
+    return found == metadata.end() ? absl::string_view()
+                                   : absl::string_view(found->second.data(), found->second.size());
+  }
+
   void Introduce(Metadata* metadata) {
-    const auto header = metadata->find("authorization");
-    const absl::string_view value =
-        header == metadata->end() ? absl::string_view()
-                                  : absl::string_view(header->second.data(), header->second.size());
+    caller_.ids = MakeRequestIds(ValueOf(*metadata, kRequestIdHeader),
+                                 ValueOf(*metadata, kTraceParentHeader));
+    context_->AddTrailingMetadata(std::string(kRequestIdHeader), caller_.ids.request_id);
     grpc_auth_context* connection = grpc_call_auth_context(context_->c_call());
-    absl::StatusOr<Principal> principal = caller_.guard->Authenticate(
-        BearerToken(value), PeerOf(listener_, context_->peer(), connection));
+    absl::StatusOr<Principal> principal =
+        caller_.guard->Authenticate(BearerToken(ValueOf(*metadata, "authorization")),
+                                    PeerOf(listener_, context_->peer(), connection));
     grpc_auth_context_release(connection);
     // Not OK: the credentials were changed since the call was let in.
     const absl::Status allowed =
@@ -105,7 +113,7 @@ class CallerInterceptor final : public grpc::experimental::Interceptor {
   grpc::ServerContextBase* const context_;
   Caller caller_;
   std::optional<std::string> shared_as_;  // the tenant under which the call is counted
-  const Caller* const self_ = &caller_;
+  Caller* const self_ = &caller_;
 };
 
 }  // namespace
@@ -121,10 +129,26 @@ Principal PrincipalOf(const grpc::ServerContextBase& context) {
   return caller == nullptr ? Nobody() : caller->principal;
 }
 
-void ChargeBytes(const grpc::ServerContextBase& context, int64_t bytes) {
-  if (const Caller* caller = CallerOf(context); caller != nullptr) {
-    caller->guard->ChargeBytes(caller->principal, bytes);
-  }
+RequestIds IdsOf(const grpc::ServerContextBase& context) {
+  const Caller* caller = CallerOf(context);
+  return caller == nullptr ? RequestIds() : caller->ids;
+}
+
+void ChargeBlock(const grpc::ServerContextBase& context, int64_t bytes) {
+  Caller* const caller = CallerOf(context);
+  if (caller == nullptr) return;
+  ++caller->work.blocks;
+  caller->work.bytes += bytes;
+  caller->guard->ChargeBytes(caller->principal, bytes);
+}
+
+void NoteHit(const grpc::ServerContextBase& context, int64_t tokens) {
+  if (Caller* caller = CallerOf(context); caller != nullptr) caller->work.hit_tokens = tokens;
+}
+
+CallWork WorkOf(const grpc::ServerContextBase& context) {
+  const Caller* caller = CallerOf(context);
+  return caller == nullptr ? CallWork() : caller->work;
 }
 
 void Audit(const grpc::ServerContextBase& context, absl::string_view what,
@@ -135,6 +159,7 @@ void Audit(const grpc::ServerContextBase& context, absl::string_view what,
                                 .who = caller->principal.name,
                                 .tenant = caller->principal.tenant,
                                 .from = context.peer(),
+                                .request_id = caller->ids.request_id,
                                 .outcome = outcome,
                                 .detail = std::move(detail)});
 }

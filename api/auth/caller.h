@@ -1,5 +1,7 @@
-// Who makes a gRPC call, for its handler. CallerInterceptor finds out before the handler begins;
-// the functions below tell. They may be called as long as the call's context lives. Thread-safe.
+// Who makes a gRPC call, for its handler, and what the call has done, for the log.
+// CallerInterceptor finds out before the handler begins, and sends the request's id back behind the
+// answer; the functions below tell. They may be called as long as the call's context lives, those
+// that take notes by one thread at a time. Else thread-safe.
 //
 // A call that ought to be refused does not come so far: ListenerCredentials refuses it before its
 // first message is read. But for one that would hold a thread while its tenant holds its share of
@@ -19,6 +21,8 @@
 #include "api/auth/guard.h"
 #include "api/limits.h"
 #include "api/listen_address.h"
+#include "api/log/call_log.h"
+#include "api/log/request_ids.h"
 
 namespace reprise::api {
 
@@ -39,8 +43,15 @@ class CallerInterceptorFactory final
   CallShare share_;
 };
 
-// Counts bytes of blocks that the call has moved against the rate of its tenant.
-void ChargeBytes(const grpc::ServerContextBase& context, int64_t bytes);
+// The ids of the call's request; empty without an interceptor.
+RequestIds IdsOf(const grpc::ServerContextBase& context);
+
+// Counts a block of `bytes` that the call has moved, also against the rate of its tenant.
+void ChargeBlock(const grpc::ServerContextBase& context, int64_t bytes);
+// Notes how many tokens of the call's prompt were cached.
+void NoteHit(const grpc::ServerContextBase& context, int64_t tokens);
+// What the call has done so far.
+CallWork WorkOf(const grpc::ServerContextBase& context);
 
 // Writes what the call did to the audit log. `detail` is for people and holds no secret.
 void Audit(const grpc::ServerContextBase& context, absl::string_view what,

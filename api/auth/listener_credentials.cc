@@ -8,6 +8,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "absl/synchronization/mutex.h"
 #include "api/auth/peer_of.h"
 #include "cachestore/base/check.h"
@@ -24,6 +25,8 @@ struct CallHeaders {
   absl::string_view path;
   absl::string_view token;
   absl::string_view user_agent;
+  absl::string_view request_id;
+  absl::string_view trace_parent;
 
   CallHeaders(const grpc_metadata* metadata, size_t count) {
     for (size_t i = 0; i < count; ++i) {
@@ -31,6 +34,8 @@ struct CallHeaders {
       if (key == ":path") path = ViewOf(metadata[i].value);
       if (key == "authorization") token = BearerToken(ViewOf(metadata[i].value));
       if (key == "user-agent") user_agent = ViewOf(metadata[i].value);
+      if (key == kRequestIdHeader) request_id = ViewOf(metadata[i].value);
+      if (key == kTraceParentHeader) trace_parent = ViewOf(metadata[i].value);
     }
   }
 };
@@ -39,7 +44,8 @@ struct CallHeaders {
 // object that made them.
 class Gate {
  public:
-  Gate(const ListenAddress& address, Guard* guard) : address_(address), guard_(guard) {}
+  Gate(const ListenAddress& address, Guard* guard, CallLog* log)
+      : address_(address), guard_(guard), log_(log) {}
 
   absl::Status Judge(const CallHeaders& call, const grpc_auth_context* connection) const {
     if (absl::StartsWith(call.path, kHealthPath)) return absl::OkStatus();
@@ -47,15 +53,7 @@ class Gate {
         guard_->Authenticate(call.token, PeerOf(address_, "", connection));
     const absl::Status status = principal.ok() ? guard_->TakeCall(*principal) : principal.status();
     if (status.ok()) return status;
-    AuditEvent event = {.what = "refused",
-                        .from = absl::StrCat(address_.ToString(), " ", call.user_agent),
-                        .outcome = status,
-                        .detail = std::string(call.path)};
-    if (principal.ok()) {
-      event.who = principal->name;
-      event.tenant = principal->tenant;
-    }
-    guard_->audit().WriteRefusal(event);
+    Tell(call, principal.ok() ? *principal : Principal(), status);
     return status;
   }
 
@@ -75,8 +73,30 @@ class Gate {
   }
 
  private:
+  // Writes that the call was refused to both logs.
+  void Tell(const CallHeaders& call, const Principal& principal, const absl::Status& status) const {
+    const RequestIds ids = MakeRequestIds(call.request_id, call.trace_parent);
+    const std::string from = absl::StrCat(address_.ToString(), " ", call.user_agent);
+    guard_->audit().WriteRefusal({.what = "refused",
+                                  .who = principal.name,
+                                  .tenant = principal.tenant,
+                                  .from = from,
+                                  .request_id = ids.request_id,
+                                  .outcome = status,
+                                  .detail = std::string(call.path)});
+    if (log_ == nullptr) return;
+    CallRecord record = {.rpc = std::string(absl::StripPrefix(call.path, "/")),
+                         .ids = ids,
+                         .who = principal.name,
+                         .tenant = principal.tenant,
+                         .from = from};
+    record.SetOutcome(status);
+    log_->Write(record);
+  }
+
   const ListenAddress address_;
   Guard* const guard_;
+  CallLog* const log_;
   absl::Mutex mu_;
   std::shared_ptr<const TlsMaterial> shown_ ABSL_GUARDED_BY(mu_);
 };
@@ -102,8 +122,8 @@ grpc_server_credentials* MakeTls(Gate* gate, bool asks_clients) {
 
 class ListenerCredentials final : public grpc::ServerCredentials {
  public:
-  ListenerCredentials(const ListenAddress& address, Guard* guard) {
-    Gate* gate = new Gate(address, guard);
+  ListenerCredentials(const ListenAddress& address, Guard* guard, CallLog* log) {
+    Gate* gate = new Gate(address, guard, log);
     const TlsIdentity* tls = address.unix_path.empty() ? guard->tls() : nullptr;
     credentials_ = tls == nullptr ? grpc_insecure_server_credentials_create()
                                   : MakeTls(gate, tls->asks_clients());
@@ -129,8 +149,8 @@ class ListenerCredentials final : public grpc::ServerCredentials {
 }  // namespace
 
 std::shared_ptr<grpc::ServerCredentials> MakeListenerCredentials(const ListenAddress& address,
-                                                                 Guard* guard) {
-  return std::make_shared<ListenerCredentials>(address, guard);
+                                                                 Guard* guard, CallLog* log) {
+  return std::make_shared<ListenerCredentials>(address, guard, log);
 }
 
 }  // namespace reprise::api

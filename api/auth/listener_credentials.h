@@ -12,16 +12,17 @@
 
 #include "api/auth/guard.h"
 #include "api/listen_address.h"
+#include "api/log/call_log.h"
 
 namespace reprise::api {
 
 // For a server that listens on `address`: TLS where `guard` has it, but for Unix sockets. `guard`
-// must outlive the server.
+// and `log` must outlive the server.
 //
 // Refused calls end with UNAUTHENTICATED, or RESOURCE_EXHAUSTED for a tenant that calls too often,
-// and are written to the audit log. Of those the client's address is not known yet: "from" is the
-// listener and what the client calls itself.
+// and are written to the audit log and to `log` (nullptr: none). Of those the client's address is
+// not known yet: "from" is the listener and what the client calls itself.
 std::shared_ptr<grpc::ServerCredentials> MakeListenerCredentials(const ListenAddress& address,
-                                                                 Guard* guard);
+                                                                 Guard* guard, CallLog* log);
 
 }  // namespace reprise::api

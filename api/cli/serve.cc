@@ -107,11 +107,12 @@ std::string ArenaSocketOf(const ServeOptions& options, const ListenAddress& list
 }
 
 // HTTP, which is there from the start; null when it was not asked for.
-absl::StatusOr<std::unique_ptr<HttpFrontend>> StartHttp(const ServeOptions& options, Guard* guard) {
+absl::StatusOr<std::unique_ptr<HttpFrontend>> StartHttp(const ServeOptions& options, Guard* guard,
+                                                        CallLog* log) {
   if (options.http_listen.empty()) return nullptr;
   ASSIGN_OR_RETURN(const ListenAddress listen, ParseListenAddress(options.http_listen));
   ASSIGN_OR_RETURN(std::unique_ptr<HttpFrontend> http,
-                   HttpFrontend::Start(listen, guard, options.HttpHosts()));
+                   HttpFrontend::Start(listen, guard, log, options.HttpHosts()));
   std::cout << "http: " << http->address().ToString() << std::endl;
   return http;
 }
@@ -140,15 +141,17 @@ absl::Status Serve(const ServeOptions& options, Guard* guard, ShutdownSignal* si
   ASSIGN_OR_RETURN(const ListenAddress listen, ParseListenAddress(options.listen));
   // Asked before the slow steps; the server finds out for certain.
   RETURN_IF_ERROR(CheckFree(listen));
+  CallLog log(options.log);
   ServedParts parts;
   parts.guard = guard;
+  parts.log = &log;
   parts.drain = [signal] { signal->Request(); };
   parts.arena_socket = ArenaSocketOf(options, listen);
   if (!options.admin_listen.empty()) {
     ASSIGN_OR_RETURN(parts.admin_listen, ParseListenAddress(options.admin_listen));
     RETURN_IF_ERROR(CheckFree(*parts.admin_listen));
   }
-  ASSIGN_OR_RETURN(const std::unique_ptr<HttpFrontend> http, StartHttp(options, guard));
+  ASSIGN_OR_RETURN(const std::unique_ptr<HttpFrontend> http, StartHttp(options, guard, &log));
   ASSIGN_OR_RETURN(engine::cuda::OpenedCard card, OpenCardFor(options));
   ASSIGN_OR_RETURN(const std::unique_ptr<cachestore::TieredStore> store,
                    cachestore::TieredStore::Open(options.store, card.device.get()));

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -16,16 +17,18 @@
 #include "api/http/browser_policy.h"
 #include "api/http/http_message.h"
 #include "api/http/http_server.h"
+#include "api/http/id_headers.h"
+#include "api/http/logged_reply.h"
 #include "api/http/metrics.h"
 #include "api/http/openai_error.h"
 #include "api/http/openai_service.h"
-#include "api/http/request_ids.h"
 #include "api/limits.h"
 #include "cachestore/base/status_macros.h"
 
 namespace reprise::api {
 namespace {
 
+constexpr size_t kMaxMethodBytes = 16;
 constexpr absl::string_view kModelPrefix = "/v1/models/";
 
 struct Path {
@@ -77,12 +80,24 @@ bool ChecksHost(const ListenAddress& listen, const Guard* guard,
   return !hosts.empty() || (listen.IsLocal() && !asks);
 }
 
+// The beginning of the request's line in the log. A path may be anything: of those that are not
+// known it says nothing.
+CallRecord RecordOf(const HttpRequest& request, const RequestIds& ids) {
+  const absl::string_view known = KnownPath(request.path).path;
+  return {.rpc = absl::StrCat(request.method.substr(0, kMaxMethodBytes), " ",
+                              known.empty() ? "(unknown)" : known),
+          .ids = ids,
+          .from = request.peer};
+}
+
 }  // namespace
 
 class HttpFrontend::Impl final : public HttpHandler {
  public:
-  Impl(const ListenAddress& listen, Guard* guard, const std::vector<std::string>& hosts)
+  Impl(const ListenAddress& listen, Guard* guard, CallLog* log,
+       const std::vector<std::string>& hosts)
       : guard_(guard),
+        log_(log),
         is_unix_(!listen.unix_path.empty()),
         tls_(TlsOf(listen, guard)),
         is_private_(listen.IsLocal() || tls_ != nullptr),
@@ -108,7 +123,12 @@ class HttpFrontend::Impl final : public HttpHandler {
   enum class State { kStarting, kReady, kDraining };
 
   // Who calls, whose call is counted. Errors are those of Guard, and go to the audit log.
-  absl::StatusOr<Principal> Admit(const HttpRequest& request) const;
+  absl::StatusOr<Principal> Admit(const HttpRequest& request, const RequestIds& ids) const;
+  // What AnswerAtOnce answers.
+  std::optional<HttpResponse> QuickAnswer(const HttpRequest& request) const;
+  // Answers a request, which is logged by `reply`. Who calls is told to `caller`.
+  void Answer(const HttpRequest& request, const RequestIds& ids, std::shared_ptr<HttpReply> reply,
+              absl::FunctionRef<void(const Principal&)> caller);
   // kUnavailable, with what to wait for: no calls are taken now.
   absl::Status CheckReady() const ABSL_LOCKS_EXCLUDED(mu_);
   HttpResponse Probe(absl::string_view path) const;
@@ -121,6 +141,7 @@ class HttpFrontend::Impl final : public HttpHandler {
   }
 
   Guard* const guard_;
+  CallLog* const log_;  // may be null
   const bool is_unix_;
   const TlsIdentity* const tls_;  // null: no TLS
   const bool is_private_;         // nobody on the way can read along
@@ -168,7 +189,8 @@ absl::Status HttpFrontend::Impl::CheckReady() const {
   return absl::UnavailableError("the server is shutting down");
 }
 
-absl::StatusOr<Principal> HttpFrontend::Impl::Admit(const HttpRequest& request) const {
+absl::StatusOr<Principal> HttpFrontend::Impl::Admit(const HttpRequest& request,
+                                                    const RequestIds& ids) const {
   if (guard_ == nullptr) return LocalOperator();
   const Peer peer = {.address = request.peer,
                      .is_unix = is_unix_,
@@ -180,6 +202,7 @@ absl::StatusOr<Principal> HttpFrontend::Impl::Admit(const HttpRequest& request) 
   if (status.ok()) return principal;
   AuditEvent event = {.what = "refused",
                       .from = absl::StrCat(peer.address, " ", request.Header("user-agent")),
+                      .request_id = ids.request_id,
                       .outcome = status,
                       .detail = request.path};
   if (principal.ok()) {
@@ -214,6 +237,19 @@ HttpResponse HttpFrontend::Impl::Metrics() const {
 }
 
 std::optional<HttpResponse> HttpFrontend::Impl::AnswerAtOnce(const HttpRequest& request) {
+  std::optional<HttpResponse> response = QuickAnswer(request);
+  if (!response.has_value()) return response;
+  const RequestIds ids = IdsOf(request);
+  Echo(ids, &*response);
+  if (log_ == nullptr) return response;
+  CallRecord record = RecordOf(request, ids);
+  SetHttpStatus(response->status, &record);
+  if (KnownPath(request.path).path == "/readyz") record.failed = false;
+  log_->Write(record);
+  return response;
+}
+
+std::optional<HttpResponse> HttpFrontend::Impl::QuickAnswer(const HttpRequest& request) const {
   if (std::optional<HttpResponse> refusal = browsers_.Refusal(request)) return refusal;
   const Path known = KnownPath(request.path);
   if (known.path.empty()) {
@@ -233,14 +269,25 @@ std::optional<HttpResponse> HttpFrontend::Impl::AnswerAtOnce(const HttpRequest& 
 
 void HttpFrontend::Impl::Handle(HttpRequest request, std::shared_ptr<HttpReply> reply) {
   const RequestIds ids = IdsOf(request);
+  if (log_ == nullptr) {
+    return Answer(request, ids, std::move(reply), [](const Principal&) {});
+  }
+  const auto logged = std::make_shared<LoggedReply>(log_, RecordOf(request, ids), std::move(reply));
+  Answer(request, ids, logged, [&](const Principal& principal) { logged->SetCaller(principal); });
+}
+
+void HttpFrontend::Impl::Answer(const HttpRequest& request, const RequestIds& ids,
+                                std::shared_ptr<HttpReply> reply,
+                                absl::FunctionRef<void(const Principal&)> caller) {
   const bool is_metrics = request.path == "/metrics";
   // Who sees the counters move learns what others ask for: they are an operator's, as those of
   // gRPC are, and there from the start.
   absl::Status status = is_metrics ? absl::OkStatus() : CheckReady();
   absl::StatusOr<Principal> principal;
   if (status.ok()) {
-    principal = Admit(request);
+    principal = Admit(request, ids);
     status = principal.status();
+    if (status.ok()) caller(*principal);
   }
   if (status.ok() && is_metrics) status = NeedAdmin(*principal, "to read the server's counters");
   HttpResponse response;
@@ -275,8 +322,9 @@ HttpFrontend::HttpFrontend(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) 
 HttpFrontend::~HttpFrontend() { Shutdown(absl::Now()); }
 
 absl::StatusOr<std::unique_ptr<HttpFrontend>> HttpFrontend::Start(
-    const ListenAddress& listen, Guard* guard, const std::vector<std::string>& hosts) {
-  auto impl = std::make_unique<Impl>(listen, guard, hosts);
+    const ListenAddress& listen, Guard* guard, CallLog* log,
+    const std::vector<std::string>& hosts) {
+  auto impl = std::make_unique<Impl>(listen, guard, log, hosts);
   RETURN_IF_ERROR(impl->Start(listen));
   return std::unique_ptr<HttpFrontend>(new HttpFrontend(std::move(impl)));
 }

@@ -11,17 +11,19 @@
 #include "absl/time/time.h"
 #include "api/auth/guard.h"
 #include "api/listen_address.h"
+#include "api/log/call_log.h"
 #include "api/server.h"
 
 namespace reprise::api {
 
 class HttpFrontend {
  public:
-  // Starts listening; not ready. `guard` must outlive the frontend; nullptr: nobody has to show a
-  // credential, and there is no TLS. `hosts`: names that it goes by besides this machine's own
-  // (BrowserPolicy). Errors as HttpServer::Start.
+  // Starts listening; not ready. `guard` and `log` must outlive the frontend. No guard: nobody has
+  // to show a credential, and there is no TLS; no log: calls are not logged. `hosts`: names that it
+  // goes by besides this machine's own (BrowserPolicy). Errors as HttpServer::Start.
   static absl::StatusOr<std::unique_ptr<HttpFrontend>> Start(
-      const ListenAddress& listen, Guard* guard, const std::vector<std::string>& hosts = {});
+      const ListenAddress& listen, Guard* guard, CallLog* log = nullptr,
+      const std::vector<std::string>& hosts = {});
   // Shuts down without grace.
   ~HttpFrontend();
 

@@ -35,7 +35,5 @@ inline constexpr size_t kMaxHttpAnswerBytes = 16 << 20;
 // Prompts of one call, and answers to all of them.
 inline constexpr size_t kMaxHttpPrompts = 64;
 inline constexpr size_t kMaxHttpChoices = 128;
-// Of the request's id, which the client may choose.
-inline constexpr size_t kMaxRequestIdBytes = 128;
 
 }  // namespace reprise::api

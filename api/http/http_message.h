@@ -2,6 +2,7 @@
 // each other. Plain data and two interfaces; no header of an HTTP library.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
@@ -10,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 
 namespace reprise::api {
@@ -52,6 +54,11 @@ class HttpReply {
   // Calls `gone` once when the client goes, or is cut off, before the answer has ended; at once
   // when it has gone already. What is sent from then on is dropped.
   virtual void NotifyGone(std::function<void()> gone) = 0;
+
+  // For the log, before the end: how many tokens of the prompt were cached, and what a stream ends
+  // with that had begun well.
+  virtual void NoteHit(int64_t tokens) {}
+  virtual void NoteFailure(const absl::Status& status) {}
 };
 
 class HttpHandler {

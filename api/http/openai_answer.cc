@@ -6,6 +6,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "api/http/http_limits.h"
+#include "api/http/id_headers.h"
 #include "api/http/openai_error.h"
 
 namespace reprise::api {
@@ -162,6 +163,7 @@ void OpenAiAnswer::OnFinish(size_t prompt, const engine::GenerateResult& result)
                                shape_.FinishEvent(index, choice.whole.finish_reason)));
   }
   if (--prompts_left_ > 0) return;
+  reply_->NoteHit(usage_.cached_gpu_tokens + usage_.cached_ram_tokens + usage_.cached_disk_tokens);
   if (stream_) {
     reply_->Write(absl::StrCat(shape_.UsageEvent(usage_), OpenAiShape::DoneEvent()));
     reply_->End();
@@ -185,6 +187,7 @@ void OpenAiAnswer::Fail(const absl::Status& status) {
     absl::MutexLock lock(&mu_);
     if (reply_ == nullptr) return;
     if (begun_) {
+      reply_->NoteFailure(status);
       reply_->Write(OpenAiShape::ErrorEvent(OpenAiErrorJson(status)));
       reply_->End();
     } else {

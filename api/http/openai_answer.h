@@ -19,7 +19,7 @@
 #include "api/http/http_message.h"
 #include "api/http/openai_logprobs.h"
 #include "api/http/openai_shape.h"
-#include "api/http/request_ids.h"
+#include "api/log/request_ids.h"
 #include "engine/engine.h"
 
 namespace reprise::api {

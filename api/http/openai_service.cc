@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "api/http/id_headers.h"
 #include "api/http/openai_answer.h"
 #include "api/http/openai_error.h"
 #include "api/http/openai_shape.h"

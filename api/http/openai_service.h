@@ -12,7 +12,7 @@
 #include "api/auth/principal.h"
 #include "api/http/http_message.h"
 #include "api/http/openai_request.h"
-#include "api/http/request_ids.h"
+#include "api/log/request_ids.h"
 #include "cachestore/store/tiered_store.h"
 #include "engine/engine.h"
 

@@ -1,3 +1,4 @@
+// What the server writes of what it was asked: the audit log and the log of calls.
 #include "api/auth/audit_log.h"
 
 #include <gmock/gmock.h>
@@ -10,10 +11,14 @@
 #include <string>
 #include <vector>
 
+#include "api/log/call_log.h"
+#include "tests/api/log_file.h"
 #include "tests/api/temp_folder.h"
 
 namespace reprise::api {
 namespace {
+
+using ::testing::MatchesRegex;
 
 std::vector<nlohmann::json> LinesOf(const std::string& path) {
   std::vector<nlohmann::json> lines;
@@ -96,6 +101,76 @@ TEST(AuditLogTest, WhereItCannotBeWrittenIsSaid) {
   ASSERT_TRUE(full.ok()) << full.status();
   (*full)->Write({.what = "Reload"});
   EXPECT_EQ((*full)->lost(), 1);
+}
+
+CallRecord RecordOf(const absl::Status& outcome, absl::Duration waiting = absl::ZeroDuration()) {
+  CallRecord record = {.rpc = "reprise.v1.Cache/Match",
+                       .ids = {.request_id = "order-66"},
+                       .time = absl::Milliseconds(1500),
+                       .waiting = waiting};
+  record.SetOutcome(outcome);
+  return record;
+}
+
+TEST(CallLogTest, AtInfoOnlyWhatFailedOrWasSlowIsALine) {
+  LogFile file({.format = LogFormat::kJson});
+  CallLog& log = file.log();
+  log.Write(RecordOf(absl::OkStatus()));
+  log.Write(RecordOf(absl::CancelledError("the client has gone")));
+  log.Write(RecordOf(absl::NotFoundError("no namespace 7, said the prompt")));
+  log.Write(RecordOf(absl::OkStatus(), absl::Milliseconds(1001)));
+  CallRecord upload = RecordOf(absl::OkStatus(), absl::Seconds(9));
+  upload.waits_for_client = true;
+  log.Write(upload);
+  log.Write(RecordOf(absl::InternalError("disk 3 is gone")));
+  const std::vector<nlohmann::json> lines = file.Lines();
+  ASSERT_EQ(lines.size(), 3u);
+  EXPECT_EQ(lines[0]["status"], "NOT_FOUND");
+  EXPECT_FALSE(lines[0].contains("cause")) << "it may repeat what the client sent";
+  EXPECT_EQ(lines[1]["status"], "OK");
+  EXPECT_EQ(lines[1]["first_ms"], 1001);
+  EXPECT_EQ(lines[1]["ms"], 1500);
+  EXPECT_EQ(lines[2]["cause"], "disk 3 is gone");
+  for (const nlohmann::json& line : lines) {
+    EXPECT_EQ(line["what"], "call");
+    EXPECT_EQ(line["level"], "info");
+    EXPECT_EQ(line["request_id"], "order-66");
+  }
+}
+
+TEST(CallLogTest, AFloodIsCutAndCounted) {
+  LineLimit limit(2);
+  const absl::Time start = absl::Now();
+  EXPECT_EQ(limit.Take(start), 0);
+  EXPECT_EQ(limit.Take(start), 0);
+  EXPECT_EQ(limit.Take(start + absl::Milliseconds(999)), std::nullopt);
+  EXPECT_EQ(limit.Take(start + absl::Milliseconds(999)), std::nullopt);
+  EXPECT_EQ(limit.Take(start + absl::Seconds(1)), 2);
+  EXPECT_EQ(limit.Take(start + absl::Seconds(1)), 0);
+  LogFile file({.format = LogFormat::kJson});
+  for (int i = 0; i < 1000; ++i) file.log().Write(RecordOf(absl::NotFoundError("")));
+  EXPECT_LT(file.Lines().size(), 1000u);
+}
+
+TEST(CallLogTest, TextIsOneLineWithWhatIsNotPlainInQuotes) {
+  LogFile file({.format = LogFormat::kText, .level = LogLevel::kDebug});
+  CallRecord record = RecordOf(absl::OkStatus());
+  record.who = "engine \"7\"\nlevel=info";
+  record.ids = MakeRequestIds("bad id", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+  record.work = {.blocks = 2, .bytes = 1024, .hit_tokens = 16};
+  file.log().Write(record);
+  const std::string text = file.Text();
+  EXPECT_THAT(
+      text, MatchesRegex("20[-0-9T:.]+Z debug call rpc=reprise.v1.Cache/Match status=OK ms=1500.0 "
+                         "first_ms=0.0 who=\"engine ..7....level=info\" request_id=[0-9a-f]+ "
+                         "trace_id=0af7651916cd43dd8448eb211c80319c blocks=2 bytes=1024 "
+                         "hit_tokens=16\n"));
+}
+
+TEST(CallLogTest, OffIsSilent) {
+  LogFile file({.level = LogLevel::kOff});
+  file.log().Write(RecordOf(absl::InternalError("")));
+  EXPECT_EQ(file.Text(), "");
 }
 
 }  // namespace

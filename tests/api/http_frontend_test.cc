@@ -18,6 +18,7 @@
 #include "api/auth/secret_token.h"
 #include "api/cli/text_file.h"
 #include "tests/api/credentials_fixture.h"
+#include "tests/api/log_file.h"
 #include "tests/api/raw_http.h"
 #include "tests/api/temp_folder.h"
 #include "tests/api/test_server.h"
@@ -48,7 +49,8 @@ class HttpFrontendTest : public ::testing::Test {
     http_->SetReady(Parts(/*with_model=*/false), server_->server());
   }
   void Listen(const std::vector<std::string>& hosts) {
-    auto http = HttpFrontend::Start(*ParseListenAddress("127.0.0.1:0"), &server_->guard(), hosts);
+    auto http = HttpFrontend::Start(*ParseListenAddress("127.0.0.1:0"), &server_->guard(),
+                                    &log_file_.log(), hosts);
     ASSERT_TRUE(http.ok()) << http.status();
     http_ = *std::move(http);
   }
@@ -91,9 +93,41 @@ class HttpFrontendTest : public ::testing::Test {
     return events;
   }
 
+  LogFile log_file_{{.format = LogFormat::kJson, .level = LogLevel::kDebug}};
   std::unique_ptr<TestServer> server_;
   std::unique_ptr<HttpFrontend> http_;
 };
+
+TEST_F(HttpFrontendTest, EveryAnswerIsALineOfTheLogWithTheRequestsId) {
+  StartReady({});
+  RawHttp client(http_->address());
+  const std::string body = R"({"prompt":"sesame-prompt","ignore_eos":true,"stream":true})";
+  client.Send(absl::StrCat(
+      "POST /v1/completions HTTP/1.1\r\nHost: a\r\nX-Request-Id: order-66\r\n",
+      "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n",
+      "Content-Type: application/json\r\nContent-Length: ", body.size(), "\r\n\r\n", body));
+  EXPECT_EQ(client.Read().headers.at("x-request-id"), "order-66");
+  EXPECT_EQ(Post("/v1/completions", R"({"prompt":"sesame-prompt","sesame":1})").status, 400);
+  EXPECT_EQ(Get("/sesame-path").headers.at("x-request-id").size(), 32u);
+  EXPECT_EQ(Get("/healthz").status, 200);
+  http_.reset();
+  const std::string text = log_file_.Text();
+  EXPECT_THAT(text, Not(HasSubstr("sesame")));
+  const std::vector<Json> lines = LogFile::Parse(text);
+  ASSERT_EQ(lines.size(), 4u);
+  EXPECT_EQ(lines[0]["rpc"], "POST /v1/completions");
+  EXPECT_EQ(lines[0]["status"], "200");
+  EXPECT_EQ(lines[0]["request_id"], "order-66");
+  EXPECT_EQ(lines[0]["trace_id"], "0af7651916cd43dd8448eb211c80319c");
+  EXPECT_EQ(lines[0]["hit_tokens"], 0);
+  EXPECT_LT(lines[0]["first_ms"], lines[0]["ms"]);
+  EXPECT_EQ(lines[1]["status"], "400");
+  EXPECT_EQ(lines[1]["level"], "info");
+  EXPECT_EQ(lines[2]["rpc"], "GET (unknown)");
+  EXPECT_EQ(lines[2]["status"], "404");
+  EXPECT_EQ(lines[3]["rpc"], "GET /healthz");
+  EXPECT_EQ(lines[3]["level"], "debug");
+}
 
 TEST_F(HttpFrontendTest, ItLivesFromTheStartAndIsReadyBetweenRecoveryAndDrain) {
   Start({});

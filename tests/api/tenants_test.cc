@@ -7,11 +7,16 @@
 #include <gtest/gtest.h>
 
 #include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "api/auth/rate_limiter.h"
 #include "api/limits.h"
+#include "reprise/v1/admin.pb.h"
+#include "tests/api/log_file.h"
 #include "tests/api/tenants_fixture.h"
 
 namespace reprise::api {
@@ -170,10 +175,11 @@ std::vector<std::string> AllMethods() {
 }
 
 // Calls a method with an empty message, as a unary one.
-grpc::Status CallBare(const std::shared_ptr<grpc::Channel>& channel, const std::string& path) {
+grpc::Status CallBare(const std::shared_ptr<grpc::Channel>& channel, const std::string& path,
+                      absl::Duration timeout = kTestTimeout) {
   const grpc::internal::RpcMethod method(path.c_str(), grpc::internal::RpcMethod::NORMAL_RPC);
   grpc::ClientContext context;
-  SetTimeout(kTestTimeout, &context);
+  SetTimeout(timeout, &context);
   const grpc::Slice nothing("");
   grpc::ByteBuffer response;
   return grpc::internal::BlockingUnaryCall<grpc::ByteBuffer, grpc::ByteBuffer>(
@@ -299,6 +305,142 @@ TEST_F(GeneratingTenantsTest, GenerationsShareBlocksWithinATenantAlone) {
   EXPECT_GT(Generate(file_.admin, "alice")->cached_tokens().ram(), 0);
   InferenceClient client(server_.address(), {.token = file_.bob});
   EXPECT_EQ(client.GetModel(kTestTimeout)->identity().tenant(), "bob");
+}
+
+// A server that logs every call.
+class LoggedTest : public ::testing::Test {
+ protected:
+  static constexpr char kTrace[] = "0af7651916cd43dd8448eb211c80319c";
+  static constexpr char kPrompt[] = "sesame-prompt";
+
+  // The answer to a unary call of alice's with ids of its own.
+  template <typename Call>
+  void CallWithIds(const Call& call) {
+    grpc::ClientContext context;
+    SetTimeout(kTestTimeout, &context);
+    context.AddMetadata("authorization", "Bearer " + file_.alice);
+    context.AddMetadata("x-request-id", "order-66");
+    context.AddMetadata("traceparent", absl::StrCat("00-", kTrace, "-b7ad6b7169203331-01"));
+    call(&context);
+    const auto& trailer = context.GetServerTrailingMetadata();
+    const auto echoed = trailer.find("x-request-id");
+    ASSERT_NE(echoed, trailer.end());
+    EXPECT_EQ(echoed->second, "order-66");
+  }
+  // The lines of a method.
+  static std::vector<nlohmann::json> Of(const std::vector<nlohmann::json>& lines,
+                                        const std::string& path) {
+    std::vector<nlohmann::json> found;
+    for (const auto& line : lines) {
+      if ("/" + line["rpc"].get<std::string>() == path) found.push_back(line);
+    }
+    return found;
+  }
+
+  TestCredentials file_;
+  LogFile log_file_{{.format = LogFormat::kJson, .level = LogLevel::kDebug}};
+  std::optional<TestServer> server_{TestServer::Options{
+      .guard = {.credentials_file = file_.path(), .audit_log = file_.audit_log()},
+      .listen = "127.0.0.1:0",
+      .admin = true,
+      .log = &log_file_.log()}};
+};
+
+TEST_F(LoggedTest, EveryMethodIsALineAndNoneHoldsWhatClientsSent) {
+  const auto channel = ConnectTo(server_->address(), {.token = file_.alice});
+  const auto admin = ConnectTo(server_->server().admin_address().ToString());
+  std::vector<std::string> paths = AllMethods();
+  for (const std::string& path : paths) CallBare(channel, path, absl::Milliseconds(200));
+  const auto* operators = v1::ReloadRequest::descriptor()->file()->service(0);
+  for (int i = 0; i < operators->method_count(); ++i) {
+    paths.push_back(absl::StrCat("/", operators->full_name(), "/", operators->method(i)->name()));
+    CallBare(admin, paths.back(), absl::Milliseconds(200));
+  }
+  // What came with these must not be found.
+  CacheClient alice(server_->address(), {.token = file_.alice});
+  const auto opened = alice.OpenNamespace(OwnIdentity(), kTestTimeout);
+  const std::vector<std::string> payloads(kBlocks, std::string(512, 'K'));
+  const auto tokens = TestTokens(kBlocks);
+  ASSERT_TRUE(
+      alice.Put(opened->namespace_id(), {}, TestBlocks(tokens, payloads, 0), kTestTimeout).ok());
+  v1::GenerateRequest generate;
+  v1::ChatMessage& message = *generate.mutable_conversation()->add_messages();
+  message.set_role(kPrompt);  // which the error repeats
+  message.set_content(kPrompt);
+  InferenceClient inference(server_->address(), {.token = file_.alice});
+  const auto refused = inference.Generate(generate, kTestTimeout, [](const v1::TokenChunk&) {});
+  EXPECT_THAT(std::string(refused.status().message()), HasSubstr(kPrompt));
+  generate.set_text(kPrompt);
+  generate.mutable_stop()->set_max_new_tokens(1);
+  EXPECT_TRUE(inference.Generate(generate, kTestTimeout, [](const v1::TokenChunk&) {}).ok());
+  const std::string secret = MakeToken();
+  EXPECT_FALSE(CacheClient(server_->address(), {.token = secret}).Stats(kTestTimeout).ok());
+  CallWithIds([&](grpc::ClientContext* context) {
+    v1::MatchRequest request;
+    v1::MatchResponse response;
+    request.set_namespace_id(opened->namespace_id());
+    request.mutable_token_ids()->Assign(tokens.begin(), tokens.end());
+    EXPECT_TRUE(
+        v1::Cache::NewStub(ConnectTo(server_->address()))->Match(context, request, &response).ok());
+  });
+
+  server_.reset();
+  const std::string text = log_file_.Text();
+  for (const std::string& sent : {std::string(kPrompt), std::string(16, 'K'), std::string("1000,1001"),
+                                  secret, file_.alice, file_.admin}) {
+    EXPECT_THAT(text, Not(HasSubstr(sent)));
+  }
+  const std::vector<nlohmann::json> lines = LogFile::Parse(text);
+  for (const std::string& path : paths) EXPECT_FALSE(Of(lines, path).empty()) << path;
+  const nlohmann::json put = Of(lines, "/reprise.v1.Cache/Put").back();
+  EXPECT_EQ(put["blocks"], kBlocks);
+  EXPECT_EQ(put["bytes"], kBlocks * 512);
+  EXPECT_EQ(put["tenant"], "alice");
+  EXPECT_EQ(put["who"], "alice-web");
+  const nlohmann::json match = Of(lines, "/reprise.v1.Cache/Match").back();
+  EXPECT_EQ(match["status"], "OK");
+  EXPECT_EQ(match["hit_tokens"], kBlocks * kTestBlockTokens);
+  EXPECT_EQ(match["request_id"], "order-66");
+  EXPECT_EQ(match["trace_id"], kTrace);
+  EXPECT_EQ(Of(lines, "/reprise.v1.Inference/Generate").back()["hit_tokens"], 0);
+  EXPECT_EQ(Of(lines, "/reprise.v1.Cache/Stats").back()["status"], "UNAUTHENTICATED");
+}
+
+TEST_F(LoggedTest, TheAuditLogKnowsTheRequestAndWhatWentAsAFile) {
+  CacheClient alice(server_->address(), {.token = file_.alice});
+  const auto opened = alice.OpenNamespace(OwnIdentity(), kTestTimeout);
+  v1::ExportRequest request;
+  request.set_namespace_id(opened->namespace_id());
+  std::string file;
+  ASSERT_TRUE(alice
+                  .Export(request, kTestTimeout,
+                          [&](absl::string_view bytes) {
+                            absl::StrAppend(&file, bytes);
+                            return true;
+                          })
+                  .ok());
+  // The model that is served here is another.
+  EXPECT_FALSE(alice.Import(kTestTimeout, [&] { return std::exchange(file, ""); }).ok());
+  CallWithIds([&](grpc::ClientContext* context) {
+    v1::InvalidateRequest all;
+    all.set_all(true);
+    v1::InvalidateResponse response;
+    EXPECT_FALSE(v1::Cache::NewStub(ConnectTo(server_->address()))
+                     ->Invalidate(context, all, &response)
+                     .ok());
+  });
+  server_.reset();
+  std::ifstream audit(file_.audit_log());
+  const std::string text((std::istreambuf_iterator<char>(audit)), std::istreambuf_iterator<char>());
+  const std::vector<nlohmann::json> lines = LogFile::Parse(text);
+  ASSERT_EQ(lines.size(), 3u);
+  EXPECT_EQ(lines[0]["what"], "Export");
+  EXPECT_EQ(lines[0]["outcome"], "OK");
+  EXPECT_EQ(lines[0]["detail"], "0 blocks");
+  EXPECT_EQ(lines[0]["request_id"].get<std::string>().size(), 32u);
+  EXPECT_EQ(lines[1]["what"], "Import");
+  EXPECT_NE(lines[1]["outcome"], "OK");
+  EXPECT_EQ(lines[2]["request_id"], "order-66");
 }
 
 }  // namespace

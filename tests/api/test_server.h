@@ -46,7 +46,8 @@ class TestServer {
     std::string listen;          // empty: a Unix socket
     bool shared_memory = false;  // offers the arena to clients
     absl::Duration max_silence = kMaxSilence;
-    bool admin = false;  // offers the Admin service on a second Unix socket
+    bool admin = false;      // offers the Admin service on a second Unix socket
+    CallLog* log = nullptr;  // of calls; nullptr: none
   };
 
   explicit TestServer(const Options& options) : options_(options) {
@@ -122,6 +123,7 @@ class TestServer {
     guard_ = *std::move(guard);
     parts.guard = guard_.get();
     parts.max_silence = options_.max_silence;
+    parts.log = options_.log;
     if (options_.admin) {
       parts.admin_listen.emplace().unix_path = folder_ / "admin";
       parts.drain = [this] { drained_ = true; };

@@ -84,6 +84,7 @@ const std::vector<Library> kLibraries = {
     {"openssl/", {"api/auth"}},
     {"boost/", {"api/http"}},
     {"prometheus/", {"api/http"}},
+    {"spdlog/", {"api/log"}},
     {"grpc/", {"api", "bench", "tests"}},
     {"grpcpp/", {"api", "bench", "tests"}},
     {"google/protobuf/", {"api", "bench", "tests"}},

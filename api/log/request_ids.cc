@@ -1,12 +1,10 @@
-#include "api/http/request_ids.h"
+#include "api/log/request_ids.h"
 
 #include <cstdint>
 
 #include "absl/random/random.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/string_view.h"
-#include "api/http/http_limits.h"
 
 namespace reprise::api {
 namespace {
@@ -44,24 +42,21 @@ bool IsTraceParent(absl::string_view text) {
 
 }  // namespace
 
+absl::string_view RequestIds::trace_id() const {
+  return trace_parent.empty() ? absl::string_view() : absl::string_view(trace_parent).substr(3, 32);
+}
+
 std::string RandomRequestId() {
   absl::BitGen random;
   return absl::StrCat(absl::Hex(absl::Uniform<uint64_t>(random), absl::kZeroPad16),
                       absl::Hex(absl::Uniform<uint64_t>(random), absl::kZeroPad16));
 }
 
-RequestIds IdsOf(const HttpRequest& request) {
+RequestIds MakeRequestIds(absl::string_view request_id, absl::string_view trace_parent) {
   RequestIds ids;
-  const absl::string_view id = request.Header("x-request-id");
-  ids.request_id = IsRequestId(id) ? std::string(id) : RandomRequestId();
-  const absl::string_view trace = request.Header("traceparent");
-  if (IsTraceParent(trace)) ids.trace_parent = std::string(trace);
+  ids.request_id = IsRequestId(request_id) ? std::string(request_id) : RandomRequestId();
+  if (IsTraceParent(trace_parent)) ids.trace_parent = std::string(trace_parent);
   return ids;
-}
-
-void Echo(const RequestIds& ids, HttpResponse* response) {
-  response->headers.emplace_back("X-Request-Id", ids.request_id);
-  if (!ids.trace_parent.empty()) response->headers.emplace_back("traceparent", ids.trace_parent);
 }
 
 }  // namespace reprise::api
