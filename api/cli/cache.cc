@@ -28,8 +28,8 @@ struct StatFlags {
 };
 
 absl::Status RunStat(const StatFlags& flags) {
-  CacheClient client(flags.server.server);
-  ASSIGN_OR_RETURN(const v1::StatsResponse stats, client.Stats(flags.server.timeout()));
+  ASSIGN_OR_RETURN(const auto client, Connect<CacheClient>(flags.server));
+  ASSIGN_OR_RETURN(const v1::StatsResponse stats, client->Stats(flags.server.timeout()));
   const std::map<std::string, int64_t> store(stats.store().begin(), stats.store().end());
   const std::map<std::string, int64_t> engine(stats.engine().begin(), stats.engine().end());
   if (flags.json) {
@@ -55,10 +55,10 @@ struct MatchFlags {
 
 absl::Status RunMatch(const MatchFlags& flags) {
   ASSIGN_OR_RETURN(const Prompt prompt, PromptOf(flags.server, flags.prompt));
-  CacheClient client(flags.server.server);
-  ASSIGN_OR_RETURN(const OpenedNamespace ns, OpenNamespaceOf(client, flags.server, flags.ns));
+  ASSIGN_OR_RETURN(const auto client, Connect<CacheClient>(flags.server));
+  ASSIGN_OR_RETURN(const OpenedNamespace ns, OpenNamespaceOf(*client, flags.server, flags.ns));
   ASSIGN_OR_RETURN(const v1::MatchResponse match,
-                   client.Match(ns.id, prompt.All(), flags.server.timeout()));
+                   client->Match(ns.id, prompt.All(), flags.server.timeout()));
   const int64_t absent = prompt.num_blocks(ns.block_tokens) - match.gpu_blocks() -
                          match.ram_blocks() - match.disk_blocks();
   Table table({"tier", "blocks", "tokens", "bytes"});
@@ -84,8 +84,8 @@ struct PutFlags {
 
 absl::Status RunPut(const PutFlags& flags) {
   ASSIGN_OR_RETURN(const Prompt prompt, PromptOf(flags.server, flags.prompt));
-  CacheClient client(flags.server.server);
-  ASSIGN_OR_RETURN(const OpenedNamespace ns, OpenNamespaceOf(client, flags.server, flags.ns));
+  ASSIGN_OR_RETURN(const auto client, Connect<CacheClient>(flags.server));
+  ASSIGN_OR_RETURN(const OpenedNamespace ns, OpenNamespaceOf(*client, flags.server, flags.ns));
   const int64_t num_blocks = static_cast<int64_t>(flags.payload_files.size());
   const int64_t needed = flags.skip_blocks + num_blocks;
   if (flags.skip_blocks < 0 || prompt.num_blocks(ns.block_tokens) < needed) {
@@ -103,7 +103,7 @@ absl::Status RunPut(const PutFlags& flags) {
   }
   const auto prefix = prompt.Blocks(0, flags.skip_blocks, ns.block_tokens);
   ASSIGN_OR_RETURN(const v1::PutResponse put,
-                   client.Put(ns.id, prefix, blocks, flags.server.timeout()));
+                   client->Put(ns.id, prefix, blocks, flags.server.timeout()));
   std::cout << "stored " << WithThousands(put.stored_blocks()) << " of " << num_blocks << " blocks"
             << std::endl;
   if (put.rejected_blocks() == 0) return absl::OkStatus();
@@ -123,8 +123,8 @@ absl::Status RunGet(const GetFlags& flags) {
   std::error_code error;
   std::filesystem::create_directories(flags.out, error);
   if (error) return absl::InternalError(absl::StrCat(flags.out, ": ", error.message()));
-  CacheClient client(flags.server.server);
-  ASSIGN_OR_RETURN(const OpenedNamespace ns, OpenNamespaceOf(client, flags.server, flags.ns));
+  ASSIGN_OR_RETURN(const auto client, Connect<CacheClient>(flags.server));
+  ASSIGN_OR_RETURN(const OpenedNamespace ns, OpenNamespaceOf(*client, flags.server, flags.ns));
   Table table({"block", "tier", "bytes", "xxh3", "file"});
   absl::Status written;
   const auto on_block = [&](const v1::GetResponse& block) {
@@ -134,8 +134,8 @@ absl::Status RunGet(const GetFlags& flags) {
                   WithThousands(static_cast<int64_t>(block.payload().size())),
                   absl::StrFormat("x%016x", block.payload_xxh3()), path});
   };
-  ASSIGN_OR_RETURN(const int64_t num_blocks, client.Get(ns.id, prompt.All(), flags.first_block,
-                                                        flags.server.timeout(), on_block));
+  ASSIGN_OR_RETURN(const int64_t num_blocks, client->Get(ns.id, prompt.All(), flags.first_block,
+                                                         flags.server.timeout(), on_block));
   RETURN_IF_ERROR(written);
   if (num_blocks > 0) table.Print(std::cout);
   std::cout << "got " << WithThousands(num_blocks) << " blocks" << std::endl;
@@ -143,8 +143,8 @@ absl::Status RunGet(const GetFlags& flags) {
 }
 
 absl::Status RunDemote(const ServerFlags& flags) {
-  CacheClient client(flags.server);
-  ASSIGN_OR_RETURN(const int64_t demoted, client.Demote(flags.timeout()));
+  ASSIGN_OR_RETURN(const auto client, Connect<CacheClient>(flags));
+  ASSIGN_OR_RETURN(const int64_t demoted, client->Demote(flags.timeout()));
   std::cout << "moved " << WithThousands(demoted) << " blocks from RAM to disk" << std::endl;
   return absl::OkStatus();
 }
@@ -174,18 +174,15 @@ absl::StatusOr<v1::InvalidateRequest> InvalidateRequestOf(CacheClient& client,
     return request;
   }
   ASSIGN_OR_RETURN(const Prompt prompt, PromptOf(flags.server, flags.prompt));
-  v1::BlockPrefix& prefix = *request.mutable_prefix();
-  prefix.set_namespace_id(ns.id);
-  prefix.mutable_token_ids()->Assign(prompt.tokens.begin(), prompt.tokens.end());
-  for (const cachestore::ExternalKey& key : prompt.keys) prefix.add_external_keys(key.ToBytes());
+  *request.mutable_prefix() = prompt.PrefixIn(ns);
   return request;
 }
 
 absl::Status RunInvalidate(const InvalidateFlags& flags) {
-  CacheClient client(flags.server.server);
-  ASSIGN_OR_RETURN(const v1::InvalidateRequest request, InvalidateRequestOf(client, flags));
+  ASSIGN_OR_RETURN(const auto client, Connect<CacheClient>(flags.server));
+  ASSIGN_OR_RETURN(const v1::InvalidateRequest request, InvalidateRequestOf(*client, flags));
   ASSIGN_OR_RETURN(const v1::InvalidateResponse taken,
-                   client.Invalidate(request, flags.server.timeout()));
+                   client->Invalidate(request, flags.server.timeout()));
   if (taken.gpu_blocks() > 0) {
     std::cout << "took " << WithThousands(taken.gpu_blocks()) << " blocks from the GPU"
               << std::endl;
@@ -321,21 +318,27 @@ void AddIdentity(FlagSet& cache) {
 void AddCacheCommand(FlagSet& program) {
   FlagSet& cache =
       program.AddCommand("cache", "look into the KV cache of a server, fill or empty it");
+  cache.BeginGroup("Look into it");
+  AddTop(cache);
   AddStat(cache);
   AddUsage(cache);
   AddList(cache);
+  AddWatch(cache);
+  cache.BeginGroup("Ask about a prompt");
   AddMatch(cache);
   AddExplain(cache);
-  AddWatch(cache);
+  AddIdentity(cache);
+  cache.BeginGroup("Fill it, and take blocks along");
+  AddWarm(cache);
   AddPut(cache);
   AddGet(cache);
   AddExport(cache);
   AddImport(cache);
-  AddDemote(cache);
+  cache.BeginGroup("Operate it");
   AddInvalidate(cache);
+  AddDemote(cache);
   AddVerify(cache);
   AddSessions(cache);
-  AddIdentity(cache);
 }
 
 }  // namespace reprise::api

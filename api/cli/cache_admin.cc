@@ -8,6 +8,7 @@
 #include "api/cli/cache_commands.h"
 #include "api/cli/commands.h"
 #include "api/cli/message_json.h"
+#include "api/cli/server_flags.h"
 #include "api/cli/table.h"
 #include "api/client/admin_client.h"
 #include "cachestore/base/status_macros.h"
@@ -16,37 +17,31 @@ namespace reprise::api {
 namespace {
 
 struct AdminFlags {
-  std::string server;
-  double timeout_seconds = 600;
+  ServerFlags server;
   int64_t bytes_per_second = 0;
   std::string end;
   bool json = false;
-
-  absl::Duration timeout() const { return absl::Seconds(timeout_seconds); }
 };
 
 void AddAdminFlags(FlagSet& flags, AdminFlags* values) {
-  flags.Add("admin-server", &values->server, "ADDR",
-            "the server's Admin listener, as its --admin-listen says");
-  flags.Require("admin-server");
-  flags.Add("timeout", &values->timeout_seconds, "SECONDS", "how long the call may take");
-  flags.AtLeast("timeout", 0);
+  AddAdminServerFlags(flags, &values->server);
   flags.AddSwitch("json", &values->json, "print JSON lines");
 }
 
 absl::Status RunVerify(const AdminFlags& flags) {
-  AdminClient client(flags.server);
+  ASSIGN_OR_RETURN(const auto client, Connect<AdminClient>(flags.server));
   ASSIGN_OR_RETURN(
       const v1::VerifyProgress end,
-      client.Verify(flags.bytes_per_second, flags.timeout(), [&](const v1::VerifyProgress& now) {
-        if (flags.json) {
-          std::cout << ToJsonLine(now) << std::endl;
-        } else {
-          std::cerr << WithThousands(now.verified_blocks() + now.failed_blocks()) << " of "
-                    << WithThousands(now.total_blocks()) << " blocks\n";
-        }
-        return true;
-      }));
+      client->Verify(flags.bytes_per_second, flags.server.timeout(),
+                     [&](const v1::VerifyProgress& now) {
+                       if (flags.json) {
+                         std::cout << ToJsonLine(now) << std::endl;
+                       } else {
+                         std::cerr << WithThousands(now.verified_blocks() + now.failed_blocks())
+                                   << " of " << WithThousands(now.total_blocks()) << " blocks\n";
+                       }
+                       return true;
+                     }));
   if (!flags.json) {
     std::cout << WithThousands(end.verified_blocks()) << " blocks are good, "
               << WithThousands(end.failed_blocks()) << " failed and were taken out" << std::endl;
@@ -56,16 +51,17 @@ absl::Status RunVerify(const AdminFlags& flags) {
 }
 
 absl::Status RunSessions(const AdminFlags& flags) {
-  AdminClient client(flags.server);
+  ASSIGN_OR_RETURN(const auto client, Connect<AdminClient>(flags.server));
   if (!flags.end.empty()) {
     // Checked first: the conversion takes anything.
     if (flags.end.find_first_not_of("0123456789abcdefABCDEF") != std::string::npos ||
         flags.end.size() != 16) {
       return absl::InvalidArgumentError(absl::StrCat("\"", flags.end, "\" is no session's id"));
     }
-    return client.EndSession(absl::HexStringToBytes(flags.end), flags.timeout());
+    return client->EndSession(absl::HexStringToBytes(flags.end), flags.server.timeout());
   }
-  ASSIGN_OR_RETURN(const v1::ListSessionsResponse all, client.ListSessions(flags.timeout()));
+  ASSIGN_OR_RETURN(const v1::ListSessionsResponse all,
+                   client->ListSessions(flags.server.timeout()));
   if (flags.json) {
     std::cout << ToJsonLine(all) << std::endl;
     return absl::OkStatus();

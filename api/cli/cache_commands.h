@@ -10,8 +10,11 @@ namespace reprise::api {
 void AddExplain(FlagSet& cache);
 void AddList(FlagSet& cache);
 void AddUsage(FlagSet& cache);
-// What comes and goes (cache_watch.cc).
+// What happens now (cache_top.cc), and what comes and goes (cache_watch.cc).
+void AddTop(FlagSet& cache);
 void AddWatch(FlagSet& cache);
+// Blocks of prompts that will come (cache_warm.cc).
+void AddWarm(FlagSet& cache);
 // Blocks as files (cache_files.cc).
 void AddExport(FlagSet& cache);
 void AddImport(FlagSet& cache);

@@ -39,22 +39,19 @@ absl::StatusOr<v1::ExportRequest> ExportRequestOf(CacheClient& client, const Fil
     return request;
   }
   ASSIGN_OR_RETURN(const Prompt prompt, PromptOf(flags.server, flags.prompt));
-  v1::BlockPrefix& prefix = *request.mutable_prefix();
-  prefix.set_namespace_id(ns.id);
-  prefix.mutable_token_ids()->Assign(prompt.tokens.begin(), prompt.tokens.end());
-  for (const cachestore::ExternalKey& key : prompt.keys) prefix.add_external_keys(key.ToBytes());
+  *request.mutable_prefix() = prompt.PrefixIn(ns);
   return request;
 }
 
 absl::Status RunExport(const FileFlags& flags) {
-  CacheClient client(flags.server.server);
-  ASSIGN_OR_RETURN(const v1::ExportRequest request, ExportRequestOf(client, flags));
+  ASSIGN_OR_RETURN(const auto client, Connect<CacheClient>(flags.server));
+  ASSIGN_OR_RETURN(const v1::ExportRequest request, ExportRequestOf(*client, flags));
   // A file of this name is always a whole one.
   const std::string part = flags.file + ".part";
   std::ofstream out(part, std::ios::binary | std::ios::trunc);
   int64_t num_bytes = 0;
   absl::Status status =
-      client.Export(request, flags.server.timeout(), [&](absl::string_view bytes) {
+      client->Export(request, flags.server.timeout(), [&](absl::string_view bytes) {
         num_bytes += static_cast<int64_t>(bytes.size());
         return static_cast<bool>(
             out.write(bytes.data(), static_cast<std::streamsize>(bytes.size())));
@@ -79,8 +76,8 @@ absl::Status RunExport(const FileFlags& flags) {
 absl::Status RunImport(const FileFlags& flags) {
   std::ifstream in(flags.file, std::ios::binary);
   if (!in) return absl::NotFoundError(absl::StrCat(flags.file, " cannot be read"));
-  CacheClient client(flags.server.server);
-  ASSIGN_OR_RETURN(const v1::ImportResponse imported, client.Import(flags.server.timeout(), [&in] {
+  ASSIGN_OR_RETURN(const auto client, Connect<CacheClient>(flags.server));
+  ASSIGN_OR_RETURN(const v1::ImportResponse imported, client->Import(flags.server.timeout(), [&in] {
     std::string piece(size_t{1} << 20, '\0');
     in.read(piece.data(), static_cast<std::streamsize>(piece.size()));
     piece.resize(static_cast<size_t>(in.gcount()));

@@ -1,20 +1,12 @@
 #include "api/cli/cache_target.h"
 
 #include "absl/strings/str_cat.h"
-#include "api/cli/generate_flags.h"
 #include "api/cli/text_file.h"
 #include "api/client/inference_client.h"
 #include "api/identity_codec.h"
 #include "cachestore/base/status_macros.h"
 
 namespace reprise::api {
-
-void AddServerFlags(FlagSet& flags, ServerFlags* values) {
-  values->server = kDefaultServer;
-  flags.Add("server", &values->server, "ADDR", "the server, as its --listen says");
-  flags.Add("timeout", &values->timeout_seconds, "SECONDS", "how long the call may take");
-  flags.AtLeast("timeout", 0);
-}
 
 void AddNamespaceFlags(FlagSet& flags, NamespaceFlags* values) {
   flags.Add(
@@ -35,8 +27,8 @@ absl::StatusOr<v1::NamespaceIdentity> IdentityOf(const ServerFlags& server,
     return absl::InvalidArgumentError(
         absl::StrCat(flags.json_file, ": ", identity.status().message()));
   }
-  InferenceClient client(server.server);
-  ASSIGN_OR_RETURN(v1::GetModelResponse model, client.GetModel(server.timeout()));
+  ASSIGN_OR_RETURN(const auto client, Connect<InferenceClient>(server));
+  ASSIGN_OR_RETURN(v1::GetModelResponse model, client->GetModel(server.timeout()));
   if (!flags.tenant.empty()) model.mutable_identity()->set_tenant(flags.tenant);
   model.mutable_identity()->set_salt(flags.salt);
   return model.identity();
@@ -76,6 +68,14 @@ cachestore::BlockContent Prompt::All() const {
   return tokens;
 }
 
+v1::BlockPrefix Prompt::PrefixIn(const OpenedNamespace& ns) const {
+  v1::BlockPrefix prefix;
+  prefix.set_namespace_id(ns.id);
+  prefix.mutable_token_ids()->Assign(tokens.begin(), tokens.end());
+  for (const cachestore::ExternalKey& key : keys) prefix.add_external_keys(key.ToBytes());
+  return prefix;
+}
+
 absl::StatusOr<Prompt> PromptOf(const ServerFlags& server, const PromptFlags& flags) {
   Prompt prompt;
   for (const std::string& hex : flags.external_keys) {
@@ -92,8 +92,8 @@ absl::StatusOr<Prompt> PromptOf(const ServerFlags& server, const PromptFlags& fl
   }
   v1::TokenizeRequest request;
   ASSIGN_OR_RETURN(*request.mutable_text(), ReadFile(flags.text_file));
-  InferenceClient client(server.server);
-  ASSIGN_OR_RETURN(prompt.tokens, client.Tokenize(request, server.timeout()));
+  ASSIGN_OR_RETURN(const auto client, Connect<InferenceClient>(server));
+  ASSIGN_OR_RETURN(prompt.tokens, client->Tokenize(request, server.timeout()));
   return prompt;
 }
 

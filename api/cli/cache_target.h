@@ -6,22 +6,13 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "absl/time/time.h"
 #include "api/cli/flag_set.h"
+#include "api/cli/server_flags.h"
 #include "api/client/cache_client.h"
 #include "cachestore/block/block_content.h"
 #include "reprise/v1/cache.pb.h"
 
 namespace reprise::api {
-
-// The flags --server and --timeout. Plain data.
-struct ServerFlags {
-  std::string server;
-  double timeout_seconds = 600;
-
-  absl::Duration timeout() const { return absl::Seconds(timeout_seconds); }
-};
-void AddServerFlags(FlagSet& flags, ServerFlags* values);
 
 // The flags that name a namespace. Plain data.
 struct NamespaceFlags {
@@ -46,6 +37,13 @@ void AddPromptFlags(FlagSet& flags, PromptFlags* values);
 // One of them must be given.
 void RequirePromptFlags(FlagSet& flags);
 
+// A namespace opened at a server.
+struct OpenedNamespace {
+  uint32_t id = 0;
+  int64_t block_bytes = 0;
+  int64_t block_tokens = 0;
+};
+
 // What the flags name.
 struct Prompt {
   std::vector<uint32_t> tokens;
@@ -56,17 +54,13 @@ struct Prompt {
   cachestore::BlockContent Blocks(int64_t first, int64_t count, int64_t block_tokens) const;
   // All of it, with the partial block at the end.
   cachestore::BlockContent All() const;
+  // The same as what names blocks of a namespace in requests.
+  v1::BlockPrefix PrefixIn(const OpenedNamespace& ns) const;
 };
 // BLOCKS. kInvalidArgument: none of the flags was given, or a key is not one.
 absl::StatusOr<Prompt> PromptOf(const ServerFlags& server, const PromptFlags& flags);
 
-// A namespace opened at a server.
-struct OpenedNamespace {
-  uint32_t id = 0;
-  int64_t block_bytes = 0;
-  int64_t block_tokens = 0;
-};
-// BLOCKS.
+// Opens the namespace that the flags name. BLOCKS.
 absl::StatusOr<OpenedNamespace> OpenNamespaceOf(CacheClient& client, const ServerFlags& server,
                                                 const NamespaceFlags& flags);
 

@@ -37,10 +37,10 @@ std::string VerdictText(v1::BlockVerdict verdict) {
 
 absl::Status RunExplain(const ExplainFlags& flags) {
   ASSIGN_OR_RETURN(const Prompt prompt, PromptOf(flags.server, flags.prompt));
-  CacheClient client(flags.server.server);
-  ASSIGN_OR_RETURN(const OpenedNamespace ns, OpenNamespaceOf(client, flags.server, flags.ns));
+  ASSIGN_OR_RETURN(const auto client, Connect<CacheClient>(flags.server));
+  ASSIGN_OR_RETURN(const OpenedNamespace ns, OpenNamespaceOf(*client, flags.server, flags.ns));
   ASSIGN_OR_RETURN(const v1::ExplainResponse explained,
-                   client.Explain(ns.id, prompt.All(), flags.server.timeout()));
+                   client->Explain(ns.id, prompt.All(), flags.server.timeout()));
   if (flags.json) {
     std::cout << ToJsonLine(explained) << std::endl;
     return absl::OkStatus();
@@ -67,10 +67,10 @@ struct ListFlags {
 };
 
 absl::Status RunList(const ListFlags& flags) {
-  CacheClient client(flags.server.server);
+  ASSIGN_OR_RETURN(const auto client, Connect<CacheClient>(flags.server));
   v1::ListRequest request;
   if (flags.one_namespace || !flags.ns.json_file.empty()) {
-    ASSIGN_OR_RETURN(const OpenedNamespace ns, OpenNamespaceOf(client, flags.server, flags.ns));
+    ASSIGN_OR_RETURN(const OpenedNamespace ns, OpenNamespaceOf(*client, flags.server, flags.ns));
     request.set_namespace_id(ns.id);
   }
   request.set_with_token_ids(flags.with_tokens);
@@ -78,7 +78,7 @@ absl::Status RunList(const ListFlags& flags) {
   int64_t listed = 0;
   do {
     request.set_page_size(static_cast<int32_t>(std::min<int64_t>(1000, flags.limit - listed)));
-    ASSIGN_OR_RETURN(const v1::ListResponse page, client.List(request, flags.server.timeout()));
+    ASSIGN_OR_RETURN(const v1::ListResponse page, client->List(request, flags.server.timeout()));
     for (const v1::ListedBlock& block : page.blocks()) {
       ++listed;
       if (flags.json) {
@@ -108,9 +108,9 @@ struct UsageFlags {
 };
 
 absl::Status RunUsage(const UsageFlags& flags) {
-  CacheClient client(flags.server.server);
+  ASSIGN_OR_RETURN(const auto client, Connect<CacheClient>(flags.server));
   ASSIGN_OR_RETURN(const v1::UsageResponse usage,
-                   client.Usage(flags.all_tenants, flags.server.timeout()));
+                   client->Usage(flags.all_tenants, flags.server.timeout()));
   if (flags.json) {
     std::cout << ToJsonLine(usage) << std::endl;
     return absl::OkStatus();

@@ -21,13 +21,13 @@ struct WatchFlags {
 };
 
 absl::Status RunWatch(const WatchFlags& flags) {
-  CacheClient client(flags.server.server);
+  ASSIGN_OR_RETURN(const auto client, Connect<CacheClient>(flags.server));
   v1::WatchRequest request;
   request.set_from_sequence(flags.from);
   request.set_epoch(flags.epoch);
   request.set_with_token_ids(flags.with_tokens);
   int64_t told = 0;
-  return client.Watch(request, flags.server.timeout(), [&](const v1::CacheEvent& event) {
+  return client->Watch(request, flags.server.timeout(), [&](const v1::CacheEvent& event) {
     std::cout << ToJsonLine(event) << std::endl;
     return ++told != flags.count;
   });

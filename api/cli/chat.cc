@@ -45,11 +45,12 @@ absl::StatusOr<std::string> TemplateVariables(const ChatFlags& flags) {
 class Chat {
  public:
   // `settings`: a request without messages or hints; each turn is sent with them.
-  Chat(const GenerateFlags& flags, v1::GenerateRequest settings, std::string system)
-      : timeout_(flags.timeout()),
+  Chat(std::unique_ptr<InferenceClient> client, absl::Duration timeout,
+       v1::GenerateRequest settings, std::string system)
+      : timeout_(timeout),
         settings_(std::move(settings)),
         system_(std::move(system)),
-        client_(flags.server) {
+        client_(std::move(client)) {
     Restart();
   }
 
@@ -68,7 +69,7 @@ class Chat {
     request_.mutable_hints()->set_turn(request_.hints().turn() + 1);
     std::string answer;
     const absl::StatusOr<v1::GenerateSummary> summary =
-        client_.Generate(request_, timeout_, [&answer](const v1::TokenChunk& chunk) {
+        client_->Generate(request_, timeout_, [&answer](const v1::TokenChunk& chunk) {
           std::cout << chunk.text() << std::flush;
           answer += chunk.text();
         });
@@ -84,7 +85,7 @@ class Chat {
     return absl::OkStatus();
   }
 
-  absl::StatusOr<v1::GetModelResponse> Model() { return client_.GetModel(timeout_); }
+  absl::StatusOr<v1::GetModelResponse> Model() { return client_->GetModel(timeout_); }
 
  private:
   void AddMessage(const std::string& role, const std::string& content) {
@@ -97,7 +98,7 @@ class Chat {
   const v1::GenerateRequest settings_;
   const std::string system_;
   std::mt19937_64 random_{std::random_device()()};
-  InferenceClient client_;
+  const std::unique_ptr<InferenceClient> client_;
   v1::GenerateRequest request_;  // the conversation so far
 };
 
@@ -110,7 +111,9 @@ absl::Status RunChat(const ChatFlags& flags) {
   ASSIGN_OR_RETURN(v1::GenerateRequest settings, flags.generate.ToRequest());
   ASSIGN_OR_RETURN(*settings.mutable_conversation()->mutable_template_variables(),
                    TemplateVariables(flags));
-  Chat chat(flags.generate, std::move(settings), std::move(system));
+  ASSIGN_OR_RETURN(auto client, Connect<InferenceClient>(flags.generate.server));
+  Chat chat(std::move(client), flags.generate.server.timeout(), std::move(settings),
+            std::move(system));
   ASSIGN_OR_RETURN(const v1::GetModelResponse model, chat.Model());
   if (interactive) {
     std::cerr << model.name() << " (" << model.architecture() << "), context "

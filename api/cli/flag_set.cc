@@ -67,10 +67,13 @@ class FlagSet::Impl {
 
   FlagSet& AddCommand(const std::string& name, const std::string& description) {
     CLI::App* app = app_->add_subcommand(name, Wrap(description));
+    if (!group_.empty()) app->group(group_);
     commands_.emplace_back(
         new FlagSet(std::make_unique<Impl>(app, absl::StrCat(path_, " ", name))));
     return *commands_.back();
   }
+
+  void BeginGroup(const std::string& heading) { group_ = heading; }
 
   template <typename T>
   void Add(const std::string& name, T* value, const std::string& value_name,
@@ -264,6 +267,7 @@ class FlagSet::Impl {
   std::unique_ptr<CLI::App> owned_app_;  // the root's alone; CLI11 owns those below
   CLI::App* const app_;
   const std::string path_;  // "reprise cache put"
+  std::string group_;       // of the commands that are added; empty: CLI11's own
   std::vector<std::unique_ptr<FlagSet>> commands_;
   std::string config_path_;
   std::vector<std::pair<CLI::Option*, CLI::Option*>> needs_;  // the first only with the second
@@ -276,6 +280,8 @@ FlagSet::FlagSet(const std::string& name, const std::string& description)
     : impl_(Impl::Root(name, description)) {}
 FlagSet::FlagSet(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 FlagSet::~FlagSet() = default;
+
+void FlagSet::BeginGroup(const std::string& heading) { impl_->BeginGroup(heading); }
 
 FlagSet& FlagSet::AddCommand(const std::string& name, const std::string& description) {
   return impl_->AddCommand(name, description);

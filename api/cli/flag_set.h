@@ -25,6 +25,9 @@ class FlagSet {
   // A command below this one, run as `<this> <name>`. Owned by this set.
   FlagSet& AddCommand(const std::string& name, const std::string& description);
 
+  // Commands that are added from now on stand below `heading` in --help.
+  void BeginGroup(const std::string& heading);
+
   // Flag --`name` with a value of the variable's type. `value_name` stands for the value in --help;
   // a vector takes one value or more, and the flag may be repeated. `value` must outlive Run.
   void Add(const std::string& name, std::string* value, const std::string& value_name,

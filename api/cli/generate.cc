@@ -43,13 +43,13 @@ absl::StatusOr<v1::GenerateRequest> MakeRequest(const OneShotFlags& flags) {
 
 absl::Status RunGenerate(const OneShotFlags& flags) {
   ASSIGN_OR_RETURN(const v1::GenerateRequest request, MakeRequest(flags));
-  InferenceClient client(flags.generate.server);
+  ASSIGN_OR_RETURN(const auto client, Connect<InferenceClient>(flags.generate.server));
   SampleAnswers answers(flags.num_samples);
   // Several answers come mixed with each other: they are printed when they are complete.
   const bool print_at_once = !flags.json && answers.size() == 1;
   ASSIGN_OR_RETURN(
       const v1::GenerateSummary summary,
-      client.Generate(request, flags.generate.timeout(), [&](const v1::TokenChunk& chunk) {
+      client->Generate(request, flags.generate.server.timeout(), [&](const v1::TokenChunk& chunk) {
         answers.Add(chunk);
         if (print_at_once) std::cout << chunk.text() << std::flush;
       }));

@@ -55,7 +55,7 @@ absl::StatusOr<v1::GenerateRequest> GenerateFlags::ToRequest() const {
 }
 
 void AddGenerateFlags(FlagSet& flags, GenerateFlags* values) {
-  flags.Add("server", &values->server, "ADDR", "the server, as its --listen says");
+  AddServerFlags(flags, &values->server);
   flags.Add("max-new-tokens", &values->max_new_tokens, "N", "most tokens to generate");
   flags.Add("temperature", &values->temperature, "X", "0: always the likeliest token");
   flags.Add("top-k", &values->top_k, "N", "sample among the N likeliest tokens; 0: off");
@@ -83,15 +83,14 @@ void AddGenerateFlags(FlagSet& flags, GenerateFlags* values) {
   flags.AddSwitch("no-cache", &values->no_cache, "neither use nor store KV blocks");
   flags.AddSwitch("exact-kv", &values->exact_kv,
                   "refuse to be answered by a server that keeps KV rounded (serve --kv-dtype)");
-  flags.Add("tenant", &values->tenant, "NAME", "blocks are shared only within a tenant");
+  flags.Add("tenant", &values->tenant, "NAME",
+            "blocks are shared only within a tenant; without it the credential's, or default");
   flags.Add("salt", &values->salt, "TEXT", "blocks are shared only under an equal salt");
   flags.Add("priority", &values->priority, "N",
             "-100 to 100; the higher one goes first and may make lower ones wait");
-  flags.Add("timeout", &values->timeout_seconds, "SECONDS", "how long one answer may take");
   flags.AtLeast("max-new-tokens", 1);
   flags.AtLeast("temperature", 0);
   flags.AtLeast("top-k", 0);
-  flags.AtLeast("timeout", 0);
 }
 
 std::string FinishReasonText(v1::FinishReason reason) {

@@ -7,17 +7,14 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "absl/time/time.h"
 #include "api/cli/flag_set.h"
+#include "api/cli/server_flags.h"
 #include "reprise/v1/inference.pb.h"
 
 namespace reprise::api {
 
-// Where a server listens unless told otherwise.
-inline constexpr char kDefaultServer[] = "127.0.0.1:50051";
-
 struct GenerateFlags {
-  std::string server = kDefaultServer;
+  ServerFlags server;
   int32_t max_new_tokens = 128;
   float temperature = 0;
   int32_t top_k = 0;
@@ -33,12 +30,10 @@ struct GenerateFlags {
   std::vector<std::string> stop_strings;
   bool no_cache = false;
   bool exact_kv = false;
-  std::string tenant = "default";
+  std::string tenant;  // empty: the credential's, or "default"
   std::string salt;
   int32_t priority = 0;
-  double timeout_seconds = 600;
 
-  absl::Duration timeout() const { return absl::Seconds(timeout_seconds); }
   // A request with everything but its input and hints. kInvalidArgument: a logit bias is not a
   // token id and a number.
   absl::StatusOr<v1::GenerateRequest> ToRequest() const;

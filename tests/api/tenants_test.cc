@@ -419,8 +419,8 @@ TEST_F(LoggedTest, TheAuditLogKnowsTheRequestAndWhatWentAsAFile) {
                             return true;
                           })
                   .ok());
-  // The model that is served here is another.
-  EXPECT_FALSE(alice.Import(kTestTimeout, [&] { return std::exchange(file, ""); }).ok());
+  EXPECT_TRUE(alice.Import(kTestTimeout, [&] { return std::exchange(file, ""); }).ok());
+  EXPECT_FALSE(alice.Import(kTestTimeout, [] { return ""; }).ok());
   CallWithIds([&](grpc::ClientContext* context) {
     v1::InvalidateRequest all;
     all.set_all(true);
@@ -433,14 +433,17 @@ TEST_F(LoggedTest, TheAuditLogKnowsTheRequestAndWhatWentAsAFile) {
   std::ifstream audit(file_.audit_log());
   const std::string text((std::istreambuf_iterator<char>(audit)), std::istreambuf_iterator<char>());
   const std::vector<nlohmann::json> lines = LogFile::Parse(text);
-  ASSERT_EQ(lines.size(), 3u);
+  ASSERT_EQ(lines.size(), 4u);
   EXPECT_EQ(lines[0]["what"], "Export");
   EXPECT_EQ(lines[0]["outcome"], "OK");
   EXPECT_EQ(lines[0]["detail"], "0 blocks");
   EXPECT_EQ(lines[0]["request_id"].get<std::string>().size(), 32u);
   EXPECT_EQ(lines[1]["what"], "Import");
-  EXPECT_NE(lines[1]["outcome"], "OK");
-  EXPECT_EQ(lines[2]["request_id"], "order-66");
+  EXPECT_EQ(lines[1]["detail"], "0 blocks stored, 0 rejected");
+  EXPECT_EQ(lines[2]["what"], "Import");
+  EXPECT_EQ(lines[2]["outcome"], "INVALID_ARGUMENT");
+  EXPECT_EQ(lines[3]["what"], "Invalidate");
+  EXPECT_EQ(lines[3]["request_id"], "order-66");
 }
 
 }  // namespace

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "api/cli/text_file.h"
 #include "tests/api/temp_folder.h"
 #include "tests/process/child_process.h"
@@ -122,6 +124,43 @@ TEST_F(CacheViewTest, OperatorsVerifyTheDiskAndSeeSessions) {
   EXPECT_EQ(sessions.exit_code, 0) << sessions.errors;
   EXPECT_THAT(sessions.output, HasSubstr("client"));
   EXPECT_EQ(Operate({"cache", "sessions", "--end", "0123456789abcdef"}).exit_code, 1);
+}
+
+TEST_F(CacheViewTest, TopShowsTiersRatesAndNamespaces) {
+  const CommandResult once = Call({"cache", "top", "--once"});
+  EXPECT_EQ(once.exit_code, 0) << once.errors;
+  EXPECT_THAT(once.output,
+              AllOf(HasSubstr("hit rate  now -"), HasSubstr("tier"), HasSubstr("16.0 MiB"),
+                    HasSubstr("0 leases"), HasSubstr("running"), HasSubstr("default")));
+  EXPECT_THAT(once.output, ::testing::Not(HasSubstr("\x1b"))) << "this is no terminal";
+  const CommandResult twice = Call({"cache", "top", "--count", "2", "--interval", "0.1"});
+  EXPECT_EQ(twice.exit_code, 0) << twice.errors;
+  EXPECT_THAT(twice.output, HasSubstr("0/s")) << "the second look has rates";
+}
+
+TEST_F(CacheViewTest, WarmComputesWhatIsNotThereYet) {
+  const std::string file = folder_ / "chats.jsonl";
+  ASSERT_TRUE(
+      WriteFile(file, absl::StrCat(R"({"prompt":")", std::string(80, 'y'), "\"}\n\n",
+                                   R"({"messages":[{"role":"user","content":"hello you"}]})", "\n"))
+          .ok());
+  const auto warm = [&] { return Call({"cache", "warm", "--file", prompt_, file, "--json"}); };
+  const CommandResult first = warm();
+  EXPECT_EQ(first.exit_code, 0) << first.errors;
+  EXPECT_THAT(first.errors, HasSubstr("[3 of 3] " + file + ":3"));
+  const std::vector<std::string> lines = absl::StrSplit(first.output, '\n', absl::SkipEmpty());
+  ASSERT_EQ(lines.size(), 3u) << first.output;
+  EXPECT_GT(nlohmann::json::parse(lines[0])["cached_tokens"], 0) << "generated before";
+  EXPECT_EQ(nlohmann::json::parse(lines[1])["cached_tokens"], 0);
+  const nlohmann::json again =
+      nlohmann::json::parse(std::vector<std::string>(absl::StrSplit(warm().output, '\n'))[1]);
+  EXPECT_GT(again["cached_tokens"], 0);
+  EXPECT_EQ(again["cached_tokens"].get<int>() + again["computed_tokens"].get<int>(),
+            again["prompt_tokens"].get<int>());
+  ASSERT_TRUE(WriteFile(file, "{\"prompt\":\"a\"}\n{\"prompt\":3}\n").ok());
+  const CommandResult wrong = warm();
+  EXPECT_EQ(wrong.exit_code, 1);
+  EXPECT_THAT(wrong.errors, HasSubstr(file + ":2: "));
 }
 
 }  // namespace

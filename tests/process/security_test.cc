@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <sys/stat.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -115,6 +116,42 @@ TEST_F(SecurityProcessTest, ATokenIsMadeUsedTakenBackAndNeverPrinted) {
       EXPECT_THAT(text, Not(HasSubstr(secret.substr(8))));
     }
   }
+}
+
+TEST_F(SecurityProcessTest, CommandsShowATokenWhereNobodyReadsAlong) {
+  std::string table;
+  const std::string token = MakeCredential({"--name", "ops", "--role", "admin"}, &table);
+  WriteFile(table);
+  ChildProcess server(Flags());
+  const std::string address = server.AwaitLine(kReady);
+  const std::string token_file = folder_ / "ops.token";
+  std::ofstream(token_file) << token << "\n";
+  ASSERT_EQ(chmod(token_file.c_str(), 0600), 0);
+  const auto stat = [](const std::string& server, const std::vector<std::string>& more) {
+    std::vector<std::string> args = {"cache", "stat", "--server", server};
+    args.insert(args.end(), more.begin(), more.end());
+    return RunCommand(args);
+  };
+  EXPECT_THAT(stat(address, {}).errors, HasSubstr("needs a credential"));
+  EXPECT_EQ(stat(address, {"--token-file", token_file}).exit_code, 0);
+  EXPECT_EQ(stat(address, {"--token", token}).exit_code, 0);
+  ASSERT_EQ(setenv("REPRISE_TOKEN", token.c_str(), 1), 0);
+  EXPECT_EQ(stat(address, {}).exit_code, 0);
+  EXPECT_THAT(stat("192.0.2.1:50051", {"--timeout", "1"}).errors,
+              AllOf(HasSubstr("for all to read"), HasSubstr("--tls-ca"), Not(HasSubstr(token))));
+  unsetenv("REPRISE_TOKEN");
+  const CommandResult sessions =
+      RunCommand({"cache", "sessions", "--admin-server", "unix:" + (folder_ / "admin"),
+                  "--token-file", token_file});
+  EXPECT_EQ(sessions.exit_code, 0) << sessions.errors;
+  ASSERT_EQ(chmod(token_file.c_str(), 0644), 0);
+  EXPECT_THAT(stat(address, {"--token-file", token_file}).errors, HasSubstr("0600"));
+  // What was refused above is a line of the server's log, without the token.
+  server.Signal(SIGTERM);
+  EXPECT_EQ(server.Wait(), 0);
+  const std::string log = server.ReadErrors();
+  EXPECT_THAT(log, AllOf(HasSubstr(" info call rpc=reprise.v1.Cache/Stats status=UNAUTHENTICATED"),
+                         Not(HasSubstr(token.substr(8)))));
 }
 
 TEST_F(SecurityProcessTest, WhatWouldLetAnybodyInIsRefused) {

@@ -1,0 +1,47 @@
+// The flags that say which server a command talks to, and who it is to it. Plain data.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "api/cli/flag_set.h"
+#include "api/client/channel.h"
+#include "cachestore/base/status_macros.h"
+
+namespace reprise::api {
+
+// Where a server listens unless told otherwise.
+inline constexpr char kDefaultServer[] = "127.0.0.1:50051";
+
+struct ServerFlags {
+  std::string server;
+  double timeout_seconds = 600;
+  // What the caller shows; files are read when a command connects.
+  std::string token;
+  std::string token_file;
+  std::string tls_ca;
+  std::string tls_cert;
+  std::string tls_key;
+
+  absl::Duration timeout() const { return absl::Seconds(timeout_seconds); }
+  // The token is that of a flag, else the environment's REPRISE_TOKEN. BLOCKS. kInvalidArgument: a
+  // token would cross a network for all to read; else the errors of reading the files.
+  absl::StatusOr<ClientAccess> Access() const;
+};
+
+// Adds --server, --timeout, --token, --token-file, --tls-ca, --tls-cert and --tls-key, which fill
+// `values`.
+void AddServerFlags(FlagSet& flags, ServerFlags* values);
+// The same for a command that talks to the Admin service: --admin-server, which must be given.
+void AddAdminServerFlags(FlagSet& flags, ServerFlags* values);
+
+// A client of the server that the flags name. BLOCKS to read files. Errors are those of Access.
+template <typename Client>
+absl::StatusOr<std::unique_ptr<Client>> Connect(const ServerFlags& flags) {
+  ASSIGN_OR_RETURN(const ClientAccess access, flags.Access());
+  return std::make_unique<Client>(flags.server, access);
+}
+
+}  // namespace reprise::api
