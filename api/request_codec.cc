@@ -35,7 +35,7 @@ absl::Status CheckConversation(const v1::Conversation& conversation) {
                                                      message.role().size(), " bytes long; at most ",
                                                      kMaxRoleBytes, " are taken"));
     }
-    bytes += static_cast<int64_t>(message.content().size());
+    bytes += static_cast<int64_t>(message.content().size() + message.members().size());
   }
   return CheckTextBytes(bytes);
 }
@@ -131,7 +131,12 @@ absl::StatusOr<std::vector<uint32_t>> TokenizeConversation(const engine::Engine&
   std::vector<engine::ChatMessage> messages;
   messages.reserve(static_cast<size_t>(conversation.messages_size()));
   for (const v1::ChatMessage& message : conversation.messages()) {
-    messages.push_back({message.role(), message.content()});
+    absl::StatusOr<engine::jinja::Map> members = engine::ReadMessageMembers(message.members());
+    if (!members.ok()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("message ", messages.size() + 1, ": ", members.status().message()));
+    }
+    messages.push_back({message.role(), message.content(), *std::move(members)});
   }
   ASSIGN_OR_RETURN(const engine::jinja::Map variables,
                    engine::ReadTemplateVariables(conversation.template_variables()));

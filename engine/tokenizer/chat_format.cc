@@ -44,13 +44,15 @@ absl::Status Explain(const absl::Status& status) {
                    "; render the conversation yourself and send it as text or token ids"));
 }
 
-absl::Status CheckMessages(absl::Span<const ChatMessage> messages) {
+absl::Status CheckMessages(absl::Span<const ChatMessage> messages, bool knows_tools) {
   if (messages.empty()) return absl::InvalidArgumentError("the conversation has no messages");
   for (size_t i = 0; i < messages.size(); ++i) {
     const std::string& role = messages[i].role;
-    if (role != "system" && role != "user" && role != "assistant") {
-      return absl::InvalidArgumentError(absl::StrCat("message ", i + 1, " has role \"", role,
-                                                     "\"; known are system, user and assistant"));
+    if (role != "system" && role != "user" && role != "assistant" &&
+        !(knows_tools && role == "tool")) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "message ", i + 1, " has role \"", role, "\"; known are system, user and assistant",
+          knows_tools ? ", and tool" : "; this model has no template for others"));
     }
     const std::optional<size_t> invalid = FindInvalidUtf8(messages[i].content);
     if (invalid.has_value()) {
@@ -103,13 +105,14 @@ absl::string_view ChatFormat::Name() const {
 absl::StatusOr<MarkedText> ChatFormat::Render(absl::Span<const ChatMessage> messages,
                                               const jinja::Map& variables, Cue cue) const {
   RETURN_IF_ERROR(refusal_);
-  RETURN_IF_ERROR(CheckMessages(messages));
+  RETURN_IF_ERROR(CheckMessages(messages, style_ == Style::kTemplate));
   jinja::List list;
   for (const ChatMessage& message : messages) {
     // A role is one of ours: templates make special tokens of it.
-    list.push_back(
-        jinja::Value(jinja::Map{{"role", jinja::Value::Own(message.role)},
-                                {"content", jinja::Value(MarkedText::Plain(message.content))}}));
+    jinja::Map members = {{"role", jinja::Value::Own(message.role)},
+                          {"content", jinja::Value(MarkedText::Plain(message.content))}};
+    members.insert(members.end(), message.members.begin(), message.members.end());
+    list.push_back(jinja::Value(std::move(members)));
   }
   jinja::Map all = {{"messages", jinja::Value(std::move(list))},
                     {"add_generation_prompt", jinja::Value(cue == Cue::kAnswer)},

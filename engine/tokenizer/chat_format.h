@@ -27,13 +27,15 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "engine/jinja/template.h"
+#include "engine/jinja/value.h"
 #include "engine/tokenizer/tokenizer.h"
 
 namespace reprise::engine {
 
 struct ChatMessage {
-  std::string role;  // "system", "user" or "assistant"
+  std::string role;  // "system", "user" or "assistant"; of a template also "tool"
   std::string content;
+  jinja::Map members;  // more that the template sees (template_variables.h); others see none
 };
 
 class ChatFormat {

@@ -18,18 +18,20 @@
 namespace reprise::engine {
 namespace {
 
-constexpr char kOrigin[] = "template_variables";
 // Templates look names up one by one.
 constexpr size_t kMostBytes = 256 << 10;
 constexpr size_t kMostVariables = 64;
 
-absl::Status Error(absl::string_view cause) {
-  return absl::InvalidArgumentError(absl::StrCat(kOrigin, ": ", cause));
+absl::Status Error(absl::string_view origin, absl::string_view cause) {
+  return absl::InvalidArgumentError(absl::StrCat(origin, ": ", cause));
 }
 
 // Builds values as the text is read: a document in memory would lose the order of members.
 class Builder : public nlohmann::json::json_sax_t {
  public:
+  // `origin` names the text in errors.
+  explicit Builder(absl::string_view origin) : origin_(origin) {}
+
   absl::StatusOr<jinja::Value> Take() && {
     RETURN_IF_ERROR(error_);
     return std::move(root_);
@@ -80,7 +82,7 @@ class Builder : public nlohmann::json::json_sax_t {
   };
 
   bool Fail(absl::string_view cause) {
-    error_ = Error(cause);
+    error_ = Error(origin_, cause);
     return false;
   }
 
@@ -116,34 +118,47 @@ class Builder : public nlohmann::json::json_sax_t {
     return true;
   }
 
+  const absl::string_view origin_;
   std::vector<Level> levels_;
   jinja::Value root_;
   absl::Status error_;
 };
 
-}  // namespace
-
-absl::StatusOr<jinja::Map> ReadTemplateVariables(absl::string_view json) {
+// The members of `json`, none of which may be one of `taken`.
+absl::StatusOr<jinja::Map> ReadMembers(absl::string_view json, absl::string_view origin,
+                                       const std::vector<const char*>& taken) {
   if (json.empty()) return jinja::Map();
   if (json.size() > kMostBytes) {
-    return Error(absl::StrCat("has ", json.size(), " bytes; at most ", kMostBytes, " are taken"));
+    return Error(origin,
+                 absl::StrCat("has ", json.size(), " bytes; at most ", kMostBytes, " are taken"));
   }
-  RETURN_IF_ERROR(CheckJsonDepth(json, kOrigin));
-  Builder builder;
+  RETURN_IF_ERROR(CheckJsonDepth(json, origin));
+  Builder builder(origin);
   nlohmann::json::sax_parse(json.begin(), json.end(), &builder);
   ASSIGN_OR_RETURN(const jinja::Value value, std::move(builder).Take());
-  if (value.map() == nullptr)
-    return Error(absl::StrCat("is ", value.KindName(), ", not an object"));
-  if (value.map()->size() > kMostVariables) {
-    return Error(absl::StrCat("has ", value.map()->size(), " members; at most ", kMostVariables,
-                              " are taken"));
+  if (value.map() == nullptr) {
+    return Error(origin, absl::StrCat("is ", value.KindName(), ", not an object"));
   }
-  for (const char* name : {"messages", "add_generation_prompt"}) {
+  if (value.map()->size() > kMostVariables) {
+    return Error(origin, absl::StrCat("has ", value.map()->size(), " members; at most ",
+                                      kMostVariables, " are taken"));
+  }
+  for (const char* name : taken) {
     if (jinja::FindMember(*value.map(), name) != nullptr) {
-      return Error(absl::StrCat("\"", name, "\" is set by the conversation"));
+      return Error(origin, absl::StrCat("\"", name, "\" is set by the conversation"));
     }
   }
   return *value.map();
+}
+
+}  // namespace
+
+absl::StatusOr<jinja::Map> ReadTemplateVariables(absl::string_view json) {
+  return ReadMembers(json, "template_variables", {"messages", "add_generation_prompt"});
+}
+
+absl::StatusOr<jinja::Map> ReadMessageMembers(absl::string_view json) {
+  return ReadMembers(json, "members", {"role", "content"});
 }
 
 }  // namespace reprise::engine

@@ -15,4 +15,8 @@ namespace reprise::engine {
 // cannot have; a name that could be part of a special token, for names are not marked.
 absl::StatusOr<jinja::Map> ReadTemplateVariables(absl::string_view json);
 
+// The same of what a template is told of one message besides "role" and "content", which a member
+// must not be.
+absl::StatusOr<jinja::Map> ReadMessageMembers(absl::string_view json);
+
 }  // namespace reprise::engine

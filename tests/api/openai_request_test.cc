@@ -150,6 +150,42 @@ TEST(OpenAiRequestTest, PartsOfAContentAreLinesOfText) {
   EXPECT_EQ(image["param"], "messages[0].content[0].type");
 }
 
+// The conversation of a request with these messages.
+absl::StatusOr<OpenAiCall> WithMessages(const std::string& messages) {
+  return ParseOpenAiCall(OpenAiEndpoint::kChat, absl::StrCat("{\"messages\":[", messages, "]}"));
+}
+
+TEST(OpenAiRequestTest, CallsOfToolsAndTheirAnswersReachTheTemplate) {
+  const auto call = WithMessages(
+      R"({"role":"assistant","content":null,"tool_calls":[{"id":"c1","type":"function","index":0,
+          "function":{"name":"a\"dd","arguments":"{\"b\": 1, \"a\": [2]}"}},
+          {"function":{"name":"now","arguments":""}}]},
+         {"role":"tool","tool_call_id":"c1","name":"add","content":"3"},
+         {"role":"user","name":"ann","content":"so?"})");
+  ASSERT_TRUE(call.ok()) << call.status();
+  const v1::Conversation& conversation = call->prompts[0].conversation();
+  EXPECT_EQ(conversation.messages(0).content(), "");
+  EXPECT_EQ(
+      conversation.messages(0).members(),
+      R"({"tool_calls":[{"id":"c1","type":"function","function":{"name":"a\"dd","arguments":)"
+      R"({"b": 1, "a": [2]}}},{"type":"function","function":{"name":"now","arguments":{}}}]})");
+  EXPECT_EQ(conversation.messages(1).members(), R"({"name":"add","tool_call_id":"c1"})");
+  EXPECT_EQ(conversation.messages(2).members(), "");
+  const std::pair<const char*, const char*> wrong[] = {
+      {R"({"role":"assistant"})", "messages[0].content"},
+      {R"({"role":"user","content":"a","tool_call_id":"c"})", "messages[0].tool_call_id"},
+      {R"({"role":"assistant","tool_calls":[{"function":{"name":"f","arguments":"[1]"}}]})",
+       "messages[0].tool_calls[0].function.arguments"},
+      {R"({"role":"assistant","tool_calls":[{"function":{"arguments":"{}"}}]})",
+       "messages[0].tool_calls[0].function.name"},
+      {R"({"role":"assistant","tool_calls":[{"type":"custom","custom":{}}]})",
+       "messages[0].tool_calls[0].type"},
+  };
+  for (const auto& [message, param] : wrong) {
+    EXPECT_THAT(std::string(WithMessages(message).status().message()), HasSubstr(param));
+  }
+}
+
 TEST(OpenAiRequestTest, WhatWouldChangeTheAnswerIsRefusedByName) {
   const std::pair<const char*, const char*> cases[] = {
       {R"("response_format":{"type":"json_object"})", "response_format"},

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/tokenizer/template_variables.h"
 #include "engine/tokenizer/tokenizer_json.h"
 #include "tests/engine/tokenizer/parity_folder.h"
 
@@ -79,6 +80,29 @@ TEST(ChatFormatTest, TheFoldersTemplateIsRenderedWithItsSpecialTokens) {
   EXPECT_EQ(CountOf(ids, *tokenizer->TokenToId("<|begin_of_text|>")), 1);
   EXPECT_EQ(format.stop_token_ids(), Ids{*tokenizer->TokenToId("<|eot_id|>")});
   EXPECT_THAT(format.stop_strings(), testing::IsEmpty());
+}
+
+TEST(ChatFormatTest, ATemplateSeesMembersOfMessagesAndTools) {
+  const auto tokenizer = WithTemplate(
+      "qwen2", {"{% for m in messages %}{{ m.role }}:{{ m.content }}"
+                "{% for c in m.tool_calls or [] %}{{ c.function.name }}{{ c.function.arguments | "
+                "tojson }}{% endfor %}{% if m.tool_call_id %}#{{ m.tool_call_id }}{% endif %};"
+                "{% endfor %}",
+                {}});
+  const ChatFormat format = ChatFormat::Choose(tokenizer.get());
+  const auto calls = ReadMessageMembers(
+      R"({"tool_calls": [{"function": {"name": "add", "arguments": {"b": 1, "a": 2}}}]})");
+  const auto answer = ReadMessageMembers(R"({"tool_call_id": "<|im_end|>"})");
+  ASSERT_TRUE(calls.ok() && answer.ok());
+  const std::vector<ChatMessage> messages = {
+      {"user", "1+2"}, {"assistant", "", *calls}, {"tool", "3", *answer}};
+  EXPECT_EQ(*format.RenderText(messages),
+            "user:1+2;assistant:add{\"b\": 1, \"a\": 2};tool:3#<|im_end|>;");
+  EXPECT_EQ(CountOf(*format.RenderTokens(messages), *tokenizer->TokenToId("<|im_end|>")), 0)
+      << "a member's text is text";
+  for (const char* taken : {R"({"role": "system"})", R"({"content": "x"})"}) {
+    EXPECT_EQ(ReadMessageMembers(taken).status().code(), absl::StatusCode::kInvalidArgument);
+  }
 }
 
 TEST(ChatFormatTest, ATemplateThatCannotBeParsedIsRefusedWithTheReason) {
