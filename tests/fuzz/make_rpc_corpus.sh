@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Makes tests/fuzz/corpus/rpc: for each method a line with its name and a message that makes sense.
+# Makes tests/fuzz/corpus/rpc: for each method a line with its name and a message that makes sense,
+# or, for Import, a file. Needs build/release/reprise.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 out=tests/fuzz/corpus/rpc
@@ -40,3 +41,24 @@ make Inference Generate inference 'text: "once upon" sampling { temperature: 1 t
 make Inference Tokenize inference 'conversation { messages { role: "user" content: "hello" } template_variables: "{\"a\": [1]}" }'
 make Admin Verify admin 'max_bytes_per_second: 1000'
 make Admin EndSession admin 'public_id: "01234567"'
+
+# A file of two blocks, by a server of its own.
+work=$(mktemp -d)
+trap 'kill "$server" 2>/dev/null || true; rm -rf "$work"' EXIT
+build/release/reprise serve --listen "unix:$work/socket" --ram-bytes 16MiB >"$work/log" &
+server=$!
+until grep -q '^listening on ' "$work/log"; do kill -0 "$server"; done
+cat >"$work/ns.json" <<'JSON'
+{"modelDigest": "m", "tokenizerDigest": "t", "adapterDigest": "none", "kvScales": "none",
+ "layout": {"numLayers": 2, "numKvHeads": 1, "headDim": 8, "blockTokens": 8, "dtype": "DTYPE_FP16"},
+ "positionScheme": "rope theta=10000", "tensorParallelSize": 1, "pipelineParallelSize": 1,
+ "tenant": "a"}
+JSON
+seq 1 16 >"$work/ids"
+for i in 0 1; do printf "$i%.0s" {1..512} >"$work/$i.kv"; done
+cache() {
+  build/release/reprise cache "$@" --server "unix:$work/socket" >/dev/null
+}
+cache put --namespace-json "$work/ns.json" --tokens-file "$work/ids" --payload "$work/0.kv" "$work/1.kv"
+cache export --namespace-json "$work/ns.json" --out "$work/file"
+printf 'Cache/Import\n' | cat - "$work/file" >"$out/Cache_Import"

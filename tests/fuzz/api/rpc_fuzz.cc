@@ -1,8 +1,8 @@
 // Every RPC, with random and damaged messages, against a live server in this process: it never
 // crashes, keeps nothing pinned, and takes no more memory than its limits say.
 //
-// An input is a line with the method ("Cache/Match") and a message. A line that names none stands
-// for some method all the same.
+// An input is a line with the method ("Cache/Match") and a message; for Cache/Import, a file. A
+// line that names none stands for some method all the same.
 #include <google/protobuf/descriptor.h>
 #include <google/protobuf/message.h>
 #include <google/protobuf/stubs/logging.h>
@@ -30,6 +30,7 @@ namespace pb = ::google::protobuf;
 // Long enough for any answer, and for the first one of a stream that has no end.
 constexpr absl::Duration kPatience = absl::Milliseconds(200);
 constexpr absl::Duration kShortPatience = absl::Milliseconds(5);
+constexpr char kImport[] = "Cache/Import";
 // Far above what a server with so little RAM needs, far below what a message can ask for.
 constexpr int64_t kMaxResidentBytes = int64_t{1} << 30;
 
@@ -50,7 +51,9 @@ int64_t ResidentBytes() {
 // One for all inputs: starting a server takes longer than a thousand calls.
 class Target {
  public:
-  Target() : server_({.ram_bytes = 4 << 20, .disk_bytes = 4 << 20, .admin = true}) {
+  Target()
+      : server_({.ram_bytes = 4 << 20, .disk_bytes = 4 << 20, .admin = true}),
+        modelless_({.ram_bytes = 4 << 20, .disk_bytes = 0, .max_positions = 0}) {
     const auto opened = server_.cache().OpenNamespace(TestIdentity(), kTestTimeout);
     CHECK(opened.ok());
     namespace_id_ = opened->namespace_id();
@@ -59,23 +62,30 @@ class Target {
     AddMethods(*v1::GetRequest::descriptor()->file()->service(0), channel);
     AddMethods(*v1::GenerateRequest::descriptor()->file()->service(0), channel);
     AddMethods(*v1::ReloadRequest::descriptor()->file()->service(0), admin);
+    // One with a model takes the blocks of no other.
+    for (Method& method : methods_) {
+      if (method.name == kImport) method.channel = ConnectTo(modelless_.address());
+    }
   }
 
   void Run(const std::string& input) {
     const size_t line = input.find('\n');
     const std::string name = input.substr(0, line);
-    const std::string message = line == std::string::npos ? "" : input.substr(line + 1);
+    std::string message = line == std::string::npos ? "" : input.substr(line + 1);
     const size_t hash = std::hash<std::string>()(name);
     const Method* method = &methods_[hash % methods_.size()];
     for (const Method& candidate : methods_) {
       if (candidate.name == name) method = &candidate;
     }
-    // As it is, and, where that is a message, in a namespace that is there.
+    if (method->name == kImport) message = AsChunk(message);
+    // As it is, and, where it names a namespace, in one that is there.
     Call(*method, message);
-    Call(*method, InOpenNamespace(*method, message));
+    const std::string in_namespace = InOpenNamespace(*method, message);
+    if (in_namespace != message) Call(*method, in_namespace);
     if (++num_inputs_ % 64 != 0) return;
     CHECK(ResidentBytes() < kMaxResidentBytes);
     CHECK(server_.store().CheckIntegrity().ok());
+    CHECK(modelless_.store().CheckIntegrity().ok());
     CHECK(server_.cache().Match(namespace_id_, TestTokens(1), kTestTimeout).ok());
   }
 
@@ -90,26 +100,37 @@ class Target {
     }
   }
 
-  // The same message with the id of the open namespace wherever it names one.
+  // A piece of a file as a message.
+  static std::string AsChunk(const std::string& piece) {
+    v1::FileChunk chunk;
+    chunk.set_data(piece);
+    return chunk.SerializeAsString();
+  }
+
+  // The same message with the id of the open namespace wherever it names one; as it was, if it
+  // names none.
   std::string InOpenNamespace(const Method& method, const std::string& bytes) const {
     const std::unique_ptr<pb::Message> message(
         pb::MessageFactory::generated_factory()->GetPrototype(method.input)->New());
-    if (!message->ParsePartialFromString(bytes)) return bytes;
-    SetNamespace(message.get());
+    if (!message->ParsePartialFromString(bytes) || !SetNamespace(message.get())) return bytes;
     return message->SerializePartialAsString();
   }
 
-  void SetNamespace(pb::Message* message) const {
+  // Whether there was an id to set.
+  bool SetNamespace(pb::Message* message) const {
+    bool found = false;
     std::vector<const pb::FieldDescriptor*> fields;
     message->GetReflection()->ListFields(*message, &fields);
     for (const pb::FieldDescriptor* field : fields) {
       if (field->name() == "namespace_id") {
         message->GetReflection()->SetUInt32(message, field, namespace_id_);
+        found = true;
       } else if (field->cpp_type() == pb::FieldDescriptor::CPPTYPE_MESSAGE &&
                  !field->is_repeated()) {
-        SetNamespace(message->GetReflection()->MutableMessage(message, field));
+        found |= SetNamespace(message->GetReflection()->MutableMessage(message, field));
       }
     }
+    return found;
   }
 
   // Sends the message, to Put twice, and reads what comes.
@@ -128,12 +149,14 @@ class Target {
     call->WritesDone();
     grpc::ByteBuffer answer;
     while (call->Read(&answer)) {
+      if (is_endless) context.TryCancel();
     }
     // What gRPC answers when a handler throws.
     CHECK(call->Finish().error_code() != grpc::StatusCode::UNKNOWN);
   }
 
   TestServer server_;
+  TestServer modelless_;
   uint32_t namespace_id_ = 0;
   std::vector<Method> methods_;
   int64_t num_inputs_ = 0;
