@@ -18,8 +18,8 @@
 namespace reprise::cachestore {
 
 // Numbers a candidate set; small numbers, chosen by the owner.
-using CandidateSet = uint16_t;
-inline constexpr CandidateSet kNoSet = 0xffff;
+using CandidateSet = uint32_t;
+inline constexpr CandidateSet kNoSet = 0xffffffff;
 
 // The ways in which a block can be a candidate at the same time: for its copy in each tier.
 enum class Membership : uint8_t { kRam, kDisk, kGpu };

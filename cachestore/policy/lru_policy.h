@@ -41,6 +41,7 @@ class LruPolicy : public EvictionPolicy {
     uint32_t turn = 0;
     CandidateSet sets[kNumMemberships] = {kNoSet, kNoSet, kNoSet};  // by Membership
   };
+  static_assert(sizeof(Block) == 24);
 
   Block& Entry(BlockId id);
   Position PositionOf(BlockId id) const { return {blocks_[id].rank, blocks_[id].turn, id}; }

@@ -14,30 +14,30 @@ bool IsOf(CandidateKind kind, CandidateSet set) {
 CandidateSet RamSetFor(const StoreState& state, BlockId id) {
   const PrefixIndex::Node& node = state.index.node(id);
   if (!node.in_ram() || node.pins > 0 || node.doomed || node.is_private) return kNoSet;
-  const uint32_t size_class = state.namespace_of(id).size_class;
-  if (state.index.MayEvict(id)) return SetFor(size_class, CandidateKind::kClean);
+  const uint32_t line = state.namespace_of(id).line;
+  if (state.index.MayEvict(id)) return SetFor(line, CandidateKind::kClean);
   if (node.disk != DiskState::kNone) return kNoSet;
-  if (MayLeaveRam(state, id)) return SetFor(size_class, CandidateKind::kTwin);
+  if (MayLeaveRam(state, id)) return SetFor(line, CandidateKind::kTwin);
   const bool may_drop = state.index.MayDrop(id);
-  if (node.rejected) return may_drop ? SetFor(size_class, CandidateKind::kClean) : kNoSet;
-  return SetFor(size_class, may_drop ? CandidateKind::kLast : CandidateKind::kParent);
+  if (node.rejected) return may_drop ? SetFor(line, CandidateKind::kClean) : kNoSet;
+  return SetFor(line, may_drop ? CandidateKind::kLast : CandidateKind::kParent);
 }
 
 CandidateSet DiskSetFor(const StoreState& state, BlockId id) {
-  const uint32_t size_class = state.namespace_of(id).size_class;
-  if (state.index.MayEraseCondemned(id)) return SetFor(size_class, CandidateKind::kCondemned);
+  const uint32_t line = state.namespace_of(id).line;
+  if (state.index.MayEraseCondemned(id)) return SetFor(line, CandidateKind::kCondemned);
   // A pinned block is in use: giving up its disk copy would only mean writing it again.
   const PrefixIndex::Node& node = state.index.node(id);
   if (node.pins > 0 || node.gpu_held || !state.index.MayEraseFromDisk(id)) return kNoSet;
-  return SetFor(size_class, CandidateKind::kErasable);
+  return SetFor(line, CandidateKind::kErasable);
 }
 
 CandidateSet GpuSetFor(const StoreState& state, BlockId id) {
   const PrefixIndex::Node& node = state.index.node(id);
   if (!node.in_gpu || node.gpu_held || node.doomed || node.is_private) return kNoSet;
-  const uint32_t size_class = state.namespace_of(id).size_class;
-  if (state.index.MayEvictFromGpu(id)) return SetFor(size_class, CandidateKind::kGpuClean);
-  return SetFor(size_class, state.index.MayDropFromGpu(id) ? CandidateKind::kGpuLast
+  const uint32_t line = state.namespace_of(id).line;
+  if (state.index.MayEvictFromGpu(id)) return SetFor(line, CandidateKind::kGpuClean);
+  return SetFor(line, state.index.MayDropFromGpu(id) ? CandidateKind::kGpuLast
                                                            : CandidateKind::kGpuParent);
 }
 
@@ -45,12 +45,18 @@ bool MayLeaveRam(const StoreState& state, BlockId id) {
   return state.index.MayEvict(id) || (!state.has_disk && state.index.MayLeaveToGpu(id));
 }
 
+void Candidates::CountClean(CandidateSet set, int64_t bytes) {
+  if (!IsOf(CandidateKind::kClean, set)) return;
+  state_.clean_bytes += bytes;
+  state_.shares[state_.lines[set / kNumCandidateKinds].share].clean_bytes += bytes;
+}
+
 void Candidates::Update(BlockId id) {
   if (state_.index.node(id).is_root) return;
   const CandidateSet before = state_.order->SetOf(id, Membership::kRam);
   const CandidateSet after = RamSetFor(state_, id);
-  state_.clean_bytes += (IsOf(CandidateKind::kClean, after) - IsOf(CandidateKind::kClean, before)) *
-                        state_.slot_bytes(id);
+  CountClean(before, -state_.slot_bytes(id));
+  CountClean(after, state_.slot_bytes(id));
   state_.order->Place(id, Membership::kRam, after);
   state_.order->Place(id, Membership::kDisk, DiskSetFor(state_, id));
   if (state_.gpu.capacity_bytes() == 0) return;
@@ -68,30 +74,40 @@ void Candidates::UpdateWithParent(BlockId id) {
   if (parent != kNoBlock) Update(parent);
 }
 
+void Candidates::TakeBetter(uint32_t line, Kinds kinds, BlockId& best) const {
+  for (const CandidateKind kind : kinds) {
+    const BlockId id = state_.order->Best(SetFor(line, kind));
+    if (id != kNoBlock && (best == kNoBlock || state_.order->GoesBefore(id, best))) best = id;
+  }
+}
+
 BlockId Candidates::Best(uint32_t size_class, Kinds kinds) const {
   BlockId best = kNoBlock;
-  for (const CandidateKind kind : kinds) {
-    const BlockId id = state_.order->Best(SetFor(size_class, kind));
-    if (id != kNoBlock && (best == kNoBlock || state_.order->GoesBefore(id, best))) best = id;
+  for (uint32_t line = 0; line < state_.lines.size(); ++line) {
+    if (state_.lines[line].size_class == size_class) TakeBetter(line, kinds, best);
   }
   return best;
 }
 
 BlockId Candidates::BestOfOthers(uint32_t size_class, Kinds kinds) const {
   BlockId best = kNoBlock;
-  for (uint32_t other = 0; other < state_.class_slot_bytes.size(); ++other) {
-    if (other == size_class) continue;
-    const BlockId id = Best(other, kinds);
-    if (id != kNoBlock && (best == kNoBlock || state_.order->GoesBefore(id, best))) best = id;
+  for (uint32_t line = 0; line < state_.lines.size(); ++line) {
+    if (state_.lines[line].size_class != size_class) TakeBetter(line, kinds, best);
   }
   return best;
 }
 
-std::vector<BlockId> Candidates::BestFew(uint32_t size_class, Kinds kinds, size_t count) const {
+BlockId Candidates::BestOfShare(uint32_t share, Kinds kinds) const {
+  BlockId best = kNoBlock;
+  for (const uint32_t line : state_.shares[share].lines) TakeBetter(line, kinds, best);
+  return best;
+}
+
+std::vector<BlockId> Candidates::BestFew(BlockId first, Kinds kinds, size_t count) const {
   std::vector<BlockId> few;
   for (const CandidateKind kind : kinds) {
     size_t left = count;
-    state_.order->ProposeVictims(SetFor(size_class, kind), [&](BlockId id) {
+    state_.order->ProposeVictims(SetFor(state_.namespace_of(first).line, kind), [&](BlockId id) {
       few.push_back(id);
       return --left > 0;
     });

@@ -12,7 +12,7 @@
 
 namespace reprise::cachestore {
 
-// What may be done with a candidate. There is one set for each kind and size class.
+// What may be done with a candidate. There is one set for each kind and line (CandidateLine).
 enum class CandidateKind : uint8_t {
   kClean,   // RAM: may go at once: it is on disk too, or was not worth a write and has no children
   kLast,    // RAM: the last copy, without children: may be stored, or dropped
@@ -26,8 +26,8 @@ enum class CandidateKind : uint8_t {
 };
 inline constexpr uint32_t kNumCandidateKinds = 9;
 
-inline CandidateSet SetFor(uint32_t size_class, CandidateKind kind) {
-  return static_cast<CandidateSet>(size_class * kNumCandidateKinds + static_cast<uint32_t>(kind));
+inline CandidateSet SetFor(uint32_t line, CandidateKind kind) {
+  return static_cast<CandidateSet>(line * kNumCandidateKinds + static_cast<uint32_t>(kind));
 }
 
 // The sets that `id` belongs into; kNoSet for none.
@@ -50,15 +50,21 @@ class Candidates {
   void UpdateWithParent(BlockId id);
 
   // The block of these kinds that goes first, in one size class, or in all others; kNoBlock when
-  // there is none.
+  // there is none. Looks at every share that has such blocks, which takes some nanoseconds each.
   BlockId Best(uint32_t size_class, Kinds kinds) const;
   BlockId BestOfOthers(uint32_t size_class, Kinds kinds) const;
   BlockId BestOfAll(Kinds kinds) const { return BestOfOthers(kNoClass, kinds); }
-  // Up to `count` blocks of these kinds, the one that goes first at first.
-  std::vector<BlockId> BestFew(uint32_t size_class, Kinds kinds, size_t count) const;
+  // The same of one share.
+  BlockId BestOfShare(uint32_t share, Kinds kinds) const;
+  // Up to `count` blocks of these kinds in the line of `first`, the one that goes first at first.
+  std::vector<BlockId> BestFew(BlockId first, Kinds kinds, size_t count) const;
 
  private:
   static constexpr uint32_t kNoClass = 0xffffffff;
+
+  // Counts the bytes of a block that comes into the set.
+  void CountClean(CandidateSet set, int64_t bytes);
+  void TakeBetter(uint32_t line, Kinds kinds, BlockId& best) const;
 
   StoreState& state_;
 };

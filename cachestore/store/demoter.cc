@@ -14,10 +14,6 @@
 namespace reprise::cachestore {
 namespace {
 
-// One durable write for this many blocks: the sync is paid once, and Allocate still finds room
-// soon. Large blocks fill a batch by their bytes.
-constexpr size_t kBatchBlocks = 32;
-constexpr uint64_t kBatchBytes = uint64_t{64} << 20;
 // When everything goes, nobody waits for the first blocks of it: syncs and the index's commits, a
 // quarter of the time of a 64 MiB batch, are paid less often.
 constexpr size_t kDemoteBlocks = 256;
@@ -26,9 +22,6 @@ constexpr uint64_t kDemoteBytes = uint64_t{256} << 20;
 // A look at what lies beside a block may read the whole index: after one in vain, not at once
 // again.
 constexpr absl::Duration kLookBesidePause = absl::Seconds(1);
-
-// Who was refused room and still wants it asks again, or waits, sooner than that.
-constexpr absl::Duration kWantLasts = absl::Milliseconds(100);
 
 // Blocks of a payload file looked at under one hold of the lock: one of small slots has thousands.
 constexpr size_t kLookedAtOnce = 256;
@@ -98,9 +91,10 @@ void Demoter::Run() {
     ServeRequests();
     const bool nothing_condemned = EraseCondemned() == Outcome::kNothing;
     const bool nothing_stored = Relieve() == Outcome::kNothing;
+    const bool nothing_of_shares = RelieveShares() == Outcome::kNothing;
+    const bool nothing = nothing_condemned && nothing_stored && nothing_of_shares;
     absl::MutexLock lock(&core_.mu);
-    fruitless_events_ =
-        nothing_condemned && nothing_stored ? events : std::numeric_limits<uint64_t>::max();
+    fruitless_events_ = nothing ? events : std::numeric_limits<uint64_t>::max();
   }
 }
 
@@ -122,7 +116,7 @@ bool Demoter::AwaitWork() {
 
 bool Demoter::HasWork() const {
   if (!core_.state.condemned.empty() || !core_.state.orphans.empty()) return true;
-  if (core_.state.wanted_bytes > 0) return true;
+  if (core_.state.wanted_bytes > 0 || core_.state.shares_need_relief) return true;
   if (core_.settlings_done != core_.settlings_wanted) return true;
   const int64_t low = core_.low_watermark_bytes;
   const int64_t ready = core_.ReadyBytes();
@@ -235,6 +229,13 @@ Demoter::Outcome Demoter::StoreOne(StoreGoal goal, std::vector<BlockId>& stored)
     if (!core_.state.gpu.wanted_below.empty()) core_.WakeGpuDemoter();
   } while (batch.look_again);
   if (batch.blocks.empty()) return Outcome::kNothing;
+  const int64_t within_quota = MakeQuotaRoom(batch);
+  if (within_quota < static_cast<int64_t>(batch.blocks.size())) {
+    absl::MutexLock lock(&core_.mu);
+    core_.disk.RejectStore(batch, static_cast<size_t>(within_quota));
+    core_.erased_cv.SignalAll();
+    if (batch.blocks.empty()) return Outcome::kProgress;
+  }
   const int64_t fitting =
       MakeDiskRoom(batch.payload_bytes, static_cast<int64_t>(batch.blocks.size()));
   std::vector<BlockToStore> payloads;

@@ -3,6 +3,8 @@
 // that, erases condemned ones, and moves everything to disk when asked. While loads wait and RAM is
 // not short, it lets them go first.
 //
+// It does the same for each tenant's quota, beyond which nobody else's blocks are touched.
+//
 // When the disk refuses writes it lets the RAM tier drop last copies instead, and tries again after
 // a growing pause. Thread-safe.
 #pragma once
@@ -31,6 +33,13 @@ class Demoter {
   std::optional<TakenBlocks> DemoteAll(absl::Time deadline) ABSL_LOCKS_EXCLUDED(core_.mu);
 
  private:
+  // One durable write for this many blocks: the sync is paid once, and Allocate still finds room
+  // soon. Large blocks fill a batch by their bytes.
+  static constexpr size_t kBatchBlocks = 32;
+  static constexpr uint64_t kBatchBytes = uint64_t{64} << 20;
+  // Who was refused room and still wants it asks again, or waits, sooner than that.
+  static constexpr absl::Duration kWantLasts = absl::Milliseconds(100);
+
   enum class Outcome { kProgress, kNothing, kRefused };
   struct Request {
     uint64_t moment = 0;  // of the policy; blocks used since are left alone
@@ -49,6 +58,13 @@ class Demoter {
   // Takes the clean blocks not used since `moment`, in steps; adds them to `taken`.
   void TakeCleanBefore(uint64_t moment, TakenBlocks& taken) ABSL_LOCKS_EXCLUDED(core_.mu);
   Outcome Relieve() ABSL_LOCKS_EXCLUDED(core_.mu);
+  // The same for the shares, one step each.
+  Outcome RelieveShares() ABSL_LOCKS_EXCLUDED(core_.mu);
+  Outcome RelieveShare(uint32_t share) ABSL_LOCKS_EXCLUDED(core_.mu);
+  // What the next batch for the share is for; nullopt when it is not short of room.
+  std::optional<StoreGoal> GoalOf(uint32_t share) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
+  // Erases some of what the share has on disk beyond its quota.
+  Outcome EraseBeyondQuota(uint32_t share) ABSL_LOCKS_EXCLUDED(core_.mu);
   // Condemns all orphans. Erases some condemned copies; none, if only a settling is wanted.
   Outcome EraseCondemned() ABSL_LOCKS_EXCLUDED(core_.mu);
   // Stores one batch for `goal`; `stored` gets its blocks.
@@ -59,6 +75,9 @@ class Demoter {
   absl::Status BindNamespaces(const StoreBatch& batch) ABSL_LOCKS_EXCLUDED(core_.mu);
   // Erases disk copies until `num_slots` blocks fit or no copy may go; returns how many fit.
   int64_t MakeDiskRoom(uint64_t payload_bytes, int64_t num_slots) ABSL_LOCKS_EXCLUDED(core_.mu);
+  // Erases disk copies of the batch's share until its quota has room for the batch, whose blocks
+  // count already, or no copy may go; returns how many blocks it has room for.
+  int64_t MakeQuotaRoom(const StoreBatch& batch) ABSL_LOCKS_EXCLUDED(core_.mu);
   // The disk copies to erase next for `count` blocks more.
   std::vector<BlockId> ChooseToErase(uint64_t payload_bytes, int64_t count)
       ABSL_LOCKS_EXCLUDED(core_.mu);

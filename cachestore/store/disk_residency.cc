@@ -31,6 +31,13 @@ bool DiskResidency::ParentIsReady(BlockId id) const {
 }
 
 bool DiskResidency::IsFull(const StoreBatch& batch, const StoreGoal& goal) const {
+  // No more than a quarter of a quota, so that what comes next can take the place of older blocks.
+  if (!batch.blocks.empty() && state_.shares[batch.share].quota.disk_bytes > 0 &&
+      static_cast<int64_t>(4 * batch.blocks.size()) *
+              state_.namespace_of(batch.blocks[0]).disk_bytes >=
+          state_.shares[batch.share].quota.disk_bytes) {
+    return true;
+  }
   return batch.blocks.size() >= goal.max_blocks ||
          (!batch.blocks.empty() &&
           (batch.blocks.size() + 1) * batch.payload_bytes > goal.max_bytes);
@@ -42,14 +49,20 @@ std::vector<BlockId> DiskResidency::NextToStore(const StoreGoal& goal) {
     if (!blocks.empty()) return blocks;
   }
   const Candidates::Kinds dirty = {CandidateKind::kLast, CandidateKind::kParent};
-  const BlockId first = candidates_.BestOfAll(dirty);
+  const bool of_all = goal.share == kCommonShare;
+  const BlockId first =
+      of_all ? candidates_.BestOfAll(dirty) : candidates_.BestOfShare(goal.share, dirty);
   if (first == kNoBlock) {
     // Nothing is dirty, so that everything clean goes before it.
-    state_.clean_tail_bytes = state_.clean_bytes;
+    Share& share = state_.shares[goal.share];
+    if (of_all) {
+      state_.clean_tail_bytes = state_.clean_bytes;
+    } else {
+      share.clean_tail_bytes = share.clean_bytes;
+    }
     return {};
   }
-  return candidates_.BestFew(state_.namespace_of(first).size_class, dirty,
-                             std::max(kLook, goal.max_blocks));
+  return candidates_.BestFew(first, dirty, std::max(kLook, goal.max_blocks));
 }
 
 bool DiskResidency::IsAdmitted(BlockId id) const {
@@ -109,7 +122,8 @@ void DiskResidency::TakePath(const StoreGoal& goal, StoreBatch& batch) {
     const BlockId id = path_.back();
     const uint64_t payload_bytes = Storable(id) ? state_.payload_bytes(id) : 0;
     if (!Storable(id) || !ParentIsReady(id) ||
-        (!batch.blocks.empty() && payload_bytes != batch.payload_bytes)) {
+        (!batch.blocks.empty() &&
+         (payload_bytes != batch.payload_bytes || state_.namespace_of(id).share != batch.share))) {
       path_.clear();
       return;
     }
@@ -117,6 +131,7 @@ void DiskResidency::TakePath(const StoreGoal& goal, StoreBatch& batch) {
     state_.index.BeginStore(id);
     candidates_.UpdateWithParent(id);
     batch.payload_bytes = payload_bytes;
+    batch.share = state_.namespace_of(id).share;
     batch.blocks.push_back(id);
   }
 }
@@ -127,11 +142,18 @@ void DiskResidency::EndStore(const StoreBatch& batch) {
     state_.index.EndStore(id);
     state_.index.SetPayloadHash(id, state_.ram_copy(id).payload_hash);
     candidates_.UpdateWithParent(id);
-    if (state_.index.MayEvict(id)) state_.clean_tail_bytes += state_.slot_bytes(id);
+    if (state_.index.MayEvict(id)) {
+      state_.clean_tail_bytes += state_.slot_bytes(id);
+      state_.share_of(id).clean_tail_bytes += state_.slot_bytes(id);
+    }
     ReleaseDoomed(id);
   }
-  const bool none_dirty =
-      candidates_.BestOfAll({CandidateKind::kLast, CandidateKind::kParent}) == kNoBlock;
+  const Candidates::Kinds dirty = {CandidateKind::kLast, CandidateKind::kParent};
+  Share& share = state_.shares[batch.share];
+  share.clean_tail_bytes = candidates_.BestOfShare(batch.share, dirty) == kNoBlock
+                               ? share.clean_bytes
+                               : std::min(share.clean_tail_bytes, share.clean_bytes);
+  const bool none_dirty = candidates_.BestOfAll(dirty) == kNoBlock;
   state_.clean_tail_bytes =
       none_dirty ? state_.clean_bytes : std::min(state_.clean_tail_bytes, state_.clean_bytes);
 }
@@ -146,6 +168,18 @@ void DiskResidency::ShrinkStore(StoreBatch& batch, size_t num_blocks) {
     state_.condemned.erase(id);
     candidates_.UpdateWithParent(id);
     ReleaseDoomed(id);
+  }
+}
+
+void DiskResidency::RejectStore(StoreBatch& batch, size_t num_blocks) {
+  const std::vector<BlockId> rejected(batch.blocks.begin() + static_cast<int64_t>(num_blocks),
+                                      batch.blocks.end());
+  ShrinkStore(batch, num_blocks);
+  for (const BlockId id : rejected) {
+    if (!Storable(id) || state_.index.node(id).pins > 0) continue;
+    state_.index.SetRejected(id, true);
+    ++state_.counters.rejected_blocks;
+    candidates_.Update(id);
   }
 }
 
@@ -167,6 +201,24 @@ std::vector<BlockId> DiskResidency::BeginErase(uint64_t payload_bytes, size_t co
     victims.push_back(id);
   }
   return victims;
+}
+
+std::vector<BlockId> DiskResidency::BeginEraseOfShare(uint32_t share, int64_t min_bytes,
+                                                      size_t count) {
+  std::vector<BlockId> victims;
+  while (min_bytes > 0 && victims.size() < count) {
+    const BlockId id = candidates_.BestOfShare(share, {CandidateKind::kErasable});
+    if (id == kNoBlock) break;
+    min_bytes -= state_.namespace_of(id).disk_bytes;
+    BeginEraseOne(id);
+    victims.push_back(id);
+  }
+  return victims;
+}
+
+int64_t DiskResidency::BytesBeyondQuota(uint32_t share) const {
+  const Share& its = state_.shares[share];
+  return its.quota.disk_bytes == 0 ? 0 : state_.DiskBytesOf(its) - its.quota.disk_bytes;
 }
 
 BlockId DiskResidency::OlderOfOtherSize(uint64_t payload_bytes) const {

@@ -27,16 +27,18 @@ namespace reprise::cachestore {
 // What the next batch is for.
 struct StoreGoal {
   size_t max_blocks = 0;
-  uint64_t max_bytes = 0;     // of payload; one block is always taken
-  uint64_t wanted_bytes = 0;  // somebody waits for room for such a block; 0: nobody
+  uint64_t max_bytes = 0;         // of payload; one block is always taken
+  uint64_t wanted_bytes = 0;      // somebody waits for room for such a block; 0: nobody
+  uint32_t share = kCommonShare;  // another one: its blocks alone
   // Blocks used after this moment of the policy are left alone.
   uint64_t moment = std::numeric_limits<uint64_t>::max();
 };
 
-// Blocks of one size, parents first, whose RAM copies are written next.
+// Blocks of one size and share, parents first, whose RAM copies are written next.
 struct StoreBatch {
   std::vector<BlockId> blocks;
   uint64_t payload_bytes = 0;  // of each
+  uint32_t share = kCommonShare;
   // The batch is empty, but the next call may find something.
   bool look_again = false;
 };
@@ -67,6 +69,8 @@ class DiskResidency {
   void EndStore(const StoreBatch& batch);
   // Takes the blocks after the first `num_blocks` out of the batch: they will not be on disk.
   void ShrinkStore(StoreBatch& batch, size_t num_blocks);
+  // The same, because the tenant's quota has no room for them: they are not admitted.
+  void RejectStore(StoreBatch& batch, size_t num_blocks);
   // The RAM copy of `id`, which is being stored, is not what was sealed: it is dropped, with what
   // is below it in RAM. Call after it was taken out of its batch.
   void DropCorrupt(BlockId id);
@@ -77,6 +81,11 @@ class DiskResidency {
   // Marks up to `count` disk copies of the size of `payload_bytes` as being erased, in the policy's
   // order, children before their parents. Copies in RAM and on the GPU go along.
   std::vector<BlockId> BeginErase(uint64_t payload_bytes, size_t count);
+  // The same among all disk copies of the share, whatever their size, until their bytes are
+  // `min_bytes` or `count` are marked.
+  std::vector<BlockId> BeginEraseOfShare(uint32_t share, int64_t min_bytes, size_t count);
+  // What the share takes of the disk beyond its quota; not positive: nothing.
+  int64_t BytesBeyondQuota(uint32_t share) const;
   // The disk copy of another size that goes before all of the size of `payload_bytes`; kNoBlock
   // when there is none.
   BlockId OlderOfOtherSize(uint64_t payload_bytes) const;

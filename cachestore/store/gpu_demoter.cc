@@ -173,11 +173,11 @@ GpuDemoter::Outcome GpuDemoter::WriteBack(const FetchGoal& goal) {
   {
     absl::MutexLock lock(&core_.mu);
     if (batch.fetches.empty()) {
-      if (batch.wanted_ram_bytes == 0) {
+      if (!batch.wanted_ram_for.has_value()) {
         core_.state.gpu.takes_last_of_ram = false;
         return Outcome::kNothing;
       }
-      NoteRefusal(batch.wanted_ram_bytes);
+      NoteRefusal(*batch.wanted_ram_for);
       return Outcome::kRefused;
     }
     for (const Fetch& fetch : batch.fetches) {
@@ -223,7 +223,7 @@ void GpuDemoter::EndWriteBack(const std::vector<Fetch>& fetches, absl::Time bega
   core_.load_cv.Signal();  // a ticket may wait for one of these
 }
 
-void GpuDemoter::NoteRefusal(uint64_t wanted_ram_bytes) {
+void GpuDemoter::NoteRefusal(uint32_t wanted_ram_for) {
   const absl::Time now = absl::Now();
   ask_after_ = now + kRoomPause;
   const bool nothing_moves = core_.state.storing_blocks == 0 && core_.state.fetching.empty() &&
@@ -235,7 +235,7 @@ void GpuDemoter::NoteRefusal(uint64_t wanted_ram_bytes) {
   const bool takes_nothing = patience_is_over || core_.state.ram_victims() == Victims::kCleanOrLast;
   refused_since_ = takes_nothing ? absl::InfiniteFuture() : std::min(refused_since_, now);
   core_.state.gpu.victims = takes_nothing ? Victims::kCleanOrLast : Victims::kClean;
-  if (core_.tier != nullptr) core_.WantRoom(wanted_ram_bytes);
+  if (core_.tier != nullptr) core_.WantRoom(wanted_ram_for, Purpose::kCompute);
   if (takes_nothing) {
     core_.room_cv.SignalAll();
     core_.load_cv.Signal();

@@ -48,7 +48,7 @@ class GpuDemoter {
   Outcome WriteBack(const FetchGoal& goal) ABSL_LOCKS_EXCLUDED(core_.mu);
   void EndWriteBack(const std::vector<Fetch>& fetches, absl::Time began, const absl::Status& status)
       ABSL_LOCKS_EXCLUDED(core_.mu);
-  void NoteRefusal(uint64_t wanted_ram_bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
+  void NoteRefusal(uint32_t wanted_ram_for) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
 
   StoreCore& core_;
   DeviceTransfers& transfers_;

@@ -273,7 +273,7 @@ bool GpuResidency::Dirty(BlockId id) const {
 }
 
 bool GpuResidency::IsFull(const FetchBatch& batch, const FetchGoal& goal) const {
-  if (batch.wanted_ram_bytes > 0 || batch.fetches.size() >= goal.max_blocks) return true;
+  if (batch.wanted_ram_for.has_value() || batch.fetches.size() >= goal.max_blocks) return true;
   if (batch.fetches.empty()) return false;
   const uint64_t bytes = state_.payload_bytes(batch.fetches.back().id);
   return (batch.fetches.size() + 1) * bytes > goal.max_bytes;
@@ -291,8 +291,8 @@ FetchBatch GpuResidency::BeginWriteBack(const FetchGoal& goal) {
     // Nothing is dirty, so that everything clean goes before it.
     state_.gpu.clean_tail_bytes = state_.gpu.clean_bytes;
   } else {
-    const std::vector<BlockId> few = candidates_.BestFew(state_.namespace_of(first).size_class,
-                                                         dirty, std::max(kLook, goal.max_blocks));
+    const std::vector<BlockId> few =
+        candidates_.BestFew(first, dirty, std::max(kLook, goal.max_blocks));
     std::copy_if(few.begin(), few.end(), std::back_inserter(next),
                  [&](BlockId id) { return !state_.order->UsedSince(id, goal.moment); });
   }
@@ -302,7 +302,7 @@ FetchBatch GpuResidency::BeginWriteBack(const FetchGoal& goal) {
     path_ = {id};
     TakePath(goal, batch);
   }
-  batch.look_again = batch.fetches.empty() && batch.wanted_ram_bytes == 0 && !path_.empty();
+  batch.look_again = batch.fetches.empty() && !batch.wanted_ram_for.has_value() && !path_.empty();
   return batch;
 }
 
@@ -330,7 +330,7 @@ void GpuResidency::TakePath(const FetchGoal& goal, FetchBatch& batch) {
     if (!IsFetching(id)) {
       const std::optional<Fetch> fetch = BeginFetchInto(id, ram_.AllocateSlotBelowGpu(id));
       if (!fetch.has_value()) {
-        batch.wanted_ram_bytes = state_.payload_bytes(id);
+        batch.wanted_ram_for = state_.index.node(id).namespace_id;
         path_.clear();
         return;
       }

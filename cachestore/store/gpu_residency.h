@@ -41,8 +41,8 @@ struct FetchGoal {
 };
 
 struct FetchBatch {
-  std::vector<Fetch> fetches;     // parents first
-  uint64_t wanted_ram_bytes = 0;  // a block of this size found no slot in RAM; 0: none
+  std::vector<Fetch> fetches;              // parents first
+  std::optional<uint32_t> wanted_ram_for;  // a block of this namespace found no slot in RAM
   // The batch is empty, but the next call may find something.
   bool look_again = false;
 };

@@ -68,7 +68,8 @@ absl::Status CheckTreePlace(const StoreState& state, BlockId id) {
 StateCheck::StateCheck(const StoreState& state) : state_(state) {
   totals_.in_tiers.resize(state.book.num_namespaces());
   totals_.held.resize(state.book.num_namespaces());
-  totals_.candidates.resize(state.class_slot_bytes.size() * kNumCandidateKinds);
+  totals_.candidates.resize(state.lines.size() * kNumCandidateKinds);
+  totals_.clean_of_shares.resize(state_.shares.size());
 }
 
 absl::Status StateCheck::CheckOrders(BlockId id) {
@@ -86,14 +87,15 @@ absl::Status StateCheck::CheckOrders(BlockId id) {
   if (state_.order->SetOf(id, Membership::kGpu) != gpu) {
     return Broken(node, "is not in the candidate set of its GPU copy");
   }
-  if (gpu == SetFor(state_.namespace_of(id).size_class, CandidateKind::kGpuClean)) {
+  if (gpu == SetFor(state_.namespace_of(id).line, CandidateKind::kGpuClean)) {
     totals_.gpu_clean_bytes += state_.slot_bytes(id);
   }
   for (const CandidateSet set : {ram, disk, gpu}) {
     if (set != kNoSet) ++totals_.candidates[set];
   }
-  if (ram == SetFor(state_.namespace_of(id).size_class, CandidateKind::kClean)) {
+  if (ram == SetFor(state_.namespace_of(id).line, CandidateKind::kClean)) {
     totals_.clean_bytes += state_.slot_bytes(id);
+    totals_.clean_of_shares[state_.namespace_of(id).share] += state_.slot_bytes(id);
   }
   return absl::OkStatus();
 }
@@ -190,6 +192,10 @@ absl::Status StateCheck::Finish() const {
                          totals_.candidates[set]));
   }
   RETURN_IF_ERROR(Same("clean bytes", state_.clean_bytes, totals_.clean_bytes));
+  for (uint32_t share = 0; share < totals_.clean_of_shares.size(); ++share) {
+    RETURN_IF_ERROR(Same(absl::StrCat("clean bytes of share ", share),
+                         state_.shares[share].clean_bytes, totals_.clean_of_shares[share]));
+  }
   RETURN_IF_ERROR(Same("owned slots", state_.ram_copies.size(), totals_.in_ram));
   RETURN_IF_ERROR(Same("used slots", state_.pool.used_slots(),
                        state_.ram_copies.size() + state_.writing.size() + state_.loading.size() +

@@ -38,9 +38,10 @@ class StateCheck {
     int64_t loading = 0;
     int64_t orphans = 0;
     int64_t verifying = 0;
-    std::vector<TierCounts> in_tiers;  // by namespace id
-    std::vector<TierCounts> held;      // the same: bytes of slots, and disk copies
-    std::vector<int64_t> candidates;   // by set
+    std::vector<TierCounts> in_tiers;      // by namespace id
+    std::vector<TierCounts> held;          // the same: bytes of slots, and disk copies
+    std::vector<int64_t> candidates;       // by set
+    std::vector<int64_t> clean_of_shares;  // by number
     int64_t in_gpu = 0;
     int64_t pinned_on_gpu = 0;
     int64_t gpu_bytes = 0;  // slots of the blocks on the GPU

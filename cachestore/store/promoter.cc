@@ -60,7 +60,8 @@ PinTicket Promoter::Pin(const PinRequest& request, std::function<void()> on_done
     tickets_.emplace(pending->state.get(), pending);
     if (num_entries > 0) {
       pending->payload_bytes = core_.state.payload_bytes(chain.back());
-      lines_.try_emplace(pending->payload_bytes);
+      pending->line = {pending->payload_bytes, core_.state.namespace_of(chain.back()).share};
+      lines_.try_emplace(pending->line);
       PinEntryLocked(pending->entries.back());
     }
     PinResidentLocked(*pending);
@@ -148,7 +149,7 @@ std::vector<BlockId> Promoter::MatchLocked(const PinRequest& request) {
 
 void Promoter::PumpLocked(Work& work) {
   NoRoom no_room;
-  for (auto& [bytes, line] : lines_) {
+  for (auto& [key, line] : lines_) {
     size_t vain = 0;
     for (auto it = line.starving.begin(); it != line.starving.end() && vain < kVainTurns;) {
       const std::shared_ptr<Pending> pending = *it;
@@ -175,12 +176,12 @@ void Promoter::PumpLocked(Work& work) {
       vain = progress ? 0 : vain + 1;
     } else {
       // One turn less: those behind it have not been asked yet.
-      if (goes_on) lines_.at(pending->payload_bytes).starving.push_back(pending);
+      if (goes_on) lines_.at(pending->line).starving.push_back(pending);
       vain = 0;
     }
   }
   core_.starving_tickets = 0;
-  for (const auto& [bytes, line] : lines_) {
+  for (const auto& [key, line] : lines_) {
     core_.starving_tickets += static_cast<int64_t>(line.starving.size());
   }
 }
@@ -248,8 +249,9 @@ bool Promoter::StartLoadLocked(const std::shared_ptr<Pending>& pending, NoRoom& 
                                Work& work) {
   const BlockId id = pending->entries[pending->next].id;
   const PrefixIndex::Node& node = core_.state.index.node(id);
-  const uint64_t bytes = pending->payload_bytes;
+  const LineKey line_key = pending->line;
   Load load = {.to = pending->tier,
+               .line = pending->line,
                .by_layer = pending->is_by_layer(),
                .waiters = {},
                .convoy = pending->convoy,
@@ -264,11 +266,11 @@ bool Promoter::StartLoadLocked(const std::shared_ptr<Pending>& pending, NoRoom& 
   // No slot of `tier`: when it does not wait, nobody will wake the next one of its size, which must
   // ask itself.
   const auto starve = [&](Tier tier) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu) {
-    if (StarveLocked(pending, tier)) no_room.emplace_back(tier, bytes);
+    if (StarveLocked(pending, tier)) no_room.emplace_back(tier, line_key);
     return false;
   };
-  for (const auto& [tier, size] : no_room) {
-    if (size != bytes || !(tier == Tier::kGpu ? needs_gpu_slot : needs_ram_slot)) continue;
+  for (const auto& [tier, key] : no_room) {
+    if (key != line_key || !(tier == Tier::kGpu ? needs_gpu_slot : needs_ram_slot)) continue;
     pending->Starve(tier, absl::Now());
     return false;
   }
@@ -292,7 +294,7 @@ bool Promoter::StartLoadLocked(const std::shared_ptr<Pending>& pending, NoRoom& 
       return starve(Tier::kRam);
     }
   }
-  Line& line = lines_.at(bytes);
+  Line& line = lines_.at(line_key);
   if (needs_gpu_slot) line.last_gpu_slot = absl::Now();
   if (needs_ram_slot) line.last_ram_slot = absl::Now();
   return true;
@@ -302,7 +304,7 @@ bool Promoter::StartFromDiskLocked(BlockId id, Load load, Work& work) {
   const uint64_t bytes = core_.state.payload_bytes(id);
   const std::optional<SlotIndex> slot = core_.disk.BeginLoad(id);
   if (!slot.has_value()) return false;
-  lines_.at(bytes).in_flight += load.by_layer ? 0 : 1;
+  lines_.at(load.line).in_flight += load.by_layer ? 0 : 1;
   load.began = absl::Now();
   core_.load_rates.Begin(bytes, load.began);
   LoadRequest request{.block = core_.Describe(id),
@@ -318,8 +320,8 @@ bool Promoter::StartFromDiskLocked(BlockId id, Load load, Work& work) {
 
 double Promoter::TierShareLocked() const {
   double share = 0;
-  for (const auto& [bytes, line] : lines_) {
-    share += static_cast<double>(line.in_flight) / core_.tier->load_depth(bytes);
+  for (const auto& [key, line] : lines_) {
+    share += static_cast<double>(line.in_flight) / core_.tier->load_depth(key.first);
   }
   return share;
 }
@@ -329,20 +331,22 @@ bool Promoter::StarveLocked(const std::shared_ptr<Pending>& pending, Tier tier) 
   // When everything is pinned, only the tickets' holders can make room: not worth waiting for.
   // What is under way lets blocks go when it ends.
   const bool some_move = !core_.state.fetching.empty() || !core_.state.gpu.loading.empty();
+  const uint32_t ns = core_.state.index.node(pending->entries[pending->next].id).namespace_id;
   const bool some_may_go =
       some_move || (on_gpu ? core_.gpu.HasCandidates()
-                           : core_.ram.HasCandidates() || core_.state.storing_blocks > 0);
+                           : core_.ram.HasCandidatesFor(ns) || core_.state.storing_blocks > 0);
   if (!some_may_go) {
     EndAtLocked(*pending, pending->next, Outcome::kNoRoom);
     return false;
   }
-  const uint64_t wanted = on_gpu ? core_.state.gpu.wanted_bytes : core_.state.wanted_bytes;
+  const uint64_t wanted =
+      on_gpu ? core_.state.gpu.wanted_bytes : core_.WantedBytes(ns, Purpose::kCache);
   const bool is_news = !pending->is_starving() || wanted == 0;
   pending->Starve(tier, absl::Now());
   if (on_gpu) {
     core_.WantGpuRoom(pending->payload_bytes);
   } else {
-    core_.WantRoom(pending->payload_bytes);
+    core_.WantRoom(ns, Purpose::kCache);
   }
   if (is_news) {
     core_.NoteChange();
@@ -364,7 +368,7 @@ void Promoter::FinishLoad(BlockId id, const absl::Status& status) {
     const uint64_t bytes = core_.state.payload_bytes(id);
     ++ending_;
     Load& load = loads_.at(id);
-    if (!load.by_layer) --lines_.at(bytes).in_flight;
+    if (!load.by_layer) --lines_.at(load.line).in_flight;
     if (status.ok()) core_.state.counters.load_from_disk.Add(ended - load.began);
     if (load.copies > 0) {
       load.read_end = status;

@@ -111,6 +111,8 @@ class Promoter : public PinCanceller {
     uint64_t sent = 0;            // leading bytes of each that were given to the device
     Moment freed;                 // what copies into their slots await
   };
+  // The bytes of a block, and its share.
+  using LineKey = std::pair<uint64_t, uint32_t>;
   // A ticket under way; everything but `state` is guarded by StoreCore::mu.
   struct Pending {
     std::shared_ptr<PinState> state;
@@ -120,8 +122,9 @@ class Promoter : public PinCanceller {
     std::vector<Entry> entries;  // the matched blocks that were asked for, in order
     absl::Time deadline;
     uint64_t payload_bytes = 0;  // of each block
-    size_t next = 0;             // the first entry not come to yet
-    size_t end = 0;              // the first entry known to be a miss; those behind it are useless
+    LineKey line;
+    size_t next = 0;  // the first entry not come to yet
+    size_t end = 0;   // the first entry known to be a miss; those behind it are useless
     int64_t loads_left = 0;
     absl::Time starving_since = absl::InfiniteFuture();  // for want of a slot
     Tier starving_for = Tier::kRam;
@@ -146,6 +149,7 @@ class Promoter : public PinCanceller {
     Source from = Source::kDisk;
     SlotIndex slot = kNoSlot;      // in RAM, unless it comes from there
     SlotIndex gpu_slot = kNoSlot;  // of one to the GPU
+    LineKey line;
     bool by_layer = false;
     uint64_t arrived_bytes = 0;
     absl::Time began;  // its last hop
@@ -160,7 +164,8 @@ class Promoter : public PinCanceller {
     std::optional<absl::Status> read_end;  // its load from disk ended so, while there were copies
   };
   using Tickets = std::list<std::shared_ptr<Pending>>;
-  // The loads of blocks of one size.
+  // The loads of blocks of one size and share: what one tenant has no room for by its quota holds
+  // nobody else up.
   struct Line {
     int in_flight = 0;  // the tier works on
     Tickets starving;   // the one that has waited longest first
@@ -194,8 +199,8 @@ class Promoter : public PinCanceller {
              completions.empty() && taken_back.empty();
     }
   };
-  // Tiers and block sizes for which no slot was found in this round.
-  using NoRoom = std::vector<std::pair<Tier, uint64_t>>;
+  // Tiers and lines for which no slot was found in this round.
+  using NoRoom = std::vector<std::pair<Tier, LineKey>>;
 
   // The longest chain that matches, and why it ends.
   std::vector<BlockId> FindLocked(const PinRequest& request, MatchEnd& end) const
@@ -312,11 +317,11 @@ class Promoter : public PinCanceller {
   DeviceTransfers* const transfers_;
   const int64_t max_loading_tickets_;
   // The tickets that are not done, and those of them that have blocks to load: the ones whose turn
-  // comes in this order, and, by the bytes of their blocks, the ones that wait for room, which go
+  // comes in this order, and, by line, the ones that wait for room, which go
   // first.
   absl::flat_hash_map<const PinState*, std::shared_ptr<Pending>> tickets_ ABSL_GUARDED_BY(core_.mu);
   Tickets turns_ ABSL_GUARDED_BY(core_.mu);
-  std::map<uint64_t, Line> lines_ ABSL_GUARDED_BY(core_.mu);
+  std::map<LineKey, Line> lines_ ABSL_GUARDED_BY(core_.mu);
   absl::flat_hash_map<BlockId, Load> loads_ ABSL_GUARDED_BY(core_.mu);
   int ending_ ABSL_GUARDED_BY(core_.mu) = 0;  // calls of Finish...
   bool closing_ ABSL_GUARDED_BY(core_.mu) = false;

@@ -126,7 +126,7 @@ absl::Time Promoter::ExpireLocked(Work& work) {
   absl::Time next = absl::InfiniteFuture();
   std::vector<std::pair<std::shared_ptr<Pending>, Outcome>> over;
   for (const auto& [state, pending] : tickets_) {
-    const Line& line = lines_.at(pending->payload_bytes);
+    const Line& line = lines_.at(pending->line);
     const absl::Time last_slot =
         pending->starving_for == Tier::kGpu ? line.last_gpu_slot : line.last_ram_slot;
     const absl::Time out_of_room = std::max(pending->starving_since, last_slot) + kRoomPatience;

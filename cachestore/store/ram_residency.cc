@@ -13,18 +13,69 @@ namespace {
 // Of the wanted size, when somebody waits: who needs one slot soon needs another.
 constexpr size_t kBlocksToClean = 32;
 
+// Taken at once for a quota, whose use may have grown by more than one block meanwhile.
+constexpr size_t kTakenForQuota = 64;
+
+// What is left of `tail` when a block of `bytes` is taken while `dirty` is the first dirty one.
+int64_t TailWithout(BlockId id, int64_t bytes, BlockId dirty, const EvictionPolicy& order,
+                    int64_t tail) {
+  // A dirty block that goes before it was not cleaned in time: the demoter must look again.
+  if (dirty != kNoBlock && (dirty == id || order.GoesBefore(dirty, id))) return 0;
+  return std::max<int64_t>(0, tail - bytes);
+}
+
 }  // namespace
 
-std::optional<SlotIndex> RamResidency::AllocateSlot(uint32_t namespace_id) {
-  const uint64_t block_bytes = state_.namespaces[namespace_id].payload_bytes;
-  if (!MakeRoom(block_bytes)) return std::nullopt;
-  return state_.pool.Allocate(block_bytes, namespace_id);
+std::optional<SlotIndex> RamResidency::AllocateSlot(uint32_t namespace_id, Purpose purpose) {
+  if (!MakeRoomFor(namespace_id, purpose)) return std::nullopt;
+  const NamespaceRecord& record = state_.namespaces[namespace_id];
+  const std::optional<SlotIndex> slot = state_.pool.Allocate(record.payload_bytes, namespace_id);
+  const Share& share = state_.shares[record.share];
+  if (share.quota.ram_bytes > 0 && state_.ReadyBytesOf(share) < share.low_watermark_bytes) {
+    state_.shares_need_relief = true;
+  }
+  return slot;
+}
+
+bool RamResidency::MakeRoomFor(uint32_t namespace_id, Purpose purpose) {
+  const NamespaceRecord& record = state_.namespaces[namespace_id];
+  const auto slot_bytes = static_cast<int64_t>(state_.class_slot_bytes[record.size_class]);
+  const bool keeps_to_quota = MakeShareRoom(record.share, slot_bytes, kTakenForQuota);
+  return (keeps_to_quota || purpose == Purpose::kCompute) && MakeRoom(record.payload_bytes);
+}
+
+bool RamResidency::MakeShareRoom(uint32_t share, int64_t more_bytes, size_t max_blocks) {
+  const Share& its = state_.shares[share];
+  if (its.quota.ram_bytes == 0) return true;
+  // What could never fit takes nothing.
+  if (more_bytes > its.quota.ram_bytes) return false;
+  for (; state_.RamBytesOf(its) + more_bytes > its.quota.ram_bytes; --max_blocks) {
+    const BlockId id =
+        state_.ram_victims() == Victims::kClean
+            ? candidates_.BestOfShare(share, {CandidateKind::kClean})
+            : candidates_.BestOfShare(
+                  share, {CandidateKind::kClean, CandidateKind::kLast, CandidateKind::kTwin});
+    if (id == kNoBlock || max_blocks == 0) return false;
+    Take(id);
+  }
+  return true;
+}
+
+void RamResidency::KeepToQuota(uint32_t share) {
+  if (!MakeShareRoom(share, 0, kTakenForQuota)) state_.shares_need_relief = true;
 }
 
 std::optional<SlotIndex> RamResidency::AllocateSlotBelowGpu(BlockId id) {
   const uint32_t namespace_id = state_.index.node(id).namespace_id;
-  if (state_.has_disk) return AllocateSlot(namespace_id);
+  if (state_.has_disk) return AllocateSlot(namespace_id, Purpose::kCompute);
   const uint64_t block_bytes = state_.payload_bytes(id);
+  if (!state_.FitsQuota(namespace_id)) return std::nullopt;
+  while (state_.LacksQuota(namespace_id)) {
+    const BlockId victim = candidates_.BestOfShare(state_.namespaces[namespace_id].share,
+                                                   {CandidateKind::kClean, CandidateKind::kLast});
+    if (victim == kNoBlock || !state_.order->GoesBefore(victim, id)) return std::nullopt;
+    Take(victim);
+  }
   while (!state_.pool.CanAllocate(block_bytes)) {
     const BlockId victim = candidates_.Best(state_.SizeClassOf(block_bytes),
                                             {CandidateKind::kClean, CandidateKind::kLast});
@@ -57,10 +108,18 @@ bool RamResidency::TakeForRoom(uint64_t block_bytes) {
 }
 
 std::vector<BlockId> RamResidency::BlocksToClean(uint64_t block_bytes) {
-  std::vector<BlockId> same =
-      candidates_.BestFew(state_.SizeClassOf(block_bytes),
-                          {CandidateKind::kLast, CandidateKind::kParent}, kBlocksToClean);
-  return same.empty() ? slabs_.BlocksToClean(block_bytes) : same;
+  const Candidates::Kinds dirty = {CandidateKind::kLast, CandidateKind::kParent};
+  const BlockId same = candidates_.Best(state_.SizeClassOf(block_bytes), dirty);
+  return same == kNoBlock ? slabs_.BlocksToClean(block_bytes)
+                          : candidates_.BestFew(same, dirty, kBlocksToClean);
+}
+
+bool RamResidency::HasCandidatesFor(uint32_t namespace_id) const {
+  if (!state_.FitsQuota(namespace_id)) return false;
+  if (!state_.LacksQuota(namespace_id)) return HasCandidates();
+  return candidates_.BestOfShare(state_.namespaces[namespace_id].share,
+                                 {CandidateKind::kClean, CandidateKind::kLast,
+                                  CandidateKind::kParent, CandidateKind::kTwin}) != kNoBlock;
 }
 
 bool RamResidency::HasCandidates() const {
@@ -82,12 +141,14 @@ bool RamResidency::MayTake(BlockId id, Victims victims) const {
 }
 
 void RamResidency::NoteTaken(BlockId id) {
-  // A dirty block that goes before it was not cleaned in time: the demoter must look again.
-  const BlockId dirty = candidates_.BestOfAll({CandidateKind::kLast, CandidateKind::kParent});
-  const bool out_of_turn =
-      dirty != kNoBlock && (dirty == id || state_.order->GoesBefore(dirty, id));
+  const Candidates::Kinds kinds = {CandidateKind::kLast, CandidateKind::kParent};
+  const int64_t bytes = state_.slot_bytes(id);
   state_.clean_tail_bytes =
-      out_of_turn ? 0 : std::max<int64_t>(0, state_.clean_tail_bytes - state_.slot_bytes(id));
+      TailWithout(id, bytes, candidates_.BestOfAll(kinds), *state_.order, state_.clean_tail_bytes);
+  Share& share = state_.share_of(id);
+  if (share.quota.ram_bytes == 0) return;
+  const BlockId dirty = candidates_.BestOfShare(state_.namespace_of(id).share, kinds);
+  share.clean_tail_bytes = TailWithout(id, bytes, dirty, *state_.order, share.clean_tail_bytes);
 }
 
 void RamResidency::Take(BlockId id) {

@@ -2,8 +2,12 @@
 // it, what a seal and a pin mean. Owns nothing; works on StoreState.
 //
 // Victims go in the policy's order, whatever their size: a slab of older blocks of another size is
-// given up before younger blocks of the wanted one. Thread-compatible: StoreCore::mu guards every
-// call.
+// given up before younger blocks of the wanted one.
+//
+// A tenant with a quota finds its victims among its own blocks once the quota is used up, so that
+// nobody else loses anything by it. Only where all of RAM is used up as well, because quotas add up
+// to more than it, or tenants without one or slabs of several slot sizes take the rest, does the
+// order of all blocks decide. Thread-compatible: StoreCore::mu guards every call.
 #pragma once
 
 #include <cstdint>
@@ -36,17 +40,27 @@ class RamResidency {
 
   // A slot for a block of the namespace, evicting or dropping at once what StoreState::victims
   // allows. nullopt: nothing can be taken now.
-  std::optional<SlotIndex> AllocateSlot(uint32_t namespace_id);
+  std::optional<SlotIndex> AllocateSlot(uint32_t namespace_id, Purpose purpose = Purpose::kCache);
   // A slot for a copy of `id`, which only the GPU has. Without a disk tier only for blocks that go
-  // before it, and none that the GPU would then have to give back.
+  // before it, and none that the GPU would then have to give back; with one, also beyond the
+  // tenant's quota, which the demoter then sees to.
   std::optional<SlotIndex> AllocateSlotBelowGpu(BlockId id);
   // Evicts until AllocateSlot would succeed. False when it cannot, or when the search for room
   // among other sizes was cut short: the next call goes on with it.
   bool MakeRoom(uint64_t block_bytes);
+  // The same for a block of the namespace, within its tenant's quota if the purpose is kCache.
+  bool MakeRoomFor(uint32_t namespace_id, Purpose purpose);
+  // Evicts blocks of the share until it keeps to its quota with `more_bytes` more, `max_blocks` at
+  // most; whether it does then.
+  bool MakeShareRoom(uint32_t share, int64_t more_bytes, size_t max_blocks);
+  // Takes what goes beyond the quota of the share and may go; asks the demoter for the rest.
+  void KeepToQuota(uint32_t share);
   // The blocks that only RAM holds and that must be stored before MakeRoom can succeed.
   std::vector<BlockId> BlocksToClean(uint64_t block_bytes);
   // Whether some unpinned block may be evicted now or after a write to disk.
   bool HasCandidates() const;
+  // The same of those that may make room for a block of the namespace.
+  bool HasCandidatesFor(uint32_t namespace_id) const;
 
   // Makes the block in the (writing) slot readable and pins it; see TieredStore::Seal. Returns the
   // pinned block, which is another one than that in the slot when the key was in RAM already.

@@ -26,7 +26,7 @@ using Encodings = absl::flat_hash_map<BlockKey, std::string>;  // root -> identi
 
 // The namespace with this root, added if it is new; nullopt when it is not bound.
 std::optional<uint32_t> NamespaceOf(const BlockKey& root, const Encodings& bound,
-                                    StoreState& state) {
+                                    const BackingTier& tier, StoreState& state) {
   std::optional<uint32_t> id = state.index.FindNamespace(root);
   if (id.has_value()) return id;
   const auto it = bound.find(root);
@@ -36,14 +36,16 @@ std::optional<uint32_t> NamespaceOf(const BlockKey& root, const Encodings& bound
   state.AddNamespace({.payload_bytes = identity->layout.BytesPerBlock(),
                       .identity = it->second,
                       .tenant = identity->tenant,
-                      .bound = true});
+                      .bound = true,
+                      .disk_bytes = tier.BudgetBytes(identity->layout.BytesPerBlock())});
   return state.index.AddNamespace(root, identity->block_words());
 }
 
 // The block's parent node; nullopt for a block that does not belong to what was entered so far.
 std::optional<BlockId> ParentOf(const StoredBlock& block, const Encodings& bound,
-                                const LastEntered& last, StoreState& state) {
-  const std::optional<uint32_t> namespace_id = NamespaceOf(block.root, bound, state);
+                                const LastEntered& last, const BackingTier& tier,
+                                StoreState& state) {
+  const std::optional<uint32_t> namespace_id = NamespaceOf(block.root, bound, tier, state);
   if (!namespace_id.has_value() ||
       state.index.block_words(*namespace_id) != static_cast<int64_t>(block.tokens.size()) ||
       state.namespaces[*namespace_id].payload_bytes != block.payload_bytes) {
@@ -98,7 +100,7 @@ absl::Status Recover(BackingTier& tier, KeyDeriver derive, StoreState& state) {
     bound.emplace(root, std::string(encoding));
   }));
   RETURN_IF_ERROR(tier.ForEach([&](const StoredBlock& block) {
-    const std::optional<BlockId> parent = ParentOf(block, bound, last, state);
+    const std::optional<BlockId> parent = ParentOf(block, bound, last, tier, state);
     if (!parent.has_value() || derive(block.parent, block.tokens) != block.key ||
         block.key == block.root) {
       orphans.push_back(block.key);

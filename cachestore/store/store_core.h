@@ -96,10 +96,19 @@ struct StoreCore {
     return state.pool.capacity_bytes() - state.pool.used_bytes() +
            std::min(state.clean_tail_bytes, state.clean_bytes);
   }
-  // No slot for `block_bytes` was found, and somebody may want one still.
-  void WantRoom(uint64_t block_bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
-    state.wanted_bytes = block_bytes;
+  // No slot for a block of the namespace was found, and somebody may want one still.
+  void WantRoom(uint32_t namespace_id, Purpose purpose) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
+    if (purpose == Purpose::kCache && !state.FitsQuota(namespace_id)) return;
+    uint64_t& wanted = WantedBytes(namespace_id, purpose);
+    wanted = state.namespaces[namespace_id].payload_bytes;
+    if (&wanted != &state.wanted_bytes) state.shares_need_relief = true;
     wanted_at = absl::Now();
+  }
+  // Where that is kept: with the share, if it is the quota that leaves no room.
+  uint64_t& WantedBytes(uint32_t namespace_id, Purpose purpose) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
+    return purpose == Purpose::kCache && state.LacksQuota(namespace_id)
+               ? state.shares[state.namespaces[namespace_id].share].wanted_bytes
+               : state.wanted_bytes;
   }
   void WantGpuRoom(uint64_t block_bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
     state.gpu.wanted_bytes = block_bytes;
@@ -122,7 +131,10 @@ struct StoreCore {
     if (starving_tickets > 0) load_cv.Signal();
     if (device != nullptr && GpuNeedsRelief()) WakeGpuDemoter();
     if (tier == nullptr) return;
-    if (NeedsRelief() || !state.condemned.empty() || !state.orphans.empty()) WakeDemoter();
+    if (NeedsRelief() || state.shares_need_relief || !state.condemned.empty() ||
+        !state.orphans.empty()) {
+      WakeDemoter();
+    }
   }
   void WakeDemoter() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
     ++work_events;

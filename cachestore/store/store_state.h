@@ -15,6 +15,7 @@
 #include "cachestore/pool/slot_pool.h"
 #include "cachestore/store/gpu_state.h"
 #include "cachestore/store/residency_book.h"
+#include "cachestore/store/share.h"
 #include "cachestore/store/store_stats.h"
 
 namespace reprise::cachestore {
@@ -26,7 +27,10 @@ struct NamespaceRecord {
   std::string tenant;
   uint64_t fence = 0;       // blocks allocated in an earlier epoch stay private
   bool bound = false;       // known on disk, which comes before its first block there
-  uint32_t size_class = 0;  // set by StoreState::AddNamespace
+  int64_t disk_bytes = 0;   // of the disk's budget that one copy takes
+  uint32_t size_class = 0;  // this and the next two are set by StoreState
+  uint32_t share = kCommonShare;
+  uint32_t line = 0;  // of StoreState::lines
 };
 
 // What a RAM slot holds.
@@ -47,13 +51,31 @@ struct StoreState {
 
   // Call beside PrefixIndex::AddNamespace.
   void AddNamespace(NamespaceRecord record) {
+    const auto share = share_of_tenant.find(record.tenant);
     record.size_class = SizeClassOf(record.payload_bytes);
     namespaces.push_back(std::move(record));
     book.AddNamespace();
+    JoinShare(static_cast<uint32_t>(namespaces.size() - 1),
+              share == share_of_tenant.end() ? kCommonShare : share->second);
   }
+  // From here on the namespace is of this share. Its blocks move there one by one, when they are
+  // placed among the candidates again.
+  void JoinShare(uint32_t namespace_id, uint32_t share);
+  // The share of `tenant`, a new one without limits if it had none.
+  uint32_t ShareFor(const std::string& tenant);
+
+  // What the namespaces of a share take of RAM, and of the disk.
+  int64_t RamBytesOf(const Share& share) const;
+  int64_t DiskBytesOf(const Share& share) const;
+  // Whether one slot more for the namespace goes beyond the quota of its share; whether any does.
+  bool LacksQuota(uint32_t namespace_id) const;
+  bool FitsQuota(uint32_t namespace_id) const;
+  // RAM of a share with a quota that is free or can be taken at once in the order of eviction.
+  int64_t ReadyBytesOf(const Share& share) const;
   const NamespaceRecord& namespace_of(BlockId id) const {
     return namespaces[index.node(id).namespace_id];
   }
+  Share& share_of(BlockId id) { return shares[namespace_of(id).share]; }
   uint64_t payload_bytes(BlockId id) const { return namespace_of(id).payload_bytes; }
   int64_t slot_bytes(BlockId id) const {
     return static_cast<int64_t>(class_slot_bytes[namespace_of(id).size_class]);
@@ -80,8 +102,13 @@ struct StoreState {
   PrefixIndex index{&book};
   SlotPool pool;
   GpuState gpu;
-  std::vector<NamespaceRecord> namespaces;             // by namespace id
-  std::vector<uint64_t> class_slot_bytes;              // by size class
+  std::vector<NamespaceRecord> namespaces;  // by namespace id
+  std::vector<uint64_t> class_slot_bytes;   // by size class
+  std::vector<Share> shares{1};             // by number
+  absl::flat_hash_map<std::string, uint32_t> share_of_tenant;
+  std::vector<CandidateLine> lines;
+  // Some share may be beyond its quota, short of room, or wished for: the demoter shall look.
+  bool shares_need_relief = false;
   std::unique_ptr<EvictionPolicy> order;               // its sets: candidates.h
   absl::flat_hash_map<SlotIndex, RamCopy> ram_copies;  // by slot: the blocks readable in RAM
   absl::flat_hash_map<SlotIndex, uint64_t> writing;    // slot of a WritableBlock -> its epoch
@@ -97,8 +124,8 @@ struct StoreState {
   int64_t storing_blocks = 0;
   int64_t erasing_blocks = 0;
   int64_t verifying_blocks = 0;  // whose disk copies are being read by Verify
-  Victims victims;          // in RAM, as far as the disk goes: ram_victims()
-  int64_t clean_bytes = 0;  // of the blocks in the sets of CandidateKind::kClean
+  Victims victims;               // in RAM, as far as the disk goes: ram_victims()
+  int64_t clean_bytes = 0;       // of the blocks in the sets of CandidateKind::kClean
   // Bytes of the clean blocks that go before every dirty one: stored since the last one that went
   // out of turn, less those taken. An estimate that only decides when the demoter looks again.
   int64_t clean_tail_bytes = 0;

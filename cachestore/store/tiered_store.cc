@@ -76,8 +76,9 @@ PinTicket TieredStore::Pin(const NamespaceHandle& ns, const BlockContent& prompt
   return impl_->Pin(ns, prompt, range, std::move(on_done), deadline, order, tier);
 }
 
-absl::StatusOr<WritableBlock> TieredStore::Allocate(const NamespaceHandle& ns, Tier tier) {
-  return impl_->Allocate(ns, tier);
+absl::StatusOr<WritableBlock> TieredStore::Allocate(const NamespaceHandle& ns, Tier tier,
+                                                    Purpose purpose) {
+  return impl_->Allocate(ns, tier, purpose);
 }
 
 BlockRef TieredStore::Seal(const NamespaceHandle& ns, WritableBlock block, const BlockKey& parent,
@@ -85,9 +86,16 @@ BlockRef TieredStore::Seal(const NamespaceHandle& ns, WritableBlock block, const
   return impl_->Seal(ns, std::move(block), parent, content, payload_hash);
 }
 
-void TieredStore::AwaitRoom(const NamespaceHandle& ns, absl::Time deadline, Tier tier) {
-  impl_->AwaitRoom(ns, deadline, tier);
+void TieredStore::AwaitRoom(const NamespaceHandle& ns, absl::Time deadline, Tier tier,
+                            Purpose purpose) {
+  impl_->AwaitRoom(ns, deadline, tier, purpose);
 }
+
+void TieredStore::SetQuotas(const QuotasByTenant& quotas) { impl_->SetQuotas(quotas); }
+
+QuotasByTenant TieredStore::Quotas() const { return impl_->Quotas(); }
+
+bool TieredStore::FitsQuota(const NamespaceHandle& ns) const { return impl_->FitsQuota(ns); }
 
 absl::StatusOr<int64_t> TieredStore::Demote(absl::Time deadline) { return impl_->Demote(deadline); }
 

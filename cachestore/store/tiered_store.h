@@ -9,7 +9,11 @@
 //  (3) What is on disk is prefix-closed: the parent of a block on disk is on disk.
 //  (4) A pinned block's bytes neither move nor change, in any tier, until the last pin is gone.
 //  (5) No tier ever holds more bytes than its budget.
-//  (6) When the device fails, its tier is given up: what only it had is a miss, nothing is wrong.
+//  (6) A tenant with a quota takes no more than it: what is evicted for more is its own. As long as
+//      the quotas fit into the tier together, and every tenant has one, nobody loses anything by
+//      what another one does. Quotas that do not fit are limits only: of what is too much, the
+//      least recently used goes, whoever's it is.
+//  (7) When the device fails, its tier is given up: what only it had is a miss, nothing is wrong.
 //
 // A cache miss is not an error, and a block whose bytes fail verification is a miss, counted in
 // StoreStats, never data. Thread-safe; one lock guards the metadata and is never held over I/O or a
@@ -45,6 +49,7 @@
 #include "cachestore/store/pin_ticket.h"
 #include "cachestore/store/store_options.h"
 #include "cachestore/store/store_stats.h"
+#include "cachestore/store/tenant_quota.h"
 #include "cachestore/store/tier.h"
 #include "cachestore/store/verify_progress.h"
 #include "cachestore/tier/backing_tier.h"
@@ -167,9 +172,11 @@ class TieredStore {
   }
 
   // An exclusive slot of `tier` for one block of `ns`, contents undefined. Never blocks.
-  // kResourceExhausted: nothing can be evicted now; room may come when pins go, or writes to disk
-  // or copies to RAM end. kInternal: the device has failed.
-  absl::StatusOr<WritableBlock> Allocate(const NamespaceHandle& ns, Tier tier = Tier::kRam);
+  // kResourceExhausted: nothing can be evicted now, of the tenant's where its quota is used up;
+  // room may come when pins go, or writes to disk or copies to RAM end, but not if the block is
+  // larger than the quota (FitsQuota). kInternal: the device has failed.
+  absl::StatusOr<WritableBlock> Allocate(const NamespaceHandle& ns, Tier tier = Tier::kRam,
+                                         Purpose purpose = Purpose::kCache);
 
   // Fills the first bytes of each `to` with `from`: of blocks on the GPU in turn with the steps, in
   // one copy, from bytes of the same tier, or all of RAM's, which stay as they are until then.
@@ -190,7 +197,22 @@ class TieredStore {
                 const BlockContent& content, std::optional<uint64_t> payload_hash = std::nullopt);
 
   // Waits until Allocate of `ns` could succeed or `deadline` has passed. BLOCKS.
-  void AwaitRoom(const NamespaceHandle& ns, absl::Time deadline, Tier tier = Tier::kRam);
+  void AwaitRoom(const NamespaceHandle& ns, absl::Time deadline, Tier tier = Tier::kRam,
+                 Purpose purpose = Purpose::kCache);
+
+  // What tenants may take of RAM and disk from now on, those that have a quota; replaces what was
+  // set before. A namespace's tenant is that of its identity, so what was recovered counts as its
+  // tenant's before anybody has opened it. Quotas are the process's, not kept on disk. What goes
+  // beyond a quota is given up, oldest first: at once where it can be, else as soon as the disk has
+  // it and nobody pins it. What a sequence computes on (Purpose::kCompute), and what the GPU gives
+  // back while there is a disk, comes in all the same and goes the same way. On disk a quota is
+  // kept by erasing the tenant's oldest blocks; what it has no room for is dropped when RAM gives
+  // it up. BLOCKS for a look at every block, in steps, when a tenant gets its first quota.
+  void SetQuotas(const QuotasByTenant& quotas);
+  // Those that are set.
+  QuotasByTenant Quotas() const;
+  // Whether one block of `ns` is within its tenant's quota of RAM.
+  bool FitsQuota(const NamespaceHandle& ns) const;
 
   // Moves every block that is in RAM or on the GPU and unpinned now to disk and returns how many of
   // those that left RAM are on disk; the others, which the disk did not take, count as

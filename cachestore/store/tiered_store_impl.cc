@@ -39,6 +39,7 @@ Hash128 RandomSecret() {
 TieredStore::Impl::Impl(const StoreOptions& options, std::unique_ptr<HostArena> arena,
                         DeviceMemory gpu, std::unique_ptr<BackingTier> tier, KeyDeriver derive)
     : derive_(derive),
+      low_watermark_(options.ram_free_low_watermark),
       core_(std::move(arena), std::move(gpu), std::move(tier), std::make_unique<LruPolicy>(),
             MakeAdmissionPolicy(options.disk.admission),
             static_cast<size_t>(options.remembered_events)),
@@ -108,13 +109,16 @@ absl::Status TieredStore::Impl::CheckFits(const NamespaceIdentity& identity) con
 
 absl::Status TieredStore::Impl::EnterNamespace(const NamespaceIdentity& identity,
                                                const std::string& encoding, NamespaceHandle& ns) {
+  const uint64_t block_bytes = identity.layout.BytesPerBlock();
+  const int64_t disk_bytes = core_.tier == nullptr ? 0 : core_.tier->BudgetBytes(block_bytes);
   absl::MutexLock lock(&core_.mu);
   StoreState& state = core_.state;
   const std::optional<uint32_t> known = state.index.FindNamespace(ns.root);
   if (!known.has_value()) {
-    state.AddNamespace({.payload_bytes = identity.layout.BytesPerBlock(),
+    state.AddNamespace({.payload_bytes = block_bytes,
                         .identity = encoding,
-                        .tenant = identity.tenant});
+                        .tenant = identity.tenant,
+                        .disk_bytes = disk_bytes});
     ns.id = state.index.AddNamespace(ns.root, ns.block_words);
     return absl::OkStatus();
   }
@@ -197,19 +201,40 @@ PinTicket TieredStore::Impl::Pin(const NamespaceHandle& ns, const BlockContent& 
                         std::move(on_done));
 }
 
-bool TieredStore::Impl::MakeRoom(uint64_t block_bytes, Tier tier) {
-  return tier == Tier::kGpu ? core_.gpu.MakeRoom(block_bytes) : core_.ram.MakeRoom(block_bytes);
+bool TieredStore::Impl::MakeRoom(const NamespaceHandle& ns, Tier tier, Purpose purpose) {
+  return tier == Tier::kGpu ? core_.gpu.MakeRoom(ns.layout.BytesPerBlock())
+                            : core_.ram.MakeRoomFor(ns.id, purpose);
 }
 
-void TieredStore::Impl::WantRoom(uint64_t block_bytes, Tier tier) {
+void TieredStore::Impl::WantRoom(const NamespaceHandle& ns, Tier tier, Purpose purpose) {
   if (tier == Tier::kGpu) {
-    core_.WantGpuRoom(block_bytes);
+    core_.WantGpuRoom(ns.layout.BytesPerBlock());
   } else if (core_.tier != nullptr) {
-    core_.WantRoom(block_bytes);
+    core_.WantRoom(ns.id, purpose);
   }
 }
 
-absl::StatusOr<WritableBlock> TieredStore::Impl::Allocate(const NamespaceHandle& ns, Tier tier) {
+absl::Status TieredStore::Impl::NoRoom(const NamespaceHandle& ns, Tier tier,
+                                       Purpose purpose) const {
+  const StoreState& state = core_.state;
+  const bool on_gpu = tier == Tier::kGpu;
+  const size_t block_bytes = ns.layout.BytesPerBlock();
+  if (!on_gpu && purpose == Purpose::kCache && state.LacksQuota(ns.id)) {
+    const Share& share = state.shares[state.namespaces[ns.id].share];
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "tenant ", share.tenant, " may take ", share.quota.ram_bytes, " bytes of RAM and takes ",
+        state.RamBytesOf(share), "; a block takes ", SlotPool::SlotBytes(block_bytes),
+        state.FitsQuota(ns.id) ? ", and nothing of the tenant's can be freed now"
+                               : ", more than that"));
+  }
+  return absl::ResourceExhaustedError(absl::StrCat(
+      "no ", on_gpu ? "GPU" : "RAM", " slot of ", block_bytes, " bytes can be freed now: ",
+      on_gpu ? state.gpu.pinned_blocks : state.index.num_pinned(), " blocks are pinned, ",
+      on_gpu ? state.gpu.writing.size() : state.writing.size(), " are being written"));
+}
+
+absl::StatusOr<WritableBlock> TieredStore::Impl::Allocate(const NamespaceHandle& ns, Tier tier,
+                                                          Purpose purpose) {
   CHECK(tier == Tier::kRam || core_.device != nullptr);
   const bool on_gpu = tier == Tier::kGpu;
   const size_t block_bytes = ns.layout.BytesPerBlock();
@@ -219,15 +244,12 @@ absl::StatusOr<WritableBlock> TieredStore::Impl::Allocate(const NamespaceHandle&
     return absl::InternalError("the device has failed: there is no GPU tier until a restart");
   }
   const std::optional<SlotIndex> slot =
-      on_gpu ? core_.gpu.AllocateSlot(ns.id) : core_.ram.AllocateSlot(ns.id);
+      on_gpu ? core_.gpu.AllocateSlot(ns.id) : core_.ram.AllocateSlot(ns.id, purpose);
   if (!slot.has_value()) {
     ++state.counters.rejected_allocations;
-    WantRoom(block_bytes, tier);
+    WantRoom(ns, tier, purpose);
     core_.NoteChange();
-    return absl::ResourceExhaustedError(absl::StrCat(
-        "no ", on_gpu ? "GPU" : "RAM", " slot of ", block_bytes, " bytes can be freed now: ",
-        on_gpu ? state.gpu.pinned_blocks : state.index.num_pinned(), " blocks are pinned, ",
-        on_gpu ? state.gpu.writing.size() : state.writing.size(), " are being written"));
+    return NoRoom(ns, tier, purpose);
   }
   (on_gpu ? state.gpu.writing : state.writing).emplace(*slot, state.epoch);
   core_.NoteChange();
@@ -283,14 +305,14 @@ BlockRef TieredStore::Impl::SealIn(Tier tier, const SealRequest& request) {
   return core_.Pinned(this, {tier, id}, request.key);
 }
 
-void TieredStore::Impl::AwaitRoom(const NamespaceHandle& ns, absl::Time deadline, Tier tier) {
+void TieredStore::Impl::AwaitRoom(const NamespaceHandle& ns, absl::Time deadline, Tier tier,
+                                  Purpose purpose) {
   CHECK(tier == Tier::kRam || core_.device != nullptr);
-  const size_t block_bytes = ns.layout.BytesPerBlock();
   absl::MutexLock lock(&core_.mu);
   ++core_.room_waiters;
-  while (!MakeRoom(block_bytes, tier)) {
+  while (!MakeRoom(ns, tier, purpose)) {
     if (tier == Tier::kGpu && core_.state.gpu.closed) break;  // Allocate says why
-    WantRoom(block_bytes, tier);
+    WantRoom(ns, tier, purpose);
     if (tier == Tier::kGpu) core_.WakeGpuDemoter();
     core_.WakeDemoter();
     // A search that was cut short goes on after a moment.
@@ -363,7 +385,9 @@ void TieredStore::Impl::Unpin(BlockHandle handle) {
   if (handle.tier == Tier::kGpu) {
     core_.gpu.Unpin(handle.number);
   } else {
+    const uint32_t share = core_.state.namespace_of(handle.number).share;
     core_.ram.Unpin(handle.number);
+    core_.ram.KeepToQuota(share);
   }
   core_.NoteChange();
 }

@@ -38,10 +38,13 @@ class TieredStore::Impl : public BlockRegistry {
                             int64_t max_blocks) const;
   PinTicket Pin(const NamespaceHandle& ns, const BlockContent& prompt, BlockRange range,
                 std::function<void()> on_done, absl::Time deadline, LoadOrder order, Tier tier);
-  absl::StatusOr<WritableBlock> Allocate(const NamespaceHandle& ns, Tier tier);
+  absl::StatusOr<WritableBlock> Allocate(const NamespaceHandle& ns, Tier tier, Purpose purpose);
   BlockRef Seal(const NamespaceHandle& ns, WritableBlock block, const BlockKey& parent,
                 const BlockContent& content, std::optional<uint64_t> payload_hash);
-  void AwaitRoom(const NamespaceHandle& ns, absl::Time deadline, Tier tier);
+  void AwaitRoom(const NamespaceHandle& ns, absl::Time deadline, Tier tier, Purpose purpose);
+  void SetQuotas(const QuotasByTenant& quotas) ABSL_LOCKS_EXCLUDED(invalidating_);
+  QuotasByTenant Quotas() const;
+  bool FitsQuota(const NamespaceHandle& ns) const;
   absl::StatusOr<int64_t> Demote(absl::Time deadline);
   absl::StatusOr<InvalidateReport> Invalidate(const InvalidateScope& scope, absl::Time deadline)
       ABSL_LOCKS_EXCLUDED(invalidating_);
@@ -76,13 +79,19 @@ class TieredStore::Impl : public BlockRegistry {
                               NamespaceHandle& ns) ABSL_LOCKS_EXCLUDED(core_.mu);
   // Where a block of `tier` that is sealed in `slot` stands then; the caller holds a pin on it.
   BlockRef SealIn(Tier tier, const SealRequest& request) ABSL_LOCKS_EXCLUDED(core_.mu);
-  bool MakeRoom(uint64_t block_bytes, Tier tier) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
-  void WantRoom(uint64_t block_bytes, Tier tier) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
+  bool MakeRoom(const NamespaceHandle& ns, Tier tier, Purpose purpose)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
+  void WantRoom(const NamespaceHandle& ns, Tier tier, Purpose purpose)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
+  // Why no slot of `tier` was found for a block of the namespace.
+  absl::Status NoRoom(const NamespaceHandle& ns, Tier tier, Purpose purpose) const
+      ABSL_SHARED_LOCKS_REQUIRED(core_.mu);
   // Makes room in index and policy for all blocks that fit. Under the lock, but here once: growing
   // step by step would hold it for as long in all, while requests run.
   void ReserveMetadata(uint64_t block_bytes) ABSL_LOCKS_EXCLUDED(core_.mu);
 
   const KeyDeriver derive_;
+  const double low_watermark_;  // StoreOptions::ram_free_low_watermark
   StoreCore core_;
   const BlockLister lister_{core_};
   Verifier verifier_{core_};

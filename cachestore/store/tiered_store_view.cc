@@ -50,11 +50,9 @@ std::vector<NamespaceUsage> TieredStore::Impl::Usage() const {
                  .tenant = record.tenant,
                  .identity = record.identity};
       const TierCounts& blocks = state.book.blocks(id);
-      const int64_t disk_bytes =
-          core_.tier == nullptr ? 0 : core_.tier->BudgetBytes(record.payload_bytes);
       of.tiers = {{{blocks[CacheTier::kGpu], state.gpu.pool.used_bytes_of(id)},
                    {blocks[CacheTier::kRam], state.pool.used_bytes_of(id)},
-                   {blocks[CacheTier::kDisk], state.book.disk_copies(id) * disk_bytes}}};
+                   {blocks[CacheTier::kDisk], state.book.disk_copies(id) * record.disk_bytes}}};
     }
     more = end < state.namespaces.size();
   }

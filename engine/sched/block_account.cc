@@ -13,7 +13,8 @@ using cachestore::TokenId;
 using cachestore::WritableBlock;
 
 absl::StatusOr<WritableBlock> BlockAccount::Allocate(const NamespaceHandle& ns) {
-  absl::StatusOr<WritableBlock> block = store_->Allocate(ns, store_->compute_tier());
+  absl::StatusOr<WritableBlock> block =
+      store_->Allocate(ns, store_->compute_tier(), cachestore::Purpose::kCompute);
   if (block.ok()) ++writable_blocks_;
   return block;
 }

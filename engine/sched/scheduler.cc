@@ -366,7 +366,8 @@ void Scheduler::AwaitRoom(absl::Time deadline) {
   for (const auto& sequence : admitted_) {
     if (sequence->state() != SequenceState::kRunning) continue;
     // All namespaces of an engine have blocks of one size, so room for one is room for all.
-    account_.store()->AwaitRoom(sequence->ns(), deadline, account_.store()->compute_tier());
+    account_.store()->AwaitRoom(sequence->ns(), deadline, account_.store()->compute_tier(),
+                                cachestore::Purpose::kCompute);
     return;
   }
 }

@@ -1,0 +1,109 @@
+// What the demoter does for tenants' quotas.
+#include <algorithm>
+
+#include "absl/time/clock.h"
+#include "cachestore/store/demoter.h"
+
+namespace reprise::cachestore {
+namespace {
+
+// Blocks taken from RAM under one hold of the lock, and erased in one durable write.
+constexpr size_t kTakenAtOnce = 64;
+constexpr size_t kErasedAtOnce = 256;
+
+}  // namespace
+
+Demoter::Outcome Demoter::RelieveShares() {
+  uint32_t num_shares = 0;
+  {
+    absl::MutexLock lock(&core_.mu);
+    if (!core_.state.shares_need_relief) return Outcome::kNothing;
+    // Whoever is in need of it below, or from now on, says so again.
+    core_.state.shares_need_relief = false;
+    num_shares = static_cast<uint32_t>(core_.state.shares.size());
+  }
+  Outcome outcome = Outcome::kNothing;
+  for (uint32_t share = kCommonShare + 1; share < num_shares; ++share) {
+    for (const Outcome one : {RelieveShare(share), EraseBeyondQuota(share)}) {
+      if (one == Outcome::kProgress || outcome == Outcome::kNothing) outcome = one;
+    }
+  }
+  return outcome;
+}
+
+std::optional<StoreGoal> Demoter::GoalOf(uint32_t number) {
+  Share& share = core_.state.shares[number];
+  const bool somebody_waits = core_.room_waiters + core_.starving_tickets > 0;
+  if (share.quota.ram_bytes == 0 ||
+      (!somebody_waits && absl::Now() >= core_.wanted_at + kWantLasts)) {
+    share.wanted_bytes = 0;
+  }
+  if (share.quota.ram_bytes == 0) return std::nullopt;
+  const int64_t ready = core_.state.ReadyBytesOf(share);
+  const int64_t missing = 2 * share.low_watermark_bytes - ready;
+  if (ready < share.low_watermark_bytes) share.relieving = true;
+  if (missing <= 0) share.relieving = false;
+  if (!share.relieving && share.wanted_bytes == 0) return std::nullopt;
+  StoreGoal goal = {.max_blocks = kBatchBlocks, .max_bytes = kBatchBytes, .share = number};
+  // Nothing is written before its time.
+  if (share.wanted_bytes == 0) {
+    goal.max_bytes = std::min(goal.max_bytes, static_cast<uint64_t>(missing));
+  }
+  return goal;
+}
+
+Demoter::Outcome Demoter::RelieveShare(uint32_t number) {
+  std::optional<StoreGoal> goal;
+  {
+    absl::MutexLock lock(&core_.mu);
+    const bool keeps_to_quota = core_.ram.MakeShareRoom(number, 0, kTakenAtOnce);
+    goal = GoalOf(number);
+    if (keeps_to_quota && !goal.has_value()) return Outcome::kNothing;
+    core_.state.shares_need_relief = true;
+    // With clean blocks left, they go first.
+    if (!goal.has_value()) return Outcome::kProgress;
+    if (absl::Now() < retry_after_) return Outcome::kRefused;
+  }
+  std::vector<BlockId> stored;
+  const Outcome outcome = StoreOne(*goal, stored);
+  absl::MutexLock lock(&core_.mu);
+  uint64_t& wanted = core_.state.shares[number].wanted_bytes;
+  const auto more = wanted == 0 ? 0 : static_cast<int64_t>(SlotPool::SlotBytes(wanted));
+  if (core_.ram.MakeShareRoom(number, more, kTakenAtOnce)) wanted = 0;
+  core_.room_cv.SignalAll();
+  core_.load_cv.Signal();
+  if (outcome == Outcome::kProgress) core_.WakeGpuDemoter();
+  return outcome;
+}
+
+Demoter::Outcome Demoter::EraseBeyondQuota(uint32_t share) {
+  std::vector<BlockId> victims;
+  {
+    absl::MutexLock lock(&core_.mu);
+    const int64_t beyond = core_.disk.BytesBeyondQuota(share);
+    if (beyond <= 0) return Outcome::kNothing;
+    victims = core_.disk.BeginEraseOfShare(share, beyond, kErasedAtOnce);
+    if (victims.empty()) return Outcome::kNothing;
+    core_.state.shares_need_relief = true;
+  }
+  return Erase(victims);
+}
+
+int64_t Demoter::MakeQuotaRoom(const StoreBatch& batch) {
+  const auto wanted = static_cast<int64_t>(batch.blocks.size());
+  for (;;) {
+    std::vector<BlockId> victims;
+    int64_t fitting = wanted;
+    {
+      absl::MutexLock lock(&core_.mu);
+      const int64_t beyond = core_.disk.BytesBeyondQuota(batch.share);
+      if (beyond <= 0) return wanted;
+      const int64_t each = core_.state.namespace_of(batch.blocks[0]).disk_bytes;
+      fitting = std::max<int64_t>(0, wanted - (beyond + each - 1) / each);
+      victims = core_.disk.BeginEraseOfShare(batch.share, beyond, kErasedAtOnce);
+    }
+    if (victims.empty() || Erase(victims) != Outcome::kProgress) return fitting;
+  }
+}
+
+}  // namespace reprise::cachestore

@@ -1,0 +1,61 @@
+#include "cachestore/store/store_state.h"
+
+#include <algorithm>
+
+namespace reprise::cachestore {
+
+void StoreState::JoinShare(uint32_t namespace_id, uint32_t share) {
+  NamespaceRecord& record = namespaces[namespace_id];
+  const auto line = std::find_if(lines.begin(), lines.end(), [&](const CandidateLine& known) {
+    return known.size_class == record.size_class && known.share == share;
+  });
+  record.share = share;
+  record.line = static_cast<uint32_t>(line - lines.begin());
+  if (line == lines.end()) {
+    lines.push_back({.size_class = record.size_class, .share = share});
+    shares[share].lines.push_back(record.line);
+  }
+  if (share != kCommonShare) shares[share].namespaces.push_back(namespace_id);
+}
+
+uint32_t StoreState::ShareFor(const std::string& tenant) {
+  const auto [known, is_new] =
+      share_of_tenant.try_emplace(tenant, static_cast<uint32_t>(shares.size()));
+  if (is_new) shares.emplace_back().tenant = tenant;
+  return known->second;
+}
+
+int64_t StoreState::RamBytesOf(const Share& share) const {
+  int64_t bytes = 0;
+  for (const uint32_t id : share.namespaces) bytes += pool.used_bytes_of(id);
+  return bytes;
+}
+
+int64_t StoreState::DiskBytesOf(const Share& share) const {
+  int64_t bytes = 0;
+  for (const uint32_t id : share.namespaces) {
+    bytes += book.disk_copies(id) * namespaces[id].disk_bytes;
+  }
+  return bytes;
+}
+
+bool StoreState::LacksQuota(uint32_t namespace_id) const {
+  const NamespaceRecord& record = namespaces[namespace_id];
+  const Share& share = shares[record.share];
+  if (share.quota.ram_bytes == 0) return false;
+  return RamBytesOf(share) + static_cast<int64_t>(class_slot_bytes[record.size_class]) >
+         share.quota.ram_bytes;
+}
+
+bool StoreState::FitsQuota(uint32_t namespace_id) const {
+  const NamespaceRecord& record = namespaces[namespace_id];
+  const int64_t quota = shares[record.share].quota.ram_bytes;
+  return quota == 0 || static_cast<int64_t>(class_slot_bytes[record.size_class]) <= quota;
+}
+
+int64_t StoreState::ReadyBytesOf(const Share& share) const {
+  return share.quota.ram_bytes - RamBytesOf(share) +
+         std::min(share.clean_tail_bytes, share.clean_bytes);
+}
+
+}  // namespace reprise::cachestore
