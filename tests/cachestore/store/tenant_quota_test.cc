@@ -15,6 +15,7 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 
 constexpr absl::Duration kPatience = absl::Seconds(20);
+constexpr int64_t kOfB = 16;  // blocks: 4 prompts of 4
 
 class TenantQuotaTest : public StoreFixture {
  protected:
@@ -65,8 +66,9 @@ class TenantQuotaTest : public StoreFixture {
   }
 
   // Two tenants at random: A in many prompts, B in few that fit into its quota. Nothing of B leaves
-  // RAM, whatever A does, and A never takes more than its quota.
-  void RunTwoTenants(int64_t a_slots, int64_t b_slots, int steps) {
+  // RAM, whatever A does, and A never takes more than its quota. Of B's blocks, `new_of_b` are not
+  // there yet.
+  void RunTwoTenants(int64_t a_slots, int64_t b_slots, int64_t new_of_b, int steps) {
     const uint32_t seed = std::random_device()();
     SCOPED_TRACE(testing::Message() << "seed " << seed);
     std::mt19937 random(seed);
@@ -100,7 +102,7 @@ class TenantQuotaTest : public StoreFixture {
         ASSERT_EQ(store_->CheckIntegrity(), absl::OkStatus());
       }
     }
-    EXPECT_EQ(asked_of_b - hits_of_b, 16) << "each block of B is missing once";
+    EXPECT_EQ(asked_of_b - hits_of_b, new_of_b) << "each of these is missing once";
     EXPECT_GT(asked_of_b, 100);
     uint64_t first = 1;
     EXPECT_GT(Removed(a_, CacheTier::kRam, first), 100) << "A has not been short of room";
@@ -113,13 +115,18 @@ class TenantQuotaTest : public StoreFixture {
 TEST_F(TenantQuotaTest, WithoutDiskATenantEvictsItsOwnBlocksOnly) {
   OpenRamOnly(40);
   OpenTenants(12, 20);
-  RunTwoTenants(12, 20, 1500);
+  RunTwoTenants(12, 20, kOfB, 1500);
 }
 
 TEST_F(TenantQuotaTest, WithDiskATenantEvictsItsOwnBlocksOnly) {
   OpenWithDisk(40, 400);
   OpenTenants(12, 20);
-  RunTwoTenants(12, 20, 800);
+  // Clean, so that they could be taken at once.
+  for (uint32_t prompt = 0; prompt < 4; ++prompt) SealChain(b_, PromptTokens(prompt, 4));
+  ASSERT_TRUE(store_->Demote().ok());
+  for (uint32_t prompt = 0; prompt < 4; ++prompt) PinNow(b_, PromptTokens(prompt, 4));
+  ASSERT_EQ(RamSlots(b_), kOfB);
+  RunTwoTenants(12, 20, 0, 800);
   EXPECT_GT(store_->stats().hit_disk_tokens, 0);
 }
 
@@ -161,28 +168,51 @@ TEST_F(TenantQuotaTest, ABlockLargerThanTheQuotaIsRefusedByName) {
   EXPECT_TRUE(store_->Allocate(ns_).ok());
 }
 
-TEST_F(TenantQuotaTest, WhatIsPinnedOfOneTenantKeepsNoOtherFromPuttingAndLoading) {
+TEST_F(TenantQuotaTest, WhatOneTenantHasNoRoomForKeepsNoOtherFromPuttingAndLoading) {
   OpenWithDisk(24, 100);
   OpenTenants(4, 8);
   SealChain(b_, PromptTokens(2, 6));
   SealChain(a_, PromptTokens(7, 3));
   ASSERT_TRUE(store_->Demote().ok());
-  const std::vector<BlockRef> pinned = SealChain(a_, PromptTokens(1, 4));
+  // A's RAM is pinned, but for a block that a write to disk which does not end keeps there.
+  faults_->CloseWriteGate();
+  const std::vector<BlockRef> pinned = SealChain(a_, PromptTokens(1, 3));
+  ASSERT_TRUE(SealOne(a_, a_.root, PromptTokens(8, 1)));
   EXPECT_EQ(store_->Allocate(a_).status().code(), absl::StatusCode::kResourceExhausted);
-  // Loads of A find no room within its quota; B's of the same size do.
-  const PinTicket of_a = store_->Pin(a_, PromptTokens(7, 3), 3, nullptr);
+  faults_->AwaitWrites(1);
+  // A load of A waits for room within its quota; B's of the same size goes on.
+  PinTicket of_a = store_->Pin(a_, PromptTokens(7, 3), 3, nullptr);
+  ASSERT_EQ(store_->stats().starving_tickets, 1);
   EXPECT_EQ(PinNow(b_, PromptTokens(2, 6)).blocks.size(), 6u);
   EXPECT_TRUE(SealOne(b_, b_.root, PromptTokens(3, 1)));
-  // A sequence goes on all the same; what is too much goes with its last pin.
-  {
-    auto block = store_->Allocate(a_, Tier::kRam, Purpose::kCompute);
-    ASSERT_TRUE(block.ok()) << block.status();
-    const std::vector<TokenId> tokens = PromptTokens(9, 1);
-    FillPayload(ChildKey(a_.root, tokens), block->bytes());
-    const BlockRef sealed = store_->Seal(a_, *std::move(block), a_.root, tokens);
-    EXPECT_EQ(RamSlots(a_), 5);
+  faults_->OpenWriteGate();
+  ASSERT_TRUE(of_a.Wait(absl::Now() + kPatience));
+  EXPECT_LE(of_a.Take().blocks.size(), 1u) << "the others have no room";
+}
+
+TEST_F(TenantQuotaTest, ASequenceIsNeverRefusedAndWhatIsTooMuchGoesWithItsLastPin) {
+  for (const bool has_disk : {false, true}) {
+    if (has_disk) {
+      OpenWithDisk(24, 100);
+    } else {
+      OpenRamOnly(24);
+    }
+    OpenTenants(3, 8);
+    const std::vector<BlockRef> pinned = SealChain(a_, PromptTokens(1, 3));
+    EXPECT_FALSE(store_->Allocate(a_).ok());
+    {
+      auto block = store_->Allocate(a_, Tier::kRam, Purpose::kCompute);
+      ASSERT_TRUE(block.ok()) << block.status();
+      const std::vector<TokenId> tokens = PromptTokens(9, 1);
+      FillPayload(ChildKey(a_.root, tokens), block->bytes());
+      const BlockRef sealed = store_->Seal(a_, *std::move(block), a_.root, tokens);
+      EXPECT_EQ(RamSlots(a_), 4);
+    }
+    if (!has_disk) {
+      EXPECT_EQ(RamSlots(a_), 3) << "nothing is to be waited for";
+    }
+    EXPECT_TRUE(ComesDownTo(a_, CacheTier::kRam, 3));
   }
-  EXPECT_TRUE(ComesDownTo(a_, CacheTier::kRam, 4));
 }
 
 TEST_F(TenantQuotaTest, OnDiskATenantMakesRoomAmongItsOwn) {
