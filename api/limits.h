@@ -89,6 +89,9 @@ inline constexpr int64_t kMaxUnsentChunks = 1024;
 
 // Most credentials of one server, and the largest file of them, or of a key.
 inline constexpr int64_t kMaxCredentials = 10'000;
+// Most tenants with a quota of bytes: where all of RAM is used up, a look for what goes next looks
+// at each.
+inline constexpr int64_t kMaxTenantQuotas = 1024;
 inline constexpr int64_t kMaxCredentialsBytes = int64_t{4} << 20;
 
 }  // namespace reprise::api

@@ -94,7 +94,7 @@ absl::StatusOr<cachestore::WritableBlock> PutRun::AllocateSlot(absl::Time deadli
   while (true) {
     auto slot = store_->Allocate(ns_);
     const bool full = slot.status().code() == absl::StatusCode::kResourceExhausted;
-    if (!full || absl::Now() >= deadline) return slot;
+    if (!full || absl::Now() >= deadline || !store_->FitsQuota(ns_)) return slot;
     // Others wait as well: the room that comes may be theirs.
     store_->AwaitRoom(ns_, deadline);
   }

@@ -63,6 +63,9 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ListenAddress& liste
   ASSIGN_OR_RETURN(std::unique_ptr<Guard> open_guard, Guard::Open(GuardOptions()));
   std::unique_ptr<Server> server(new Server(parts, std::move(open_guard)));
   server->address_ = listen;
+  // Before the first call.
+  server->guard_->FollowLimits(
+      [store = parts.store](const LimitsByTenant& limits) { store->SetQuotas(QuotasOf(limits)); });
   if (!parts.arena_socket.empty()) {
     ASSIGN_OR_RETURN(server->arena_socket_,
                      ArenaSocket::Listen({.path = parts.arena_socket, .user = geteuid()},
@@ -112,7 +115,10 @@ absl::StatusOr<std::unique_ptr<grpc::Server>> Server::StartOn(
   return started;
 }
 
-Server::~Server() { Shutdown(absl::Now()); }
+Server::~Server() {
+  Shutdown(absl::Now());
+  guard_->FollowLimits({});
+}
 
 void Server::Shutdown(absl::Time deadline) {
   if (server_ == nullptr) return;

@@ -76,6 +76,14 @@ bool IsCredentialName(absl::string_view name) {
   });
 }
 
+cachestore::QuotasByTenant QuotasOf(const LimitsByTenant& limits) {
+  cachestore::QuotasByTenant quotas;
+  for (const auto& [tenant, its] : limits) {
+    if (!(its.quota == cachestore::TenantQuota())) quotas[tenant] = its.quota;
+  }
+  return quotas;
+}
+
 // Fills one Credentials from the tables of one file.
 class Credentials::Reader {
  public:
@@ -108,13 +116,18 @@ class Credentials::Reader {
         ASSIGN_OR_RETURN(limits.calls_per_second, Amount(key, value, /*is_bytes=*/false));
       } else if (TextOf(key) == "bytes-per-second") {
         ASSIGN_OR_RETURN(limits.bytes_per_second, Amount(key, value, /*is_bytes=*/true));
-      } else if (TextOf(key) == "ram-bytes" || TextOf(key) == "disk-bytes") {
-        return Wrong(value, absl::StrCat(TextOf(key),
-                                         " would not be enforced: quotas of bytes for tenants are "
-                                         "not built yet; take it out"));
+      } else if (TextOf(key) == "ram-bytes") {
+        ASSIGN_OR_RETURN(limits.quota.ram_bytes, Amount(key, value, /*is_bytes=*/true));
+      } else if (TextOf(key) == "disk-bytes") {
+        ASSIGN_OR_RETURN(limits.quota.disk_bytes, Amount(key, value, /*is_bytes=*/true));
       } else {
         return UnknownKey(key);
       }
+    }
+    num_quotas_ += !(limits.quota == cachestore::TenantQuota());
+    if (num_quotas_ > kMaxTenantQuotas) {
+      return Wrong(node, absl::StrCat("more than ", kMaxTenantQuotas,
+                                      " tenants have ram-bytes or disk-bytes"));
     }
     made_.limits_[std::string(TextOf(tenant))] = limits;
     return absl::OkStatus();
@@ -183,6 +196,7 @@ class Credentials::Reader {
 
   Credentials made_;
   std::set<std::string> names_;
+  int64_t num_quotas_ = 0;
 };
 
 absl::StatusOr<Credentials> Credentials::Parse(absl::string_view text) {

@@ -3,6 +3,8 @@
 //   [tenants.alice]              # limits of all that alice's credentials do; each may be left out
 //   calls-per-second = 200
 //   bytes-per-second = "100MiB"  # of blocks, in and out
+//   ram-bytes = "4GiB"           # of blocks that stay: what alice stores beyond it evicts her own
+//   disk-bytes = "40GiB"
 //
 //   [[credentials]]
 //   name = "alice-web"           # for logs
@@ -27,6 +29,7 @@
 #include "absl/types/span.h"
 #include "api/auth/principal.h"
 #include "api/auth/secret_token.h"
+#include "cachestore/store/tenant_quota.h"
 
 namespace reprise::api {
 
@@ -34,10 +37,13 @@ namespace reprise::api {
 struct TenantLimits {
   int64_t calls_per_second = 0;
   int64_t bytes_per_second = 0;
+  cachestore::TenantQuota quota;
 
   friend bool operator==(const TenantLimits&, const TenantLimits&) = default;
 };
 using LimitsByTenant = std::map<std::string, TenantLimits>;
+// The quotas among them.
+cachestore::QuotasByTenant QuotasOf(const LimitsByTenant& limits);
 
 class Credentials {
  public:

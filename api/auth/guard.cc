@@ -119,7 +119,15 @@ absl::StatusOr<std::vector<std::string>> Guard::Reload() {
     absl::MutexLock lock(&mu_);
     credentials_ = next;
   }
+  if (follow_) follow_(next->limits());
   return changed;
+}
+
+void Guard::FollowLimits(std::function<void(const LimitsByTenant&)> follow) {
+  absl::MutexLock reload_lock(&reload_mu_);
+  follow_ = std::move(follow);
+  const std::shared_ptr<const Credentials> credentials = this->credentials();
+  if (follow_ && credentials != nullptr) follow_(credentials->limits());
 }
 
 }  // namespace reprise::api

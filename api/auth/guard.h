@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -61,6 +62,11 @@ class Guard {
   // for people. An error leaves all of the old in place. BLOCKS.
   absl::StatusOr<std::vector<std::string>> Reload();
 
+  // Calls `follow` with the limits of tenants as they are now, and again after every reload, one at
+  // a time; not any more once it has returned from a call with an empty one. BLOCKS for a reload.
+  void FollowLimits(std::function<void(const LimitsByTenant&)> follow)
+      ABSL_LOCKS_EXCLUDED(reload_mu_);
+
   // What an operator should know of before it ends, for people.
   std::vector<std::string> Warnings() const;
 
@@ -79,6 +85,7 @@ class Guard {
   std::unique_ptr<AuditLog> audit_;
   RateLimiter rates_;
   absl::Mutex reload_mu_;  // one reload at a time
+  std::function<void(const LimitsByTenant&)> follow_ ABSL_GUARDED_BY(reload_mu_);
   mutable absl::Mutex mu_;
   std::shared_ptr<const Credentials> credentials_ ABSL_GUARDED_BY(mu_);
 };

@@ -128,6 +128,7 @@ absl::Status RunUsage(const UsageFlags& flags) {
       add(tenant.tenant(), ns.name().model_digest(), ns.name().salt(), ns.tiers());
     }
     add(tenant.tenant(), "(all)", "", tenant.tiers());
+    add(tenant.tenant(), "(quota)", "", tenant.quotas());
   }
   add("(all tenants)", "", "", usage.used());
   add("(budget)", "", "", usage.budgets());

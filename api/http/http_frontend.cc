@@ -1,5 +1,6 @@
 #include "api/http/http_frontend.h"
 
+#include <map>
 #include <optional>
 #include <string>
 #include <utility>
@@ -27,6 +28,27 @@
 
 namespace reprise::api {
 namespace {
+
+// What each tenant with a quota takes.
+std::vector<TenantBytes> TenantsWithQuota(const cachestore::TieredStore& store) {
+  std::map<std::string, TenantBytes> tenants;
+  for (const auto& [tenant, quota] : store.Quotas()) {
+    tenants[tenant] = {.tenant = tenant, .quota = quota, .used = {}};
+  }
+  if (tenants.empty()) return {};
+  for (const cachestore::NamespaceUsage& usage : store.Usage()) {
+    const auto tenant = tenants.find(usage.name.tenant);
+    if (tenant == tenants.end()) continue;
+    const auto bytes = [&](cachestore::CacheTier tier) {
+      return usage.tiers[static_cast<size_t>(tier)].bytes;
+    };
+    tenant->second.used.ram_bytes += bytes(cachestore::CacheTier::kRam);
+    tenant->second.used.disk_bytes += bytes(cachestore::CacheTier::kDisk);
+  }
+  std::vector<TenantBytes> all;
+  for (auto& [name, tenant] : tenants) all.push_back(std::move(tenant));
+  return all;
+}
 
 constexpr size_t kMaxMethodBytes = 16;
 constexpr absl::string_view kModelPrefix = "/v1/models/";
@@ -228,7 +250,10 @@ HttpResponse HttpFrontend::Impl::Metrics() const {
   {
     absl::MutexLock lock(&mu_);
     input.ready = state_ == State::kReady;
-    if (store_ != nullptr) input.store = store_->stats();
+    if (store_ != nullptr) {
+      input.store = store_->stats();
+      input.tenants = TenantsWithQuota(*store_);
+    }
     if (engine_ != nullptr) input.engine = engine_->stats();
     if (grpc_ != nullptr) input.sessions = grpc_->session_stats();
     if (num_connections_) input.http_connections = num_connections_();

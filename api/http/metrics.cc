@@ -8,6 +8,7 @@
 #include <iterator>
 #include <limits>
 #include <sstream>
+#include <utility>
 #include <vector>
 
 namespace reprise::api {
@@ -278,6 +279,27 @@ void AddTo(MetricFamily* family, const cachestore::LatencyHistogram& histogram,
   }
 }
 
+// Of each tier for which the tenant has a quota.
+void AppendTenants(const std::vector<TenantBytes>& tenants, std::vector<MetricFamily>* families) {
+  MetricFamily quotas = {.name = "reprise_tenant_quota_bytes",
+                         .help = "What the tenant may take of the tier.",
+                         .type = kGauge};
+  MetricFamily used = {.name = "reprise_tenant_used_bytes",
+                       .help = "What the tenant, which has a quota, takes of the tier.",
+                       .type = kGauge};
+  const auto add = [&](const std::string& tenant, const char* tier, int64_t quota, int64_t bytes) {
+    if (quota == 0) return;
+    AddTo(&quotas, static_cast<double>(quota), {{"tenant", tenant}, {"tier", tier}});
+    AddTo(&used, static_cast<double>(bytes), {{"tenant", tenant}, {"tier", tier}});
+  };
+  for (const TenantBytes& tenant : tenants) {
+    add(tenant.tenant, "ram", tenant.quota.ram_bytes, tenant.used.ram_bytes);
+    add(tenant.tenant, "disk", tenant.quota.disk_bytes, tenant.used.disk_bytes);
+  }
+  families->push_back(std::move(quotas));
+  families->push_back(std::move(used));
+}
+
 void AppendTransferTimes(const StoreStats& stats, std::vector<MetricFamily>* families) {
   families->push_back(
       {.name = "reprise_transfer_seconds", .help = kTransferTime, .type = MetricType::Histogram});
@@ -300,6 +322,7 @@ std::string MetricsText(const MetricsInput& input) {
   AppendTransferTimes(input.store, &families);
   Append(kEngineSeries, input.engine, &families);
   Append(kSessionSeries, input.sessions, &families);
+  AppendTenants(input.tenants, &families);
   std::ostringstream out;
   prometheus::TextSerializer().Serialize(out, families);
   return out.str();

@@ -1,16 +1,25 @@
 // Metrics: the counters, gauges and histograms of store, engine, sessions and HTTP server in
-// Prometheus' text format. Every series is there from the start, at 0. README.md lists them all.
-// Pure functions, thread-safe.
+// Prometheus' text format. Every series is there from the start, at 0, but those of tenants.
+// README.md lists them all. Pure functions, thread-safe.
 #pragma once
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "api/session/lease_stats.h"
 #include "cachestore/store/store_stats.h"
+#include "cachestore/store/tenant_quota.h"
 #include "engine/engine.h"
 
 namespace reprise::api {
+
+// A tenant with a quota, and what it takes.
+struct TenantBytes {
+  std::string tenant;
+  cachestore::TenantQuota quota;
+  cachestore::TenantQuota used;
+};
 
 // What a scrape tells. Of what is not there yet (no store before recovery, no engine without a
 // model) zeros.
@@ -18,6 +27,7 @@ struct MetricsInput {
   cachestore::StoreStats store;
   engine::EngineStats engine;
   LeaseStats::Values sessions;
+  std::vector<TenantBytes> tenants;  // that have a quota
   bool ready = false;
   int64_t http_connections = 0;
 };

@@ -31,9 +31,13 @@ absl::StatusOr<std::vector<v1::GrantedSlot>> Session::Grant(const NamespaceHandl
       std::min<int64_t>(num_blocks, parts_.limits->holdings_per_session - holdings);
   const int64_t room = TakeBytes(slot_bytes, wanted);
   const absl::Time expires = absl::Now() + parts_.limits->max_ttl;
+  std::string cause;
   while (static_cast<int64_t>(slots.size()) < room) {
     absl::StatusOr<cachestore::WritableBlock> block = parts_.store->Allocate(ns);
-    if (!block.ok()) break;
+    if (!block.ok()) {
+      cause = absl::StrCat("; ", block.status().message());
+      break;
+    }
     v1::GrantedSlot& slot = slots.emplace_back();
     slot.set_grant_id(RandomId());
     slot.set_offset(block->bytes().data() - parts_.arena->bytes.data());
@@ -45,9 +49,10 @@ absl::StatusOr<std::vector<v1::GrantedSlot>> Session::Grant(const NamespaceHandl
   const int64_t granted = static_cast<int64_t>(slots.size());
   GiveBytes((room - granted) * slot_bytes);
   if (granted == 0) {
-    return absl::ResourceExhaustedError(absl::StrCat(
-        "no slot of ", slot_bytes, " bytes can be granted now: the session holds ", held_bytes_,
-        " bytes of ", parts_.limits->bytes_per_session, " in ", holdings, " leases and grants"));
+    return absl::ResourceExhaustedError(
+        absl::StrCat("no slot of ", slot_bytes, " bytes can be granted now: the session holds ",
+                     held_bytes_, " bytes of ", parts_.limits->bytes_per_session, " in ", holdings,
+                     " leases and grants", cause));
   }
   parts_.stats->Add(&Counts::grants, granted);
   parts_.keeper->WakeBy(expires);

@@ -51,6 +51,12 @@ v1::UsageResponse UsageOf(const cachestore::TieredStore& store, const LeaseStats
     *message.mutable_name() = Describe(usage.name).name;
     SetTiers(usage.tiers, message.mutable_tiers());
   }
+  for (const auto& [tenant, quota] : store.Quotas()) {
+    if (!all && !MaySee(principal, tenant)) continue;
+    Messages* const quotas = tenants[tenant].mutable_quotas();
+    if (quota.ram_bytes > 0) Add(CacheTier::kRam, 0, quota.ram_bytes, quotas);
+    if (quota.disk_bytes > 0) Add(CacheTier::kDisk, 0, quota.disk_bytes, quotas);
+  }
   for (auto& [tenant, message] : tenants) {
     message.set_tenant(tenant);
     SetTiers(sums[tenant], message.mutable_tiers());

@@ -43,7 +43,8 @@ std::string TokenCredential(const std::string& name, const std::string& token,
 
 TEST(CredentialsTest, AFileSaysWhoMayCallAndHowMuch) {
   const auto credentials = Credentials::Parse(
-      "[tenants.alice]\ncalls-per-second = 200\nbytes-per-second = \"100MiB\"\n" +
+      "[tenants.alice]\ncalls-per-second = 200\nbytes-per-second = \"100MiB\"\n"
+      "ram-bytes = \"4GiB\"\n[tenants.bob]\ndisk-bytes = 5\n[tenants.cid]\ncalls-per-second = 1\n" +
       TokenCredential("alice-web", "abc", "tenant = \"alice\"\nroles = [\"publisher\"]") +
       TokenCredential("ops", "def", "roles = [\"admin\"]") +
       "[[credentials]]\nname = \"bob\"\ntenant = \"bob\"\ncertificate = \"engine.bob.example\"\n");
@@ -64,8 +65,21 @@ TEST(CredentialsTest, AFileSaysWhoMayCallAndHowMuch) {
   ASSERT_NE(bob, nullptr);
   EXPECT_EQ(bob->tenant, "bob");
   EXPECT_EQ(credentials->FindCertificate({"bob.example"}), nullptr);
-  EXPECT_EQ(credentials->limits(), (LimitsByTenant{{"alice", {200, 100 << 20}}}));
+  EXPECT_EQ(credentials->limits(),
+            (LimitsByTenant{{"alice", {200, 100 << 20, {int64_t{4} << 30, 0}}},
+                            {"bob", {0, 0, {0, 5}}},
+                            {"cid", {1, 0, {}}}}));
+  EXPECT_EQ(QuotasOf(credentials->limits()),
+            (cachestore::QuotasByTenant{{"alice", {int64_t{4} << 30, 0}}, {"bob", {0, 5}}}));
   EXPECT_EQ(Credentials::Parse("").value().size(), 0u);
+}
+
+std::string TooManyQuotas() {
+  std::string text;
+  for (int64_t i = 0; i <= kMaxTenantQuotas; ++i) {
+    text += "[tenants.t" + std::to_string(i) + "]\nram-bytes = 1\n";
+  }
+  return text;
 }
 
 struct BadFile {
@@ -84,8 +98,9 @@ TEST(CredentialsTest, WhatIsWrongIsSaidWithItsPlace) {
       {"[tenants.a]\ncalls-per-second = 0", "line 2, column 20: calls-per-second"},
       {"[tenants.a]\ncalls-per-second = \"5\"", "calls-per-second must be a number"},
       {"[tenants.a]\nbytes-per-second = \"much\"", "much"},
-      {"[tenants.a]\nram-bytes = \"4GiB\"", "ram-bytes would not be enforced"},
-      {"[tenants.a]\ndisk-bytes = 1", "disk-bytes would not be enforced"},
+      {"[tenants.a]\nram-bytes = \"4XiB\"", "4XiB"},
+      {"[tenants.a]\ndisk-bytes = 0", "disk-bytes must be a number above 0"},
+      {TooManyQuotas(), "more than 1024 tenants"},
       {"[tenants.a]\nram-byte = 1", "unknown key ram-byte"},
       {"[[credentials]]\ntenant = \"a\"", "has no name"},
       {"[[credentials]]\nname = \"a\"\ntenant = \"a\"", "either token-sha256 or certificate"},

@@ -163,5 +163,16 @@ TEST(MetricsTest, ValuesAreInBaseUnits) {
   }
 }
 
+TEST(MetricsTest, TenantsWithAQuotaAreTold) {
+  MetricsInput input;
+  input.tenants = {{.tenant = "alice",
+                    .quota = {.ram_bytes = 4096, .disk_bytes = 0},
+                    .used = {.ram_bytes = 1024, .disk_bytes = 9}}};
+  const std::string text = MetricsText(input);
+  EXPECT_THAT(text, HasSubstr("reprise_tenant_quota_bytes{tenant=\"alice\",tier=\"ram\"} 4096\n"));
+  EXPECT_THAT(text, HasSubstr("reprise_tenant_used_bytes{tenant=\"alice\",tier=\"ram\"} 1024\n"));
+  EXPECT_THAT(text, Not(HasSubstr("tier=\"disk\"} 9\n"))) << "it has no quota of that";
+}
+
 }  // namespace
 }  // namespace reprise::api

@@ -1,8 +1,9 @@
-// Sessions of two tenants, against a live server with credentials.
+// Sessions and quotas of two tenants, against a live server with credentials.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -127,6 +128,108 @@ TEST_F(TenantSessionsTest, WhoKnowsTheIdOfAnothersSessionHasNoUseForIt) {
 TEST_F(TenantSessionsTest, ASessionNeedsACredential) {
   EXPECT_EQ(CacheSession::Open(server_.address(), {}).status().code(),
             absl::StatusCode::kUnauthenticated);
+}
+
+// Two tenants with quotas that fit into RAM together, without a disk.
+class QuotaTest : public ::testing::Test {
+ protected:
+  static constexpr int64_t kSlot = 4096;
+
+  QuotaTest() { Limit(100, 100); }
+
+  void Limit(int64_t alice_slots, int64_t bob_slots) {
+    file_.Write("[tenants.alice]\nram-bytes = " + std::to_string(alice_slots * kSlot) +
+                "\n[tenants.bob]\nram-bytes = " + std::to_string(bob_slots * kSlot) + "\n");
+    if (server_.has_value()) {
+      ASSERT_TRUE(server_->guard().Reload().ok());
+    } else {
+      server_.emplace(TestServer::Options{.ram_bytes = 256 * kSlot,
+                                          .disk_bytes = 0,
+                                          .max_positions = 0,
+                                          .guard = {.credentials_file = file_.path()},
+                                          .listen = "127.0.0.1:0"});
+    }
+  }
+
+  uint32_t Open(CacheClient& client) {
+    v1::NamespaceIdentity identity = TestIdentity();
+    identity.clear_tenant();
+    const auto opened = client.OpenNamespace(identity, kTestTimeout);
+    EXPECT_TRUE(opened.ok()) << opened.status();
+    EXPECT_LE(opened->block_bytes(), kSlot);
+    block_bytes_ = opened->block_bytes();
+    return opened->namespace_id();
+  }
+  // Prompt `number` of `num_blocks` blocks; prompts share nothing.
+  std::vector<uint32_t> Tokens(uint32_t number, int64_t num_blocks) {
+    std::vector<uint32_t> tokens = TestTokens(num_blocks);
+    for (uint32_t& token : tokens) token += number << 16;
+    return tokens;
+  }
+  absl::StatusOr<v1::PutResponse> Put(CacheClient& client, uint32_t ns,
+                                      const std::vector<uint32_t>& tokens) {
+    const auto num_blocks = static_cast<int64_t>(tokens.size()) / kTestBlockTokens;
+    const std::vector<std::string> payloads = TestPayloads(num_blocks, block_bytes_);
+    return client.Put(ns, {}, TestBlocks(tokens, payloads, 0), kTestTimeout);
+  }
+  int64_t Hits(CacheClient& client, uint32_t ns, const std::vector<uint32_t>& tokens) {
+    const auto got = client.Get(ns, tokens, 0, kTestTimeout, [](const v1::GetResponse&) {});
+    EXPECT_TRUE(got.ok()) << got.status();
+    return got.value_or(-1);
+  }
+  v1::TenantUsage UsageOf(CacheClient& client) {
+    const auto usage = client.Usage(/*all_tenants=*/false, kTestTimeout);
+    EXPECT_TRUE(usage.ok()) << usage.status();
+    EXPECT_EQ(usage->tenants_size(), 1);
+    return usage->tenants(0);
+  }
+
+  TestCredentials file_;
+  std::optional<TestServer> server_;
+  int64_t block_bytes_ = 0;
+};
+
+TEST_F(QuotaTest, WhatOneTenantFloodsTheServerWithEvictsItsOwnBlocks) {
+  CacheClient alice(server_->address(), {.token = file_.alice});
+  CacheClient bob(server_->address(), {.token = file_.bob});
+  const uint32_t of_alice = Open(alice);
+  const uint32_t of_bob = Open(bob);
+  constexpr int64_t kOfBob = 90;
+  ASSERT_EQ(Put(bob, of_bob, Tokens(1, kOfBob))->stored_blocks(), kOfBob);
+  for (uint32_t prompt = 0; prompt < 10; ++prompt) {
+    ASSERT_EQ(Put(alice, of_alice, Tokens(prompt, 60))->stored_blocks(), 60);
+  }
+  EXPECT_EQ(server_->store().stats().dropped_blocks, 500) << "600 in 100 slots";
+  EXPECT_EQ(Hits(bob, of_bob, Tokens(1, kOfBob)), kOfBob);
+  EXPECT_EQ(Hits(alice, of_alice, Tokens(9, 60)), 60);
+  const v1::TenantUsage usage = UsageOf(alice);
+  ASSERT_EQ(usage.quotas_size(), 1);
+  EXPECT_EQ(usage.quotas(0).tier(), "ram");
+  EXPECT_EQ(usage.quotas(0).bytes(), 100 * kSlot);
+  EXPECT_EQ(usage.tiers(0).bytes(), 100 * kSlot);
+}
+
+TEST_F(QuotaTest, AReloadChangesThemAndABlockThatCannotFitIsRefusedAtOnce) {
+  CacheClient alice(server_->address(), {.token = file_.alice});
+  CacheClient bob(server_->address(), {.token = file_.bob});
+  const uint32_t of_alice = Open(alice);
+  const uint32_t of_bob = Open(bob);
+  ASSERT_TRUE(Put(alice, of_alice, Tokens(1, 50)).ok());
+  ASSERT_TRUE(Put(bob, of_bob, Tokens(1, 50)).ok());
+  Limit(10, 100);
+  EXPECT_EQ(UsageOf(alice).tiers(0).bytes(), 10 * kSlot);
+  EXPECT_EQ(Hits(alice, of_alice, Tokens(1, 50)), 10) << "from its end";
+  EXPECT_EQ(Hits(bob, of_bob, Tokens(1, 50)), 50);
+  file_.Write("[tenants.alice]\nram-bytes = 100\n");
+  ASSERT_TRUE(server_->guard().Reload().ok());
+  const auto put = Put(alice, of_alice, Tokens(2, 1));
+  ASSERT_TRUE(put.ok()) << put.status();
+  ASSERT_EQ(put->results_size(), 1);
+  EXPECT_EQ(put->results(0).outcome(), v1::PUT_OUTCOME_REJECTED);
+  EXPECT_THAT(put->results(0).reason(),
+              ::testing::HasSubstr("tenant alice may take 100 bytes of RAM"));
+  EXPECT_EQ(UsageOf(bob).quotas_size(), 0) << "it has none any more";
+  EXPECT_EQ(Put(bob, of_bob, Tokens(3, 150))->stored_blocks(), 150);
 }
 
 }  // namespace

@@ -307,6 +307,17 @@ TEST_F(GeneratingTenantsTest, GenerationsShareBlocksWithinATenantAlone) {
   EXPECT_EQ(client.GetModel(kTestTimeout)->identity().tenant(), "bob");
 }
 
+TEST_F(GeneratingTenantsTest, AQuotaRefusesNoGeneration) {
+  constexpr int64_t kQuota = 2 * 4096;
+  file_.Write("[tenants.alice]\nram-bytes = " + std::to_string(kQuota) + "\n");
+  ASSERT_TRUE(server_.guard().Reload().ok());
+  ASSERT_TRUE(Generate(file_.alice, "").ok());
+  const auto again = Generate(file_.alice, "");
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(again->new_tokens(), 2);
+  EXPECT_GT(server_.store().stats().sealed_blocks * 4096, kQuota) << "the quota was not in reach";
+}
+
 // A server that logs every call.
 class LoggedTest : public ::testing::Test {
  protected:
@@ -386,8 +397,8 @@ TEST_F(LoggedTest, EveryMethodIsALineAndNoneHoldsWhatClientsSent) {
 
   server_.reset();
   const std::string text = log_file_.Text();
-  for (const std::string& sent : {std::string(kPrompt), std::string(16, 'K'), std::string("1000,1001"),
-                                  secret, file_.alice, file_.admin}) {
+  for (const std::string& sent : {std::string(kPrompt), std::string(16, 'K'),
+                                  std::string("1000,1001"), secret, file_.alice, file_.admin}) {
     EXPECT_THAT(text, Not(HasSubstr(sent)));
   }
   const std::vector<nlohmann::json> lines = LogFile::Parse(text);
