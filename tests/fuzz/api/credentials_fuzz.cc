@@ -15,6 +15,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     for (const auto& [tenant, limits] : credentials->limits()) {
       CHECK(IsCredentialName(tenant));
       CHECK(limits.bytes_per_second >= 0 && limits.calls_per_second >= 0);
+      CHECK(limits.quota.ram_bytes >= 0 && limits.quota.disk_bytes >= 0);
     }
     return 0;
   }
