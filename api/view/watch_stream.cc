@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "api/end_call.h"
 #include "api/status_codec.h"
 
 namespace reprise::api {
@@ -40,9 +41,9 @@ void WatchStream::End(const absl::Status& status) {
     absl::MutexLock lock(&mu_);
     if (end_.has_value()) return;
     end_ = status;
-    // The running write waits for the client; only cancelling the call ends it. Under the lock,
-    // because the context is good only before Finish.
-    if (writing_) context_->TryCancel();
+    // The running write waits for the client; only the call's end from outside ends it. Under the
+    // lock, because the context is good only before Finish.
+    if (writing_) EndCall(context_, ToGrpc(status));
   }
   Advance();
 }
