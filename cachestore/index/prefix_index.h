@@ -42,8 +42,10 @@ enum class MatchEnd { kAllMatched, kAbsent, kCollision };
 class PrefixIndex {
  public:
   static constexpr uint32_t kNoRamSlot = 0xffffffff;
-  static constexpr int kDepthBits = 16;
+  static constexpr int kDepthBits = 24;
   static constexpr uint32_t kMaxDepth = (1u << kDepthBits) - 1;
+  static constexpr int kNamespaceBits = 24;
+  static constexpr size_t kMaxNamespaces = size_t{1} << kNamespaceBits;
 
   // One block. Read-only outside of the index. One cache line; the words begin the next one.
   struct alignas(NodeArena::kAlignment) Node {
@@ -52,11 +54,11 @@ class PrefixIndex {
     BlockId first_child = kNoBlock;
     BlockId next_sibling = kNoBlock;
     BlockId previous_sibling = kNoBlock;
-    uint32_t namespace_id = 0;
     uint32_t ram_slot = kNoRamSlot;  // slot of the readable RAM copy
     uint32_t live_children = 0;
     uint32_t children_on_disk = 0;
     uint32_t pins = 0;
+    uint32_t namespace_id : kNamespaceBits = 0;
     DiskState disk : 2 = DiskState::kNone;
     bool condemned : 1 = false;  // the disk copy must be erased and never read
     // The RAM and GPU copies go with their last pins and are not matched.
@@ -66,16 +68,16 @@ class PrefixIndex {
     // Invalidated while pinned or being stored: it stays doomed, and its key is not sealed again.
     bool stale : 1 = false;
     bool is_root : 1 = false;
-    bool in_use : 1 = false;
-    bool reused : 1 = false;          // found by a request since it came into the store
-    bool rejected : 1 = false;        // not worth a write to disk until it is used again
-    bool load_failed : 1 = false;     // the disk copy could not be read the last time
-    bool orphan : 1 = false;          // in StoreState::orphans
-    bool in_gpu : 1 = false;          // there is a readable GPU copy (GpuState::copies)
-    bool gpu_held : 1 = false;        // it is pinned, or being copied to RAM
-    bool verifying : 1 = false;       // the disk copy is being read to be verified, and must stay
     uint32_t depth : kDepthBits = 0;  // blocks before it, at most kMaxDepth (DepthOf)
-    uint64_t payload_hash = 0;        // XXH3-64 of the disk copy
+    bool in_use : 1 = false;
+    bool reused : 1 = false;       // found by a request since it came into the store
+    bool rejected : 1 = false;     // not worth a write to disk until it is used again
+    bool load_failed : 1 = false;  // the disk copy could not be read the last time
+    bool orphan : 1 = false;       // in StoreState::orphans
+    bool in_gpu : 1 = false;       // there is a readable GPU copy (GpuState::copies)
+    bool gpu_held : 1 = false;     // it is pinned, or being copied to RAM
+    bool verifying : 1 = false;    // the disk copy is being read to be verified, and must stay
+    uint64_t payload_hash = 0;     // XXH3-64 of the disk copy
 
     // The block's content (BlockContent), block_words of them; undefined for roots and private
     // blocks.
@@ -102,7 +104,8 @@ class PrefixIndex {
   PrefixIndex(const PrefixIndex&) = delete;
   PrefixIndex& operator=(const PrefixIndex&) = delete;
 
-  // Adds a namespace; ids count from 0. REQUIRES: `root` has no namespace yet; block_words > 0.
+  // Adds a namespace; ids count from 0. REQUIRES: `root` has no namespace yet; block_words > 0;
+  // there are fewer than kMaxNamespaces.
   uint32_t AddNamespace(const BlockKey& root, int32_t block_words);
   std::optional<uint32_t> FindNamespace(const BlockKey& root) const;
   BlockId root_node(uint32_t namespace_id) const { return namespaces_[namespace_id].node; }

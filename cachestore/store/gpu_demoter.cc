@@ -232,7 +232,8 @@ void GpuDemoter::NoteRefusal(uint32_t wanted_ram_for) {
   const bool patience_is_over = nothing_moves && now >= refused_since_ + kIdlePatience;
   // RAM may be full of blocks that cannot go to disk before what only the GPU has.
   if (patience_is_over && core_.ram.HasCandidates()) core_.state.gpu.takes_last_of_ram = true;
-  const bool takes_nothing = patience_is_over || core_.state.ram_victims() == Victims::kCleanOrLast;
+  const bool takes_nothing = patience_is_over || core_.state.gpu.takes_last_of_ram ||
+                             core_.state.victims == Victims::kCleanOrLast;
   refused_since_ = takes_nothing ? absl::InfiniteFuture() : std::min(refused_since_, now);
   core_.state.gpu.victims = takes_nothing ? Victims::kCleanOrLast : Victims::kClean;
   if (core_.tier != nullptr) core_.WantRoom(wanted_ram_for, Purpose::kCompute);

@@ -159,6 +159,7 @@ void GpuResidency::UnpinLost(absl::flat_hash_map<BlockId, GpuCopy>::iterator los
 
 std::vector<BlockId> GpuResidency::Close() {
   state_.gpu.closed = true;
+  state_.gpu.takes_last_of_ram = false;
   path_.clear();
   state_.gpu.wanted_below.clear();
   std::vector<BlockId> gone;

@@ -50,8 +50,9 @@ struct GpuState {
   absl::flat_hash_map<BlockId, GpuCopy> lost;
   Victims victims = Victims::kClean;
   // RAM is full of blocks that cannot go to disk before what only the GPU has: last copies may be
-  // taken there, to make room once.
+  // taken there, to make room once for one of these, while it is looked for.
   bool takes_last_of_ram = false;
+  bool looks_for_ram = false;
   int64_t pinned_blocks = 0;
   int64_t clean_bytes = 0;       // of the blocks in the sets of CandidateKind::kGpuClean
   int64_t clean_tail_bytes = 0;  // as StoreState::clean_tail_bytes

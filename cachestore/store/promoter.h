@@ -109,6 +109,7 @@ class Promoter : public PinCanceller {
     LeadingBytes verified;        // in RAM, by place; of a place without a block, all
     std::vector<BlockId> blocks;  // by place; kNoBlock: there already, or left behind
     uint64_t sent = 0;            // leading bytes of each that were given to the device
+    absl::Time began;             // when the first of them were
     Moment freed;                 // what copies into their slots await
   };
   // The bytes of a block, and its share.

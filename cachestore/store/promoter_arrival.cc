@@ -79,6 +79,7 @@ void Promoter::SendLocked(Convoy& convoy, Work& work) {
   const absl::Time now = absl::Now();
   while (convoy.sent < convoy.block_bytes) {
     const uint64_t begin = convoy.sent;
+    if (begin == 0) convoy.began = now;
     uint64_t end = std::min(begin + part_bytes, convoy.block_bytes);
     if (end > verified) end = verified / convoy.layer_bytes * convoy.layer_bytes;
     if (end <= begin) return;
@@ -156,6 +157,7 @@ void Promoter::GoOnByLayerLocked(BlockId id, Work& work) {
   const bool is_over = load.copy_failed || load.convoy->sent == load.convoy->block_bytes;
   if (!load.is_in_ram || !is_over) return;
   const bool ok = !load.copy_failed;
+  if (ok) core_.state.counters.load_to_gpu.Add(absl::Now() - load.convoy->began);
   LeaveBehindLocked(load, work);
   EndToGpuLocked(id, ok, work);
 }

@@ -67,7 +67,13 @@ void RamResidency::KeepToQuota(uint32_t share) {
 
 std::optional<SlotIndex> RamResidency::AllocateSlotBelowGpu(BlockId id) {
   const uint32_t namespace_id = state_.index.node(id).namespace_id;
-  if (state_.has_disk) return AllocateSlot(namespace_id, Purpose::kCompute);
+  if (state_.has_disk) {
+    state_.gpu.looks_for_ram = true;
+    const std::optional<SlotIndex> slot = AllocateSlot(namespace_id, Purpose::kCompute);
+    state_.gpu.looks_for_ram = false;
+    if (slot.has_value()) state_.gpu.takes_last_of_ram = false;
+    return slot;
+  }
   const uint64_t block_bytes = state_.payload_bytes(id);
   if (!state_.FitsQuota(namespace_id)) return std::nullopt;
   while (state_.LacksQuota(namespace_id)) {
@@ -86,13 +92,6 @@ std::optional<SlotIndex> RamResidency::AllocateSlotBelowGpu(BlockId id) {
 }
 
 bool RamResidency::MakeRoom(uint64_t block_bytes) {
-  if (state_.pool.CanAllocate(block_bytes)) return true;
-  const bool made = TakeForRoom(block_bytes);
-  if (made) state_.gpu.takes_last_of_ram = false;
-  return made;
-}
-
-bool RamResidency::TakeForRoom(uint64_t block_bytes) {
   while (!state_.pool.CanAllocate(block_bytes)) {
     const BlockId same = Victim(state_.SizeClassOf(block_bytes));
     const std::vector<BlockId> others = slabs_.BlocksToTake(block_bytes, same);

@@ -81,8 +81,6 @@ class RamResidency {
   TakenBlocks TakeClean(const std::vector<BlockId>& blocks);
 
  private:
-  // Takes victims until there is room; false: there are too few.
-  bool TakeForRoom(uint64_t block_bytes);
   bool MayTake(BlockId id, Victims victims) const;
   void Take(BlockId id);
   // Takes blocks that may all go together, children before parents.

@@ -92,7 +92,9 @@ struct StoreState {
   }
 
   // Which blocks may be taken for their slots in RAM.
-  Victims ram_victims() const { return gpu.takes_last_of_ram ? Victims::kCleanOrLast : victims; }
+  Victims ram_victims() const {
+    return gpu.takes_last_of_ram && gpu.looks_for_ram ? Victims::kCleanOrLast : victims;
+  }
 
   // REQUIRES: `id` is in RAM.
   const RamCopy& ram_copy(BlockId id) const { return ram_copies.at(index.node(id).ram_slot); }

@@ -131,7 +131,8 @@ class TieredStore {
   ~TieredStore();
 
   // The same identity gives the same namespace, in this process and after a restart.
-  // kInvalidArgument: a field is missing, or a block does not fit into the RAM or disk budget.
+  // kInvalidArgument: a field is missing, or a block does not fit into the RAM or disk budget;
+  // kResourceExhausted: there are as many namespaces as a store can have.
   absl::StatusOr<NamespaceHandle> OpenNamespace(const NamespaceIdentity& identity);
 
   // In all that follows, `prompt` is token ids, or external keys in a namespace of such.

@@ -115,6 +115,10 @@ absl::Status TieredStore::Impl::EnterNamespace(const NamespaceIdentity& identity
   StoreState& state = core_.state;
   const std::optional<uint32_t> known = state.index.FindNamespace(ns.root);
   if (!known.has_value()) {
+    if (state.index.num_namespaces() == PrefixIndex::kMaxNamespaces) {
+      return absl::ResourceExhaustedError(absl::StrCat(
+          "there are ", PrefixIndex::kMaxNamespaces, " namespaces, as many as a store can have"));
+    }
     state.AddNamespace({.payload_bytes = block_bytes,
                         .identity = encoding,
                         .tenant = identity.tenant,

@@ -43,6 +43,13 @@ class PrefixIndexTest : public ::testing::Test {
   MatchEnd end_ = MatchEnd::kAllMatched;
 };
 
+TEST_F(PrefixIndexTest, ADeepBlockKnowsItsDepthItself) {
+  constexpr int kDeep = 70'000;
+  const std::vector<BlockId> chain = Chain(root_, 10, kDeep);
+  EXPECT_EQ(index_.node(chain.back()).depth, uint32_t{kDeep - 1});
+  EXPECT_EQ(index_.DepthOf(chain.back()), kDeep - 1);
+}
+
 TEST_F(PrefixIndexTest, AChainMatchesToItsEnd) {
   const std::vector<BlockId> chain = Chain(root_, 10, 3);
   EXPECT_EQ(Match({10, 11, 12}, {10, 11, 11, 12, 12, 13}), 3u);

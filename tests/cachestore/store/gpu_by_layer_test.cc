@@ -110,6 +110,7 @@ TEST_P(GpuByLayerTest, AStepReadsTheFirstLayerBeforeTheLastIsCopied) {
   EXPECT_EQ(prefix.ram_blocks, kChain);
   for (int64_t i = 0; i < kChain; ++i) EXPECT_EQ(prefix.blocks[i].bytes().data(), addresses[i]);
   EXPECT_EQ(store_->stats().promoted_to_gpu_blocks, kChain);
+  EXPECT_EQ(store_->stats().load_to_gpu.count(), kChain);
 }
 
 TEST_P(GpuByLayerTest, AStepThatDoesNotAwaitItsLayerReadsWrongBytes) {

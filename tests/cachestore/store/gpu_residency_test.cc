@@ -88,6 +88,28 @@ TEST_F(GpuResidencyTest, AParentStaysInRamWhileItsChildIsOnTheGpu) {
   EXPECT_EQ(state_.counters.dropped_blocks, 2);
 }
 
+TEST_F(GpuResidencyTest, OnlyWhatGoesBelowTheGpuTakesLastCopiesFromRamForIt) {
+  const std::vector<BlockId> below = SealChain(100, 1);
+  const std::vector<BlockId> dirty = SealChain(200, kRamSlots);
+  CopyToRam(dirty);
+  Unpin(dirty);
+  EXPECT_EQ(gpu_.TakeVictims(kRamSlots, Victims::kClean, state_.order->now()), kRamSlots);
+  state_.gpu.takes_last_of_ram = true;
+  // All others wait for the disk to take what RAM alone has.
+  EXPECT_FALSE(ram_.AllocateSlot(namespace_id_).has_value());
+  EXPECT_EQ(state_.counters.dropped_blocks, 0);
+  EXPECT_TRUE(state_.gpu.takes_last_of_ram);
+  const std::optional<SlotIndex> slot = ram_.AllocateSlotBelowGpu(below[0]);
+  ASSERT_TRUE(slot.has_value());
+  EXPECT_EQ(state_.counters.dropped_blocks, 1);
+  EXPECT_FALSE(state_.gpu.takes_last_of_ram) << "room was made once";
+  state_.pool.Free(*slot);
+  Unpin(below);
+  state_.gpu.takes_last_of_ram = true;
+  gpu_.Close();
+  EXPECT_FALSE(state_.gpu.takes_last_of_ram) << "nothing goes below a tier that is closed";
+}
+
 TEST_F(GpuResidencyTest, BlocksThatComeAndGoTogetherShareAMark) {
   const auto marks = [this] { return device_.marks(Lane::kCompute); };
   const std::vector<BlockId> chain = SealChain(100, 60);
