@@ -95,6 +95,7 @@ constexpr Field<EngineStats> kEngineFields[] = {
     {"abandoned_loads", &EngineStats::abandoned_loads},
     {"arrived_prefixes", &EngineStats::arrived_prefixes},
     {"void_steps", &EngineStats::void_steps},
+    {"uncached_requests", &EngineStats::uncached_requests},
     {"prefill_tokens_per_second", &EngineStats::prefill_tokens_per_second},
     {"waiting_requests", &EngineStats::waiting_requests},
     {"running_requests", &EngineStats::running_requests},

@@ -1,5 +1,8 @@
 #include "engine/engine.h"
 
+#include <atomic>
+#include <iterator>
+#include <string>
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
@@ -57,12 +60,32 @@ class Engine::Impl {
     {
       absl::MutexLock lock(&namespaces_mu_);
       if (auto it = namespaces_.find(name); it != namespaces_.end()) return it->second;
+      RETURN_IF_ERROR(CheckRoom(tenant));
     }
     // Two threads may both come here; the store gives both the same namespace.
     ASSIGN_OR_RETURN(const NamespaceHandle ns, store_->OpenNamespace(IdentityOf(tenant, salt)));
     absl::MutexLock lock(&namespaces_mu_);
-    namespaces_.emplace(name, ns);
+    if (namespaces_.emplace(name, ns).second) ++tenant_namespaces_[tenant];
     return ns;
+  }
+
+  // Where `request` keeps its blocks. Without the cache only the shape of blocks matters, and no
+  // namespace is opened for it; so it is when no more may be opened.
+  absl::StatusOr<NamespaceHandle> NamespaceFor(GenerateRequest& request)
+      ABSL_LOCKS_EXCLUDED(namespaces_mu_) {
+    if (request.cache == CacheMode::kUse) {
+      absl::StatusOr<NamespaceHandle> ns = NamespaceOf(request.tenant, request.salt);
+      if (!absl::IsResourceExhausted(ns.status())) return ns;
+      ++uncached_requests_;
+      request.cache = CacheMode::kOff;
+    }
+    return NamespaceOf("default", "");
+  }
+
+  EngineStats stats() const {
+    EngineStats stats = loop_->stats();
+    stats.uncached_requests = uncached_requests_;
+    return stats;
   }
 
   NamespaceIdentity IdentityOf(const std::string& tenant, const std::string& salt) const {
@@ -85,6 +108,20 @@ class Engine::Impl {
   const ModelConfig& model_config() const { return loaded_.model->config(); }
 
  private:
+  // Whether one more namespace may be opened for a request of `tenant`.
+  absl::Status CheckRoom(const std::string& tenant) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(namespaces_mu_) {
+    const auto of_tenant = tenant_namespaces_.find(tenant);
+    const bool is_full =
+        of_tenant != tenant_namespaces_.end() && of_tenant->second >= kMaxTenantNamespaces;
+    if (!is_full && std::ssize(namespaces_) < kMaxNamespaces) return absl::OkStatus();
+    return absl::ResourceExhaustedError(absl::StrCat("requests have used ", namespaces_.size(),
+                                                     " namespaces (tenants and salts); "
+                                                     "at most ",
+                                                     kMaxNamespaces, " may be open, ",
+                                                     kMaxTenantNamespaces, " of one tenant"));
+  }
+
   const Loaded loaded_;
   const ChatFormat chat_format_{ChatFormat::Choose(loaded_.tokenizer.get())};
   const KvLayout layout_;
@@ -94,6 +131,8 @@ class Engine::Impl {
   // By (tenant, salt).
   absl::flat_hash_map<std::pair<std::string, std::string>, NamespaceHandle> namespaces_
       ABSL_GUARDED_BY(namespaces_mu_);
+  absl::flat_hash_map<std::string, int64_t> tenant_namespaces_ ABSL_GUARDED_BY(namespaces_mu_);
+  std::atomic<int64_t> uncached_requests_{0};
 
   std::unique_ptr<EngineLoop> loop_;  // last: its thread uses the model
 };
@@ -143,10 +182,7 @@ absl::StatusOr<RequestId> Engine::Submit(GenerateRequest request, std::shared_pt
                      cachestore::DTypeName(impl_->kv_dtype()),
                      "; serve the model with kv_dtype fp32, or leave exact_kv out of the request"));
   }
-  // Without the cache only the shape of blocks matters: no namespace is opened for it.
-  const bool uses_cache = request.cache == CacheMode::kUse;
-  ASSIGN_OR_RETURN(const NamespaceHandle ns, uses_cache ? NamespaceOf(request.tenant, request.salt)
-                                                        : NamespaceOf("default", ""));
+  ASSIGN_OR_RETURN(const NamespaceHandle ns, impl_->NamespaceFor(request));
   return impl_->loop().Submit(ns, std::move(request), std::move(sink));
 }
 
@@ -164,6 +200,6 @@ NamespaceIdentity Engine::IdentityOf(const std::string& tenant, const std::strin
 const Tokenizer& Engine::tokenizer() const { return impl_->tokenizer(); }
 const ChatFormat& Engine::chat_format() const { return impl_->chat_format(); }
 const ModelConfig& Engine::model_config() const { return impl_->model_config(); }
-EngineStats Engine::stats() const { return impl_->loop().stats(); }
+EngineStats Engine::stats() const { return impl_->stats(); }
 
 }  // namespace reprise::engine

@@ -28,6 +28,12 @@ using ModelLoader = std::function<absl::StatusOr<std::unique_ptr<Model>>(const s
                                                                          Backend* backend)>;
 
 // Counters and gauges of an engine. Counters only grow.
+// Namespaces that requests may open in one engine, and those of one tenant: a namespace stays, and
+// whoever may choose a salt could else fill the memory with them. Requests of one more are computed
+// without the cache.
+inline constexpr int64_t kMaxNamespaces = 65'536;
+inline constexpr int64_t kMaxTenantNamespaces = 16'384;
+
 struct EngineStats {
   int64_t finished_requests = 0;
   int64_t failed_requests = 0;
@@ -43,6 +49,7 @@ struct EngineStats {
   int64_t abandoned_loads = 0;            // prefixes that were not all loaded in time
   int64_t arrived_prefixes = 0;           // used by a step while they were loaded
   int64_t void_steps = 0;                 // that waited in vain for a prefix to arrive
+  int64_t uncached_requests = 0;          // for which no namespace was opened any more
   int64_t prefill_tokens_per_second = 0;  // gauge, of the last large steps; 0: none yet
   int64_t waiting_requests = 0;           // gauge; each sample of a request counts
   int64_t running_requests = 0;           // gauge; likewise
@@ -72,7 +79,8 @@ class Engine {
   // Ends a request early: its sink gets OnFinish(kCancelled), unless it has ended already.
   void Cancel(RequestId id);
 
-  // The namespace in which requests of this tenant and salt keep their blocks.
+  // The namespace in which requests of this tenant and salt keep their blocks. kResourceExhausted:
+  // it is not open, and as many are as may be; Submit goes without the cache then.
   absl::StatusOr<cachestore::NamespaceHandle> NamespaceOf(const std::string& tenant,
                                                           const std::string& salt);
   // The typed identity of that namespace.

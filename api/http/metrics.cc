@@ -180,6 +180,8 @@ constexpr Series<E> kEngineSeries[] = {
      "Prefixes used by a step while they were loaded."},
     {"reprise_void_steps_total", kCounter, &E::void_steps,
      "Steps that waited in vain for a prefix to arrive."},
+    {"reprise_uncached_requests_total", kCounter, &E::uncached_requests,
+     "Requests that went without the cache, as too many namespaces (tenants and salts) were open."},
     {"reprise_prefill_tokens_per_second", kGauge, &E::prefill_tokens_per_second,
      "Rate of the last large steps; 0: none yet."},
     {"reprise_waiting_requests", kGauge, &E::waiting_requests,

@@ -82,6 +82,9 @@ class EngineKvDTypeTest : public testing::Test {
     GenerateRequest request;
     request.prompt.assign(40, 7);
     request.stop.max_new_tokens = 1;
+    return CachedTokens(engine, request);
+  }
+  static int64_t CachedTokens(Engine* engine, const GenerateRequest& request) {
     const auto sink = std::make_shared<CollectingSink>();
     EXPECT_TRUE(engine->Submit(request, sink).ok());
     EXPECT_TRUE(sink->Wait() && sink->result().has_value()) << sink->status();
@@ -113,6 +116,31 @@ TEST_F(EngineKvDTypeTest, AnExactRequestIsRefusedWhereKvIsRounded) {
     EXPECT_TRUE(engine->Submit(request, sink).ok());
     EXPECT_TRUE(sink->Wait());
   }
+}
+
+TEST_F(EngineKvDTypeTest, RequestsOfOneSaltTooManyGoWithoutTheCache) {
+  const std::unique_ptr<Engine> engine = Open(cachestore::DType::kF32);
+  const auto cached = [&engine](const std::string& tenant, const std::string& salt) {
+    GenerateRequest request;
+    request.prompt.assign(40, 7);
+    request.stop.max_new_tokens = 1;
+    request.tenant = tenant;
+    request.salt = salt;
+    return CachedTokens(engine.get(), request);
+  };
+  EXPECT_EQ(cached("alice", "0"), 0);
+  for (int64_t i = 0; i < kMaxTenantNamespaces; ++i) {
+    ASSERT_TRUE(engine->NamespaceOf("alice", absl::StrCat(i)).ok()) << i;
+  }
+  EXPECT_EQ(engine->NamespaceOf("alice", "new").status().code(),
+            absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(cached("alice", "new"), 0);
+  EXPECT_EQ(cached("alice", "new"), 0);
+  EXPECT_EQ(engine->stats().uncached_requests, 2);
+  EXPECT_EQ(cached("alice", "0"), 32) << "what is open stays of use";
+  EXPECT_EQ(cached("bob", ""), 0);
+  EXPECT_EQ(cached("bob", ""), 32) << "others have their own";
+  EXPECT_EQ(engine->stats().uncached_requests, 2);
 }
 
 TEST_F(EngineKvDTypeTest, FormatsOfOneModelShareNoBlocks) {
