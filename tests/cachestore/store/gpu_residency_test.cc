@@ -106,7 +106,7 @@ TEST_F(GpuResidencyTest, OnlyWhatGoesBelowTheGpuTakesLastCopiesFromRamForIt) {
   state_.pool.Free(*slot);
   Unpin(below);
   state_.gpu.takes_last_of_ram = true;
-  gpu_.Close();
+  for (const BlockId id : gpu_.Close()) disk_.DropLost(id);
   EXPECT_FALSE(state_.gpu.takes_last_of_ram) << "nothing goes below a tier that is closed";
 }
 
