@@ -63,7 +63,8 @@ LargestLogit FindLargest(const float* logits, size_t count) {
     largest = hn::Max(largest, v);
     usable = hn::And(usable, hn::Lt(v, infinity));  // false for NaN, too
   });
-  // Not by the largest of the lanes: Highway's emulation takes no less than the lowest finite float.
+  // Not by the largest of the lanes: Highway's emulation takes no less than the lowest finite
+  // float.
   const bool any = !hn::AllFalse(d, hn::Gt(largest, hn::Set(d, -kInfinity)));
   return {hn::GetLane(hn::MaxOfLanes(d, largest)), hn::AllTrue(d, usable) && any};
 }
