@@ -27,10 +27,10 @@ inline constexpr int64_t kMaxOpenNamespaces = 4096;
 inline constexpr int64_t kMaxTenantNamespaces = 512;
 // Calls of the Cache service at once; each has a thread. More are answered RESOURCE_EXHAUSTED.
 inline constexpr int kMaxCacheCalls = 64;
-// Calls of one connection at once; a client's library queues what is more.
-inline constexpr int kMaxStreamsPerConnection = 1024;
 // Of them, those of one tenant: its calls that do not end leave threads to others.
 inline constexpr int kMaxTenantCalls = kMaxCacheCalls / 2;
+// Calls of one connection at once; a client's library queues what is more.
+inline constexpr int kMaxStreamsPerConnection = 1024;
 // A call that has a thread ends when its client has sent, or taken, nothing for this long.
 inline constexpr absl::Duration kMaxSilence = absl::Seconds(30);
 // What gRPC may hold for messages that are under way: all Cache calls with the largest message, and

@@ -14,6 +14,7 @@
 #include "api/auth/listener_credentials.h"
 #include "api/limits.h"
 #include "api/log/call_log_interceptor.h"
+#include "api/reflection_limit.h"
 #include "cachestore/base/status_macros.h"
 
 namespace reprise::api {
@@ -22,6 +23,7 @@ Server::Server(const ServedParts& parts, std::unique_ptr<Guard> open_guard)
     : open_guard_(std::move(open_guard)),
       guard_(parts.guard != nullptr ? parts.guard : open_guard_.get()),
       log_(parts.log),
+      max_silence_(parts.max_silence),
       cache_service_(parts.store, parts.engine,
                      parts.session_limits.value_or(SessionLimitsOf(*parts.store)),
                      {.socket_path = parts.arena_socket, .bytes = parts.store->ram_arena().bytes()},
@@ -105,6 +107,7 @@ absl::StatusOr<std::unique_ptr<grpc::Server>> Server::StartOn(
   if (log_ != nullptr) {
     interceptors.push_back(std::make_unique<CallLogInterceptorFactory>(log_));
   }
+  interceptors.push_back(std::make_unique<ReflectionLimitFactory>(max_silence_));
   builder.experimental().SetInterceptorCreators(std::move(interceptors));
   std::unique_ptr<grpc::Server> started = builder.BuildAndStart();
   if (started == nullptr || port == 0) {

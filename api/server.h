@@ -76,6 +76,7 @@ class Server {
   const std::unique_ptr<Guard> open_guard_;  // where the parts have none
   Guard* const guard_;
   CallLog* const log_;  // may be null
+  const absl::Duration max_silence_;
   CacheService cache_service_;
   std::unique_ptr<ArenaSocket> arena_socket_;  // null: not offered
   InferenceService inference_service_;

@@ -79,17 +79,23 @@ TEST(ServerTest, HealthOfInferenceIsNotServingWithoutAModel) {
   EXPECT_EQ(ServingStatus(channel, "reprise.v1.Inference", &status), kNotServing);
 }
 
-TEST(ServerTest, ReflectionListsTheServices) {
-  const TestServer server({.max_positions = 0});
-  const auto channel = ConnectTo(server.address());
+// grpc.reflection.v1alpha.ServerReflection.ServerReflectionInfo.
+std::unique_ptr<grpc::ClientReaderWriter<grpc::ByteBuffer, grpc::ByteBuffer>> Reflect(
+    grpc::Channel* channel, grpc::ClientContext* context) {
   const grpc::internal::RpcMethod method(
       "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
       grpc::internal::RpcMethod::BIDI_STREAMING);
-  grpc::ClientContext context;
-  SetTimeout(kTestTimeout, &context);
-  const std::unique_ptr<grpc::ClientReaderWriter<grpc::ByteBuffer, grpc::ByteBuffer>> call(
+  SetTimeout(kTestTimeout, context);
+  return std::unique_ptr<grpc::ClientReaderWriter<grpc::ByteBuffer, grpc::ByteBuffer>>(
       grpc::internal::ClientReaderWriterFactory<grpc::ByteBuffer, grpc::ByteBuffer>::Create(
-          channel.get(), method, &context));
+          channel, method, context));
+}
+
+TEST(ServerTest, ReflectionListsTheServices) {
+  const TestServer server({.max_positions = 0});
+  const auto channel = ConnectTo(server.address());
+  grpc::ClientContext context;
+  const auto call = Reflect(channel.get(), &context);
   // ServerReflectionRequest{list_services = 7: ""}
   ASSERT_TRUE(call->Write(Bytes(std::string("\x3a\x00", 2))));
   grpc::ByteBuffer response;
@@ -146,6 +152,22 @@ TEST(ServerTest, AConnectionMayCarrySoManyCalls) {
   constexpr uint16_t kMaxConcurrentStreams = 3;
   EXPECT_EQ(ServerSetting(server.folder() / "socket", kMaxConcurrentStreams),
             uint32_t{kMaxStreamsPerConnection});
+}
+
+TEST(ServerTest, SilentReflectionEnds) {
+  const TestServer server({.max_positions = 0, .max_silence = absl::Milliseconds(200)});
+  const auto channel = ConnectTo(server.address());
+  for (const bool asks : {false, true}) {
+    grpc::ClientContext context;
+    const auto call = Reflect(channel.get(), &context);
+    grpc::ByteBuffer response;
+    if (asks) {
+      ASSERT_TRUE(call->Write(Bytes(std::string("\x3a\x00", 2))));
+      ASSERT_TRUE(call->Read(&response));
+    }
+    EXPECT_FALSE(call->Read(&response));
+    EXPECT_EQ(call->Finish().error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
+  }
 }
 
 TEST(ServerTest, ASilentPutOrImportEndsAndWhatWasPutStays) {
