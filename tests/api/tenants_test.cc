@@ -6,9 +6,11 @@
 #include <grpcpp/support/byte_buffer.h>
 #include <gtest/gtest.h>
 
+#include <fstream>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <sstream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -441,9 +443,9 @@ TEST_F(LoggedTest, TheAuditLogKnowsTheRequestAndWhatWentAsAFile) {
                      .ok());
   });
   server_.reset();
-  std::ifstream audit(file_.audit_log());
-  const std::string text((std::istreambuf_iterator<char>(audit)), std::istreambuf_iterator<char>());
-  const std::vector<nlohmann::json> lines = LogFile::Parse(text);
+  std::stringstream text;
+  text << std::ifstream(file_.audit_log()).rdbuf();
+  const std::vector<nlohmann::json> lines = LogFile::Parse(text.str());
   ASSERT_EQ(lines.size(), 4u);
   EXPECT_EQ(lines[0]["what"], "Export");
   EXPECT_EQ(lines[0]["outcome"], "OK");

@@ -130,7 +130,7 @@ TEST_F(CacheViewTest, TopShowsTiersRatesAndNamespaces) {
   const CommandResult once = Call({"cache", "top", "--once"});
   EXPECT_EQ(once.exit_code, 0) << once.errors;
   EXPECT_THAT(once.output,
-              AllOf(HasSubstr("hit rate  now -"), HasSubstr("tier"), HasSubstr("16.0 MiB"),
+              AllOf(HasSubstr("hit rate  now -"), HasSubstr("tier"), HasSubstr("16.00 MiB"),
                     HasSubstr("0 leases"), HasSubstr("running"), HasSubstr("default")));
   EXPECT_THAT(once.output, ::testing::Not(HasSubstr("\x1b"))) << "this is no terminal";
   const CommandResult twice = Call({"cache", "top", "--count", "2", "--interval", "0.1"});

@@ -145,7 +145,7 @@ TEST_F(SecurityProcessTest, CommandsShowATokenWhereNobodyReadsAlong) {
                   "--token-file", token_file});
   EXPECT_EQ(sessions.exit_code, 0) << sessions.errors;
   ASSERT_EQ(chmod(token_file.c_str(), 0644), 0);
-  EXPECT_THAT(stat(address, {"--token-file", token_file}).errors, HasSubstr("0600"));
+  EXPECT_THAT(stat(address, {"--token-file", token_file}).errors, HasSubstr("chmod 600"));
   // What was refused above is a line of the server's log, without the token.
   server.Signal(SIGTERM);
   EXPECT_EQ(server.Wait(), 0);
