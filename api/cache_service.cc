@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "api/answer.h"
 #include "api/auth/caller.h"
 #include "api/identity_codec.h"
 #include "api/limits.h"
@@ -70,20 +71,26 @@ grpc::Status CacheService::OpenNamespace(grpc::ServerContext* context,
   return grpc::Status::OK;
 }
 
-grpc::Status CacheService::Match(grpc::ServerContext* context, const v1::MatchRequest* request,
-                                 v1::MatchResponse* response) {
-  const absl::StatusOr<NamespaceHandle> ns =
-      namespaces_.Find(PrincipalOf(*context), request->namespace_id());
-  if (!ns.ok()) return ToGrpc(ns.status());
-  const auto prompt = PromptContent::Of(*ns, request->token_ids(), request->external_keys());
-  if (!prompt.ok()) return ToGrpc(prompt.status());
-  const cachestore::PrefixMatch match = store_->Match(*ns, prompt->view(), prompt->num_blocks());
-  response->set_gpu_blocks(match.gpu_blocks);
-  response->set_ram_blocks(match.ram_blocks);
-  response->set_disk_blocks(match.disk_blocks);
-  response->set_matched_tokens(match.total_blocks() * ns->layout.block_tokens);
-  NoteHit(*context, response->matched_tokens());
-  return grpc::Status::OK;
+absl::StatusOr<v1::MatchResponse> CacheService::FindMatch(const Principal& principal,
+                                                          const v1::MatchRequest& request) const {
+  ASSIGN_OR_RETURN(const NamespaceHandle ns, namespaces_.Find(principal, request.namespace_id()));
+  ASSIGN_OR_RETURN(const PromptContent prompt,
+                   PromptContent::Of(ns, request.token_ids(), request.external_keys()));
+  const cachestore::PrefixMatch match = store_->Match(ns, prompt.view(), prompt.num_blocks());
+  v1::MatchResponse response;
+  response.set_gpu_blocks(match.gpu_blocks);
+  response.set_ram_blocks(match.ram_blocks);
+  response.set_disk_blocks(match.disk_blocks);
+  response.set_matched_tokens(match.total_blocks() * ns.layout.block_tokens);
+  return response;
+}
+
+grpc::ServerUnaryReactor* CacheService::Match(grpc::CallbackServerContext* context,
+                                              const v1::MatchRequest* request,
+                                              v1::MatchResponse* response) {
+  absl::StatusOr<v1::MatchResponse> found = FindMatch(PrincipalOf(*context), *request);
+  if (found.ok()) NoteHit(*context, found->matched_tokens());
+  return Answer(context, std::move(found), response);
 }
 
 grpc::Status CacheService::Stats(grpc::ServerContext* context, const v1::StatsRequest* request,

@@ -1,11 +1,12 @@
 // CacheService: lookup and put for other engines, on gRPC's synchronous API.
 //
-// Synchronous, because the store's calls block (Put waits for room, Demote for disk): a callback
+// Synchronous, where the store's calls block (Put waits for room, Demote for disk): a callback
 // service would need a thread pool of its own to wait in. gRPC's pool does it, bounded by
-// kMaxCacheCalls; one more call is answered RESOURCE_EXHAUSTED. OpenSession, Watch and Get are
-// callbacks: the first two last and wait, and so does a client that reads slowly
-// (api/block_sender.h). The payloads of Put and Get are never in a message: both deal with raw
-// bytes (api/payload_wire.h).
+// kMaxCacheCalls; one more call is answered RESOURCE_EXHAUSTED. Callbacks are OpenSession, Watch
+// and Get, which last and wait, also for clients that read slowly (api/block_sender.h), and what
+// engines ask before each request and never waits (CallsThatNeverWait): gRPC's pool would hand each
+// of those from thread to thread once more, for half as long again. The payloads of Put and Get are
+// never in a message: both deal with raw bytes (api/payload_wire.h).
 //
 // Owns the namespaces that clients have opened, their sessions, and prefetches. Thread-safe.
 #pragma once
@@ -40,8 +41,13 @@ SessionLimits SessionLimitsOf(const cachestore::TieredStore& store);
 // kInvalidArgument: a request names more leases or grants than a session can hold.
 absl::Status CheckHoldings(int64_t named);
 
+// The calls that never wait: they are answered by the thread that has read the request (answer.h).
+using CallsThatNeverWait = v1::Cache::WithCallbackMethod_Match<
+    v1::Cache::WithCallbackMethod_Acquire<v1::Cache::WithCallbackMethod_Renew<
+        v1::Cache::WithCallbackMethod_Release<v1::Cache::Service>>>>;
+
 class CacheService final : public v1::Cache::WithCallbackMethod_Watch<
-                               v1::Cache::WithCallbackMethod_OpenSession<v1::Cache::Service>> {
+                               v1::Cache::WithCallbackMethod_OpenSession<CallsThatNeverWait>> {
  public:
   // `engine` is nullptr when no model is served. Both must outlive the service. A Put, Import or
   // Export whose client has stopped for `max_silence` ends.
@@ -58,8 +64,9 @@ class CacheService final : public v1::Cache::WithCallbackMethod_Watch<
 
   grpc::Status OpenNamespace(grpc::ServerContext* context, const v1::OpenNamespaceRequest* request,
                              v1::OpenNamespaceResponse* response) override;
-  grpc::Status Match(grpc::ServerContext* context, const v1::MatchRequest* request,
-                     v1::MatchResponse* response) override;
+  grpc::ServerUnaryReactor* Match(grpc::CallbackServerContext* context,
+                                  const v1::MatchRequest* request,
+                                  v1::MatchResponse* response) override;
   grpc::Status Exists(grpc::ServerContext* context, const v1::ExistsRequest* request,
                       v1::ExistsResponse* response) override;
   grpc::Status Touch(grpc::ServerContext* context, const v1::TouchRequest* request,
@@ -76,12 +83,15 @@ class CacheService final : public v1::Cache::WithCallbackMethod_Watch<
                         v1::PrefetchResponse* response) override;
   grpc::ServerWriteReactor<v1::SessionEvent>* OpenSession(
       grpc::CallbackServerContext* context, const v1::OpenSessionRequest* request) override;
-  grpc::Status Acquire(grpc::ServerContext* context, const v1::AcquireRequest* request,
-                       v1::AcquireResponse* response) override;
-  grpc::Status Renew(grpc::ServerContext* context, const v1::RenewRequest* request,
-                     v1::RenewResponse* response) override;
-  grpc::Status Release(grpc::ServerContext* context, const v1::ReleaseRequest* request,
-                       v1::ReleaseResponse* response) override;
+  grpc::ServerUnaryReactor* Acquire(grpc::CallbackServerContext* context,
+                                    const v1::AcquireRequest* request,
+                                    v1::AcquireResponse* response) override;
+  grpc::ServerUnaryReactor* Renew(grpc::CallbackServerContext* context,
+                                  const v1::RenewRequest* request,
+                                  v1::RenewResponse* response) override;
+  grpc::ServerUnaryReactor* Release(grpc::CallbackServerContext* context,
+                                    const v1::ReleaseRequest* request,
+                                    v1::ReleaseResponse* response) override;
   grpc::Status Grant(grpc::ServerContext* context, const v1::GrantRequest* request,
                      v1::GrantResponse* response) override;
   grpc::Status Seal(grpc::ServerContext* context, const v1::SealRequest* request,
@@ -137,8 +147,14 @@ class CacheService final : public v1::Cache::WithCallbackMethod_Watch<
   absl::StatusOr<v1::ImportResponse> Import(const grpc::ServerContext& context,
                                             const Principal& principal, StallLimit* limit,
                                             grpc::ServerReader<v1::FileChunk>* reader);
-  absl::StatusOr<v1::AcquireResponse> Acquire(const Principal& principal,
-                                              const v1::AcquireRequest& request);
+  absl::StatusOr<v1::MatchResponse> FindMatch(const Principal& principal,
+                                              const v1::MatchRequest& request) const;
+  absl::StatusOr<v1::AcquireResponse> AcquireLease(const Principal& principal,
+                                                   const v1::AcquireRequest& request);
+  absl::StatusOr<v1::RenewResponse> RenewLeases(const Principal& principal,
+                                                const v1::RenewRequest& request);
+  absl::StatusOr<v1::ReleaseResponse> ReleaseHoldings(const Principal& principal,
+                                                      const v1::ReleaseRequest& request);
   // Whose blocks Get sends. `request` must outlive the source.
   absl::StatusOr<std::unique_ptr<BlockSource>> SourceOf(const Principal& principal,
                                                         const v1::GetRequest& request,

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "api/answer.h"
 #include "api/auth/caller.h"
 #include "api/cache_service.h"
 #include "api/limits.h"
@@ -44,14 +45,6 @@ std::vector<absl::string_view> Views(const Ids& ids) { return {ids.begin(), ids.
 
 SessionOwner OwnerOf(const Principal& principal) {
   return {.tenant = principal.tenant, .name = principal.name};
-}
-
-// Answers a unary call with a value or an error.
-template <typename Response>
-grpc::Status Answer(absl::StatusOr<Response> result, Response* response) {
-  if (!result.ok()) return ToGrpc(result.status());
-  *response = *std::move(result);
-  return grpc::Status::OK;
 }
 
 }  // namespace
@@ -174,8 +167,8 @@ grpc::ServerWriteReactor<v1::SessionEvent>* CacheService::OpenSession(
   return SessionStream::Start(&sessions_, context, OwnerOf(principal), *request);
 }
 
-absl::StatusOr<v1::AcquireResponse> CacheService::Acquire(const Principal& principal,
-                                                          const v1::AcquireRequest& request) {
+absl::StatusOr<v1::AcquireResponse> CacheService::AcquireLease(const Principal& principal,
+                                                               const v1::AcquireRequest& request) {
   ASSIGN_OR_RETURN(const std::shared_ptr<Session> session,
                    FindSession(principal, request.session_id()));
   ASSIGN_OR_RETURN(const NamespaceHandle ns, namespaces_.Find(principal, request.namespace_id()));
@@ -184,35 +177,46 @@ absl::StatusOr<v1::AcquireResponse> CacheService::Acquire(const Principal& princ
   return session->Acquire(ns, prompt.view(), request);
 }
 
-grpc::Status CacheService::Acquire(grpc::ServerContext* context, const v1::AcquireRequest* request,
-                                   v1::AcquireResponse* response) {
-  absl::StatusOr<v1::AcquireResponse> acquired = Acquire(PrincipalOf(*context), *request);
+grpc::ServerUnaryReactor* CacheService::Acquire(grpc::CallbackServerContext* context,
+                                                const v1::AcquireRequest* request,
+                                                v1::AcquireResponse* response) {
+  absl::StatusOr<v1::AcquireResponse> acquired = AcquireLease(PrincipalOf(*context), *request);
   if (acquired.ok()) NoteHit(*context, acquired->match().matched_tokens());
-  return Answer(std::move(acquired), response);
+  return Answer(context, std::move(acquired), response);
 }
 
-grpc::Status CacheService::Renew(grpc::ServerContext* context, const v1::RenewRequest* request,
-                                 v1::RenewResponse* response) {
-  const auto session = FindSession(PrincipalOf(*context), request->session_id());
-  if (!session.ok()) return ToGrpc(session.status());
-  if (const absl::Status few = CheckHoldings(request->lease_ids_size()); !few.ok()) {
-    return ToGrpc(few);
-  }
-  auto states = (*session)->Renew(Views(request->lease_ids()), request->ttl_seconds());
-  if (!states.ok()) return ToGrpc(states.status());
-  for (v1::LeaseState& state : *states) *response->add_leases() = std::move(state);
-  return grpc::Status::OK;
+absl::StatusOr<v1::RenewResponse> CacheService::RenewLeases(const Principal& principal,
+                                                            const v1::RenewRequest& request) {
+  ASSIGN_OR_RETURN(const std::shared_ptr<Session> session,
+                   FindSession(principal, request.session_id()));
+  RETURN_IF_ERROR(CheckHoldings(request.lease_ids_size()));
+  ASSIGN_OR_RETURN(std::vector<v1::LeaseState> states,
+                   session->Renew(Views(request.lease_ids()), request.ttl_seconds()));
+  v1::RenewResponse response;
+  for (v1::LeaseState& state : states) *response.add_leases() = std::move(state);
+  return response;
 }
 
-grpc::Status CacheService::Release(grpc::ServerContext* context, const v1::ReleaseRequest* request,
-                                   v1::ReleaseResponse* response) {
-  const auto session = FindSession(PrincipalOf(*context), request->session_id());
-  if (!session.ok()) return ToGrpc(session.status());
-  if (const absl::Status few = CheckHoldings(request->lease_ids_size()); !few.ok()) {
-    return ToGrpc(few);
-  }
-  response->set_released((*session)->Release(Views(request->lease_ids())));
-  return grpc::Status::OK;
+grpc::ServerUnaryReactor* CacheService::Renew(grpc::CallbackServerContext* context,
+                                              const v1::RenewRequest* request,
+                                              v1::RenewResponse* response) {
+  return Answer(context, RenewLeases(PrincipalOf(*context), *request), response);
+}
+
+absl::StatusOr<v1::ReleaseResponse> CacheService::ReleaseHoldings(
+    const Principal& principal, const v1::ReleaseRequest& request) {
+  ASSIGN_OR_RETURN(const std::shared_ptr<Session> session,
+                   FindSession(principal, request.session_id()));
+  RETURN_IF_ERROR(CheckHoldings(request.lease_ids_size()));
+  v1::ReleaseResponse response;
+  response.set_released(session->Release(Views(request.lease_ids())));
+  return response;
+}
+
+grpc::ServerUnaryReactor* CacheService::Release(grpc::CallbackServerContext* context,
+                                                const v1::ReleaseRequest* request,
+                                                v1::ReleaseResponse* response) {
+  return Answer(context, ReleaseHoldings(PrincipalOf(*context), *request), response);
 }
 
 }  // namespace reprise::api

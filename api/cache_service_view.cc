@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/time/clock.h"
+#include "api/answer.h"
 #include "api/cache_service.h"
 #include "api/prompt_content.h"
 #include "api/status_codec.h"
@@ -15,17 +16,7 @@ namespace reprise::api {
 
 using cachestore::NamespaceHandle;
 
-namespace {
-
-// Answers a unary call with a value or an error.
-template <typename Response>
-grpc::Status Answer(absl::StatusOr<Response> result, Response* response) {
-  if (!result.ok()) return ToGrpc(result.status());
-  *response = *std::move(result);
-  return grpc::Status::OK;
-}
-
-}  // namespace
+namespace {}  // namespace
 
 void CacheService::EndStreams(const absl::Status& status) {
   sessions_.EndAll(status);

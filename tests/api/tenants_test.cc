@@ -241,21 +241,21 @@ TEST_F(TenantsTest, ATenantWhoseCallsDoNotEndLeavesThreadsToOthers) {
   absl::Status status;
   const absl::Time deadline = absl::Now() + kTestTimeout;
   while (status.ok() && absl::Now() < deadline) {
-    status = alice.Match(of_alice, tokens_, kTestTimeout).status();
+    status = alice.Exists(of_alice, tokens_, false, kTestTimeout).status();
   }
   EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
   EXPECT_THAT(std::string(status.message()), HasSubstr("tenant alice has 32 calls under way"));
   EXPECT_GT(RetryAfter(status), absl::ZeroDuration());
   for (int i = 0; i < 100; ++i) {
-    const auto match = bob.Match(of_bob, tokens_, kTestTimeout);
-    ASSERT_TRUE(match.ok()) << match.status();
+    const auto exists = bob.Exists(of_bob, tokens_, false, kTestTimeout);
+    ASSERT_TRUE(exists.ok()) << exists.status();
   }
   for (size_t i = 0; i < silent.size(); ++i) {
     contexts[i]->TryCancel();
     silent[i]->Finish();
   }
   while (!status.ok() && absl::Now() < deadline) {
-    status = alice.Match(of_alice, tokens_, kTestTimeout).status();
+    status = alice.Exists(of_alice, tokens_, false, kTestTimeout).status();
   }
   EXPECT_TRUE(status.ok()) << status;
 }
