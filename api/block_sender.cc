@@ -1,7 +1,9 @@
 #include "api/block_sender.h"
 
+#include <algorithm>
 #include <utility>
 
+#include "absl/strings/string_view.h"
 #include "absl/time/clock.h"
 #include "api/auth/caller.h"
 #include "api/limits.h"
@@ -34,11 +36,34 @@ grpc::Slice SliceOf(FoundBlock block, SendBudget* budget) {
   return grpc::Slice(const_cast<std::byte*>(bytes.data()), bytes.size(), EndSent, sent);
 }
 
+uint64_t HashOf(const FoundBlock& block) {
+  return block.payload_hash.has_value() ? *block.payload_hash
+                                        : cachestore::HashBytes64(block.bytes);
+}
+
+// The end of those from `begin` on that go into one message: blocks that follow one another, from
+// one tier, of `max_bytes` together; the first in any case.
+size_t EndOfMessage(const std::vector<FoundBlock>& batch, size_t begin, int64_t max_bytes) {
+  const FoundBlock& first = batch[begin];
+  size_t end = begin + 1;
+  int64_t bytes = static_cast<int64_t>(first.bytes.size());
+  for (; end < batch.size(); ++end) {
+    bytes += static_cast<int64_t>(batch[end].bytes.size());
+    const bool follows = batch[end].index == batch[end - 1].index + 1 &&
+                         absl::string_view(batch[end].tier) == first.tier;
+    if (!follows || bytes > max_bytes) break;
+  }
+  return end;
+}
+
 }  // namespace
 
-grpc::ServerWriteReactor<grpc::ByteBuffer>* BlockSender::Start(
-    grpc::CallbackServerContext* context, SendBudget* budget, std::unique_ptr<BlockSource> source) {
-  const std::shared_ptr<BlockSender> sender(new BlockSender(context, budget, std::move(source)));
+grpc::ServerWriteReactor<grpc::ByteBuffer>* BlockSender::Start(grpc::CallbackServerContext* context,
+                                                               SendBudget* budget,
+                                                               std::unique_ptr<BlockSource> source,
+                                                               int64_t max_message_bytes) {
+  const std::shared_ptr<BlockSender> sender(
+      new BlockSender(context, budget, std::move(source), max_message_bytes));
   sender->self_ = sender;
   sender->counted_ = budget->BeginCall();
   if (sender->counted_) {
@@ -51,10 +76,11 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* BlockSender::Start(
 }
 
 BlockSender::BlockSender(grpc::CallbackServerContext* context, SendBudget* budget,
-                         std::unique_ptr<BlockSource> source)
+                         std::unique_ptr<BlockSource> source, int64_t max_message_bytes)
     : context_(context),
       budget_(budget),
       source_(std::move(source)),
+      max_message_bytes_(std::min(max_message_bytes, kMaxSharedMessageBytes)),
       stall_limit_(
           context,
           {.total = kMaxStreamTime, .stall = kMaxReadStall, .stall_if_short = kMaxReadStallIfShort},
@@ -113,15 +139,19 @@ void BlockSender::TakeBatch() {
 }
 
 void BlockSender::WriteNext() {
-  FoundBlock block = std::move(batch_[next_in_batch_++]);
-  ChargeBlock(*context_, static_cast<int64_t>(block.bytes.size()));
+  const size_t end = EndOfMessage(batch_, next_in_batch_, max_message_bytes_);
   v1::GetResponse message;
-  message.set_block_index(block.index);
-  message.set_payload_xxh3(block.payload_hash.has_value() ? *block.payload_hash
-                                                          : cachestore::HashBytes64(block.bytes));
-  message.set_tier(block.tier);
-  in_write_ = JoinPayload(message, v1::GetResponse::kPayloadFieldNumber,
-                          SliceOf(std::move(block), budget_));
+  message.set_block_index(batch_[next_in_batch_].index);
+  message.set_payload_xxh3(HashOf(batch_[next_in_batch_]));
+  message.set_tier(batch_[next_in_batch_].tier);
+  for (size_t i = next_in_batch_ + 1; i < end; ++i) message.add_more_xxh3(HashOf(batch_[i]));
+  std::vector<grpc::Slice> payload;
+  for (; next_in_batch_ < end; ++next_in_batch_) {
+    FoundBlock& block = batch_[next_in_batch_];
+    ChargeBlocks(*context_, 1, static_cast<int64_t>(block.bytes.size()));
+    payload.push_back(SliceOf(std::move(block), budget_));
+  }
+  in_write_ = JoinPayload(message, v1::GetResponse::kPayloadFieldNumber, std::move(payload));
   stall_limit_.BeginWait();
   if (next_in_batch_ == batch_.size() && source_->over()) {
     // The end goes with the last block, in one write.

@@ -31,11 +31,13 @@ class BlockSender final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
                           private RoomWaiter,
                           public std::enable_shared_from_this<BlockSender> {
  public:
-  // Sends all blocks of `source` and returns the call's reactor. `budget` and `context` outlive the
-  // call. RESOURCE_EXHAUSTED: there are as many calls as may be.
+  // Sends all blocks of `source`, several in a message as long as they are of `max_message_bytes`
+  // together, and returns the call's reactor. `budget` and `context` outlive the call.
+  // RESOURCE_EXHAUSTED: there are as many calls as may be.
   static grpc::ServerWriteReactor<grpc::ByteBuffer>* Start(grpc::CallbackServerContext* context,
                                                            SendBudget* budget,
-                                                           std::unique_ptr<BlockSource> source);
+                                                           std::unique_ptr<BlockSource> source,
+                                                           int64_t max_message_bytes);
 
   void OnWriteDone(bool ok) override;
   void OnCancel() override;
@@ -43,7 +45,7 @@ class BlockSender final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
 
  private:
   BlockSender(grpc::CallbackServerContext* context, SendBudget* budget,
-              std::unique_ptr<BlockSource> source);
+              std::unique_ptr<BlockSource> source, int64_t max_message_bytes);
 
   void OnRoom() override;
   // Calls `next` soon, on a thread that may call store and gRPC.
@@ -59,6 +61,7 @@ class BlockSender final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   grpc::CallbackServerContext* const context_;
   SendBudget* const budget_;
   const std::unique_ptr<BlockSource> source_;
+  const int64_t max_message_bytes_;
   StallLimit stall_limit_;
   std::atomic<bool> cancelled_ = false;
   bool counted_ = false;               // among the budget's calls; set once, at the start

@@ -59,6 +59,7 @@ absl::StatusOr<v1::OpenNamespaceResponse> CacheService::Open(
   response.set_namespace_id(id);
   response.set_hash_scheme(std::string(cachestore::kHashSchemeId));
   response.set_block_bytes(static_cast<int64_t>(ns.layout.BytesPerBlock()));
+  response.set_max_message_bytes(kMaxSharedMessageBytes);
   return response;
 }
 

@@ -84,9 +84,9 @@ grpc::Status CacheService::PutBlocks(grpc::ServerContext* context,
                                    : PutRun::Begin(*context, store_, *ns, prefix->view());
   if (!run.ok()) return ToGrpc(run.status());
   while (true) {
-    ChargeBlock(*context, static_cast<int64_t>(payload->size()));
-    const absl::Time deadline =
-        std::min(absl::FromChrono(context->deadline()), absl::Now() + kMaxRoomWait);
+    const int64_t blocks = 1 + int64_t{message.more_xxh3_size()};
+    ChargeBlocks(*context, blocks, static_cast<int64_t>(payload->size()));
+    const absl::Time deadline = absl::FromChrono(context->deadline());
     if (!run->Store(message, *payload, deadline) || !limit.During(read)) break;
     payload = SplitPayload(bytes, v1::PutRequest::kPayloadFieldNumber, &message);
     if (!payload.ok()) return ToGrpc(payload.status());
@@ -125,7 +125,8 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* CacheService::GetBlocks(
   absl::StatusOr<std::unique_ptr<BlockSource>> source =
       SourceOf(PrincipalOf(*context), *request, deadline);
   if (!source.ok()) return new GetRefusal(source.status());
-  return BlockSender::Start(context, &send_budget_, *std::move(source));
+  return BlockSender::Start(context, &send_budget_, *std::move(source),
+                            request->max_message_bytes());
 }
 
 grpc::Status CacheService::Grant(grpc::ServerContext* context, const v1::GrantRequest* request,
@@ -164,7 +165,7 @@ absl::StatusOr<v1::PutResponse> CacheService::Seal(const grpc::ServerContext& co
                                    : PutRun::Begin(context, store_, ns, prefix.view());
   RETURN_IF_ERROR(run.status());
   for (int i = 0; i < request.blocks_size(); ++i) {
-    ChargeBlock(context, static_cast<int64_t>(ns.layout.BytesPerBlock()));
+    ChargeBlocks(context, 1, static_cast<int64_t>(ns.layout.BytesPerBlock()));
     if (!run->StoreGranted(request.blocks(i), std::move(slots[static_cast<size_t>(i)]))) break;
   }
   return run->Finish();

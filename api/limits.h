@@ -10,6 +10,8 @@ namespace reprise::api {
 // Largest message that is received: the largest block (16 MiB), the tokens of a full-length prefix,
 // and room for the rest.
 inline constexpr int kMaxMessageBytes = 24 << 20;
+// Most bytes of several blocks in one message: so small blocks cost as little a byte as large ones.
+inline constexpr int64_t kMaxSharedMessageBytes = int64_t{2} << 20;
 // Most token ids in one request.
 inline constexpr int64_t kMaxRequestTokens = int64_t{1} << 20;
 // Most text that is tokenized for one request.

@@ -119,6 +119,22 @@ Payload::Payload(std::vector<grpc::Slice> pieces) : pieces_(std::move(pieces)) {
   for (const grpc::Slice& piece : pieces_) size_ += piece.size();
 }
 
+Payload Payload::Part(size_t begin, size_t count) const {
+  std::vector<grpc::Slice> part;
+  for (const grpc::Slice& piece : pieces_) {
+    if (count == 0) break;
+    if (begin >= piece.size()) {
+      begin -= piece.size();
+      continue;
+    }
+    const size_t length = std::min(count, piece.size() - begin);
+    part.push_back(piece.sub(begin, begin + length));
+    begin = 0;
+    count -= length;
+  }
+  return Payload(std::move(part));
+}
+
 uint64_t Payload::Hash() const {
   cachestore::StreamHash64 hash;
   for (const grpc::Slice& piece : pieces_) hash.Add(BytesOf(piece));
@@ -135,12 +151,14 @@ uint64_t Payload::CopyTo(std::byte* to) const {
 }
 
 grpc::ByteBuffer JoinPayload(const google::protobuf::MessageLite& message, int payload_field,
-                             const grpc::Slice& payload) {
+                             std::vector<grpc::Slice> payload) {
+  size_t bytes = 0;
+  for (const grpc::Slice& piece : payload) bytes += piece.size();
   std::string head = message.SerializeAsString();
   AppendVarint(uint64_t{static_cast<uint32_t>(payload_field)} << 3 | kLengthDelimited, &head);
-  AppendVarint(payload.size(), &head);
-  const grpc::Slice pieces[] = {grpc::Slice(head), payload};
-  return grpc::ByteBuffer(pieces, 2);
+  AppendVarint(bytes, &head);
+  payload.insert(payload.begin(), grpc::Slice(head));
+  return grpc::ByteBuffer(payload.data(), payload.size());
 }
 
 absl::StatusOr<Payload> SplitPayload(const grpc::ByteBuffer& bytes, int payload_field,

@@ -26,6 +26,8 @@ class Payload {
   size_t size() const { return size_; }
   // In order; together the payload.
   const std::vector<grpc::Slice>& pieces() const { return pieces_; }
+  // The `count` bytes from `begin` on, shared. REQUIRES: begin + count <= size().
+  Payload Part(size_t begin, size_t count) const;
   // XXH3-64 of the bytes.
   uint64_t Hash() const;
   // Copies the bytes to `to`, size() long, and returns their XXH3-64.
@@ -36,10 +38,10 @@ class Payload {
   size_t size_ = 0;
 };
 
-// `message` with `payload` in its field `payload_field`, which is not set in it. The result shares
-// `payload` and holds it as long as the transport needs it.
+// `message` with `payload`, its pieces one after the other, in its field `payload_field`, which is
+// not set in it. The result shares the pieces and holds them as long as the transport needs them.
 grpc::ByteBuffer JoinPayload(const google::protobuf::MessageLite& message, int payload_field,
-                             const grpc::Slice& payload);
+                             std::vector<grpc::Slice> payload);
 
 // The reverse: parses all but field `payload_field` into `message` and returns what that holds,
 // empty if there is none. kInvalidArgument: the bytes are no such message.

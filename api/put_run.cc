@@ -18,11 +18,11 @@ using cachestore::TokenId;
 
 namespace {
 
-// kDataLoss where `actual`, the XXH3-64 of the message's payload, is not what the client says.
-absl::Status CompareChecksum(const v1::PutRequest& message, uint64_t actual) {
-  if (actual == message.payload_xxh3()) return absl::OkStatus();
-  return absl::DataLossError(absl::StrFormat(
-      "payload_xxh3 is %016x, the payload's XXH3-64 is %016x", message.payload_xxh3(), actual));
+// kDataLoss where `actual`, the XXH3-64 of a payload, is not what the client says.
+absl::Status CompareChecksum(uint64_t told, uint64_t actual) {
+  if (actual == told) return absl::OkStatus();
+  return absl::DataLossError(
+      absl::StrFormat("payload_xxh3 is %016x, the payload's XXH3-64 is %016x", told, actual));
 }
 
 }  // namespace
@@ -64,13 +64,11 @@ absl::StatusOr<PutRun> PutRun::BeginLone(cachestore::TieredStore* store,
   return PutRun(store, ns, /*lone=*/true);
 }
 
-absl::StatusOr<PromptContent> PutRun::ContentOf(
-    const google::protobuf::RepeatedField<uint32_t>& token_ids,
-    const std::string& external_key) const {
+absl::StatusOr<PromptContent> PutRun::ContentOf(absl::Span<const TokenId> token_ids,
+                                                absl::string_view external_key) const {
   std::vector<absl::string_view> keys;
   if (!external_key.empty()) keys.push_back(external_key);
-  const absl::Span<const TokenId> tokens(token_ids.data(), static_cast<size_t>(token_ids.size()));
-  ASSIGN_OR_RETURN(PromptContent content, PromptContent::Of(ns_, tokens, keys));
+  ASSIGN_OR_RETURN(PromptContent content, PromptContent::Of(ns_, token_ids, keys));
   if (content.view().words().size() != static_cast<size_t>(ns_.block_words)) {
     return absl::InvalidArgumentError(ns_.key_source == cachestore::KeySource::kExternal
                                           ? "external_key is missing"
@@ -100,17 +98,16 @@ absl::StatusOr<cachestore::WritableBlock> PutRun::AllocateSlot(absl::Time deadli
   }
 }
 
-absl::StatusOr<cachestore::WritableBlock> PutRun::Fill(const v1::PutRequest& message,
-                                                       const Payload& payload,
+absl::StatusOr<cachestore::WritableBlock> PutRun::Fill(const SentBlock& block,
                                                        absl::Time deadline) {
   auto slot = AllocateSlot(deadline);
   if (!slot.ok()) {
     // A client whose payload is damaged must learn that, not that it shall come again later.
-    RETURN_IF_ERROR(CompareChecksum(message, payload.Hash()));
+    RETURN_IF_ERROR(CompareChecksum(block.payload_xxh3, block.payload.Hash()));
     return slot.status();
   }
   // Read once for both; a slot that holds something else goes back as it goes out of scope.
-  RETURN_IF_ERROR(CompareChecksum(message, payload.CopyTo(slot->bytes().data())));
+  RETURN_IF_ERROR(CompareChecksum(block.payload_xxh3, block.payload.CopyTo(slot->bytes().data())));
   return slot;
 }
 
@@ -131,35 +128,75 @@ absl::StatusOr<v1::PutOutcome> PutRun::Seal(const cachestore::BlockContent& cont
   return existed ? v1::PUT_OUTCOME_EXISTED : v1::PUT_OUTCOME_STORED;
 }
 
-absl::StatusOr<v1::PutOutcome> PutRun::TryStore(const v1::PutRequest& message,
-                                                const Payload& payload, absl::Time deadline) {
-  ASSIGN_OR_RETURN(const PromptContent content,
-                   ContentOf(message.token_ids(), message.external_key()));
-  if (payload.size() != ns_.layout.BytesPerBlock()) {
-    return absl::InvalidArgumentError(absl::StrCat("payload is ", payload.size(),
+absl::StatusOr<v1::PutOutcome> PutRun::TryStore(const SentBlock& block, absl::Time deadline) {
+  ASSIGN_OR_RETURN(const PromptContent content, ContentOf(block.token_ids, block.external_key));
+  if (block.payload.size() != ns_.layout.BytesPerBlock()) {
+    return absl::InvalidArgumentError(absl::StrCat("payload is ", block.payload.size(),
                                                    " bytes long; a block of this namespace is ",
                                                    ns_.layout.BytesPerBlock()));
   }
   if (lone_ && IsThere(content.view())) {
-    RETURN_IF_ERROR(CompareChecksum(message, payload.Hash()));
+    RETURN_IF_ERROR(CompareChecksum(block.payload_xxh3, block.payload.Hash()));
     return v1::PUT_OUTCOME_EXISTED;
   }
-  ASSIGN_OR_RETURN(cachestore::WritableBlock slot, Fill(message, payload, deadline));
-  return Seal(content.view(), std::move(slot), message.payload_xxh3());
+  ASSIGN_OR_RETURN(cachestore::WritableBlock slot, Fill(block, deadline));
+  return Seal(content.view(), std::move(slot), block.payload_xxh3);
 }
 
 absl::StatusOr<v1::PutOutcome> PutRun::TryStoreGranted(
     const v1::SealBlock& block, absl::StatusOr<cachestore::WritableBlock> slot) {
   RETURN_IF_ERROR(slot.status());
-  ASSIGN_OR_RETURN(const PromptContent content, ContentOf(block.token_ids(), block.external_key()));
+  const absl::Span<const TokenId> tokens(block.token_ids().data(),
+                                         static_cast<size_t>(block.token_ids_size()));
+  ASSIGN_OR_RETURN(const PromptContent content, ContentOf(tokens, block.external_key()));
   if (lone_ && IsThere(content.view())) return v1::PUT_OUTCOME_EXISTED;
   // What it holds now: a client that goes on writing makes a block that is found to be bad.
   const uint64_t hash = cachestore::HashBytes64(slot->bytes());
   return Seal(content.view(), *std::move(slot), hash);
 }
 
+absl::Status PutRun::CheckCounts(const v1::PutRequest& message, const Payload& payload) const {
+  const int64_t blocks = 1 + int64_t{message.more_xxh3_size()};
+  const bool external = ns_.key_source == cachestore::KeySource::kExternal;
+  const int64_t tokens = external ? 0 : blocks * ns_.layout.block_tokens;
+  const int64_t keys = external ? blocks : 1;
+  const int64_t bytes = blocks * static_cast<int64_t>(ns_.layout.BytesPerBlock());
+  if (message.token_ids_size() == tokens && 1 + message.more_external_keys_size() == keys &&
+      static_cast<int64_t>(payload.size()) == bytes) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(absl::StrCat(
+      "the message has ", blocks, " checksums, ", message.token_ids_size(), " token_ids, ",
+      message.more_external_keys_size(), " more_external_keys and a payload of ", payload.size(),
+      " bytes; so many blocks have ", tokens, ", ", keys - 1, " and ", bytes));
+}
+
 bool PutRun::Store(const v1::PutRequest& message, const Payload& payload, absl::Time deadline) {
-  return AddResult(TryStore(message, payload, deadline));
+  const size_t blocks = 1 + static_cast<size_t>(message.more_xxh3_size());
+  if (blocks > 1) {
+    // Which of them would be which is not known, so the run ends also when they stand alone.
+    if (const absl::Status counts = CheckCounts(message, payload); !counts.ok()) {
+      AddResult(counts);
+      return false;
+    }
+  }
+  const absl::Span<const TokenId> tokens(message.token_ids().data(),
+                                         static_cast<size_t>(message.token_ids_size()));
+  const size_t block_tokens = tokens.size() / blocks;
+  const size_t block_bytes = payload.size() / blocks;
+  for (size_t i = 0; i < blocks; ++i) {
+    const int behind = static_cast<int>(i) - 1;  // in what the message has of the others
+    SentBlock block = {.token_ids = tokens.subspan(i * block_tokens, block_tokens),
+                       .external_key = message.external_key(),
+                       .payload = payload.Part(i * block_bytes, block_bytes),
+                       .payload_xxh3 = message.payload_xxh3()};
+    if (behind >= 0) {
+      if (block.token_ids.empty()) block.external_key = message.more_external_keys(behind);
+      block.payload_xxh3 = message.more_xxh3(behind);
+    }
+    if (!AddResult(TryStore(block, std::min(deadline, absl::Now() + kMaxRoomWait)))) return false;
+  }
+  return true;
 }
 
 bool PutRun::StoreGranted(const v1::SealBlock& block,

@@ -15,6 +15,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "api/payload_wire.h"
@@ -40,9 +41,10 @@ class PutRun {
   static absl::StatusOr<PutRun> BeginLone(cachestore::TieredStore* store,
                                           const cachestore::NamespaceHandle& ns);
 
-  // Stores the next block, whose bytes are `payload` (the message's own field is not looked at), or
-  // rejects it. BLOCKS until there is room, `deadline` at most. False: it was rejected, and with it
-  // all that would follow; blocks that stand alone go on.
+  // Stores the next blocks, those of `message`, whose bytes are `payload` (the message's own field
+  // is not looked at), or rejects them. BLOCKS until there is room, for each of them kMaxRoomWait
+  // and until `deadline` at most. False: one was rejected, and with it all that would follow;
+  // blocks that stand alone go on.
   bool Store(const v1::PutRequest& message, const Payload& payload, absl::Time deadline);
   // The same for a block that the client has written into a slot that it was granted; an error
   // instead of a slot is why the block is rejected.
@@ -52,18 +54,24 @@ class PutRun {
   v1::PutResponse Finish();
 
  private:
+  // A block of a message.
+  struct SentBlock {
+    absl::Span<const cachestore::TokenId> token_ids;
+    absl::string_view external_key;
+    Payload payload;
+    uint64_t payload_xxh3;
+  };
+
   PutRun(cachestore::TieredStore* store, const cachestore::NamespaceHandle& ns, bool lone)
       : store_(store), ns_(ns), lone_(lone), last_key_(ns.root) {}
 
   // kInvalidArgument: token count, external key or payload size is wrong, or the run is too long;
   // kDataLoss: the checksum does not match; kResourceExhausted: no room. No block is stored then.
-  absl::StatusOr<v1::PutOutcome> TryStore(const v1::PutRequest& message, const Payload& payload,
-                                          absl::Time deadline);
+  absl::StatusOr<v1::PutOutcome> TryStore(const SentBlock& block, absl::Time deadline);
   absl::StatusOr<v1::PutOutcome> TryStoreGranted(const v1::SealBlock& block,
                                                  absl::StatusOr<cachestore::WritableBlock> slot);
   // A slot with the payload in it.
-  absl::StatusOr<cachestore::WritableBlock> Fill(const v1::PutRequest& message,
-                                                 const Payload& payload, absl::Time deadline);
+  absl::StatusOr<cachestore::WritableBlock> Fill(const SentBlock& block, absl::Time deadline);
   // Publishes the block in `slot`, whose XXH3-64 is `hash`.
   absl::StatusOr<v1::PutOutcome> Seal(const cachestore::BlockContent& content,
                                       cachestore::WritableBlock slot, uint64_t hash);
@@ -73,9 +81,10 @@ class PutRun {
   void RejectLost();
 
   // What names a block, if it is right.
-  absl::StatusOr<PromptContent> ContentOf(
-      const google::protobuf::RepeatedField<uint32_t>& token_ids,
-      const std::string& external_key) const;
+  absl::StatusOr<PromptContent> ContentOf(absl::Span<const cachestore::TokenId> token_ids,
+                                          absl::string_view external_key) const;
+  // Whether all of the message's 1 + more_xxh3 blocks have what one of them needs.
+  absl::Status CheckCounts(const v1::PutRequest& message, const Payload& payload) const;
   // Whether the block, which stands alone, is there.
   bool IsThere(const cachestore::BlockContent& content) const;
   // BLOCKS until there is room, `deadline` at most.

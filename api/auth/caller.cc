@@ -134,10 +134,10 @@ RequestIds IdsOf(const grpc::ServerContextBase& context) {
   return caller == nullptr ? RequestIds() : caller->ids;
 }
 
-void ChargeBlock(const grpc::ServerContextBase& context, int64_t bytes) {
+void ChargeBlocks(const grpc::ServerContextBase& context, int64_t blocks, int64_t bytes) {
   Caller* const caller = CallerOf(context);
   if (caller == nullptr) return;
-  ++caller->work.blocks;
+  caller->work.blocks += blocks;
   caller->work.bytes += bytes;
   caller->guard->ChargeBytes(caller->principal, bytes);
 }

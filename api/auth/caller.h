@@ -46,8 +46,8 @@ class CallerInterceptorFactory final
 // The ids of the call's request; empty without an interceptor.
 RequestIds IdsOf(const grpc::ServerContextBase& context);
 
-// Counts a block of `bytes` that the call has moved, also against the rate of its tenant.
-void ChargeBlock(const grpc::ServerContextBase& context, int64_t bytes);
+// Counts blocks of `bytes` together that the call has moved, also against the rate of its tenant.
+void ChargeBlocks(const grpc::ServerContextBase& context, int64_t blocks, int64_t bytes);
 // Notes how many tokens of the call's prompt were cached.
 void NoteHit(const grpc::ServerContextBase& context, int64_t tokens);
 // What the call has done so far.

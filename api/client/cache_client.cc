@@ -3,6 +3,7 @@
 #include <grpcpp/impl/codegen/rpc_method.h>
 #include <grpcpp/support/sync_stream.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <utility>
 
@@ -11,8 +12,10 @@
 #include "absl/synchronization/mutex.h"
 #include "api/client/prompt_fields.h"
 #include "api/client/unary_call.h"
+#include "api/limits.h"
 #include "api/status_codec.h"
 #include "cachestore/base/hash.h"
+#include "cachestore/base/status_macros.h"
 #include "cachestore/block/block_key.h"
 
 namespace reprise::api {
@@ -20,6 +23,10 @@ namespace {
 
 constexpr char kPutMethod[] = "/reprise.v1.Cache/Put";
 constexpr char kGetMethod[] = "/reprise.v1.Cache/Get";
+
+// Most blocks of one message of a Put: of the smallest ones, what names them would be more than the
+// message may hold.
+constexpr size_t kMaxMessageBlocks = 4096;
 
 uint64_t Checksum(absl::string_view payload) {
   return cachestore::HashBytes64(
@@ -66,6 +73,59 @@ class LentMemory {
   int lent_ ABSL_GUARDED_BY(mu_) = 0;
 };
 
+// How many of `blocks`, which are some, go into one message: those that are alike, of `max_bytes`
+// together; the first in any case.
+size_t MessageBlocks(absl::Span<const PutBlock> blocks, int64_t max_bytes) {
+  const PutBlock& first = blocks[0];
+  const auto alike = [&first](const PutBlock& block) {
+    return block.payload.size() == first.payload.size() &&
+           block.content.source() == first.content.source() &&
+           block.content.words().size() == first.content.words().size();
+  };
+  size_t count = 1;
+  while (count < std::min(blocks.size(), kMaxMessageBlocks) && alike(blocks[count]) &&
+         static_cast<int64_t>((count + 1) * first.payload.size()) <= max_bytes) {
+    ++count;
+  }
+  return count;
+}
+
+// Adds all but the payload of a block to `request`.
+void AddBlock(const PutBlock& block, bool is_first, v1::PutRequest* request) {
+  google::protobuf::RepeatedField<uint32_t> tokens;
+  Keys keys;
+  SetContent(block.content, &tokens, &keys);
+  request->mutable_token_ids()->MergeFrom(tokens);
+  const uint64_t checksum = Checksum(block.payload);
+  if (is_first) {
+    request->set_external_key(keys.empty() ? "" : keys[0]);
+    request->set_payload_xxh3(checksum);
+  } else {
+    request->mutable_more_external_keys()->MergeFrom(keys);
+    request->add_more_xxh3(checksum);
+  }
+}
+
+// Gives `use` the blocks of `message` one by one, each as if it had come alone, and counts them.
+// False: one, at which `message` stays, has another checksum than `use` returns.
+bool UseBlocks(const Payload& payload,
+               absl::FunctionRef<uint64_t(v1::GetResponse&, const Payload&)> use,
+               v1::GetResponse* message, int64_t* num_blocks) {
+  std::vector<uint64_t> checksums = {message->payload_xxh3()};
+  checksums.insert(checksums.end(), message->more_xxh3().begin(), message->more_xxh3().end());
+  message->clear_more_xxh3();
+  const size_t block_bytes = payload.size() / checksums.size();
+  if (payload.size() % checksums.size() != 0) return false;
+  const int64_t first = message->block_index();
+  for (size_t i = 0; i < checksums.size(); ++i) {
+    message->set_block_index(first + static_cast<int64_t>(i));
+    message->set_payload_xxh3(checksums[i]);
+    if (use(*message, payload.Part(i * block_bytes, block_bytes)) != checksums[i]) return false;
+    ++*num_blocks;
+  }
+  return true;
+}
+
 }  // namespace
 
 CacheClient::CacheClient(const std::string& address, const ClientAccess& access,
@@ -83,7 +143,10 @@ absl::StatusOr<v1::OpenNamespaceResponse> CacheClient::OpenNamespace(
   v1::OpenNamespaceRequest request;
   *request.mutable_identity() = identity;
   request.set_hash_scheme(std::string(cachestore::kHashSchemeId));
-  return CallUnary(*stub_, &v1::Cache::Stub::OpenNamespace, request, timeout);
+  ASSIGN_OR_RETURN(v1::OpenNamespaceResponse opened,
+                   CallUnary(*stub_, &v1::Cache::Stub::OpenNamespace, request, timeout));
+  put_message_bytes_ = std::min(opened.max_message_bytes(), kMaxSharedMessageBytes);
+  return opened;
 }
 
 absl::StatusOr<v1::MatchResponse> CacheClient::Match(uint32_t namespace_id,
@@ -140,6 +203,7 @@ absl::StatusOr<v1::PutResponse> CacheClient::PutLone(uint32_t namespace_id,
 absl::StatusOr<v1::PutResponse> CacheClient::Put(v1::PutRequest first,
                                                  absl::Span<const PutBlock> blocks,
                                                  absl::Duration timeout) {
+  const int num_blocks = static_cast<int>(blocks.size());
   LentMemory lent;  // outlives the call
   grpc::ClientContext context;
   SetTimeout(timeout, &context);
@@ -151,22 +215,23 @@ absl::StatusOr<v1::PutResponse> CacheClient::Put(v1::PutRequest first,
       grpc::internal::ClientWriterFactory<grpc::ByteBuffer>::Create(channel, method, &context,
                                                                     &response));
   v1::PutRequest request = std::move(first);
-  for (const PutBlock& block : blocks) {
-    Keys keys;
-    SetContent(block.content, request.mutable_token_ids(), &keys);
-    request.set_external_key(keys.empty() ? "" : keys[0]);
-    request.set_payload_xxh3(Checksum(block.payload));
+  while (!blocks.empty()) {
+    const size_t count = MessageBlocks(blocks, put_message_bytes_);
+    std::vector<grpc::Slice> payload;
+    for (const PutBlock& block : blocks.first(count)) {
+      AddBlock(block, /*is_first=*/payload.empty(), &request);
+      payload.push_back(lent.Lend(block.payload));
+    }
+    blocks.remove_prefix(count);
     const grpc::ByteBuffer message =
-        JoinPayload(request, v1::PutRequest::kPayloadFieldNumber, lent.Lend(block.payload));
+        JoinPayload(request, v1::PutRequest::kPayloadFieldNumber, std::move(payload));
     if (!writer->Write(message)) break;  // the server has ended the run; Finish says why
-    request.clear_namespace_id();
-    request.clear_prefix_token_ids();
-    request.clear_prefix_external_keys();
+    request = v1::PutRequest();
   }
   writer->WritesDone();
   if (const grpc::Status status = writer->Finish(); !status.ok()) return FromGrpc(status);
   // Those that the server has not looked at.
-  while (response.results_size() > 0 && response.results_size() < static_cast<int>(blocks.size())) {
+  while (response.results_size() > 0 && response.results_size() < num_blocks) {
     response.add_results()->set_outcome(v1::PUT_OUTCOME_BEHIND_REJECTED);
   }
   return response;
@@ -207,23 +272,24 @@ absl::StatusOr<int64_t> CacheClient::Read(
   grpc::ClientContext context;
   SetTimeout(timeout, &context);
   grpc::Channel* const channel = NextChannel();
+  v1::GetRequest asked = request;
+  asked.set_max_message_bytes(kMaxSharedMessageBytes);
   const RpcMethod method(kGetMethod, RpcMethod::SERVER_STREAMING);
   const std::unique_ptr<grpc::ClientReader<grpc::ByteBuffer>> reader(
       grpc::internal::ClientReaderFactory<grpc::ByteBuffer>::Create(channel, method, &context,
-                                                                    request));
+                                                                    asked));
   grpc::ByteBuffer bytes;
   v1::GetResponse message;
   int64_t num_blocks = 0;
   while (reader->Read(&bytes)) {
     const absl::StatusOr<Payload> payload =
         SplitPayload(bytes, v1::GetResponse::kPayloadFieldNumber, &message);
-    if (!payload.ok() || use(message, *payload) != message.payload_xxh3()) {
+    if (!payload.ok() || !UseBlocks(*payload, use, &message, &num_blocks)) {
       context.TryCancel();
       reader->Finish();
       return absl::DataLossError(
           absl::StrCat("block ", message.block_index(), " does not match its checksum"));
     }
-    ++num_blocks;
   }
   if (const grpc::Status status = reader->Finish(); !status.ok()) return FromGrpc(status);
   return num_blocks;

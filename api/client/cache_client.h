@@ -137,6 +137,8 @@ class CacheClient {
 
   std::vector<std::shared_ptr<grpc::Channel>> channels_;  // constant after construction
   std::atomic<uint32_t> next_channel_ = 0;
+  // What of blocks may go into one message of a Put; 0 until the server has said more.
+  std::atomic<int64_t> put_message_bytes_ = 0;
   const std::unique_ptr<v1::Cache::Stub> stub_;  // on the first of them
 };
 

@@ -64,7 +64,7 @@ absl::Status BlockExporter::AddBlock(int64_t depth, absl::Span<const uint32_t> w
   std::string back;
   AppendU64(hash.hash(), &back);
   RETURN_IF_ERROR(Append(back));
-  ChargeBlock(context_, static_cast<int64_t>(payload.size()));
+  ChargeBlocks(context_, 1, static_cast<int64_t>(payload.size()));
   ++num_blocks_;
   return absl::OkStatus();
 }

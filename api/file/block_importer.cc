@@ -83,7 +83,7 @@ void BlockImporter::Store(const NamespaceHandle& ns, int64_t depth, const v1::Pu
     run_.emplace(*std::move(run));
   }
   next_depth_ = depth + 1;
-  ChargeBlock(context_, static_cast<int64_t>(payload.size()));
+  ChargeBlocks(context_, 1, static_cast<int64_t>(payload.size()));
   if (!run_->Store(block, payload,
                    std::min(absl::FromChrono(context_.deadline()), absl::Now() + kMaxRoomWait))) {
     EndRun();

@@ -45,6 +45,20 @@ TEST_F(CacheServiceTest, BlocksAreNamedByKeysThatTheClientBrings) {
   });
   ASSERT_TRUE(got.ok()) << got.status();
   EXPECT_EQ(*got, 2);
+  // A message whose keys are not one a block says nothing of any of them.
+  v1::PutRequest uneven;
+  uneven.set_namespace_id(ns);
+  uneven.set_independent_keys(true);
+  uneven.set_external_key(std::string(32, 'a'));
+  uneven.set_payload(payloads_[0] + payloads_[1]);
+  uneven.set_payload_xxh3(Checksum(payloads_[0]));
+  uneven.add_more_xxh3(Checksum(payloads_[1]));
+  v1::PutResponse response;
+  ASSERT_TRUE(PutOne(uneven, &response).ok());
+  EXPECT_EQ(response.stored_blocks(), 0);
+  uneven.add_more_external_keys(std::string(32, 'b'));
+  ASSERT_TRUE(PutOne(uneven, &response).ok());
+  EXPECT_EQ(response.stored_blocks(), 2) << response.reject_reason();
   // What names blocks in one namespace does not in the other.
   EXPECT_EQ(client_.Match(ns_, keys, kTestTimeout).status().code(),
             absl::StatusCode::kInvalidArgument);

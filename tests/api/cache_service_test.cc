@@ -196,6 +196,81 @@ TEST_F(CacheServiceTest, ABadBlockEndsTheRunAndKeepsTheBlocksBeforeIt) {
   EXPECT_EQ(MatchedBlocks(tokens_), 2);
 }
 
+TEST_F(CacheServiceTest, AMessageCarriesAsManyBlocksAsItsReaderAllows) {
+  PutBlocks(7);
+  const auto stub = v1::Cache::NewStub(ConnectTo(server_.address()));
+  // Blocks of each message.
+  const auto get = [&](int64_t max_message_bytes) {
+    grpc::ClientContext context;
+    SetTimeout(kTestTimeout, &context);
+    v1::GetRequest request;
+    request.set_namespace_id(ns_);
+    request.mutable_token_ids()->Assign(tokens_.begin(), tokens_.end());
+    request.set_max_message_bytes(max_message_bytes);
+    const auto reader = stub->Get(&context, request);
+    std::vector<int> blocks;
+    size_t next = 0;
+    for (v1::GetResponse message; reader->Read(&message);) {
+      EXPECT_EQ(message.block_index(), static_cast<int64_t>(next));
+      std::string expected;
+      for (int i = 0; i <= message.more_xxh3_size(); ++i) {
+        expected += payloads_[next];
+        EXPECT_EQ(i == 0 ? message.payload_xxh3() : message.more_xxh3(i - 1),
+                  Checksum(payloads_[next++]));
+      }
+      EXPECT_EQ(message.payload(), expected);
+      blocks.push_back(1 + message.more_xxh3_size());
+    }
+    EXPECT_TRUE(reader->Finish().ok());
+    return blocks;
+  };
+  EXPECT_EQ(get(0), std::vector<int>(7, 1)) << "a client that does not know of it";
+  EXPECT_EQ(get(-1), std::vector<int>(7, 1));
+  EXPECT_EQ(get(2 * block_bytes_), (std::vector<int>{1, 2, 2, 2}));
+  EXPECT_EQ(get(int64_t{1} << 40), (std::vector<int>{1, 2, 4})) << "the batches of the reader";
+}
+
+TEST_F(CacheServiceTest, BlocksThatComeInOneMessageAreStoredAsThoseOfSeveral) {
+  const std::vector<uint32_t> tokens = TestTokens(3);
+  const std::vector<std::string> payloads = TestPayloads(3, block_bytes_);
+  v1::PutRequest request = GoodRequest();
+  request.mutable_token_ids()->Assign(tokens.begin(), tokens.end());
+  for (size_t i = 1; i < 3; ++i) {
+    request.mutable_payload()->append(payloads[i]);
+    request.add_more_xxh3(Checksum(payloads[i]));
+  }
+  // Counts that do not agree: which bytes would be whose?
+  for (const bool more : {true, false}) {
+    v1::PutRequest wrong = request;
+    if (more) wrong.add_more_xxh3(1);
+    if (!more) wrong.mutable_more_xxh3()->RemoveLast();
+    v1::PutResponse response;
+    ASSERT_TRUE(PutOne(wrong, &response).ok());
+    EXPECT_EQ(response.stored_blocks(), 0);
+    EXPECT_THAT(response.reject_reason(), AllOf(HasSubstr("checksums"), HasSubstr("1536 bytes")));
+  }
+  v1::PutRequest wrong = request;
+  wrong.add_more_external_keys(std::string(32, 'k'));
+  v1::PutResponse response;
+  ASSERT_TRUE(PutOne(wrong, &response).ok());
+  EXPECT_EQ(response.stored_blocks(), 0);
+  EXPECT_EQ(server_.store().stats().sealed_blocks, 0);
+  // A bad one ends the run behind those before it.
+  wrong = request;
+  wrong.set_more_xxh3(1, 1);
+  ASSERT_TRUE(PutOne(wrong, &response).ok());
+  EXPECT_EQ(response.stored_blocks(), 2);
+  EXPECT_THAT(response.reject_reason(), AllOf(HasSubstr("block 2"), HasSubstr("payload_xxh3")));
+  ASSERT_TRUE(PutOne(request, &response).ok());
+  EXPECT_EQ(response.stored_blocks(), 3);
+  ASSERT_EQ(response.results_size(), 3);
+  EXPECT_EQ(response.results(1).outcome(), v1::PUT_OUTCOME_EXISTED);
+  EXPECT_EQ(response.results(2).outcome(), v1::PUT_OUTCOME_STORED);
+  tokens_ = tokens;
+  payloads_ = payloads;
+  EXPECT_EQ(GetAndCompare(0)["ram"], 3);
+}
+
 TEST_F(CacheServiceTest, NamespacesThatNobodyOpenedAreNotFound) {
   for (const uint32_t id : {uint32_t{0}, ns_ + 1, uint32_t{4000000000}}) {
     EXPECT_EQ(client_.Match(id, TestTokens(1), kTestTimeout).status().code(),

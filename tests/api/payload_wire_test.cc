@@ -54,7 +54,8 @@ v1::PutRequest Request() {
 TEST(PayloadWireTest, WhatIsJoinedIsTheMessageToProtobuf) {
   const std::string payload(100000, 'x');
   const grpc::ByteBuffer bytes =
-      JoinPayload(Request(), v1::PutRequest::kPayloadFieldNumber, grpc::Slice(payload));
+      JoinPayload(Request(), v1::PutRequest::kPayloadFieldNumber,
+                  {grpc::Slice(payload.substr(0, 99000)), grpc::Slice(payload.substr(99000))});
   v1::PutRequest parsed;
   ASSERT_TRUE(parsed.ParseFromString(TextOf(bytes)));
   v1::PutRequest expected = Request();
@@ -68,8 +69,8 @@ TEST(PayloadWireTest, ThePayloadIsSharedNotCopied) {
   {
     const grpc::ByteBuffer bytes = JoinPayload(
         Request(), v1::PutRequest::kPayloadFieldNumber,
-        grpc::Slice(
-            payload.data(), payload.size(), [](void* n) { ++*static_cast<int*>(n); }, &ended));
+        {grpc::Slice(
+            payload.data(), payload.size(), [](void* n) { ++*static_cast<int*>(n); }, &ended)});
     std::vector<grpc::Slice> pieces;
     ASSERT_TRUE(bytes.Dump(&pieces).ok());
     ASSERT_EQ(pieces.size(), 2u);
@@ -98,6 +99,12 @@ TEST(PayloadWireTest, WhatProtobufWritesIsSplitWhereverItsPiecesEnd) {
         SplitPayload(InPieces(text, length), v1::PutRequest::kPayloadFieldNumber, &message);
     ASSERT_TRUE(split.ok()) << split.status();
     EXPECT_EQ(TextOf(*split), payload) << length;
+    for (const size_t begin : {size_t{0}, size_t{7}, size_t{500}, size_t{1000}}) {
+      for (const size_t count : {size_t{0}, size_t{1}, size_t{64}, size_t{500}}) {
+        if (begin + count > payload.size()) continue;
+        EXPECT_EQ(TextOf(split->Part(begin, count)), payload.substr(begin, count)) << length;
+      }
+    }
     EXPECT_EQ(message.SerializeAsString(), Request().SerializeAsString());
   }
 }
