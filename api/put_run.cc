@@ -150,8 +150,11 @@ absl::StatusOr<v1::PutOutcome> PutRun::TryStoreGranted(
                                          static_cast<size_t>(block.token_ids_size()));
   ASSIGN_OR_RETURN(const PromptContent content, ContentOf(tokens, block.external_key()));
   if (lone_ && IsThere(content.view())) return v1::PUT_OUTCOME_EXISTED;
-  // What it holds now: a client that goes on writing makes a block that is found to be bad.
-  const uint64_t hash = cachestore::HashBytes64(slot->bytes());
+  // Without the client's word, what the slot holds now. Either way a client whose bytes are not
+  // those of the hash, because it goes on writing or was wrong, makes a block that is found to be
+  // bad; it could as well have written other bytes in the first place.
+  const uint64_t hash =
+      block.has_payload_xxh3() ? block.payload_xxh3() : cachestore::HashBytes64(slot->bytes());
   return Seal(content.view(), *std::move(slot), hash);
 }
 

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdint>
 #include <cstring>
 #include <utility>
 
@@ -65,6 +66,25 @@ int ReceiveDescriptor(int socket) {
   return fd;
 }
 
+// Maps `size` bytes of `fd` at a multiple of the size of huge pages: what of the file is in such
+// pages is then mapped by them, with a fault and an entry of the processor's tables for 2 MiB
+// instead of 512. MAP_FAILED as mmap.
+void* MapAligned(size_t size, int protection, int fd) {
+  constexpr size_t kHugePageBytes = size_t{2} << 20;
+  const size_t reserved = size + kHugePageBytes;
+  void* const room = mmap(nullptr, reserved, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (room == MAP_FAILED) return MAP_FAILED;
+  auto* const begin = static_cast<std::byte*>(room);
+  std::byte* const place = begin + -reinterpret_cast<uintptr_t>(begin) % kHugePageBytes;
+  void* const mapped = mmap(place, size, protection, MAP_SHARED | MAP_FIXED, fd, 0);
+  const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  std::byte* const end = place + (size + page - 1) / page * page;
+  if (place != begin) munmap(begin, static_cast<size_t>(place - begin));
+  if (end != begin + reserved) munmap(end, static_cast<size_t>(begin + reserved - end));
+  if (mapped == MAP_FAILED) munmap(place, size);
+  return mapped;
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<MappedArena>> MappedArena::Map(absl::string_view session_id,
@@ -90,11 +110,11 @@ absl::StatusOr<std::unique_ptr<MappedArena>> MappedArena::Map(absl::string_view 
     return absl::DataLossError(absl::StrCat("the server's memory is not a file of ",
                                             where.arena_bytes(), " bytes for good"));
   }
-  void* const readable = mmap(nullptr, size, PROT_READ, MAP_SHARED, fd, 0);
+  void* const readable = MapAligned(size, PROT_READ, fd);
   if (readable == MAP_FAILED) return Failed("mmap", where.socket_path());
   std::byte* writable = nullptr;
   if ((fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDWR) {
-    void* const place = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    void* const place = MapAligned(size, PROT_READ | PROT_WRITE, fd);
     if (place == MAP_FAILED) {
       munmap(readable, size);
       return Failed("mmap", where.socket_path());
@@ -135,6 +155,12 @@ absl::StatusOr<absl::Span<const std::byte>> MappedArena::VerifiedBlock(const v1:
         absl::StrCat("the block at ", place.offset(), " does not match its checksum"));
   }
   return bytes;
+}
+
+absl::StatusOr<uint64_t> MappedArena::Fill(const v1::GrantedSlot& slot,
+                                           absl::Span<const std::byte> block) const {
+  ASSIGN_OR_RETURN(const absl::Span<std::byte> to, Slot(slot, static_cast<int64_t>(block.size())));
+  return cachestore::CopyAndHash64(block, to.data());
 }
 
 absl::StatusOr<absl::Span<std::byte>> MappedArena::Slot(const v1::GrantedSlot& slot,

@@ -63,7 +63,8 @@ class SharedMemoryTest : public CacheServiceTest {
 
   // Seals the slots as the first blocks of `tokens`.
   v1::PutResponse Seal(const CacheSession& session, const std::vector<v1::GrantedSlot>& slots,
-                       const std::vector<uint32_t>& tokens) {
+                       const std::vector<uint32_t>& tokens,
+                       const std::vector<uint64_t>& hashes = {}) {
     grpc::ClientContext context;
     v1::SealRequest request;
     request.set_session_id(std::string(session.id()));
@@ -71,6 +72,7 @@ class SharedMemoryTest : public CacheServiceTest {
     for (size_t i = 0; i < slots.size(); ++i) {
       v1::SealBlock& block = *request.add_blocks();
       block.set_grant_id(slots[i].grant_id());
+      if (!hashes.empty()) block.set_payload_xxh3(hashes[i]);
       const auto first = tokens.begin() + static_cast<ptrdiff_t>(i) * kTestBlockTokens;
       block.mutable_token_ids()->Assign(first, first + kTestBlockTokens);
     }
@@ -233,6 +235,43 @@ TEST_F(SharedMemoryTest, WhatIsWrittenIntoGrantsIsSealedAsPutDoes) {
   const v1::PutResponse existed = Seal(*session, mine, TestTokens(1));
   ASSERT_EQ(existed.results_size(), 1) << existed.reject_reason();
   EXPECT_EQ(existed.results(0).outcome(), v1::PUT_OUTCOME_EXISTED);
+}
+
+TEST_F(SharedMemoryTest, AHashTakenByTheWriterIsTheBlocksAndAWrongOneIsFoundOut) {
+  const auto session = OpenWriter();
+  const auto arena = Map(*session);
+  ASSERT_TRUE(arena.ok()) << arena.status();
+  tokens_ = TestTokens(3);
+  payloads_ = TestPayloads(3, block_bytes_);
+  const std::vector<v1::GrantedSlot> slots = Grant(*session, 3);
+  ASSERT_EQ(slots.size(), 3u);
+  std::vector<uint64_t> hashes;
+  for (size_t i = 0; i < 3; ++i) {
+    const auto bytes = absl::MakeConstSpan(reinterpret_cast<const std::byte*>(payloads_[i].data()),
+                                           payloads_[i].size());
+    const auto hash = (*arena)->Fill(slots[i], bytes);
+    ASSERT_TRUE(hash.ok()) << hash.status();
+    EXPECT_EQ(*hash, Checksum(payloads_[i]));
+    hashes.push_back(*hash);
+  }
+  hashes[2] ^= 1;
+  EXPECT_EQ(Seal(*session, slots, tokens_, hashes).stored_blocks(), 3);
+  const auto get = [&] {
+    std::vector<std::string> got;
+    const auto count =
+        client_.Get(ns_, tokens_, 0, kTestTimeout,
+                    [&](const v1::GetResponse& block) { got.push_back(block.payload()); });
+    EXPECT_EQ(count.status().code(), absl::StatusCode::kDataLoss);
+    return got;
+  };
+  EXPECT_EQ(get(), std::vector<std::string>({payloads_[0], payloads_[1]}));
+  auto acquired = session->Acquire(ns_, tokens_, {}, kTestTimeout);
+  ASSERT_TRUE(acquired.ok()) << acquired.status();
+  const v1::LeaseState state = acquired->lease.Wait(absl::Now() + kTestTimeout);
+  ASSERT_EQ(state.places_size(), 3);
+  EXPECT_TRUE((*arena)->VerifiedBlock(state.places(1), block_bytes_).ok());
+  EXPECT_EQ((*arena)->VerifiedBlock(state.places(2), block_bytes_).status().code(),
+            absl::StatusCode::kDataLoss);
 }
 
 TEST_F(SharedMemoryTest, ASlotThatAKilledClientWroteIsFreeOnceItIsDeadAndNeverSeen) {
