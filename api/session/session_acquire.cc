@@ -1,5 +1,7 @@
 // Acquire: what of a prompt a session holds.
 #include <algorithm>
+#include <atomic>
+#include <memory>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -68,12 +70,18 @@ absl::StatusOr<Session::Plan> Session::PlanOf(const NamespaceHandle& ns, const B
 cachestore::PinTicket Session::Pin(const NamespaceHandle& ns, const BlockContent& prompt,
                                    BlockRange range, absl::Time deadline,
                                    const std::string& lease_id) {
-  auto on_done = [keeper = parts_.keeper, weak = weak_from_this(), lease_id] {
+  // What is done when Pin returns is settled by the caller, who sees that it is: no Acquire of
+  // blocks in RAM wakes the keeper.
+  auto other_was_first = std::make_shared<std::atomic<bool>>(false);
+  auto on_done = [other_was_first, keeper = parts_.keeper, weak = weak_from_this(), lease_id] {
+    if (!other_was_first->exchange(true)) return;
     keeper->Post([weak, lease_id] {
       if (const std::shared_ptr<Session> session = weak.lock()) session->Settle(lease_id);
     });
   };
-  return parts_.store->Pin(ns, prompt, range, std::move(on_done), deadline);
+  cachestore::PinTicket ticket = parts_.store->Pin(ns, prompt, range, std::move(on_done), deadline);
+  other_was_first->store(true);
+  return ticket;
 }
 
 absl::StatusOr<std::string> Session::Hold(const NamespaceHandle& ns, const BlockContent& prompt,
