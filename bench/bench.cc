@@ -209,10 +209,14 @@ void AddDisk(api::FlagSet& bench) {
 void AddRpc(api::FlagSet& bench) {
   Suite<RpcBenchOptions> suite(
       bench, "rpc", "the Cache service over the loopback interface and in shared memory");
-  suite.AddGroups("match, transfer, shm, load");
+  suite.options().peers = "build/peers-venv";
+  suite.command().Add("peers", &suite.options().peers, "DIR",
+                      "the folder that bench/peers/setup.sh made; where there is none, rows have "
+                      "no peers but redis-server");
+  suite.AddGroups("match, transfer, shm, load, peers, open_loop");
   suite.AddQuick();
   suite.Finish(
-      "Takes two minutes and 6 GiB of RAM, and a machine with nothing else to do.\n\n"
+      "Takes six minutes and 8 GiB of RAM, and a machine with nothing else to do.\n\n"
       "Examples:\n"
       "  reprise bench rpc\n"
       "  reprise bench rpc --groups match shm --json results.json\n",

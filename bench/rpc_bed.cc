@@ -15,22 +15,25 @@ namespace reprise::bench {
 using cachestore::TokenId;
 
 absl::StatusOr<std::unique_ptr<RpcBed>> RpcBed::Start(Extent extent, int64_t ram_bytes,
-                                                      int64_t data_bytes) {
+                                                      int64_t data_bytes, Socket socket) {
   std::unique_ptr<RpcBed> bed(new RpcBed);
+  const std::string log = absl::StrCat(bed->folder_.path(), "/log");
+  const std::string where = socket == Socket::kTcp
+                                ? "127.0.0.1:0"
+                                : absl::StrCat("unix:", bed->folder_.path(), "/socket");
   if (extent == Extent::kFull) {
-    ASSIGN_OR_RETURN(bed->process_,
-                     ServerProcess::Start({"--ram-bytes", absl::StrCat(ram_bytes), "--arena-socket",
-                                           absl::StrCat(bed->folder_.path(), "/arena")},
-                                          absl::StrCat(bed->folder_.path(), "/log")));
+    std::vector<std::string> flags = {"--ram-bytes", absl::StrCat(ram_bytes)};
+    if (socket == Socket::kUnix) flags.insert(flags.end(), {"--listen", where});
+    ASSIGN_OR_RETURN(bed->process_, ServerProcess::Start(std::move(flags), log));
     bed->address_ = bed->process_->address();
   } else {
     cachestore::StoreOptions options;
     options.ram.capacity_bytes = ram_bytes;
     ASSIGN_OR_RETURN(bed->store_, cachestore::TieredStore::Open(options));
-    ASSIGN_OR_RETURN(const api::ListenAddress listen, api::ParseListenAddress("127.0.0.1:0"));
+    ASSIGN_OR_RETURN(const api::ListenAddress listen, api::ParseListenAddress(where));
     api::ServedParts parts;
     parts.store = bed->store_.get();
-    parts.arena_socket = absl::StrCat(bed->folder_.path(), "/arena");
+    if (socket == Socket::kUnix) parts.arena_socket = absl::StrCat(listen.unix_path, ".arena");
     ASSIGN_OR_RETURN(bed->server_, api::Server::Start(listen, parts));
     bed->address_ = bed->server_->address().ToString();
   }

@@ -27,10 +27,14 @@ inline constexpr absl::Duration kRpcTimeout = absl::Minutes(5);
 
 class RpcBed {
  public:
+  // Where the server listens: on a port of the loopback interface, or on a Unix socket, where it
+  // offers shared memory too.
+  enum class Socket { kTcp, kUnix };
   // A server with `ram_bytes` of RAM and no disk: a process of its own; with a quick extent in this
   // one. `data_bytes` of memory on this side. Errors are the server's.
   static absl::StatusOr<std::unique_ptr<RpcBed>> Start(Extent extent, int64_t ram_bytes,
-                                                       int64_t data_bytes);
+                                                       int64_t data_bytes,
+                                                       Socket socket = Socket::kTcp);
   ~RpcBed();
 
   const std::string& address() const { return address_; }

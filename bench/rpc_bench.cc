@@ -9,7 +9,9 @@ absl::StatusOr<std::vector<Result>> RunRpcBench(const RpcBenchOptions& options) 
   return RunGroups({{"match", [&] { return MeasureRpcMatch(options.extent); }},
                     {"transfer", [&] { return MeasureRpcTransfer(options.extent); }},
                     {"shm", [&] { return MeasureRpcSharedMemory(options.extent); }},
-                    {"load", [&] { return MeasureRpcLoad(options.extent); }}},
+                    {"load", [&] { return MeasureRpcLoad(options.extent); }},
+                    {"peers", [&] { return MeasureRpcPeers(options.extent, options.peers); }},
+                    {"open_loop", [&] { return MeasureRpcOpenLoop(options.extent); }}},
                    options.groups, options.extent);
 }
 

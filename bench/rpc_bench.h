@@ -13,6 +13,7 @@ namespace reprise::bench {
 
 struct RpcBenchOptions {
   Extent extent = Extent::kFull;
+  std::string peers;                // the folder that bench/peers/setup.sh made
   std::vector<std::string> groups;  // of rows, as --groups names them; empty: all
 };
 

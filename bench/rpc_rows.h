@@ -3,6 +3,7 @@
 // or the machine's. BLOCKS for seconds to minutes.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -19,6 +20,14 @@ absl::StatusOr<std::vector<Result>> MeasureRpcTransfer(Extent extent);
 
 // shm.get_*, shm.put_*: blocks read and written where they lie, beside reading and copying memory.
 absl::StatusOr<std::vector<Result>> MeasureRpcSharedMemory(Extent extent);
+
+// rpc.*_2mib_vs_mooncake, rpc.*_2mib_vs_lmcache: beside other stores' servers, as far as folder
+// `peers` has them.
+absl::StatusOr<std::vector<Result>> MeasureRpcPeers(Extent extent, const std::string& peers);
+
+// serve.open_loop_*: chats that arrive at 50 and 90 % of what the server can take. An error of any
+// request is an error of the group.
+absl::StatusOr<std::vector<Result>> MeasureRpcOpenLoop(Extent extent);
 
 // rpc.mixed, rpc.stalled_readers: what puts and readers that do not read do to others.
 absl::StatusOr<std::vector<Result>> MeasureRpcLoad(Extent extent);

@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fstream>
@@ -46,7 +47,10 @@ std::string LastLine(const std::string& path) {
 
 absl::StatusOr<std::unique_ptr<ServerProcess>> ServerProcess::Start(std::vector<std::string> flags,
                                                                     const std::string& log_path) {
-  std::vector<std::string> args = {"reprise", "serve", "--listen", "127.0.0.1:0"};
+  std::vector<std::string> args = {"reprise", "serve"};
+  if (std::find(flags.begin(), flags.end(), "--listen") == flags.end()) {
+    args.insert(args.end(), {"--listen", "127.0.0.1:0"});
+  }
   args.insert(args.end(), std::make_move_iterator(flags.begin()),
               std::make_move_iterator(flags.end()));
   int out[2];

@@ -1,23 +1,23 @@
-"""Mooncake Store over TCP on the loopback interface: GB/s of putting and getting 64 blocks of 2 MiB.
+"""Mooncake Store over loopback TCP as a peer: mooncake_store.py BLOCKS BLOCK_BYTES.
 
 Needs `pip install mooncake-transfer-engine-non-cuda`. Starts a master and a process that serves a
 segment of memory; this process is the client, which has no segment of its own, so that every block
-crosses a socket. Prints one line a round.
+crosses a socket. All blocks of a round are one batch. Speaks the lines of store_protocol.py.
 """
 import ctypes
+import importlib.metadata
 import os
-import signal
 import socket
-import statistics
 import subprocess
 import sys
 import time
 
 from mooncake.store import MooncakeDistributedStore
 
-BLOCKS = 64
-BLOCK_BYTES = 2 << 20
-ROUNDS = 5
+from store_protocol import serve
+
+PACKAGE = "mooncake-transfer-engine-non-cuda"
+SEGMENT_BYTES = 4 << 30
 
 
 def free_port():
@@ -29,66 +29,75 @@ def free_port():
 def connect(master, segment_bytes):
     store = MooncakeDistributedStore()
     if store.setup("127.0.0.1", "P2PHANDSHAKE", segment_bytes, 256 << 20, "tcp", "", master) != 0:
-        sys.exit("cannot set up a client of " + master)
+        raise RuntimeError("cannot set up a client of " + master)
     return store
 
 
-def serve(master):
-    store = connect(master, 2 << 30)
+def start(*command, **options):
+    # One whose parent is killed goes as well.
+    return subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *command], text=True,
+                            stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, **options)
+
+
+class Mooncake:
+    def __init__(self, blocks, block_bytes):
+        self.name = f"Mooncake Store {importlib.metadata.version(PACKAGE)} over TCP, one batch"
+        master = f"127.0.0.1:{free_port()}"
+        # The program itself: the script of that name beside python would outlive its death.
+        import mooncake
+        program = os.path.join(os.path.dirname(mooncake.__file__), "mooncake_master")
+        self._master = start(program, "--rpc_address=127.0.0.1",
+                             "--rpc_port=" + master.split(":")[1], f"--metrics_port={free_port()}",
+                             "--enable_metric_reporting=false", stdout=subprocess.DEVNULL)
+        time.sleep(2)
+        self._segment = start(sys.executable, __file__, "segment", master, stdout=subprocess.PIPE)
+        while "ready" not in self._segment.stdout.readline():
+            if self._segment.poll() is not None:
+                raise RuntimeError("the process with the segment ended")
+        self._store = connect(master, 0)
+        size = blocks * block_bytes
+        self._buffer = ctypes.create_string_buffer(size + 4096)
+        self._begin = (ctypes.addressof(self._buffer) + 4095) // 4096 * 4096
+        if self._store.register_buffer(self._begin, size) != 0:
+            raise RuntimeError("cannot register the buffer")
+        self._size = size
+        self._places = [self._begin + i * block_bytes for i in range(blocks)]
+        self._sizes = [block_bytes] * blocks
+
+    def _keys(self, number):
+        return [f"{number}-{i}" for i in range(len(self._sizes))]
+
+    def put(self, number):
+        ctypes.memset(self._begin, number % 255 + 1, self._size)
+        begin = time.perf_counter()
+        codes = self._store.batch_put_from(self._keys(number), self._places, self._sizes)
+        seconds = time.perf_counter() - begin
+        if any(codes):
+            raise RuntimeError(f"a put failed: {codes}")
+        return seconds
+
+    def get(self, number):
+        ctypes.memset(self._begin, 0, self._size)
+        begin = time.perf_counter()
+        sizes = self._store.batch_get_into(self._keys(number), self._places, self._sizes)
+        seconds = time.perf_counter() - begin
+        if list(sizes) != self._sizes:
+            raise RuntimeError(f"a get failed: {sizes}")
+        if ctypes.string_at(self._begin, self._size) != bytes([number % 255 + 1]) * self._size:
+            raise RuntimeError("a get brought other bytes")
+        return seconds
+
+
+def hold_segment(master):
+    store = connect(master, SEGMENT_BYTES)
     print("ready", flush=True)
     sys.stdin.read()
-    os._exit(0)
-
-
-def measure(store):
-    buffer = ctypes.create_string_buffer(BLOCKS * BLOCK_BYTES + 4096)
-    start = (ctypes.addressof(buffer) + 4095) // 4096 * 4096
-    assert store.register_buffer(start, BLOCKS * BLOCK_BYTES) == 0
-    places = [start + i * BLOCK_BYTES for i in range(BLOCKS)]
-    sizes = [BLOCK_BYTES] * BLOCKS
-    rate = lambda seconds: BLOCKS * BLOCK_BYTES / seconds / 1e9
-    for number in range(ROUNDS):
-        keys = [f"{number}-{i}" for i in range(BLOCKS)]
-        begin = time.perf_counter()
-        codes = store.batch_put_from(keys, places, sizes)
-        assert not any(codes), codes
-        put = time.perf_counter()
-        assert all(n == BLOCK_BYTES for n in store.batch_get_into(keys, places, sizes))
-        got = time.perf_counter()
-        alone = []
-        for key in keys:
-            before = time.perf_counter()
-            assert store.get_into(key, start, BLOCK_BYTES) == BLOCK_BYTES
-            alone.append(time.perf_counter() - before)
-        print(f"put {rate(put - begin):.2f} GB/s  get {rate(got - put):.2f} GB/s  "
-              f"one get {statistics.median(alone) * 1e3:.2f} ms p50", flush=True)
-
-
-def main():
-    port = free_port()
-    master = f"127.0.0.1:{port}"
-    program = os.path.join(os.path.dirname(sys.executable), "mooncake_master")
-    # Sessions of their own: the master is a script that starts the program, and both have to go.
-    children = [subprocess.Popen(
-        [program, "--rpc_address=127.0.0.1", f"--rpc_port={port}",
-         f"--metrics_port={free_port()}", "--enable_metric_reporting=false"],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)]
-    try:
-        time.sleep(2)
-        server = subprocess.Popen([sys.executable, __file__, "serve", master], text=True,
-                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                  stderr=subprocess.DEVNULL, start_new_session=True)
-        children.append(server)
-        while "ready" not in server.stdout.readline():
-            if server.poll() is not None:
-                sys.exit("the serving process ended")
-        measure(connect(master, 0))
-    finally:
-        for child in children:
-            os.killpg(child.pid, signal.SIGKILL)
-            child.wait()
-    os._exit(0)  # the library's threads do not end by themselves
+    os._exit(0 if store else 1)
 
 
 if __name__ == "__main__":
-    serve(sys.argv[2]) if sys.argv[1:2] == ["serve"] else main()
+    if sys.argv[1] == "segment":
+        hold_segment(sys.argv[2])
+    else:
+        serve(lambda: Mooncake(int(sys.argv[1]), int(sys.argv[2])))
+        os._exit(0)  # the library's threads do not end by themselves

@@ -21,11 +21,27 @@ TEST(RpcBenchTest, QuickFormMeasuresEveryRow) {
     EXPECT_FALSE(row.goal.has_value()) << row.metric;
     EXPECT_TRUE(row.context.contains("machine")) << row.metric;
   }
-  for (const char* metric :
-       {"rpc.match_p50_1_blocks", "rpc.match_p50_64_blocks", "rpc.match_p99_64_blocks",
-        "rpc.put_2mib", "rpc.get_2mib", "rpc.put_128kib", "rpc.get_128kib", "rpc.put_2mib_vs_redis",
-        "rpc.get_2mib_vs_redis", "shm.get_128kib", "shm.get_2mib", "shm.get_16mib",
-        "shm.get_2mib_held", "shm.put_2mib", "rpc.mixed_get_p99", "rpc.stalled_readers_bytes"}) {
+  for (const char* metric : {"rpc.match_p50_1_blocks",
+                             "rpc.match_p50_64_blocks",
+                             "rpc.match_p99_64_blocks",
+                             "rpc.put_2mib",
+                             "rpc.get_2mib",
+                             "rpc.put_128kib",
+                             "rpc.get_128kib",
+                             "rpc.put_2mib_vs_redis",
+                             "rpc.get_2mib_vs_redis",
+                             "shm.get_128kib",
+                             "shm.get_2mib",
+                             "shm.get_16mib",
+                             "shm.get_2mib_held",
+                             "shm.put_2mib",
+                             "rpc.mixed_get_p99",
+                             "rpc.stalled_readers_bytes",
+                             "rpc.put_2mib_vs_mooncake",
+                             "rpc.get_2mib_vs_lmcache",
+                             "serve.open_loop_50_ttft_p50",
+                             "serve.open_loop_90_ttft_p99",
+                             "serve.open_loop_same_load_ttft_p50"}) {
     EXPECT_TRUE(metrics.contains(metric)) << metric;
   }
 }
