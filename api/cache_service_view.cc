@@ -16,8 +16,6 @@ namespace reprise::api {
 
 using cachestore::NamespaceHandle;
 
-namespace {}  // namespace
-
 void CacheService::EndStreams(const absl::Status& status) {
   sessions_.EndAll(status);
   watches_.EndAll(status);

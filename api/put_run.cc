@@ -150,11 +150,10 @@ absl::StatusOr<v1::PutOutcome> PutRun::TryStoreGranted(
                                          static_cast<size_t>(block.token_ids_size()));
   ASSIGN_OR_RETURN(const PromptContent content, ContentOf(tokens, block.external_key()));
   if (lone_ && IsThere(content.view())) return v1::PUT_OUTCOME_EXISTED;
-  // Without the client's word, what the slot holds now. Either way a client whose bytes are not
-  // those of the hash, because it goes on writing or was wrong, makes a block that is found to be
-  // bad; it could as well have written other bytes in the first place.
-  const uint64_t hash =
-      block.has_payload_xxh3() ? block.payload_xxh3() : cachestore::HashBytes64(slot->bytes());
+  // Taken here, whatever the client says: the engine and the GPU read blocks without a look at
+  // their hash, so one that does not fit its bytes must not come in.
+  const uint64_t hash = cachestore::HashBytes64(slot->bytes());
+  if (block.has_payload_xxh3()) RETURN_IF_ERROR(CompareChecksum(block.payload_xxh3(), hash));
   return Seal(content.view(), *std::move(slot), hash);
 }
 
@@ -177,12 +176,16 @@ absl::Status PutRun::CheckCounts(const v1::PutRequest& message, const Payload& p
 bool PutRun::Store(const v1::PutRequest& message, const Payload& payload, absl::Time deadline) {
   const size_t blocks = 1 + static_cast<size_t>(message.more_xxh3_size());
   if (blocks > 1) {
-    // Which of them would be which is not known, so the run ends also when they stand alone.
+    // Which of them would be which is not known: none is stored.
     if (const absl::Status counts = CheckCounts(message, payload); !counts.ok()) {
-      AddResult(counts);
-      return false;
+      for (size_t i = 0; i < blocks; ++i) {
+        if (!AddResult(counts)) return false;
+      }
+      return true;
     }
   }
+  // For all of them: a message of thousands must not wait as often.
+  const absl::Time room_deadline = std::min(deadline, absl::Now() + kMaxRoomWait);
   const absl::Span<const TokenId> tokens(message.token_ids().data(),
                                          static_cast<size_t>(message.token_ids_size()));
   const size_t block_tokens = tokens.size() / blocks;
@@ -197,7 +200,7 @@ bool PutRun::Store(const v1::PutRequest& message, const Payload& payload, absl::
       if (block.token_ids.empty()) block.external_key = message.more_external_keys(behind);
       block.payload_xxh3 = message.more_xxh3(behind);
     }
-    if (!AddResult(TryStore(block, std::min(deadline, absl::Now() + kMaxRoomWait)))) return false;
+    if (!AddResult(TryStore(block, room_deadline))) return false;
   }
   return true;
 }

@@ -42,7 +42,7 @@ class PutRun {
                                           const cachestore::NamespaceHandle& ns);
 
   // Stores the next blocks, those of `message`, whose bytes are `payload` (the message's own field
-  // is not looked at), or rejects them. BLOCKS until there is room, for each of them kMaxRoomWait
+  // is not looked at), or rejects them. BLOCKS until there is room, for all of them kMaxRoomWait
   // and until `deadline` at most. False: one was rejected, and with it all that would follow;
   // blocks that stand alone go on.
   bool Store(const v1::PutRequest& message, const Payload& payload, absl::Time deadline);

@@ -139,8 +139,9 @@ class Writer {
       const auto source = bed_->source().subspan(static_cast<size_t>(i * block_bytes_),
                                                  static_cast<size_t>(block_bytes_));
       api::v1::SealBlock& block = *seal.add_blocks();
-      ASSIGN_OR_RETURN(const uint64_t hash, client_->arena->Fill(grant.slots(i), source));
-      block.set_payload_xxh3(hash);
+      ASSIGN_OR_RETURN(const absl::Span<std::byte> slot,
+                       client_->arena->Slot(grant.slots(i), block_bytes_));
+      std::memcpy(slot.data(), source.data(), source.size());
       block.set_grant_id(grant.slots(i).grant_id());
       const auto first = tokens.begin() + static_cast<ptrdiff_t>(i) * kBlockTokens;
       block.mutable_token_ids()->Assign(first, first + kBlockTokens);

@@ -157,9 +157,13 @@ absl::StatusOr<absl::Span<const std::byte>> MappedArena::VerifiedBlock(const v1:
   return bytes;
 }
 
-absl::StatusOr<uint64_t> MappedArena::Fill(const v1::GrantedSlot& slot,
+absl::StatusOr<uint64_t> MappedArena::Fill(const v1::GrantedSlot& slot, int64_t block_bytes,
                                            absl::Span<const std::byte> block) const {
-  ASSIGN_OR_RETURN(const absl::Span<std::byte> to, Slot(slot, static_cast<int64_t>(block.size())));
+  if (static_cast<int64_t>(block.size()) != block_bytes) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "the block has ", block.size(), " bytes; one of this namespace has ", block_bytes));
+  }
+  ASSIGN_OR_RETURN(const absl::Span<std::byte> to, Slot(slot, block_bytes));
   return cachestore::CopyAndHash64(block, to.data());
 }
 

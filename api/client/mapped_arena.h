@@ -44,10 +44,11 @@ class MappedArena {
   // says.
   absl::StatusOr<absl::Span<const std::byte>> VerifiedBlock(const v1::SlotPlace& place,
                                                             int64_t block_bytes) const;
-  // Copies `block` into a granted slot and returns its XXH3-64, for SealBlock.payload_xxh3: it is
-  // taken on the way, for little more than the copy, and saves the server reading the block. Errors
-  // as of Slot.
-  absl::StatusOr<uint64_t> Fill(const v1::GrantedSlot& slot,
+  // Copies `block` into a granted slot and returns its XXH3-64, for SealBlock.payload_xxh3, with
+  // which the server finds out that the slot holds something else. It is taken on the way, for
+  // little more than the copy. kInvalidArgument: `block` has not the `block_bytes` of its
+  // namespace. Other errors as of Slot.
+  absl::StatusOr<uint64_t> Fill(const v1::GrantedSlot& slot, int64_t block_bytes,
                                 absl::Span<const std::byte> block) const;
   // A granted slot, to be written until it is sealed. kDataLoss as of Block; kFailedPrecondition:
   // the session did not ask to write.

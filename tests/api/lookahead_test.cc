@@ -174,6 +174,11 @@ TEST_F(LoneBlockTest, ARejectedBlockLeavesTheOthersAlone) {
   EXPECT_THAT(Outcomes(put), ElementsAre(v1::PUT_OUTCOME_STORED, v1::PUT_OUTCOME_REJECTED,
                                          v1::PUT_OUTCOME_STORED));
   EXPECT_THAT(put.results(1).reason(), HasSubstr("511"));
+  // Those that are alike share a message.
+  payloads_[3].pop_back();
+  EXPECT_THAT(Outcomes(PutLone({1, 3, 4})),
+              ElementsAre(v1::PUT_OUTCOME_REJECTED, v1::PUT_OUTCOME_REJECTED,
+                          v1::PUT_OUTCOME_STORED));
 }
 
 TEST_F(LoneBlockTest, TheyNeedExternalKeysAndNoPrefix) {

@@ -31,7 +31,10 @@ class PutMessage:
 
 
 def parse_sent_block(message: bytes) -> SentBlock:
-    """Copies nothing but the few bytes of the header. ValueError: it is no GetResponse."""
+    """Copies nothing but the few bytes of the header.
+
+    ValueError: it is no GetResponse, or one of several blocks, for which this client never asks.
+    """
     payload = memoryview(b"")
     header = bytearray()
     view = memoryview(message)
@@ -55,7 +58,10 @@ def parse_sent_block(message: bytes) -> SentBlock:
         if at > len(message):
             raise ValueError("a GetResponse ends inside a field")
         header += view[begin:at]
-    return SentBlock(pb.GetResponse.FromString(bytes(header)), payload)
+    response = pb.GetResponse.FromString(bytes(header))
+    if response.more_xxh3:
+        raise ValueError("a GetResponse has several blocks, one was asked for")
+    return SentBlock(response, payload)
 
 
 def serialize_put(message: PutMessage) -> bytes:
