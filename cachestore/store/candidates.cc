@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "cachestore/base/check.h"
+
 namespace reprise::cachestore {
 namespace {
 
@@ -103,18 +105,52 @@ BlockId Candidates::BestOfShare(uint32_t share, Kinds kinds) const {
   return best;
 }
 
-std::vector<BlockId> Candidates::BestFew(BlockId first, Kinds kinds, size_t count) const {
-  std::vector<BlockId> few;
+uint32_t Candidates::LineOf(BlockId id, Kinds kinds) const {
+  for (const Membership membership : {Membership::kRam, Membership::kDisk, Membership::kGpu}) {
+    const CandidateSet set = state_.order->SetOf(id, membership);
+    for (const CandidateKind kind : kinds) {
+      if (IsOf(kind, set)) return set / kNumCandidateKinds;
+    }
+  }
+  CHECK(false);
+  return 0;
+}
+
+void Candidates::AddFew(uint32_t line, Kinds kinds, size_t count, std::vector<BlockId>& few) const {
+  const auto before = [this](BlockId a, BlockId b) { return state_.order->GoesBefore(a, b); };
   for (const CandidateKind kind : kinds) {
-    size_t left = count;
-    state_.order->ProposeVictims(SetFor(state_.namespace_of(first).line, kind), [&](BlockId id) {
+    state_.order->ProposeVictims(SetFor(line, kind), [&](BlockId id) {
+      if (few.size() == count) {
+        if (!before(id, few.front())) return false;
+        std::pop_heap(few.begin(), few.end(), before);
+        few.pop_back();
+      }
       few.push_back(id);
-      return --left > 0;
+      std::push_heap(few.begin(), few.end(), before);
+      return true;
     });
   }
-  std::sort(few.begin(), few.end(),
-            [this](BlockId a, BlockId b) { return state_.order->GoesBefore(a, b); });
-  if (few.size() > count) few.resize(count);
+}
+
+std::vector<BlockId> Candidates::BestFew(BlockId first, Kinds kinds, size_t count) const {
+  std::vector<BlockId> few;
+  AddFew(LineOf(first, kinds), kinds, count, few);
+  std::sort_heap(few.begin(), few.end(),
+                 [this](BlockId a, BlockId b) { return state_.order->GoesBefore(a, b); });
+  return few;
+}
+
+std::vector<BlockId> Candidates::BestFewOfSize(BlockId first, Kinds kinds, size_t count) const {
+  std::vector<BlockId> few = BestFew(first, kinds, count);
+  const uint32_t own = LineOf(first, kinds);
+  std::vector<BlockId> others;
+  for (uint32_t line = 0; line < state_.lines.size(); ++line) {
+    if (line == own || state_.lines[line].size_class != state_.lines[own].size_class) continue;
+    AddFew(line, kinds, count, others);
+  }
+  std::sort_heap(others.begin(), others.end(),
+                 [this](BlockId a, BlockId b) { return state_.order->GoesBefore(a, b); });
+  few.insert(few.end(), others.begin(), others.end());
   return few;
 }
 

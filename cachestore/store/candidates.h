@@ -56,8 +56,11 @@ class Candidates {
   BlockId BestOfAll(Kinds kinds) const { return BestOfOthers(kNoClass, kinds); }
   // The same of one share.
   BlockId BestOfShare(uint32_t share, Kinds kinds) const;
-  // Up to `count` blocks of these kinds in the line of `first`, the one that goes first at first.
+  // Up to `count` blocks of these kinds in the line that `first` is in, the one that goes first at
+  // first. REQUIRES: it is one of them.
   std::vector<BlockId> BestFew(BlockId first, Kinds kinds, size_t count) const;
+  // The same, and behind them up to `count` of the lines of other shares of that size, in order.
+  std::vector<BlockId> BestFewOfSize(BlockId first, Kinds kinds, size_t count) const;
 
  private:
   static constexpr uint32_t kNoClass = 0xffffffff;
@@ -65,6 +68,11 @@ class Candidates {
   // Counts the bytes of a block that comes into the set.
   void CountClean(CandidateSet set, int64_t bytes);
   void TakeBetter(uint32_t line, Kinds kinds, BlockId& best) const;
+  // The line that `id` is in as one of these kinds: while its tenant gets its first quota, not
+  // always its namespace's.
+  uint32_t LineOf(BlockId id, Kinds kinds) const;
+  // Puts the blocks of the line into `few`, a heap, as far as they are among the best `count`.
+  void AddFew(uint32_t line, Kinds kinds, size_t count, std::vector<BlockId>& few) const;
 
   StoreState& state_;
 };

@@ -62,7 +62,9 @@ std::vector<BlockId> DiskResidency::NextToStore(const StoreGoal& goal) {
     }
     return {};
   }
-  return candidates_.BestFew(first, dirty, std::max(kLook, goal.max_blocks));
+  const size_t count = std::max(kLook, goal.max_blocks);
+  return of_all ? candidates_.BestFewOfSize(first, dirty, count)
+                : candidates_.BestFew(first, dirty, count);
 }
 
 bool DiskResidency::IsAdmitted(BlockId id) const {

@@ -293,7 +293,7 @@ FetchBatch GpuResidency::BeginWriteBack(const FetchGoal& goal) {
     state_.gpu.clean_tail_bytes = state_.gpu.clean_bytes;
   } else {
     const std::vector<BlockId> few =
-        candidates_.BestFew(first, dirty, std::max(kLook, goal.max_blocks));
+        candidates_.BestFewOfSize(first, dirty, std::max(kLook, goal.max_blocks));
     std::copy_if(few.begin(), few.end(), std::back_inserter(next),
                  [&](BlockId id) { return !state_.order->UsedSince(id, goal.moment); });
   }

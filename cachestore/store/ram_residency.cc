@@ -110,7 +110,7 @@ std::vector<BlockId> RamResidency::BlocksToClean(uint64_t block_bytes) {
   const Candidates::Kinds dirty = {CandidateKind::kLast, CandidateKind::kParent};
   const BlockId same = candidates_.Best(state_.SizeClassOf(block_bytes), dirty);
   return same == kNoBlock ? slabs_.BlocksToClean(block_bytes)
-                          : candidates_.BestFew(same, dirty, kBlocksToClean);
+                          : candidates_.BestFewOfSize(same, dirty, kBlocksToClean);
 }
 
 bool RamResidency::HasCandidatesFor(uint32_t namespace_id) const {

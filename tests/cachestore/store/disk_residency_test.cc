@@ -28,13 +28,17 @@ class DiskResidencyTest : public ::testing::Test {
     return SealBelow(root_, first, count);
   }
   std::vector<BlockId> SealBelow(BlockKey parent, uint64_t first, int64_t count) {
+    return SealIn(namespace_id_, parent, first, count);
+  }
+  std::vector<BlockId> SealIn(uint32_t namespace_id, BlockKey parent, uint64_t first,
+                              int64_t count) {
     std::vector<BlockId> chain;
     for (uint64_t k = first; k < first + count; ++k) {
-      const std::optional<SlotIndex> slot = ram_.AllocateSlot(namespace_id_);
+      const std::optional<SlotIndex> slot = ram_.AllocateSlot(namespace_id);
       EXPECT_TRUE(slot.has_value());
       state_.writing.emplace(*slot, state_.epoch);
       const std::vector<TokenId> tokens = {static_cast<TokenId>(k), 0};
-      chain.push_back(ram_.Seal({.namespace_id = namespace_id_,
+      chain.push_back(ram_.Seal({.namespace_id = namespace_id,
                                  .slot = *slot,
                                  .parent = parent,
                                  .key = {k, k},
@@ -298,6 +302,31 @@ TEST_F(DiskResidencyTest, ALostBlockThatIsSealedAgainKeepsNothingOfTheOldBelowIt
   EXPECT_TRUE(state_.index.node(top).in_store()) << "in RAM";
   EXPECT_TRUE(state_.index.node(young).in_store());
   EXPECT_EQ(state_.index.num_nodes(), 3);
+}
+
+TEST_F(DiskResidencyTest, WhatCannotBeStoredNowHoldsUpNoOtherShare) {
+  const BlockKey root_of_b = {3, 4};
+  const uint32_t b = state_.index.AddNamespace(root_of_b, kTokens);
+  state_.ShareFor("b");
+  state_.AddNamespace({.payload_bytes = 4096, .identity = "b", .tenant = "b"});
+  const std::vector<BlockId> oldest = SealChain(100, 2);
+  disk_.EndStore(disk_.BeginStore(Goal(1)));
+  disk_.Condemn(oldest[0], Removal::kLost);  // must be erased before anything below it is stored
+  const std::vector<BlockId> of_b = SealIn(b, root_of_b, 200, 3);
+  const StoreBatch batch = Begin(Goal(32));
+  EXPECT_EQ(batch.blocks, of_b);
+  disk_.EndStore(batch);
+  EXPECT_TRUE(Begin(Goal(32)).blocks.empty());
+}
+
+TEST_F(DiskResidencyTest, BlocksThatHaveNotMovedToTheirShareYetAreStored) {
+  const std::vector<BlockId> chain = SealChain(100, 3);
+  state_.JoinShare(namespace_id_, state_.ShareFor(""));
+  const StoreBatch batch = Begin(Goal(2));
+  EXPECT_EQ(batch.blocks, std::vector<BlockId>(chain.begin(), chain.begin() + 2));
+  disk_.EndStore(batch);
+  disk_.EndStore(Begin(Goal(2)));  // moved by the steps of the others, or not at all
+  for (const BlockId id : chain) EXPECT_TRUE(state_.index.node(id).readable_on_disk());
 }
 
 TEST_F(DiskResidencyTest, InvalidatingOrphansLeavesNothing) {
