@@ -149,6 +149,10 @@ bool Demoter::MoveBefore(uint64_t moment, TakenBlocks& taken) {
   const StoreGoal goal = {.max_blocks = kDemoteBlocks, .max_bytes = kDemoteBytes, .moment = moment};
   bool awaits_loads = false;
   for (;;) {
+    {
+      absl::MutexLock lock(&core_.mu);
+      if (stop_) return false;
+    }
     std::vector<BlockId> stored;
     // First, because blocks whose bad copies are still on disk cannot be stored; each time, because
     // an invalidation may wait for it.
@@ -229,10 +233,15 @@ Demoter::Outcome Demoter::StoreOne(StoreGoal goal, std::vector<BlockId>& stored)
     if (!core_.state.gpu.wanted_below.empty()) core_.WakeGpuDemoter();
   } while (batch.look_again);
   if (batch.blocks.empty()) return Outcome::kNothing;
-  const int64_t within_quota = MakeQuotaRoom(batch);
-  if (within_quota < static_cast<int64_t>(batch.blocks.size())) {
+  const std::optional<int64_t> within_quota = MakeQuotaRoom(batch);
+  if (!within_quota.has_value()) {
     absl::MutexLock lock(&core_.mu);
-    core_.disk.RejectStore(batch, static_cast<size_t>(within_quota));
+    Shrink(batch, 0);
+    return Outcome::kRefused;
+  }
+  if (*within_quota < static_cast<int64_t>(batch.blocks.size())) {
+    absl::MutexLock lock(&core_.mu);
+    core_.disk.RejectStore(batch, static_cast<size_t>(*within_quota));
     core_.erased_cv.SignalAll();
     if (batch.blocks.empty()) return Outcome::kProgress;
   }

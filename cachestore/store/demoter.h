@@ -53,7 +53,7 @@ class Demoter {
   bool HasWork() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
   void ServeRequests() ABSL_LOCKS_EXCLUDED(core_.mu);
   // Moves the blocks not used since `moment`; adds them to `taken`. False: some can move only when
-  // loads of their condemned disk copies, in flight now, have ended.
+  // loads of their condemned disk copies, in flight now, have ended, or the thread should end.
   bool MoveBefore(uint64_t moment, TakenBlocks& taken) ABSL_LOCKS_EXCLUDED(core_.mu);
   // Takes the clean blocks not used since `moment`, in steps; adds them to `taken`.
   void TakeCleanBefore(uint64_t moment, TakenBlocks& taken) ABSL_LOCKS_EXCLUDED(core_.mu);
@@ -76,8 +76,9 @@ class Demoter {
   // Erases disk copies until `num_slots` blocks fit or no copy may go; returns how many fit.
   int64_t MakeDiskRoom(uint64_t payload_bytes, int64_t num_slots) ABSL_LOCKS_EXCLUDED(core_.mu);
   // Erases disk copies of the batch's share until its quota has room for the batch, whose blocks
-  // count already, or no copy may go; returns how many blocks it has room for.
-  int64_t MakeQuotaRoom(const StoreBatch& batch) ABSL_LOCKS_EXCLUDED(core_.mu);
+  // count already, or no copy may go; returns how many blocks it has room for. nullopt: the disk
+  // has refused an erase, so that nobody knows.
+  std::optional<int64_t> MakeQuotaRoom(const StoreBatch& batch) ABSL_LOCKS_EXCLUDED(core_.mu);
   // The disk copies to erase next for `count` blocks more.
   std::vector<BlockId> ChooseToErase(uint64_t payload_bytes, int64_t count)
       ABSL_LOCKS_EXCLUDED(core_.mu);

@@ -82,14 +82,15 @@ Demoter::Outcome Demoter::EraseBeyondQuota(uint32_t share) {
     absl::MutexLock lock(&core_.mu);
     const int64_t beyond = core_.disk.BytesBeyondQuota(share);
     if (beyond <= 0) return Outcome::kNothing;
+    // What pins and loads keep there now goes once they have ended.
+    core_.state.shares_need_relief = true;
     victims = core_.disk.BeginEraseOfShare(share, beyond, kErasedAtOnce);
     if (victims.empty()) return Outcome::kNothing;
-    core_.state.shares_need_relief = true;
   }
   return Erase(victims);
 }
 
-int64_t Demoter::MakeQuotaRoom(const StoreBatch& batch) {
+std::optional<int64_t> Demoter::MakeQuotaRoom(const StoreBatch& batch) {
   const auto wanted = static_cast<int64_t>(batch.blocks.size());
   for (;;) {
     std::vector<BlockId> victims;
@@ -99,10 +100,13 @@ int64_t Demoter::MakeQuotaRoom(const StoreBatch& batch) {
       const int64_t beyond = core_.disk.BytesBeyondQuota(batch.share);
       if (beyond <= 0) return wanted;
       const int64_t each = core_.state.namespace_of(batch.blocks[0]).disk_bytes;
+      // What could never fit takes nothing.
+      if (each > core_.state.shares[batch.share].quota.disk_bytes) return 0;
       fitting = std::max<int64_t>(0, wanted - (beyond + each - 1) / each);
       victims = core_.disk.BeginEraseOfShare(batch.share, beyond, kErasedAtOnce);
     }
-    if (victims.empty() || Erase(victims) != Outcome::kProgress) return fitting;
+    if (victims.empty()) return fitting;
+    if (Erase(victims) != Outcome::kProgress) return std::nullopt;
   }
 }
 

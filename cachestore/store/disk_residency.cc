@@ -81,11 +81,14 @@ StoreBatch DiskResidency::BeginStore(const StoreGoal& goal) {
   if (!path_.empty()) TakePath(goal, batch);
   for (const BlockId id : NextToStore(goal)) {
     if (IsFull(batch, goal) || !path_.empty()) break;
-    if (!Storable(id) || state_.order->UsedSince(id, goal.moment)) continue;
+    if (!batch.blocks.empty() && state_.namespace_of(id).share != batch.share) continue;
+    // A rejected one may lie among those that are in the way of a larger block.
+    if (!Storable(id) || state_.index.node(id).rejected ||
+        state_.order->UsedSince(id, goal.moment)) {
+      continue;
+    }
     if (!IsAdmitted(id)) {
-      state_.index.SetRejected(id, true);
-      ++state_.counters.rejected_blocks;
-      candidates_.Update(id);
+      Reject(id);
       batch.look_again = true;
       continue;
     }
@@ -174,15 +177,26 @@ void DiskResidency::ShrinkStore(StoreBatch& batch, size_t num_blocks) {
 }
 
 void DiskResidency::RejectStore(StoreBatch& batch, size_t num_blocks) {
-  const std::vector<BlockId> rejected(batch.blocks.begin() + static_cast<int64_t>(num_blocks),
-                                      batch.blocks.end());
+  std::vector<BlockId> rejected(batch.blocks.begin() + static_cast<int64_t>(num_blocks),
+                                batch.blocks.end());
+  // The chain that the batch is the begin of: from its end, because that is what the next batch
+  // would begin with.
+  if (!path_.empty() && !rejected.empty() && Storable(path_.back()) &&
+      state_.index.node(path_.back()).parent == rejected.back()) {
+    rejected.insert(rejected.end(), path_.begin(),
+                    path_.begin() + static_cast<int64_t>(std::min(path_.size(), kLook)));
+    path_.clear();
+  }
   ShrinkStore(batch, num_blocks);
   for (const BlockId id : rejected) {
-    if (!Storable(id) || state_.index.node(id).pins > 0) continue;
-    state_.index.SetRejected(id, true);
-    ++state_.counters.rejected_blocks;
-    candidates_.Update(id);
+    if (Storable(id) && state_.index.node(id).pins == 0) Reject(id);
   }
+}
+
+void DiskResidency::Reject(BlockId id) {
+  state_.index.SetRejected(id, true);
+  ++state_.counters.rejected_blocks;
+  candidates_.Update(id);
 }
 
 void DiskResidency::ReleaseDoomed(BlockId id) {

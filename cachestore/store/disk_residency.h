@@ -69,7 +69,8 @@ class DiskResidency {
   void EndStore(const StoreBatch& batch);
   // Takes the blocks after the first `num_blocks` out of the batch: they will not be on disk.
   void ShrinkStore(StoreBatch& batch, size_t num_blocks);
-  // The same, because the tenant's quota has no room for them: they are not admitted.
+  // The same, because the tenant's quota has no room for them: they are not admitted, nor are some
+  // of those below them that would have come next.
   void RejectStore(StoreBatch& batch, size_t num_blocks);
   // The RAM copy of `id`, which is being stored, is not what was sealed: it is dropped, with what
   // is below it in RAM. Call after it was taken out of its batch.
@@ -152,6 +153,7 @@ class DiskResidency {
   void AddOrphan(BlockId id);
   void CondemnOne(BlockId id, bool reachable, Removal why);
   void DropUnreachable(BlockId id, Removal why);
+  void Reject(BlockId id);
   void BeginEraseOne(BlockId id);
   // The RAM copy of a doomed block goes once nobody reads it.
   void ReleaseDoomed(BlockId id);

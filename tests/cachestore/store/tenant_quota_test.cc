@@ -250,5 +250,74 @@ TEST_F(TenantQuotaTest, WhatIsRecoveredIsItsTenantsBeforeAnybodyOpensIt) {
             9);
 }
 
+TEST_F(TenantQuotaTest, OfAChainLongerThanTheDiskQuotaTheFirstBlocksStay) {
+  OpenWithDisk(100, 200);
+  OpenTenants(70, 30, {.ram_bytes = 16, .disk_bytes = 30});
+  SealChain(a_, PromptTokens(1, 48));
+  ASSERT_TRUE(store_->Demote(absl::Now() + kPatience).ok());
+  EXPECT_EQ(DiskSlots(a_), 16);
+  EXPECT_EQ(store_->Match(a_, PromptTokens(1, 48), 100).disk_blocks, 16);
+  // All that it has on disk is in use, so that there is no room for any more.
+  const PinnedPrefix pinned = PinNow(a_, PromptTokens(1, 16));
+  ASSERT_EQ(pinned.blocks.size(), 16u);
+  SealChain(a_, PromptTokens(3, 40));
+  SealChain(b_, PromptTokens(2, 10));
+  ASSERT_TRUE(store_->Demote(absl::Now() + kPatience).ok());
+  EXPECT_EQ(DiskSlots(a_), 16);
+  EXPECT_EQ(DiskSlots(b_), 10) << "another tenant's go on";
+  EXPECT_EQ(PinNow(b_, PromptTokens(2, 10)).disk_blocks, 10);
+}
+
+TEST_F(TenantQuotaTest, ABlockLargerThanTheDiskQuotaTakesNothing) {
+  OpenWithDisk(16, 100);
+  OpenTenants(8, 8, {.ram_bytes = 1, .disk_bytes = 8});
+  const NamespaceHandle large = OpenNamespace(TestIdentity("a", /*heads=*/4));
+  SealChain(a_, PromptTokens(1, 1));
+  ASSERT_TRUE(store_->Demote().ok());
+  SealChain(large, PromptTokens(1, 1));
+  ASSERT_TRUE(store_->Demote().ok());
+  EXPECT_EQ(DiskSlots(large), 0);
+  EXPECT_EQ(PinNow(a_, PromptTokens(1, 1)).disk_blocks, 1);
+}
+
+TEST_F(TenantQuotaTest, WhatPinsKeepOnDiskBeyondTheQuotaGoesAfterThem) {
+  OpenWithDisk(16, 100);
+  OpenTenants(16, 16);
+  SealChain(a_, PromptTokens(1, 8));
+  ASSERT_TRUE(store_->Demote().ok());
+  PinnedPrefix pinned = PinNow(a_, PromptTokens(1, 8));
+  ASSERT_EQ(pinned.blocks.size(), 8u);
+  store_->SetQuotas({{"a", {0, 4 * kSlotBytes}}});
+  // By the end of the second one the demoter has looked in vain.
+  for (int i = 0; i < 2; ++i) ASSERT_TRUE(store_->Demote().ok());
+  EXPECT_EQ(DiskSlots(a_), 8);
+  pinned.blocks.clear();
+  EXPECT_TRUE(ComesDownTo(a_, CacheTier::kDisk, 4));
+  EXPECT_EQ(store_->Match(a_, PromptTokens(1, 8), 100).total_blocks(), 4);
+}
+
+TEST_F(TenantQuotaTest, AnEraseThatFailsIsTriedAgain) {
+  OpenWithDisk(16, 100);
+  OpenTenants(8, 8, {.ram_bytes = 4, .disk_bytes = 8});
+  SealChain(a_, PromptTokens(1, 4));
+  ASSERT_TRUE(store_->Demote().ok());
+  ASSERT_EQ(DiskSlots(a_), 4);
+  faults_->CloseWriteGate();
+  faults_->FailWrites(absl::UnavailableError("away"));
+  for (uint32_t prompt = 10; prompt < 18; ++prompt) SealChain(a_, PromptTokens(prompt, 1));
+  EXPECT_FALSE(store_->Allocate(a_).ok());
+  // The first one makes room for what is to be stored.
+  faults_->AwaitWrites(1);
+  faults_->LetWritesPass(1);
+  faults_->AwaitWrites(2);
+  EXPECT_EQ(store_->stats().failed_disk_writes, 1);
+  faults_->FailWrites(absl::OkStatus());
+  faults_->OpenWriteGate();
+  ASSERT_TRUE(store_->Demote(absl::Now() + kPatience).ok());
+  EXPECT_EQ(store_->stats().rejected_blocks, 0) << "there is room for each";
+  EXPECT_EQ(DiskSlots(a_), 4);
+  EXPECT_EQ(PinNow(a_, PromptTokens(17, 1)).disk_blocks, 1);
+}
+
 }  // namespace
 }  // namespace reprise::cachestore
