@@ -62,6 +62,7 @@ PinTicket Promoter::Pin(const PinRequest& request, std::function<void()> on_done
       pending->payload_bytes = core_.state.payload_bytes(chain.back());
       pending->line = {pending->payload_bytes, core_.state.namespace_of(chain.back()).share};
       lines_.try_emplace(pending->line);
+      last_slots_.try_emplace(pending->payload_bytes);
       PinEntryLocked(pending->entries.back());
     }
     PinResidentLocked(*pending);
@@ -149,9 +150,9 @@ std::vector<BlockId> Promoter::MatchLocked(const PinRequest& request) {
 
 void Promoter::PumpLocked(Work& work) {
   NoRoom no_room;
-  for (auto& [key, line] : lines_) {
+  for (Line* const line : StarvingLinesLocked()) {
     size_t vain = 0;
-    for (auto it = line.starving.begin(); it != line.starving.end() && vain < kVainTurns;) {
+    for (auto it = line->starving.begin(); it != line->starving.end() && vain < kVainTurns;) {
       const std::shared_ptr<Pending> pending = *it;
       while (!pending->finished && StepLocked(pending, no_room, work)) {
       }
@@ -161,7 +162,7 @@ void Promoter::PumpLocked(Work& work) {
         ++vain;
         continue;
       }
-      it = line.starving.erase(it);
+      it = line->starving.erase(it);
       if (goes_on) turns_.push_back(pending);
     }
   }
@@ -184,6 +185,17 @@ void Promoter::PumpLocked(Work& work) {
   for (const auto& [key, line] : lines_) {
     core_.starving_tickets += static_cast<int64_t>(line.starving.size());
   }
+}
+
+std::vector<Promoter::Line*> Promoter::StarvingLinesLocked() {
+  std::vector<Line*> lines;
+  for (auto& [key, line] : lines_) {
+    if (!line.starving.empty()) lines.push_back(&line);
+  }
+  std::stable_sort(lines.begin(), lines.end(), [](const Line* a, const Line* b) {
+    return a->starving.front()->starving_since < b->starving.front()->starving_since;
+  });
+  return lines;
 }
 
 bool Promoter::StepLocked(const std::shared_ptr<Pending>& pending, NoRoom& no_room, Work& work) {
@@ -266,12 +278,13 @@ bool Promoter::StartLoadLocked(const std::shared_ptr<Pending>& pending, NoRoom& 
   // No slot of `tier`: when it does not wait, nobody will wake the next one of its size, which must
   // ask itself.
   const auto starve = [&](Tier tier) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu) {
-    if (StarveLocked(pending, tier)) no_room.emplace_back(tier, line_key);
+    if (StarveLocked(pending, tier)) no_room.push_back({tier, line_key, pending->lacks_quota});
     return false;
   };
-  for (const auto& [tier, key] : no_room) {
-    if (key != line_key || !(tier == Tier::kGpu ? needs_gpu_slot : needs_ram_slot)) continue;
-    pending->Starve(tier, absl::Now());
+  for (const Lack& lack : no_room) {
+    const bool is_its = lack.of_quota ? lack.line == line_key : lack.line.first == line_key.first;
+    if (!is_its || !(lack.tier == Tier::kGpu ? needs_gpu_slot : needs_ram_slot)) continue;
+    pending->Starve(lack.tier, lack.of_quota, absl::Now());
     return false;
   }
   if (load.to == Tier::kGpu) {
@@ -294,9 +307,10 @@ bool Promoter::StartLoadLocked(const std::shared_ptr<Pending>& pending, NoRoom& 
       return starve(Tier::kRam);
     }
   }
-  Line& line = lines_.at(line_key);
-  if (needs_gpu_slot) line.last_gpu_slot = absl::Now();
-  if (needs_ram_slot) line.last_ram_slot = absl::Now();
+  for (LastSlots* const last : {&lines_.at(line_key).last_slots, &last_slots_[line_key.first]}) {
+    if (needs_gpu_slot) last->on_gpu = absl::Now();
+    if (needs_ram_slot) last->in_ram = absl::Now();
+  }
   return true;
 }
 
@@ -324,35 +338,6 @@ double Promoter::TierShareLocked() const {
     share += static_cast<double>(line.in_flight) / core_.tier->load_depth(key.first);
   }
   return share;
-}
-
-bool Promoter::StarveLocked(const std::shared_ptr<Pending>& pending, Tier tier) {
-  const bool on_gpu = tier == Tier::kGpu;
-  // When everything is pinned, only the tickets' holders can make room: not worth waiting for.
-  // What is under way lets blocks go when it ends.
-  const bool some_move = !core_.state.fetching.empty() || !core_.state.gpu.loading.empty();
-  const uint32_t ns = core_.state.index.node(pending->entries[pending->next].id).namespace_id;
-  const bool some_may_go =
-      some_move || (on_gpu ? core_.gpu.HasCandidates()
-                           : core_.ram.HasCandidatesFor(ns) || core_.state.storing_blocks > 0);
-  if (!some_may_go) {
-    EndAtLocked(*pending, pending->next, Outcome::kNoRoom);
-    return false;
-  }
-  const uint64_t wanted =
-      on_gpu ? core_.state.gpu.wanted_bytes : core_.WantedBytes(ns, Purpose::kCache);
-  const bool is_news = !pending->is_starving() || wanted == 0;
-  pending->Starve(tier, absl::Now());
-  if (on_gpu) {
-    core_.WantGpuRoom(pending->payload_bytes);
-  } else {
-    core_.WantRoom(ns, Purpose::kCache);
-  }
-  if (is_news) {
-    core_.NoteChange();
-    core_.load_cv.Signal();
-  }
-  return true;
 }
 
 void Promoter::PinEntryLocked(Entry& entry) {

@@ -129,6 +129,7 @@ class Promoter : public PinCanceller {
     int64_t loads_left = 0;
     absl::Time starving_since = absl::InfiniteFuture();  // for want of a slot
     Tier starving_for = Tier::kRam;
+    bool lacks_quota = false;  // starving: for want of its tenant's, not of the tier
     bool finished = false;
     // Of a ticket that is loaded by layer, to RAM or to the GPU.
     std::optional<LeadingBytes> arriving;
@@ -136,9 +137,10 @@ class Promoter : public PinCanceller {
 
     bool is_by_layer() const { return arriving.has_value() || convoy != nullptr; }
     bool is_starving() const { return starving_since != absl::InfiniteFuture(); }
-    void Starve(Tier tier, absl::Time now) {
+    void Starve(Tier tier, bool for_quota, absl::Time now) {
       starving_since = std::min(starving_since, now);
       starving_for = tier;
+      lacks_quota = for_quota;
     }
   };
   struct Waiter {
@@ -165,14 +167,17 @@ class Promoter : public PinCanceller {
     std::optional<absl::Status> read_end;  // its load from disk ended so, while there were copies
   };
   using Tickets = std::list<std::shared_ptr<Pending>>;
+  // When a slot was found for a load.
+  struct LastSlots {
+    absl::Time in_ram = absl::InfinitePast();
+    absl::Time on_gpu = absl::InfinitePast();
+  };
   // The loads of blocks of one size and share: what one tenant has no room for by its quota holds
   // nobody else up.
   struct Line {
     int in_flight = 0;  // the tier works on
     Tickets starving;   // the one that has waited longest first
-    // When a slot was found for one of them.
-    absl::Time last_ram_slot = absl::InfinitePast();
-    absl::Time last_gpu_slot = absl::InfinitePast();
+    LastSlots last_slots;
   };
   // What is to be done once the lock is released. A PinState must not end under the lock either.
   struct ToGpu {
@@ -200,8 +205,14 @@ class Promoter : public PinCanceller {
              completions.empty() && taken_back.empty();
     }
   };
-  // Tiers and lines for which no slot was found in this round.
-  using NoRoom = std::vector<std::pair<Tier, LineKey>>;
+  // For what no slot was found in this round: for blocks of this size, of this share alone if it
+  // was the quota that left no room.
+  struct Lack {
+    Tier tier = Tier::kRam;
+    LineKey line;
+    bool of_quota = false;
+  };
+  using NoRoom = std::vector<Lack>;
 
   // The longest chain that matches, and why it ends.
   std::vector<BlockId> FindLocked(const PinRequest& request, MatchEnd& end) const
@@ -215,6 +226,8 @@ class Promoter : public PinCanceller {
       ABSL_SHARED_LOCKS_REQUIRED(core_.mu);
   // Lets the tickets go on as far as they can, in turns.
   void PumpLocked(Work& work) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
+  // The lines with tickets that wait for room, the one whose first ticket waits longest first.
+  std::vector<Line*> StarvingLinesLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
   // Lets one ticket go on by one piece; false when it can do nothing now.
   bool StepLocked(const std::shared_ptr<Pending>& pending, NoRoom& no_room, Work& work)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
@@ -323,6 +336,8 @@ class Promoter : public PinCanceller {
   absl::flat_hash_map<const PinState*, std::shared_ptr<Pending>> tickets_ ABSL_GUARDED_BY(core_.mu);
   Tickets turns_ ABSL_GUARDED_BY(core_.mu);
   std::map<LineKey, Line> lines_ ABSL_GUARDED_BY(core_.mu);
+  // For blocks of so many bytes, whosever they are.
+  absl::flat_hash_map<uint64_t, LastSlots> last_slots_ ABSL_GUARDED_BY(core_.mu);
   absl::flat_hash_map<BlockId, Load> loads_ ABSL_GUARDED_BY(core_.mu);
   int ending_ ABSL_GUARDED_BY(core_.mu) = 0;  // calls of Finish...
   bool closing_ ABSL_GUARDED_BY(core_.mu) = false;

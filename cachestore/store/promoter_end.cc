@@ -31,6 +31,35 @@ void Promoter::Cancel(const PinState* state) {
   core_.NoteChange();
 }
 
+bool Promoter::StarveLocked(const std::shared_ptr<Pending>& pending, Tier tier) {
+  const bool on_gpu = tier == Tier::kGpu;
+  // When everything is pinned, only the tickets' holders can make room: not worth waiting for.
+  // What is under way lets blocks go when it ends.
+  const bool some_move = !core_.state.fetching.empty() || !core_.state.gpu.loading.empty();
+  const uint32_t ns = core_.state.index.node(pending->entries[pending->next].id).namespace_id;
+  const bool some_may_go =
+      some_move || (on_gpu ? core_.gpu.HasCandidates()
+                           : core_.ram.HasCandidatesFor(ns) || core_.state.storing_blocks > 0);
+  if (!some_may_go) {
+    EndAtLocked(*pending, pending->next, Outcome::kNoRoom);
+    return false;
+  }
+  const uint64_t wanted =
+      on_gpu ? core_.state.gpu.wanted_bytes : core_.WantedBytes(ns, Purpose::kCache);
+  const bool is_news = !pending->is_starving() || wanted == 0;
+  pending->Starve(tier, !on_gpu && core_.state.LacksQuota(ns), absl::Now());
+  if (on_gpu) {
+    core_.WantGpuRoom(pending->payload_bytes);
+  } else {
+    core_.WantRoom(ns, Purpose::kCache);
+  }
+  if (is_news) {
+    core_.NoteChange();
+    core_.load_cv.Signal();
+  }
+  return true;
+}
+
 void Promoter::EndAtLocked(Pending& pending, size_t entry, Outcome outcome) {
   pending.entries[entry].outcome = outcome;
   pending.end = std::min(pending.end, entry);
@@ -126,9 +155,10 @@ absl::Time Promoter::ExpireLocked(Work& work) {
   absl::Time next = absl::InfiniteFuture();
   std::vector<std::pair<std::shared_ptr<Pending>, Outcome>> over;
   for (const auto& [state, pending] : tickets_) {
-    const Line& line = lines_.at(pending->line);
+    const LastSlots& last_slots = pending->lacks_quota ? lines_.at(pending->line).last_slots
+                                                       : last_slots_.at(pending->payload_bytes);
     const absl::Time last_slot =
-        pending->starving_for == Tier::kGpu ? line.last_gpu_slot : line.last_ram_slot;
+        pending->starving_for == Tier::kGpu ? last_slots.on_gpu : last_slots.in_ram;
     const absl::Time out_of_room = std::max(pending->starving_since, last_slot) + kRoomPatience;
     if (now >= pending->deadline) {
       over.emplace_back(pending, Outcome::kDeadline);
