@@ -105,6 +105,12 @@ BlockId Candidates::BestOfShare(uint32_t share, Kinds kinds) const {
   return best;
 }
 
+BlockId Candidates::BestOfLine(uint32_t line, Kinds kinds) const {
+  BlockId best = kNoBlock;
+  TakeBetter(line, kinds, best);
+  return best;
+}
+
 uint32_t Candidates::LineOf(BlockId id, Kinds kinds) const {
   for (const Membership membership : {Membership::kRam, Membership::kDisk, Membership::kGpu}) {
     const CandidateSet set = state_.order->SetOf(id, membership);

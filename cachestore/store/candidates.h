@@ -54,8 +54,9 @@ class Candidates {
   BlockId Best(uint32_t size_class, Kinds kinds) const;
   BlockId BestOfOthers(uint32_t size_class, Kinds kinds) const;
   BlockId BestOfAll(Kinds kinds) const { return BestOfOthers(kNoClass, kinds); }
-  // The same of one share.
+  // The same of one share, and of one line.
   BlockId BestOfShare(uint32_t share, Kinds kinds) const;
+  BlockId BestOfLine(uint32_t line, Kinds kinds) const;
   // Up to `count` blocks of these kinds in the line that `first` is in, the one that goes first at
   // first. REQUIRES: it is one of them.
   std::vector<BlockId> BestFew(BlockId first, Kinds kinds, size_t count) const;

@@ -58,8 +58,11 @@ class Demoter {
   // Takes the clean blocks not used since `moment`, in steps; adds them to `taken`.
   void TakeCleanBefore(uint64_t moment, TakenBlocks& taken) ABSL_LOCKS_EXCLUDED(core_.mu);
   Outcome Relieve() ABSL_LOCKS_EXCLUDED(core_.mu);
-  // The same for the shares, one step each.
+  // The same for the shares that are in need of it, until there was something to do for one.
   Outcome RelieveShares() ABSL_LOCKS_EXCLUDED(core_.mu);
+  // The share whose turn it is, which is not noted as being in need any more; kCommonShare: none
+  // is.
+  uint32_t NextInNeed() ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
   Outcome RelieveShare(uint32_t share) ABSL_LOCKS_EXCLUDED(core_.mu);
   // What the next batch for the share is for; nullopt when it is not short of room.
   std::optional<StoreGoal> GoalOf(uint32_t share) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
@@ -103,7 +106,8 @@ class Demoter {
   uint64_t fruitless_events_ ABSL_GUARDED_BY(core_.mu) = 0;
   absl::Time retry_after_ ABSL_GUARDED_BY(core_.mu) = absl::InfinitePast();
   absl::Duration pause_ ABSL_GUARDED_BY(core_.mu);
-  absl::Time look_beside_after_ = absl::InfinitePast();  // only the thread uses it
+  uint32_t last_relieved_ = kCommonShare;  // only the thread uses these two
+  absl::Time look_beside_after_ = absl::InfinitePast();
   std::thread thread_;
 };
 

@@ -1,6 +1,8 @@
 // What the demoter does for tenants' quotas.
 #include <algorithm>
+#include <utility>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/time/clock.h"
 #include "cachestore/store/demoter.h"
 
@@ -13,29 +15,43 @@ constexpr size_t kErasedAtOnce = 256;
 
 }  // namespace
 
+uint32_t Demoter::NextInNeed() {
+  std::vector<Share>& shares = core_.state.shares;
+  const auto num_shares = static_cast<uint32_t>(shares.size());
+  for (uint32_t looked = 0; looked < num_shares; ++looked) {
+    last_relieved_ = (last_relieved_ + 1) % num_shares;
+    if (std::exchange(shares[last_relieved_].needs_relief, false)) return last_relieved_;
+  }
+  core_.state.shares_need_relief = false;
+  return kCommonShare;
+}
+
 Demoter::Outcome Demoter::RelieveShares() {
-  uint32_t num_shares = 0;
-  {
-    absl::MutexLock lock(&core_.mu);
-    if (!core_.state.shares_need_relief) return Outcome::kNothing;
-    // Whoever is in need of it below, or from now on, says so again.
-    core_.state.shares_need_relief = false;
-    num_shares = static_cast<uint32_t>(core_.state.shares.size());
-  }
-  Outcome outcome = Outcome::kNothing;
-  for (uint32_t share = kCommonShare + 1; share < num_shares; ++share) {
-    for (const Outcome one : {RelieveShare(share), EraseBeyondQuota(share)}) {
-      if (one == Outcome::kProgress || outcome == Outcome::kNothing) outcome = one;
+  absl::flat_hash_set<uint32_t> seen;
+  for (;;) {
+    uint32_t share = kCommonShare;
+    {
+      absl::MutexLock lock(&core_.mu);
+      share = NextInNeed();
+      if (share == kCommonShare) return Outcome::kNothing;
+      if (!seen.insert(share).second) {
+        // Nothing can be done for those that are left, until something changes.
+        core_.state.NeedRelief(share);
+        return Outcome::kNothing;
+      }
     }
+    // Whose need is not over says so again.
+    const Outcome stored = RelieveShare(share);
+    const Outcome erased = EraseBeyondQuota(share);
+    if (stored == Outcome::kProgress || erased == Outcome::kProgress) return Outcome::kProgress;
+    if (stored == Outcome::kRefused || erased == Outcome::kRefused) return Outcome::kRefused;
   }
-  return outcome;
 }
 
 std::optional<StoreGoal> Demoter::GoalOf(uint32_t number) {
   Share& share = core_.state.shares[number];
-  const bool somebody_waits = core_.room_waiters + core_.starving_tickets > 0;
-  if (share.quota.ram_bytes == 0 ||
-      (!somebody_waits && absl::Now() >= core_.wanted_at + kWantLasts)) {
+  // Of all that wait, only those for this share say so again.
+  if (share.quota.ram_bytes == 0 || absl::Now() >= share.wanted_at + kWantLasts) {
     share.wanted_bytes = 0;
   }
   if (share.quota.ram_bytes == 0) return std::nullopt;
@@ -59,7 +75,7 @@ Demoter::Outcome Demoter::RelieveShare(uint32_t number) {
     const bool keeps_to_quota = core_.ram.MakeShareRoom(number, 0, kTakenAtOnce);
     goal = GoalOf(number);
     if (keeps_to_quota && !goal.has_value()) return Outcome::kNothing;
-    core_.state.shares_need_relief = true;
+    core_.state.NeedRelief(number);
     // With clean blocks left, they go first.
     if (!goal.has_value()) return Outcome::kProgress;
     if (absl::Now() < retry_after_) return Outcome::kRefused;
@@ -83,7 +99,7 @@ Demoter::Outcome Demoter::EraseBeyondQuota(uint32_t share) {
     const int64_t beyond = core_.disk.BytesBeyondQuota(share);
     if (beyond <= 0) return Outcome::kNothing;
     // What pins and loads keep there now goes once they have ended.
-    core_.state.shares_need_relief = true;
+    core_.state.NeedRelief(share);
     victims = core_.disk.BeginEraseOfShare(share, beyond, kErasedAtOnce);
     if (victims.empty()) return Outcome::kNothing;
   }

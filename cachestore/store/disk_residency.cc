@@ -296,12 +296,20 @@ std::vector<BlockId> DiskResidency::BeginEraseTogether(size_t count, ErasedToget
 
 std::vector<BlockId> DiskResidency::BeginEraseCondemned(size_t count) {
   std::vector<BlockId> erased;
-  while (erased.size() < count) {
-    // The last child on disk that goes lets its parent go.
-    const BlockId id = candidates_.BestOfAll({CandidateKind::kCondemned});
-    if (id == kNoBlock) break;
-    BeginEraseOne(id);
-    erased.push_back(id);
+  // Line by line: to look at all of them for each block takes long where there are many.
+  for (bool more = true; more;) {
+    more = false;
+    for (uint32_t line = 0; line < state_.lines.size() && erased.size() < count; ++line) {
+      while (erased.size() < count) {
+        // The last child on disk that goes lets its parent go.
+        const BlockId id = candidates_.BestOfLine(line, {CandidateKind::kCondemned});
+        if (id == kNoBlock) break;
+        BeginEraseOne(id);
+        erased.push_back(id);
+        more = true;
+      }
+    }
+    more = more && erased.size() < count;
   }
   return erased;
 }

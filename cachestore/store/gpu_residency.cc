@@ -303,6 +303,10 @@ FetchBatch GpuResidency::BeginWriteBack(const FetchGoal& goal) {
     path_ = {id};
     TakePath(goal, batch);
   }
+  // Nobody else's go either.
+  if (batch.fetches.empty() && path_.empty() && !batch.wanted_ram_for.has_value()) {
+    batch.wanted_ram_for = batch.beyond_quota;
+  }
   batch.look_again = batch.fetches.empty() && !batch.wanted_ram_for.has_value() && !path_.empty();
   return batch;
 }
@@ -331,7 +335,10 @@ void GpuResidency::TakePath(const FetchGoal& goal, FetchBatch& batch) {
     if (!IsFetching(id)) {
       const std::optional<Fetch> fetch = BeginFetchInto(id, ram_.AllocateSlotBelowGpu(id));
       if (!fetch.has_value()) {
-        batch.wanted_ram_for = state_.index.node(id).namespace_id;
+        const uint32_t ns = state_.index.node(id).namespace_id;
+        // With a disk, copies go beyond a quota.
+        const bool lacks_quota = !state_.has_disk && state_.LacksQuota(ns);
+        (lacks_quota ? batch.beyond_quota : batch.wanted_ram_for) = ns;
         path_.clear();
         return;
       }

@@ -43,6 +43,7 @@ struct FetchGoal {
 struct FetchBatch {
   std::vector<Fetch> fetches;              // parents first
   std::optional<uint32_t> wanted_ram_for;  // a block of this namespace found no slot in RAM
+  std::optional<uint32_t> beyond_quota;    // nor did one of this, by its tenant's quota alone
   // The batch is empty, but the next call may find something.
   bool look_again = false;
 };

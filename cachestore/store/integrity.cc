@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstdint>
 #include <limits>
+#include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "cachestore/base/status_macros.h"
@@ -181,6 +183,7 @@ absl::Status StateCheck::Finish() const {
   RETURN_IF_ERROR(Same("blocks being erased", state_.erasing_blocks, totals_.erasing));
   RETURN_IF_ERROR(Same("blocks being verified", state_.verifying_blocks, totals_.verifying));
   RETURN_IF_ERROR(FinishBook());
+  RETURN_IF_ERROR(FinishShares());
   RETURN_IF_ERROR(Same("blocks being loaded", state_.loading_blocks, totals_.loading));
   if (static_cast<int64_t>(state_.loading.size()) > totals_.loading) {
     return absl::InternalError(absl::StrCat("integrity: ", state_.loading.size(),
@@ -250,6 +253,32 @@ absl::Status StateCheck::FinishBook() const {
   }
   RETURN_IF_ERROR(Same("RAM of all namespaces", state_.pool.used_bytes(), ram_bytes));
   return Same("GPU memory of all namespaces", gpu.pool.used_bytes(), gpu_bytes);
+}
+
+absl::Status StateCheck::FinishShares() const {
+  std::vector<int64_t> listed(state_.namespaces.size());
+  for (uint32_t number = kCommonShare + 1; number < state_.shares.size(); ++number) {
+    for (const uint32_t id : state_.shares[number].namespaces) {
+      if (id >= listed.size() || state_.namespaces[id].share != number) {
+        return absl::InternalError(
+            absl::StrCat("integrity: share ", number, " lists another one's namespace ", id));
+      }
+      ++listed[id];
+    }
+  }
+  for (uint32_t id = 0; id < listed.size(); ++id) {
+    const NamespaceRecord& record = state_.namespaces[id];
+    const std::string name = absl::StrCat(" of namespace ", id);
+    RETURN_IF_ERROR(Same("listings" + name, listed[id], record.share != kCommonShare));
+    RETURN_IF_ERROR(Same("lines" + name, state_.lines.size() > record.line, 1));
+    const CandidateLine& line = state_.lines[record.line];
+    RETURN_IF_ERROR(Same("share of the line" + name, line.share, record.share));
+    RETURN_IF_ERROR(Same("size class of the line" + name, line.size_class, record.size_class));
+    const std::vector<uint32_t>& its = state_.shares[record.share].lines;
+    RETURN_IF_ERROR(
+        Same("lines of the share" + name, std::count(its.begin(), its.end(), record.line), 1));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status StateCheck::FinishGpu() const {

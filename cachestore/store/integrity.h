@@ -54,6 +54,7 @@ class StateCheck {
   absl::Status CheckGpuCopy(BlockId id);
   absl::Status FinishGpu() const;
   absl::Status FinishBook() const;
+  absl::Status FinishShares() const;
   absl::Status CheckOrders(BlockId id);
 
   const StoreState& state_;

@@ -32,7 +32,7 @@ std::optional<SlotIndex> RamResidency::AllocateSlot(uint32_t namespace_id, Purpo
   const std::optional<SlotIndex> slot = state_.pool.Allocate(record.payload_bytes, namespace_id);
   const Share& share = state_.shares[record.share];
   if (share.quota.ram_bytes > 0 && state_.ReadyBytesOf(share) < share.low_watermark_bytes) {
-    state_.shares_need_relief = true;
+    state_.NeedRelief(record.share);
   }
   return slot;
 }
@@ -51,7 +51,7 @@ bool RamResidency::MakeShareRoom(uint32_t share, int64_t more_bytes, size_t max_
   if (more_bytes > its.quota.ram_bytes) return false;
   for (; state_.RamBytesOf(its) + more_bytes > its.quota.ram_bytes; --max_blocks) {
     const BlockId id =
-        state_.ram_victims() == Victims::kClean
+        state_.victims == Victims::kClean
             ? candidates_.BestOfShare(share, {CandidateKind::kClean})
             : candidates_.BestOfShare(
                   share, {CandidateKind::kClean, CandidateKind::kLast, CandidateKind::kTwin});
@@ -62,7 +62,7 @@ bool RamResidency::MakeShareRoom(uint32_t share, int64_t more_bytes, size_t max_
 }
 
 void RamResidency::KeepToQuota(uint32_t share) {
-  if (!MakeShareRoom(share, 0, kTakenForQuota)) state_.shares_need_relief = true;
+  if (!MakeShareRoom(share, 0, kTakenForQuota)) state_.NeedRelief(share);
 }
 
 std::optional<SlotIndex> RamResidency::AllocateSlotBelowGpu(BlockId id) {
@@ -216,17 +216,19 @@ void RamResidency::Pin(BlockId id) {
 void RamResidency::Unpin(BlockId id) {
   if (state_.index.Unpin(id) > 0) return;
   const PrefixIndex::Node& node = state_.index.node(id);
+  const uint32_t share = state_.namespace_of(id).share;
   if (node.in_ram() && !node.doomed && !node.is_private) {
     const PrefixIndex::Node& parent = state_.index.node(node.parent);
     const bool parent_is_idle = !parent.is_root && parent.in_ram() && parent.pins == 0;
     state_.order->OnUse(id, parent_is_idle ? node.parent : kNoBlock);
     candidates_.Update(id);
-    return;
+  } else {
+    // A block being stored is still read; the end of the store lets it go.
+    if (node.in_ram() && node.disk != DiskState::kStoring) Release(id);
+    candidates_.Update(id);
+    state_.index.RemoveIfGone(id);
   }
-  // A block being stored is still read; the end of the store lets it go.
-  if (node.in_ram() && node.disk != DiskState::kStoring) Release(id);
-  candidates_.Update(id);
-  state_.index.RemoveIfGone(id);
+  KeepToQuota(share);
 }
 
 TakenBlocks RamResidency::TakeVictims(int64_t count, Victims victims, uint64_t moment) {

@@ -73,6 +73,7 @@ class RamResidency {
 
   void Pin(BlockId id);
   // Gives one pin back; the last one makes the block evictable, or ends it if only pins kept it.
+  // What its tenant then has beyond its quota goes.
   void Unpin(BlockId id);
 
   // Takes up to `count` victims in order, those that were not used after `moment` (of the policy).

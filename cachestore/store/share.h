@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/time/time.h"
 #include "cachestore/store/tenant_quota.h"
 
 namespace reprise::cachestore {
@@ -23,7 +24,9 @@ struct Share {
   int64_t clean_tail_bytes = 0;
   int64_t low_watermark_bytes = 0;
   uint64_t wanted_bytes = 0;
-  bool relieving = false;  // from the low watermark on, until there is twice as much
+  absl::Time wanted_at;       // when that was said last
+  bool needs_relief = false;  // it may be beyond its quota, short of room, or wished for
+  bool relieving = false;     // from the low watermark on, until there is twice as much
 };
 
 // The blocks of one slot size and share: those whose candidates are in the same sets.

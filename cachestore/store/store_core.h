@@ -99,10 +99,12 @@ struct StoreCore {
   // No slot for a block of the namespace was found, and somebody may want one still.
   void WantRoom(uint32_t namespace_id, Purpose purpose) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
     if (purpose == Purpose::kCache && !state.FitsQuota(namespace_id)) return;
+    const NamespaceRecord& record = state.namespaces[namespace_id];
     uint64_t& wanted = WantedBytes(namespace_id, purpose);
-    wanted = state.namespaces[namespace_id].payload_bytes;
-    if (&wanted != &state.wanted_bytes) state.shares_need_relief = true;
-    wanted_at = absl::Now();
+    const bool of_share = &wanted != &state.wanted_bytes;
+    wanted = record.payload_bytes;
+    (of_share ? state.shares[record.share].wanted_at : wanted_at) = absl::Now();
+    if (of_share) state.NeedRelief(record.share);
   }
   // Where that is kept: with the share, if it is the quota that leaves no room.
   uint64_t& WantedBytes(uint32_t namespace_id, Purpose purpose) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {

@@ -6,14 +6,15 @@ namespace reprise::cachestore {
 
 void StoreState::JoinShare(uint32_t namespace_id, uint32_t share) {
   NamespaceRecord& record = namespaces[namespace_id];
-  const auto line = std::find_if(lines.begin(), lines.end(), [&](const CandidateLine& known) {
-    return known.size_class == record.size_class && known.share == share;
+  std::vector<uint32_t>& its = shares[share].lines;
+  const auto line = std::find_if(its.begin(), its.end(), [&](uint32_t known) {
+    return lines[known].size_class == record.size_class;
   });
   record.share = share;
-  record.line = static_cast<uint32_t>(line - lines.begin());
-  if (line == lines.end()) {
+  record.line = line == its.end() ? static_cast<uint32_t>(lines.size()) : *line;
+  if (line == its.end()) {
     lines.push_back({.size_class = record.size_class, .share = share});
-    shares[share].lines.push_back(record.line);
+    its.push_back(record.line);
   }
   if (share != kCommonShare) shares[share].namespaces.push_back(namespace_id);
 }

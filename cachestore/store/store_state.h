@@ -64,6 +64,8 @@ struct StoreState {
   // The share of `tenant`, a new one without limits if it had none.
   uint32_t ShareFor(const std::string& tenant);
 
+  void NeedRelief(uint32_t share) { shares[share].needs_relief = shares_need_relief = true; }
+
   // What the namespaces of a share take of RAM, and of the disk.
   int64_t RamBytesOf(const Share& share) const;
   int64_t DiskBytesOf(const Share& share) const;
@@ -109,8 +111,7 @@ struct StoreState {
   std::vector<Share> shares{1};             // by number
   absl::flat_hash_map<std::string, uint32_t> share_of_tenant;
   std::vector<CandidateLine> lines;
-  // Some share may be beyond its quota, short of room, or wished for: the demoter shall look.
-  bool shares_need_relief = false;
+  bool shares_need_relief = false;                     // some share does: the demoter shall look
   std::unique_ptr<EvictionPolicy> order;               // its sets: candidates.h
   absl::flat_hash_map<SlotIndex, RamCopy> ram_copies;  // by slot: the blocks readable in RAM
   absl::flat_hash_map<SlotIndex, uint64_t> writing;    // slot of a WritableBlock -> its epoch

@@ -389,9 +389,7 @@ void TieredStore::Impl::Unpin(BlockHandle handle) {
   if (handle.tier == Tier::kGpu) {
     core_.gpu.Unpin(handle.number);
   } else {
-    const uint32_t share = core_.state.namespace_of(handle.number).share;
     core_.ram.Unpin(handle.number);
-    core_.ram.KeepToQuota(share);
   }
   core_.NoteChange();
 }

@@ -22,7 +22,9 @@ constexpr int kGpuSlots = 64;
 
 class GpuResidencyTest : public ::testing::Test {
  protected:
-  GpuResidencyTest() {
+  explicit GpuResidencyTest(bool has_disk = true)
+      : state_(absl::MakeSpan(ram_memory_), absl::MakeSpan(gpu_memory_),
+               std::make_unique<LruPolicy>(), has_disk) {
     namespace_id_ = state_.index.AddNamespace(root_, kTokens);
     state_.AddNamespace({.payload_bytes = kBytes, .identity = "test"});
   }
@@ -46,6 +48,14 @@ class GpuResidencyTest : public ::testing::Test {
     }
     return chain;
   }
+  // Another namespace, whose tenant may take so much of RAM; SealChain seals there from now on.
+  uint32_t OpenTenant(const std::string& tenant, int64_t ram_bytes) {
+    root_ = {root_.hi + 10, root_.lo};
+    state_.shares[state_.ShareFor(tenant)].quota.ram_bytes = ram_bytes;
+    namespace_id_ = state_.index.AddNamespace(root_, kTokens);
+    state_.AddNamespace({.payload_bytes = kBytes, .identity = tenant, .tenant = tenant});
+    return namespace_id_;
+  }
   void Unpin(const std::vector<BlockId>& chain) {
     for (const BlockId id : chain) gpu_.Unpin(id);
   }
@@ -62,13 +72,12 @@ class GpuResidencyTest : public ::testing::Test {
   alignas(4096) std::byte gpu_memory_[kGpuSlots * kBytes];
   LazyDevice lazy_;
   HeldDevice device_{&lazy_};
-  StoreState state_{absl::MakeSpan(ram_memory_), absl::MakeSpan(gpu_memory_),
-                    std::make_unique<LruPolicy>(), /*has_disk_tier=*/true};
+  StoreState state_;
   RamResidency ram_{state_};
   AdmitAll admission_;
   GpuResidency gpu_{state_, ram_, &device_};
   DiskResidency disk_{state_, ram_, gpu_, admission_};
-  const BlockKey root_ = {1, 2};
+  BlockKey root_ = {1, 2};
   uint32_t namespace_id_ = 0;
 };
 
@@ -108,6 +117,41 @@ TEST_F(GpuResidencyTest, OnlyWhatGoesBelowTheGpuTakesLastCopiesFromRamForIt) {
   state_.gpu.takes_last_of_ram = true;
   for (const BlockId id : gpu_.Close()) disk_.DropLost(id);
   EXPECT_FALSE(state_.gpu.takes_last_of_ram) << "nothing goes below a tier that is closed";
+}
+
+TEST_F(GpuResidencyTest, WhatGoesBelowTheGpuTakesNoLastCopiesForAQuota) {
+  OpenTenant("a", kBytes);
+  const std::vector<BlockId> below = SealChain(100, 1);
+  const std::vector<BlockId> dirty = SealChain(200, 1);
+  CopyToRam(dirty);
+  Unpin(dirty);
+  EXPECT_EQ(gpu_.TakeVictims(1, Victims::kClean, state_.order->now()), 1);
+  state_.gpu.takes_last_of_ram = true;
+  const std::optional<SlotIndex> slot = ram_.AllocateSlotBelowGpu(below[0]);
+  ASSERT_TRUE(slot.has_value()) << "the other slot is free";
+  EXPECT_EQ(state_.counters.dropped_blocks, 0);
+  state_.pool.Free(*slot);
+  Unpin(below);
+}
+
+class GpuOverRamTest : public GpuResidencyTest {
+ protected:
+  GpuOverRamTest() : GpuResidencyTest(/*has_disk=*/false) {}
+};
+
+TEST_F(GpuOverRamTest, WhatIsBeyondATenantsQuotaHoldsUpNoOtherTenantsCopies) {
+  const FetchGoal all = {.max_blocks = 32, .max_bytes = 1 << 20};
+  const uint32_t a = OpenTenant("a", kBytes);
+  Unpin(SealChain(100, 3));
+  OpenTenant("b", kBytes);
+  const std::vector<BlockId> of_b = SealChain(200, 1);
+  Unpin(of_b);
+  const FetchBatch batch = gpu_.BeginWriteBack(all);
+  ASSERT_EQ(batch.fetches.size(), 2u) << "one of each";
+  EXPECT_EQ(batch.fetches[1].id, of_b[0]);
+  EXPECT_FALSE(batch.wanted_ram_for.has_value());
+  for (const Fetch& fetch : batch.fetches) EXPECT_TRUE(gpu_.EndFetch(fetch, 0));
+  EXPECT_EQ(gpu_.BeginWriteBack(all).wanted_ram_for, a) << "the rest finds no room";
 }
 
 TEST_F(GpuResidencyTest, BlocksThatComeAndGoTogetherShareAMark) {
