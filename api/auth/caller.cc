@@ -2,45 +2,22 @@
 
 #include <grpc/grpc_security.h>
 
-#include <cstring>
 #include <map>
 #include <optional>
 #include <string>
 #include <utility>
 
 #include "absl/strings/match.h"
+#include "api/auth/caller_table.h"
 #include "api/auth/peer_of.h"
 #include "api/end_call.h"
 #include "api/status_codec.h"
-#include "cachestore/base/check.h"
 
 namespace reprise::api {
 namespace {
 
 using grpc::experimental::InterceptionHookPoints;
 using grpc::experimental::InterceptorBatchMethods;
-
-struct Caller {
-  Principal principal;
-  Guard* guard = nullptr;
-  RequestIds ids;
-  CallWork work;
-};
-
-// The metadata under which a handler's context holds the address of its Caller. A client cannot
-// send it: gRPC takes no header of that kind, and the interceptor removes whatever has the name.
-constexpr char kCallerKey[] = ":reprise-caller";
-
-// nullptr: the server has no CallerInterceptor.
-Caller* CallerOf(const grpc::ServerContextBase& context) {
-  const auto& metadata = context.client_metadata();
-  const auto it = metadata.find(kCallerKey);
-  if (it == metadata.end()) return nullptr;
-  Caller* caller = nullptr;
-  CHECK(it->second.size() == sizeof(caller));
-  std::memcpy(&caller, it->second.data(), sizeof(caller));
-  return caller;
-}
 
 // Lives as long as its call.
 class CallerInterceptor final : public grpc::experimental::Interceptor {
@@ -51,7 +28,10 @@ class CallerInterceptor final : public grpc::experimental::Interceptor {
       : listener_(listener), share_(share), context_(context) {
     caller_.guard = guard;
   }
-  ~CallerInterceptor() override { EndShare(); }
+  ~CallerInterceptor() override {
+    CallerTable::Get().Remove(context_, &caller_);
+    EndShare();
+  }
 
   void Intercept(InterceptorBatchMethods* methods) override {
     if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::POST_RECV_INITIAL_METADATA)) {
@@ -90,9 +70,7 @@ class CallerInterceptor final : public grpc::experimental::Interceptor {
     caller_.principal = *std::move(principal);
     // No handler has a use for the secret, and what it does not see it cannot log.
     metadata->erase("authorization");
-    metadata->erase(kCallerKey);
-    metadata->emplace(kCallerKey,
-                      grpc::string_ref(reinterpret_cast<const char*>(&self_), sizeof(self_)));
+    CallerTable::Get().Add(context_, &caller_);
   }
 
   // Callbacks hold no thread.
@@ -113,7 +91,6 @@ class CallerInterceptor final : public grpc::experimental::Interceptor {
   grpc::ServerContextBase* const context_;
   Caller caller_;
   std::optional<std::string> shared_as_;  // the tenant under which the call is counted
-  Caller* const self_ = &caller_;
 };
 
 }  // namespace
@@ -125,17 +102,17 @@ grpc::experimental::Interceptor* CallerInterceptorFactory::CreateServerIntercept
 }
 
 Principal PrincipalOf(const grpc::ServerContextBase& context) {
-  const Caller* caller = CallerOf(context);
+  const Caller* caller = CallerTable::Get().Find(context);
   return caller == nullptr ? Nobody() : caller->principal;
 }
 
 RequestIds IdsOf(const grpc::ServerContextBase& context) {
-  const Caller* caller = CallerOf(context);
+  const Caller* caller = CallerTable::Get().Find(context);
   return caller == nullptr ? RequestIds() : caller->ids;
 }
 
 void ChargeBlocks(const grpc::ServerContextBase& context, int64_t blocks, int64_t bytes) {
-  Caller* const caller = CallerOf(context);
+  Caller* const caller = CallerTable::Get().Find(context);
   if (caller == nullptr) return;
   caller->work.blocks += blocks;
   caller->work.bytes += bytes;
@@ -143,17 +120,18 @@ void ChargeBlocks(const grpc::ServerContextBase& context, int64_t blocks, int64_
 }
 
 void NoteHit(const grpc::ServerContextBase& context, int64_t tokens) {
-  if (Caller* caller = CallerOf(context); caller != nullptr) caller->work.hit_tokens = tokens;
+  if (Caller* caller = CallerTable::Get().Find(context); caller != nullptr)
+    caller->work.hit_tokens = tokens;
 }
 
 CallWork WorkOf(const grpc::ServerContextBase& context) {
-  const Caller* caller = CallerOf(context);
+  const Caller* caller = CallerTable::Get().Find(context);
   return caller == nullptr ? CallWork() : caller->work;
 }
 
 void Audit(const grpc::ServerContextBase& context, absl::string_view what,
            const absl::Status& outcome, std::string detail) {
-  const Caller* caller = CallerOf(context);
+  const Caller* caller = CallerTable::Get().Find(context);
   if (caller == nullptr) return;
   caller->guard->audit().Write({.what = what,
                                 .who = caller->principal.name,

@@ -19,6 +19,7 @@
 #include "api/limits.h"
 #include "reprise/v1/admin.pb.h"
 #include "tests/api/log_file.h"
+#include "tests/api/raw_http2.h"
 #include "tests/api/tenants_fixture.h"
 
 namespace reprise::api {
@@ -417,6 +418,30 @@ TEST_F(LoggedTest, EveryMethodIsALineAndNoneHoldsWhatClientsSent) {
   EXPECT_EQ(match["trace_id"], kTrace);
   EXPECT_EQ(Of(lines, "/reprise.v1.Inference/Generate").back()["hit_tokens"], 0);
   EXPECT_EQ(Of(lines, "/reprise.v1.Cache/Stats").back()["status"], "UNAUTHENTICATED");
+}
+
+TEST_F(LoggedTest, NoHeaderOfAClientsIsTakenForTheServersOwn) {
+  const std::vector<std::string> paths = {"/grpc.health.v1.Health/Check",
+                                          "/reprise.v1.Cache/Usage"};
+  RawHttp2 client(server_->server().address(), 1 << 16);
+  int calls = 0;
+  for (const std::string& path : paths) {
+    // One that gRPC passes on, and of the size of an address.
+    for (const std::string& value : {std::string("x"), std::string(8, 'A')}) {
+      client.Call(path, {{":reprise-caller", value}, {"authorization", "Bearer " + file_.alice}});
+      EXPECT_TRUE(client.AwaitEnds(++calls)) << path << " " << value;
+    }
+  }
+  server_.reset();
+  const std::vector<nlohmann::json> lines = log_file_.Lines();
+  for (const std::string& path : paths) {
+    const std::vector<nlohmann::json> of_path = Of(lines, path);
+    ASSERT_EQ(of_path.size(), 2u) << path;
+    for (const auto& line : of_path) {
+      EXPECT_EQ(line["status"], "OK");
+      EXPECT_EQ(line.value("tenant", ""), path == paths[0] ? Nobody().tenant : "alice");
+    }
+  }
 }
 
 TEST_F(LoggedTest, TheAuditLogKnowsTheRequestAndWhatWentAsAFile) {

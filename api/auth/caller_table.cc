@@ -1,0 +1,28 @@
+#include "api/auth/caller_table.h"
+
+namespace reprise::api {
+
+CallerTable& CallerTable::Get() {
+  static CallerTable* const table = new CallerTable;
+  return *table;
+}
+
+void CallerTable::Add(const grpc::ServerContextBase* context, Caller* caller) {
+  absl::MutexLock lock(&mu_);
+  callers_[context] = caller;
+}
+
+void CallerTable::Remove(const grpc::ServerContextBase* context, const Caller* caller) {
+  absl::MutexLock lock(&mu_);
+  const auto it = callers_.find(context);
+  // The next call's context may lie where this one's has lain.
+  if (it != callers_.end() && it->second == caller) callers_.erase(it);
+}
+
+Caller* CallerTable::Find(const grpc::ServerContextBase& context) const {
+  absl::ReaderMutexLock lock(&mu_);
+  const auto it = callers_.find(&context);
+  return it == callers_.end() ? nullptr : it->second;
+}
+
+}  // namespace reprise::api

@@ -1,0 +1,43 @@
+// CallerTable: what is known of the gRPC calls that run, by their contexts, which have no place for
+// it of their own. Nothing in it comes from what a client sent but through CallerInterceptor, which
+// owns the entries. Thread-safe; an entry's work is its call's, one thread at a time.
+#pragma once
+
+#include <grpcpp/server_context.h>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_map.h"
+#include "absl/synchronization/mutex.h"
+#include "api/auth/guard.h"
+#include "api/auth/principal.h"
+#include "api/log/call_log.h"
+#include "api/log/request_ids.h"
+
+namespace reprise::api {
+
+// Who makes a call, and what the call has done.
+struct Caller {
+  Guard* guard = nullptr;
+  Principal principal;
+  RequestIds ids;
+  CallWork work;
+};
+
+class CallerTable {
+ public:
+  // That of the process.
+  static CallerTable& Get();
+
+  // `caller` must stay until it is removed.
+  void Add(const grpc::ServerContextBase* context, Caller* caller);
+  // Does nothing when `caller` is not there (any more).
+  void Remove(const grpc::ServerContextBase* context, const Caller* caller);
+  // nullptr: the call has no CallerInterceptor. Good as long as the call's context lives.
+  Caller* Find(const grpc::ServerContextBase& context) const;
+
+ private:
+  mutable absl::Mutex mu_;
+  absl::flat_hash_map<const grpc::ServerContextBase*, Caller*> callers_ ABSL_GUARDED_BY(mu_);
+};
+
+}  // namespace reprise::api
