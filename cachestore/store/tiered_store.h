@@ -12,7 +12,9 @@
 //  (6) A tenant with a quota takes no more than it: what is evicted for more is its own. As long as
 //      the quotas fit into the tier together, and every tenant has one, nobody loses anything by
 //      what another one does. Quotas that do not fit are limits only: of what is too much, the
-//      least recently used goes, whoever's it is.
+//      least recently used goes, whoever's it is; and so it does for the slots that a tenant is
+//      given beyond its quota, because a sequence of its cannot go on without them
+//      (Purpose::kCompute), where RAM is full and the tenant has nothing left to evict.
 //  (7) When the device fails, its tier is given up: what only it had is a miss, nothing is wrong.
 //
 // A cache miss is not an error, and a block whose bytes fail verification is a miss, counted in

@@ -2,10 +2,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <random>
 #include <string>
+#include <thread>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "tests/fakes/store_fixture.h"
 
 namespace reprise::cachestore {
@@ -339,6 +342,68 @@ TEST_F(TenantQuotaTest, AnEraseThatFailsIsTriedAgain) {
   EXPECT_EQ(store_->stats().rejected_blocks, 0) << "there is room for each";
   EXPECT_EQ(DiskSlots(a_), 4);
   EXPECT_EQ(PinNow(a_, PromptTokens(17, 1)).disk_blocks, 1);
+}
+
+TEST_F(TenantQuotaTest, QuotasChangeWhileTenantsPutAndLoadAndEverythingMovesToDisk) {
+  constexpr int kTenants = 4;
+  OpenWithDisk(48, 300);
+  const uint32_t seed = std::random_device()();
+  SCOPED_TRACE(testing::Message() << "seed " << seed);
+  std::atomic<int> running = kTenants;
+  std::vector<std::thread> tenants;
+  for (uint32_t t = 0; t < kTenants; ++t) {
+    tenants.emplace_back([&, t] {
+      std::mt19937 random(seed + t);
+      for (int step = 0; step < 300 && !HasFailure(); ++step) {
+        // Blocks of two sizes, in namespaces that are opened at any time.
+        const NamespaceHandle ns =
+            OpenNamespace(TestIdentity(absl::StrCat("t", t), random() % 4 == 0 ? 4 : 1));
+        SealChain(ns, PromptTokens(static_cast<uint32_t>(random() % 40), 1 + random() % 4));
+        PinNow(ns, PromptTokens(static_cast<uint32_t>(random() % 40), 1 + random() % 4));
+      }
+      --running;
+    });
+  }
+  std::mt19937 random(seed);
+  QuotasByTenant quotas;
+  for (int round = 0; running > 0; ++round) {
+    quotas.clear();
+    for (int t = 0; t < kTenants; ++t) {
+      if (random() % 4 == 0) continue;
+      // Room for a chain of large blocks at least; on disk maybe for less than one.
+      quotas[absl::StrCat("t", t)] = {
+          static_cast<int64_t>(random() % 3 == 0 ? 0 : 10 + random() % 9),
+          static_cast<int64_t>(random() % 3 == 0 ? 0 : 1 + random() % 30)};
+    }
+    for (auto& [tenant, quota] : quotas) {
+      quota = {quota.ram_bytes * kSlotBytes, quota.disk_bytes * kSlotBytes};
+    }
+    store_->SetQuotas(quotas);
+    if (round % 3 == 0) {
+      EXPECT_TRUE(store_->Demote(absl::Now() + kPatience).ok());
+    }
+    if (round % 10 == 0) {
+      EXPECT_EQ(store_->CheckIntegrity(), absl::OkStatus());
+    }
+  }
+  for (std::thread& tenant : tenants) tenant.join();
+  EXPECT_TRUE(store_->Demote(absl::Now() + kPatience).ok());
+  const auto bytes_of = [&](const std::string& tenant, CacheTier tier) {
+    int64_t bytes = 0;
+    for (const NamespaceUsage& usage : store_->Usage()) {
+      if (usage.name.tenant == tenant) bytes += usage.tiers[static_cast<size_t>(tier)].bytes;
+    }
+    return bytes;
+  };
+  for (const auto& [tenant, quota] : quotas) {
+    EXPECT_LE(bytes_of(tenant, CacheTier::kRam), quota.ram_bytes == 0 ? 1 << 30 : quota.ram_bytes);
+    if (quota.disk_bytes == 0) continue;
+    const absl::Time deadline = absl::Now() + kPatience;
+    while (bytes_of(tenant, CacheTier::kDisk) > quota.disk_bytes && absl::Now() < deadline) {
+      store_->AwaitEvent(store_->next_event(), absl::Now() + absl::Milliseconds(50));
+    }
+    EXPECT_LE(bytes_of(tenant, CacheTier::kDisk), quota.disk_bytes);
+  }
 }
 
 }  // namespace
