@@ -127,5 +127,32 @@ TEST_F(RamResidencyTest, IntegrityNamesASlotThatNobodyOwns) {
   state_.pool.Free(*leaked);
 }
 
+TEST_F(RamResidencyTest, WhatIsBeyondAQuotaGoesWithItsLastPin) {
+  state_.JoinShare(namespace_id_, state_.ShareFor(""));
+  const BlockId first = Seal(root_, {5, 5}, {1, 2});
+  const BlockId second = Seal({5, 5}, {6, 6}, {3, 4});
+  state_.shares[state_.ShareFor("")].quota.ram_bytes = 4096;
+  ram_.Unpin(second);
+  EXPECT_EQ(state_.index.Find({6, 6}), kNoBlock);
+  ram_.Unpin(first);
+  EXPECT_EQ(state_.index.Find({5, 5}), first) << "one is within the quota";
+}
+
+TEST_F(RamResidencyTest, IntegrityComparesNamespacesWithTheirShares) {
+  const uint32_t share = state_.ShareFor("");
+  state_.JoinShare(namespace_id_, share);
+  EXPECT_EQ(CheckState(state_), absl::OkStatus());
+  const Share right = state_.shares[share];
+  state_.shares[share].namespaces.clear();
+  EXPECT_EQ(CheckState(state_).code(), absl::StatusCode::kInternal);
+  state_.shares[share] = right;
+  state_.shares[share].lines.clear();
+  EXPECT_EQ(CheckState(state_).code(), absl::StatusCode::kInternal);
+  state_.shares[share] = right;
+  state_.namespaces[namespace_id_].share = kCommonShare;
+  EXPECT_EQ(CheckState(state_).code(), absl::StatusCode::kInternal);
+  state_.namespaces[namespace_id_].share = share;
+}
+
 }  // namespace
 }  // namespace reprise::cachestore
