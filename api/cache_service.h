@@ -50,9 +50,9 @@ class CacheService final : public v1::Cache::WithCallbackMethod_Watch<
                                v1::Cache::WithCallbackMethod_OpenSession<CallsThatNeverWait>> {
  public:
   // `engine` is nullptr when no model is served. Both must outlive the service. A Put, Import or
-  // Export whose client has stopped for `max_silence` ends.
+  // Export whose client takes more than `max_message_time` for a message ends.
   CacheService(cachestore::TieredStore* store, const engine::Engine* engine,
-               const SessionLimits& limits, SharedArena arena, absl::Duration max_silence);
+               const SessionLimits& limits, SharedArena arena, absl::Duration max_message_time);
 
   // Of sessions, leases and prefetches.
   LeaseStats::Values session_stats() const;
@@ -162,7 +162,7 @@ class CacheService final : public v1::Cache::WithCallbackMethod_Watch<
 
   cachestore::TieredStore* const store_;
   const engine::Engine* const engine_;
-  const absl::Duration max_silence_;
+  const absl::Duration max_message_time_;
   NamespaceTable namespaces_;
   SessionTable sessions_;
   Prefetcher prefetcher_;

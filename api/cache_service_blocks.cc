@@ -60,7 +60,7 @@ void CacheService::RegisterRawMethods() {
 grpc::Status CacheService::PutBlocks(grpc::ServerContext* context,
                                      grpc::ServerReader<grpc::ByteBuffer>* reader,
                                      v1::PutResponse* response) {
-  StallLimit limit(context, StallLimit::LimitsOf(kMaxStreamTime, max_silence_));
+  StallLimit limit(context, StallLimit::LimitsOf(kMaxStreamTime, max_message_time_));
   grpc::ByteBuffer bytes;
   const auto read = [&] { return reader->Read(&bytes); };
   if (!limit.During(read)) {

@@ -42,7 +42,7 @@ absl::StatusOr<int64_t> CacheService::Export(const grpc::ServerContext& context,
 
 grpc::Status CacheService::Export(grpc::ServerContext* context, const v1::ExportRequest* request,
                                   grpc::ServerWriter<v1::FileChunk>* writer) {
-  StallLimit limit(context, StallLimit::LimitsOf(kMaxStreamTime, max_silence_));
+  StallLimit limit(context, StallLimit::LimitsOf(kMaxStreamTime, max_message_time_));
   const absl::StatusOr<int64_t> blocks =
       Export(*context, PrincipalOf(*context), *request, &limit, writer);
   Audit(*context, "Export", blocks.status(), blocks.ok() ? absl::StrCat(*blocks, " blocks") : "");
@@ -77,7 +77,7 @@ absl::StatusOr<v1::ImportResponse> CacheService::Import(const grpc::ServerContex
 grpc::Status CacheService::Import(grpc::ServerContext* context,
                                   grpc::ServerReader<v1::FileChunk>* reader,
                                   v1::ImportResponse* response) {
-  StallLimit limit(context, StallLimit::LimitsOf(kMaxStreamTime, max_silence_));
+  StallLimit limit(context, StallLimit::LimitsOf(kMaxStreamTime, max_message_time_));
   absl::StatusOr<v1::ImportResponse> imported =
       Import(*context, PrincipalOf(*context), &limit, reader);
   Audit(*context, "Import", imported.status(),

@@ -70,10 +70,10 @@ absl::Status CheckHoldings(int64_t named) {
 
 CacheService::CacheService(cachestore::TieredStore* store, const engine::Engine* engine,
                            const SessionLimits& limits, SharedArena arena,
-                           absl::Duration max_silence)
+                           absl::Duration max_message_time)
     : store_(store),
       engine_(engine),
-      max_silence_(max_silence),
+      max_message_time_(max_message_time),
       namespaces_(store),
       sessions_(store, limits, std::move(arena)),
       prefetcher_(store, sessions_.keeper(), kMaxPrefetches,

@@ -31,10 +31,17 @@ inline constexpr int64_t kMaxTenantNamespaces = 512;
 inline constexpr int kMaxCacheCalls = 64;
 // Of them, those of one tenant: its calls that do not end leave threads to others.
 inline constexpr int kMaxTenantCalls = kMaxCacheCalls / 2;
+// So many more of its calls may be answered while their clients have not taken the answer.
+inline constexpr int kMaxTenantAnswers = kMaxTenantCalls / 2;
 // Calls of one connection at once; a client's library queues what is more.
 inline constexpr int kMaxStreamsPerConnection = 1024;
-// A call that has a thread ends when its client has sent, or taken, nothing for this long.
+// A call that has a thread ends when its client has not taken the last of the answer for so long,
 inline constexpr absl::Duration kMaxSilence = absl::Seconds(30);
+// or when no message that it sends, or takes, has come to its end for so long and the time of the
+// largest one at this rate.
+inline constexpr int64_t kMinBytesPerSecond = 128 << 10;
+inline constexpr absl::Duration kMaxMessageTime =
+    absl::Seconds(30 + kMaxMessageBytes / kMinBytesPerSecond);
 // What gRPC may hold for messages that are under way: all Cache calls with the largest message, and
 // as much again. It slows clients down, and drops calls, before it takes more.
 inline constexpr int64_t kMaxTransportBytes = int64_t{2} * kMaxCacheCalls * kMaxMessageBytes;

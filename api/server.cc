@@ -27,7 +27,7 @@ Server::Server(const ServedParts& parts, std::unique_ptr<Guard> open_guard)
       cache_service_(parts.store, parts.engine,
                      parts.session_limits.value_or(SessionLimitsOf(*parts.store)),
                      {.socket_path = parts.arena_socket, .bytes = parts.store->ram_arena().bytes()},
-                     parts.max_silence),
+                     parts.max_message_time),
       inference_service_(parts.engine, parts.model_name),
       admin_service_(guard_, parts.store, &cache_service_.sessions(), parts.drain) {}
 
@@ -103,7 +103,7 @@ absl::StatusOr<std::unique_ptr<grpc::Server>> Server::StartOn(
                            &port);
   for (grpc::Service* service : services) builder.RegisterService(service);
   std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> interceptors;
-  interceptors.push_back(std::make_unique<CallerInterceptorFactory>(*listen, guard_));
+  interceptors.push_back(std::make_unique<CallerInterceptorFactory>(*listen, guard_, max_silence_));
   if (log_ != nullptr) {
     interceptors.push_back(std::make_unique<CallLogInterceptorFactory>(log_));
   }

@@ -34,8 +34,11 @@ struct ServedParts {
   std::string arena_socket;          // where clients on this host get the RAM tier; empty: nowhere
   std::optional<SessionLimits> session_limits;  // unset: those of api/limits.h
   Guard* guard = nullptr;                       // nullptr: nobody has to show a credential
-  absl::Duration max_silence = kMaxSilence;     // of a client whose call holds a thread
-  CallLog* log = nullptr;                       // of calls; nullptr: none
+  // How long a client whose call holds a thread may take for a message, and for what follows the
+  // last one of the answer.
+  absl::Duration max_message_time = kMaxMessageTime;
+  absl::Duration max_silence = kMaxSilence;
+  CallLog* log = nullptr;  // of calls; nullptr: none
   // Where the Admin service listens, and what it calls to shut the server down; not set: nowhere.
   std::optional<ListenAddress> admin_listen;
   AdminService::Drainer drain;

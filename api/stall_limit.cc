@@ -17,7 +17,7 @@ StallLimit::Limits StallLimit::LimitsOf(absl::Duration total, absl::Duration sta
           .stall = stall,
           .stall_if_short = stall,
           .stalled = {grpc::StatusCode::DEADLINE_EXCEEDED,
-                      absl::StrCat("the client has sent or read nothing for ",
+                      absl::StrCat("the client has sent or read no whole message for ",
                                    absl::FormatDuration(stall))}};
 }
 

@@ -16,21 +16,32 @@ constexpr absl::Duration kComeAgain = absl::Seconds(1);
 absl::Status CallShare::Begin(const std::string& tenant) {
   if (tenant.empty()) return absl::OkStatus();
   absl::MutexLock lock(&mu_);
-  int& calls = calls_[tenant];
-  if (calls == calls_per_tenant_) {
-    return ComeAgain(absl::StrCat("tenant ", tenant, " has ", calls, " calls under way"),
+  Calls& calls = calls_[tenant];
+  if (calls.running == calls_per_tenant_ ||
+      calls.running + calls.answered == calls_per_tenant_ + answers_per_tenant_) {
+    return ComeAgain(absl::StrCat("tenant ", tenant, " has ", calls_per_tenant_,
+                                  " calls under way, as many as it may"),
                      kComeAgain);
   }
-  ++calls;
+  ++calls.running;
   return absl::OkStatus();
+}
+
+void CallShare::Answer(const std::string& tenant) {
+  if (tenant.empty()) return;
+  absl::MutexLock lock(&mu_);
+  Calls& calls = calls_[tenant];
+  CHECK(calls.running > 0);
+  --calls.running;
+  ++calls.answered;
 }
 
 void CallShare::End(const std::string& tenant) {
   if (tenant.empty()) return;
   absl::MutexLock lock(&mu_);
   const auto it = calls_.find(tenant);
-  CHECK(it != calls_.end() && it->second > 0);
-  if (--it->second == 0) calls_.erase(it);
+  CHECK(it != calls_.end() && it->second.answered > 0);
+  if (--it->second.answered + it->second.running == 0) calls_.erase(it);
 }
 
 }  // namespace reprise::api

@@ -11,6 +11,7 @@
 #include "api/auth/caller_table.h"
 #include "api/auth/peer_of.h"
 #include "api/end_call.h"
+#include "api/stall_limit.h"
 #include "api/status_codec.h"
 
 namespace reprise::api {
@@ -23,9 +24,9 @@ using grpc::experimental::InterceptorBatchMethods;
 class CallerInterceptor final : public grpc::experimental::Interceptor {
  public:
   // `listener` and `share` must outlive the call.
-  CallerInterceptor(const ListenAddress& listener, Guard* guard, CallShare* share,
-                    grpc::ServerContextBase* context)
-      : listener_(listener), share_(share), context_(context) {
+  CallerInterceptor(const ListenAddress& listener, Guard* guard, absl::Duration max_silence,
+                    CallShare* share, grpc::ServerContextBase* context)
+      : listener_(listener), max_silence_(max_silence), share_(share), context_(context) {
     caller_.guard = guard;
   }
   ~CallerInterceptor() override {
@@ -37,8 +38,10 @@ class CallerInterceptor final : public grpc::experimental::Interceptor {
     if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::POST_RECV_INITIAL_METADATA)) {
       Introduce(methods->GetRecvInitialMetadata());
     }
-    // The client may call again as soon as it has the status.
-    if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::PRE_SEND_STATUS)) EndShare();
+    if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::PRE_SEND_STATUS)) {
+      BeginAnswer();
+    }
+    if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::POST_RECV_CLOSE)) EndAnswer();
     methods->Proceed();
   }
 
@@ -81,16 +84,34 @@ class CallerInterceptor final : public grpc::experimental::Interceptor {
     if (HoldsThread() && status.ok()) shared_as_ = tenant;
     return status;
   }
+  // The thread stays until the answer is on its way, for which the client has to make room.
+  void BeginAnswer() {
+    if (!HoldsThread()) return;
+    if (shared_as_.has_value() && !std::exchange(answered_, true)) share_->Answer(*shared_as_);
+    if (closed_) return;
+    answer_limit_.emplace(context_, StallLimit::LimitsOf(absl::InfiniteDuration(), max_silence_));
+    answer_limit_->BeginWait();
+  }
+  // The call is over for gRPC, which may let go of it from now on.
+  void EndAnswer() {
+    closed_ = true;
+    answer_limit_.reset();
+  }
   void EndShare() {
-    if (shared_as_.has_value()) share_->End(*shared_as_);
-    shared_as_.reset();
+    if (!shared_as_.has_value()) return;
+    if (!answered_) share_->Answer(*shared_as_);
+    share_->End(*shared_as_);
   }
 
   const ListenAddress& listener_;
+  const absl::Duration max_silence_;
   CallShare* const share_;
   grpc::ServerContextBase* const context_;
   Caller caller_;
   std::optional<std::string> shared_as_;  // the tenant under which the call is counted
+  bool answered_ = false;                 // as one that is answered
+  bool closed_ = false;
+  std::optional<StallLimit> answer_limit_;
 };
 
 }  // namespace
@@ -98,7 +119,7 @@ class CallerInterceptor final : public grpc::experimental::Interceptor {
 grpc::experimental::Interceptor* CallerInterceptorFactory::CreateServerInterceptor(
     grpc::experimental::ServerRpcInfo* info) {
   if (absl::StartsWith(info->method(), kHealthPath)) return nullptr;
-  return new CallerInterceptor(listener_, guard_, &share_, info->server_context());
+  return new CallerInterceptor(listener_, guard_, max_silence_, &share_, info->server_context());
 }
 
 Principal PrincipalOf(const grpc::ServerContextBase& context) {

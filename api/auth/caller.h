@@ -17,6 +17,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "api/auth/call_share.h"
 #include "api/auth/guard.h"
 #include "api/limits.h"
@@ -27,12 +28,16 @@
 namespace reprise::api {
 
 // Makes the interceptors of a server that listens on `listener`, and counts its tenants' calls.
-// `guard` must outlive the server.
+// `guard` must outlive the server. A call that holds a thread ends when its client has not taken
+// the last of the answer for `max_silence`.
 class CallerInterceptorFactory final
     : public grpc::experimental::ServerInterceptorFactoryInterface {
  public:
-  CallerInterceptorFactory(const ListenAddress& listener, Guard* guard)
-      : listener_(listener), guard_(guard), share_(kMaxTenantCalls) {}
+  CallerInterceptorFactory(const ListenAddress& listener, Guard* guard, absl::Duration max_silence)
+      : listener_(listener),
+        guard_(guard),
+        max_silence_(max_silence),
+        share_(kMaxTenantCalls, kMaxTenantAnswers) {}
 
   grpc::experimental::Interceptor* CreateServerInterceptor(
       grpc::experimental::ServerRpcInfo* info) override;
@@ -40,6 +45,7 @@ class CallerInterceptorFactory final
  private:
   const ListenAddress listener_;
   Guard* const guard_;
+  const absl::Duration max_silence_;
   CallShare share_;
 };
 

@@ -19,6 +19,7 @@
 #include "absl/cleanup/cleanup.h"
 #include "api/limits.h"
 #include "cachestore/base/hash.h"
+#include "tests/api/raw_http2.h"
 #include "tests/api/test_server.h"
 
 namespace reprise::api {
@@ -171,7 +172,7 @@ TEST(ServerTest, SilentReflectionEnds) {
 }
 
 TEST(ServerTest, ASilentPutOrImportEndsAndWhatWasPutStays) {
-  TestServer server({.max_positions = 0, .max_silence = absl::Milliseconds(200)});
+  TestServer server({.max_positions = 0, .max_message_time = absl::Seconds(2)});
   CacheClient client(server.address());
   const auto ns = client.OpenNamespace(TestIdentity(), kTestTimeout);
   ASSERT_TRUE(ns.ok()) << ns.status();
@@ -190,13 +191,24 @@ TEST(ServerTest, ASilentPutOrImportEndsAndWhatWasPutStays) {
   ASSERT_TRUE(put->Write(block));
   const grpc::Status put_status = put->Finish();
   EXPECT_EQ(put_status.error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
-  EXPECT_THAT(put_status.error_message(), HasSubstr("nothing for 200ms"));
+  EXPECT_THAT(put_status.error_message(), HasSubstr("no whole message for 2s"));
   EXPECT_EQ(client.Match(ns->namespace_id(), tokens, kTestTimeout)->ram_blocks(), 1);
   grpc::ClientContext import_context;
   SetTimeout(kTestTimeout, &import_context);
   v1::ImportResponse import_response;
   const grpc::Status import_status = stub->Import(&import_context, &import_response)->Finish();
   EXPECT_EQ(import_status.error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
+}
+
+TEST(ServerTest, AnAnswerThatIsNotTakenHoldsAThreadForATimeOnly) {
+  TestServer server(
+      {.max_positions = 0, .listen = "127.0.0.1:0", .max_silence = absl::Milliseconds(500)});
+  constexpr int kCalls = 100;
+  RawHttp2 rude(server.server().address(), /*window=*/0);
+  for (int i = 0; i < kCalls; ++i) rude.Call("/reprise.v1.Cache/Usage", {});
+  // All end, those that found no thread at once.
+  EXPECT_TRUE(rude.AwaitEnds(kCalls));
+  EXPECT_TRUE(server.cache().Stats(kTestTimeout).ok());
 }
 
 TEST(ServerTest, AfterShutdownNobodyAnswers) {

@@ -19,9 +19,11 @@ namespace {
 constexpr absl::Duration kTimeout = absl::Seconds(60);
 
 // A service whose Stats outlasts its limit, and whose Demote does not; whose Import waits for its
-// client for a short time.
+// client for `stall`.
 class SlowService final : public v1::Cache::Service {
  public:
+  explicit SlowService(absl::Duration stall) : stall_(stall) {}
+
   grpc::Status Stats(grpc::ServerContext* context, const v1::StatsRequest* request,
                      v1::StatsResponse* response) override {
     StallLimit limit(context, StallLimit::LimitsOf(absl::Milliseconds(20), kTimeout));
@@ -37,37 +39,44 @@ class SlowService final : public v1::Cache::Service {
   }
   grpc::Status Import(grpc::ServerContext* context, grpc::ServerReader<v1::FileChunk>* reader,
                       v1::ImportResponse* response) override {
-    StallLimit limit(context, StallLimit::LimitsOf(absl::Hours(1), absl::Milliseconds(100)));
+    StallLimit limit(context, StallLimit::LimitsOf(absl::Hours(1), stall_));
     v1::FileChunk chunk;
     while (limit.During([&] { return reader->Read(&chunk); })) response->set_stored_blocks(1);
     return grpc::Status::OK;
   }
+
+ private:
+  const absl::Duration stall_;
 };
 
-class StallLimitTest : public ::testing::Test {
- protected:
-  StallLimitTest() {
+class SlowServer {
+ public:
+  explicit SlowServer(absl::Duration stall) : service_(stall) {
     grpc::ServerBuilder builder;
     builder.AddListeningPort(address_, grpc::InsecureServerCredentials());
     builder.RegisterService(&service_);
     server_ = builder.BuildAndStart();
   }
+  const std::string& address() const { return address_; }
 
+ private:
   const TempFolder folder_;
   const std::string address_ = "unix:" + (folder_ / "s");
   SlowService service_;
   std::unique_ptr<grpc::Server> server_;
 };
 
-TEST_F(StallLimitTest, CancelsTheCallsThatOutlastIt) {
-  CacheClient client(address_);
+TEST(StallLimitTest, CancelsTheCallsThatOutlastIt) {
+  const SlowServer server(kTimeout);
+  CacheClient client(server.address());
   EXPECT_EQ(client.Stats(kTimeout).status().code(), absl::StatusCode::kCancelled);
   EXPECT_TRUE(client.Demote(kTimeout).ok());
 }
 
-TEST_F(StallLimitTest, EndsTheCallsWhoseClientIsSilent) {
-  const auto stub = v1::Cache::NewStub(ConnectTo(address_));
+TEST(StallLimitTest, EndsTheCallsWhoseClientIsSilent) {
   for (const bool goes_on : {true, false}) {
+    const SlowServer server(goes_on ? kTimeout : absl::Milliseconds(100));
+    const auto stub = v1::Cache::NewStub(ConnectTo(server.address()));
     grpc::ClientContext context;
     SetTimeout(kTimeout, &context);
     v1::ImportResponse response;
@@ -80,7 +89,7 @@ TEST_F(StallLimitTest, EndsTheCallsWhoseClientIsSilent) {
       continue;
     }
     EXPECT_EQ(status.error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
-    EXPECT_THAT(status.error_message(), ::testing::HasSubstr("nothing for 100ms"));
+    EXPECT_THAT(status.error_message(), ::testing::HasSubstr("no whole message for 100ms"));
   }
 }
 

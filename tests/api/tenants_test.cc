@@ -261,6 +261,19 @@ TEST_F(TenantsTest, ATenantWhoseCallsDoNotEndLeavesThreadsToOthers) {
   EXPECT_TRUE(status.ok()) << status;
 }
 
+TEST_F(TenantsTest, AnswersThatAreNotTakenLeaveThreadsToOthers) {
+  constexpr int kCalls = 100;
+  RawHttp2 rude(server_.server().address(), /*window=*/0);
+  for (int i = 0; i < kCalls; ++i) {
+    rude.Call("/reprise.v1.Cache/Usage", {{"authorization", "Bearer " + file_.alice}});
+  }
+  // A refusal needs no room.
+  EXPECT_TRUE(rude.AwaitEnds(kCalls - kMaxTenantCalls - kMaxTenantAnswers));
+  CacheClient bob = ClientOf(file_.bob);
+  const uint32_t ns = OpenOwn(bob).namespace_id();
+  for (int i = 0; i < 100; ++i) EXPECT_EQ(Matched(bob, ns), 0);
+}
+
 TEST_F(TenantsTest, ATenantThatCallsTooOftenIsToldWhenToComeAgain) {
   file_.Write("[tenants.alice]\ncalls-per-second = 2\n[tenants.bob]\nbytes-per-second = 100\n");
   ASSERT_TRUE(server_.guard().Reload().ok());

@@ -45,6 +45,7 @@ class TestServer {
     GuardOptions guard;
     std::string listen;          // empty: a Unix socket
     bool shared_memory = false;  // offers the arena to clients
+    absl::Duration max_message_time = kMaxMessageTime;
     absl::Duration max_silence = kMaxSilence;
     bool admin = false;      // offers the Admin service on a second Unix socket
     CallLog* log = nullptr;  // of calls; nullptr: none
@@ -122,6 +123,7 @@ class TestServer {
     CHECK(guard.ok());
     guard_ = *std::move(guard);
     parts.guard = guard_.get();
+    parts.max_message_time = options_.max_message_time;
     parts.max_silence = options_.max_silence;
     parts.log = options_.log;
     if (options_.admin) {
