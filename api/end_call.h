@@ -1,4 +1,4 @@
-// Ends a call from outside of its handler, with a status that the client is told.
+// Ends a call from outside of its handler, with a status that the client is told, and the log.
 #pragma once
 
 #include <grpcpp/server_context.h>

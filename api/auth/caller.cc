@@ -25,8 +25,12 @@ class CallerInterceptor final : public grpc::experimental::Interceptor {
  public:
   // `listener` and `share` must outlive the call.
   CallerInterceptor(const ListenAddress& listener, Guard* guard, absl::Duration max_silence,
-                    CallShare* share, grpc::ServerContextBase* context)
-      : listener_(listener), max_silence_(max_silence), share_(share), context_(context) {
+                    CallShare* share, grpc::experimental::ServerRpcInfo* info)
+      : listener_(listener),
+        max_silence_(max_silence),
+        share_(share),
+        method_(info->method()),
+        context_(info->server_context()) {
     caller_.guard = guard;
   }
   ~CallerInterceptor() override {
@@ -63,17 +67,30 @@ class CallerInterceptor final : public grpc::experimental::Interceptor {
         caller_.guard->Authenticate(BearerToken(ValueOf(*metadata, "authorization")),
                                     PeerOf(listener_, context_->peer(), connection));
     grpc_auth_context_release(connection);
+    caller_.author = principal.value_or(Nobody());
+    CallerTable::Get().Add(context_, &caller_);
     // Not OK: the credentials were changed since the call was let in.
     const absl::Status allowed =
         principal.ok() ? BeginShare(principal->tenant) : principal.status();
     if (!allowed.ok()) {
+      TellOfRefusal(allowed);
       EndCall(context_, ToGrpc(allowed));
       principal = Nobody();
     }
     caller_.principal = *std::move(principal);
     // No handler has a use for the secret, and what it does not see it cannot log.
     metadata->erase("authorization");
-    CallerTable::Get().Add(context_, &caller_);
+  }
+
+  // The log of calls hears of it as of any other.
+  void TellOfRefusal(const absl::Status& status) {
+    caller_.guard->audit().WriteRefusal({.what = "refused",
+                                         .who = caller_.author.name,
+                                         .tenant = caller_.author.tenant,
+                                         .from = context_->peer(),
+                                         .request_id = caller_.ids.request_id,
+                                         .outcome = status,
+                                         .detail = method_});
   }
 
   // Callbacks hold no thread.
@@ -106,6 +123,7 @@ class CallerInterceptor final : public grpc::experimental::Interceptor {
   const ListenAddress& listener_;
   const absl::Duration max_silence_;
   CallShare* const share_;
+  const std::string method_;
   grpc::ServerContextBase* const context_;
   Caller caller_;
   std::optional<std::string> shared_as_;  // the tenant under which the call is counted
@@ -119,12 +137,24 @@ class CallerInterceptor final : public grpc::experimental::Interceptor {
 grpc::experimental::Interceptor* CallerInterceptorFactory::CreateServerInterceptor(
     grpc::experimental::ServerRpcInfo* info) {
   if (absl::StartsWith(info->method(), kHealthPath)) return nullptr;
-  return new CallerInterceptor(listener_, guard_, max_silence_, &share_, info->server_context());
+  return new CallerInterceptor(listener_, guard_, max_silence_, &share_, info);
 }
 
 Principal PrincipalOf(const grpc::ServerContextBase& context) {
   const Caller* caller = CallerTable::Get().Find(context);
   return caller == nullptr ? Nobody() : caller->principal;
+}
+
+Principal AuthorOf(const grpc::ServerContextBase& context) {
+  const Caller* caller = CallerTable::Get().Find(context);
+  return caller == nullptr ? Nobody() : caller->author;
+}
+
+absl::Status EndOf(const grpc::ServerContextBase& context) {
+  Caller* caller = CallerTable::Get().Find(context);
+  if (caller == nullptr) return absl::OkStatus();
+  absl::MutexLock lock(&caller->mu);
+  return caller->end;
 }
 
 RequestIds IdsOf(const grpc::ServerContextBase& context) {
@@ -154,12 +184,13 @@ void Audit(const grpc::ServerContextBase& context, absl::string_view what,
            const absl::Status& outcome, std::string detail) {
   const Caller* caller = CallerTable::Get().Find(context);
   if (caller == nullptr) return;
+  const absl::Status end = EndOf(context);
   caller->guard->audit().Write({.what = what,
-                                .who = caller->principal.name,
-                                .tenant = caller->principal.tenant,
+                                .who = caller->author.name,
+                                .tenant = caller->author.tenant,
                                 .from = context.peer(),
                                 .request_id = caller->ids.request_id,
-                                .outcome = outcome,
+                                .outcome = end.ok() ? outcome : end,
                                 .detail = std::move(detail)});
 }
 

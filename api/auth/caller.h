@@ -49,6 +49,11 @@ class CallerInterceptorFactory final
   CallShare share_;
 };
 
+// Who makes the call, for the logs: PrincipalOf, but for a call that was refused.
+Principal AuthorOf(const grpc::ServerContextBase& context);
+// How the server has ended the call from outside of its handler; OK: it has not.
+absl::Status EndOf(const grpc::ServerContextBase& context);
+
 // The ids of the call's request; empty without an interceptor.
 RequestIds IdsOf(const grpc::ServerContextBase& context);
 
@@ -59,7 +64,8 @@ void NoteHit(const grpc::ServerContextBase& context, int64_t tokens);
 // What the call has done so far.
 CallWork WorkOf(const grpc::ServerContextBase& context);
 
-// Writes what the call did to the audit log. `detail` is for people and holds no secret.
+// Writes what the call did to the audit log; of one that was ended from outside, how it was.
+// `detail` is for people and holds no secret.
 void Audit(const grpc::ServerContextBase& context, absl::string_view what,
            const absl::Status& outcome, std::string detail = "");
 

@@ -7,6 +7,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
 #include "api/auth/guard.h"
 #include "api/auth/principal.h"
@@ -18,9 +19,14 @@ namespace reprise::api {
 // Who makes a call, and what the call has done.
 struct Caller {
   Guard* guard = nullptr;
-  Principal principal;
+  Principal principal;  // whose rights the call has
+  Principal author;     // who made it, for the logs: also when it was refused, and has no rights
   RequestIds ids;
   CallWork work;
+
+  // How the server has ended the call from outside of its handler; OK: it has not.
+  absl::Mutex mu;
+  absl::Status end ABSL_GUARDED_BY(mu);
 };
 
 class CallerTable {

@@ -37,15 +37,19 @@ class CallLogInterceptor final : public grpc::experimental::Interceptor {
  private:
   void Write(const grpc::Status& status) {
     const grpc::ServerContextBase& context = *info_->server_context();
-    const Principal principal = PrincipalOf(context);
+    const Principal author = AuthorOf(context);
+    const absl::Status ended = EndOf(context);
     const absl::Time end = absl::Now();
     CallRecord record;
     record.rpc = std::string(absl::StripPrefix(info_->method(), "/"));
     record.ids = IdsOf(context);
-    record.who = principal.name;
-    record.tenant = principal.tenant;
+    record.who = author.name;
+    record.tenant = author.tenant;
     record.from = context.peer();
-    record.SetOutcome(FromGrpc(status));
+    // What the client is told.
+    record.SetOutcome(ended.ok() ? FromGrpc(status) : ended);
+    if (!ended.ok()) record.failed = true;
+    if (!ended.ok()) record.cause = std::string(ended.message());
     record.time = end - start_;
     record.waiting = first_answer_.value_or(end) - start_;
     record.waits_for_client = info_->type() == ServerRpcInfo::Type::CLIENT_STREAMING ||

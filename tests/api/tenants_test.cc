@@ -247,6 +247,7 @@ TEST_F(TenantsTest, ATenantWhoseCallsDoNotEndLeavesThreadsToOthers) {
   EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
   EXPECT_THAT(std::string(status.message()), HasSubstr("tenant alice has 32 calls under way"));
   EXPECT_GT(RetryAfter(status), absl::ZeroDuration());
+  EXPECT_THAT(AuditText(), AllOf(HasSubstr("alice-web"), HasSubstr("has 32 calls under way")));
   for (int i = 0; i < 100; ++i) {
     const auto exists = bob.Exists(of_bob, tokens_, false, kTestTimeout);
     ASSERT_TRUE(exists.ok()) << exists.status();
