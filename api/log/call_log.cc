@@ -118,11 +118,15 @@ class CallLog::Writer {
 void CallRecord::SetOutcome(const absl::Status& outcome) {
   status = absl::StatusCodeToString(outcome.code());
   failed = !outcome.ok() && !absl::IsCancelled(outcome);
-  if (IsServers(outcome.code())) cause = std::string(outcome.message());
+  is_fault = IsServers(outcome.code());
+  if (is_fault) cause = std::string(outcome.message());
 }
 
 CallLog::CallLog(const LogOptions& options, std::FILE* out)
-    : options_(options), limit_(kInfoLinesPerSecond), writer_(std::make_unique<Writer>(out)) {}
+    : options_(options),
+      faults_(kInfoLinesPerSecond),
+      errors_(kInfoLinesPerSecond),
+      writer_(std::make_unique<Writer>(out)) {}
 
 CallLog::~CallLog() = default;
 
@@ -133,7 +137,8 @@ void CallLog::Write(const CallRecord& record) {
   int64_t left_out = 0;
   if (options_.level == LogLevel::kInfo) {
     absl::MutexLock lock(&mu_);
-    const std::optional<int64_t> taken = limit_.Take(absl::Now());
+    LineLimit& limit = record.is_fault || is_slow ? faults_ : errors_;
+    const std::optional<int64_t> taken = limit.Take(absl::Now());
     if (!taken.has_value()) return;
     left_out = *taken;
   }

@@ -23,7 +23,7 @@ namespace reprise::api {
 enum class LogFormat { kText, kJson };
 enum class LogLevel {
   kDebug,  // every call
-  kInfo,   // calls that failed or were slow, 100 a second at most
+  kInfo,   // calls that failed or were slow: of either kind of line 100 a second at most
   kOff,
 };
 
@@ -48,13 +48,14 @@ struct CallRecord {
   std::string from;               // the peer, as gRPC names it
   std::string status;             // "OK", "NOT_FOUND"; of HTTP "200"
   bool failed = false;            // other than by its client's going away
+  bool is_fault = false;          // and the fault is the server's
   std::string cause;              // of the server's own failure; may be empty
   absl::Duration time;            // from its headers to its end
   absl::Duration waiting;         // of it, for the first answer
   bool waits_for_client = false;  // the first answer is not the server's alone to give: never slow
   CallWork work;
 
-  // Sets status, failed and cause.
+  // Sets status, failed, is_fault and cause.
   void SetOutcome(const absl::Status& outcome);
 };
 
@@ -77,7 +78,9 @@ class CallLog {
 
   const LogOptions options_;
   absl::Mutex mu_;
-  LineLimit limit_ ABSL_GUARDED_BY(mu_);
+  // Apart, so that clients who err cannot hide what the server does.
+  LineLimit faults_ ABSL_GUARDED_BY(mu_);  // the server's, and slow calls
+  LineLimit errors_ ABSL_GUARDED_BY(mu_);  // the clients', and refusals
   const std::unique_ptr<Writer> writer_;
 };
 

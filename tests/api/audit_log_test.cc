@@ -149,7 +149,13 @@ TEST(CallLogTest, AFloodIsCutAndCounted) {
   EXPECT_EQ(limit.Take(start + absl::Seconds(1)), 0);
   LogFile file({.format = LogFormat::kJson});
   for (int i = 0; i < 1000; ++i) file.log().Write(RecordOf(absl::NotFoundError("")));
-  EXPECT_LT(file.Lines().size(), 1000u);
+  // They do not hide what the server does.
+  file.log().Write(RecordOf(absl::InternalError("disk 3 is gone")));
+  file.log().Write(RecordOf(absl::OkStatus(), absl::Milliseconds(1001)));
+  const std::vector<nlohmann::json> lines = file.Lines();
+  EXPECT_LT(lines.size(), 1000u);
+  EXPECT_EQ(lines.end()[-2]["cause"], "disk 3 is gone");
+  EXPECT_EQ(lines.back()["first_ms"], 1001);
 }
 
 TEST(CallLogTest, TextIsOneLineWithWhatIsNotPlainInQuotes) {
