@@ -131,8 +131,9 @@ void AddServeFlags(FlagSet& flags, ServeOptions* options) {
             "nowhere");
   flags.Add("http-host", &options->http_host, "NAMES",
             "names that clients of HTTP know this server by, with commas between: those of a proxy "
-            "before it. Without credentials, who asks for another one than these and this "
-            "machine's own is refused, as pages of other hosts are");
+            "before it. Who asks for another one than these and this machine's own is refused, but "
+            "for /healthz and /readyz, as pages of other hosts are. Not set: any name where "
+            "credentials are asked for");
   flags.Need("http-host", "http-listen");
   flags.Add("arena-socket", &options->arena_socket, "PATH",
             "Unix socket where clients of this user on this host get the RAM tier's memory; with "

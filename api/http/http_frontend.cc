@@ -275,8 +275,12 @@ std::optional<HttpResponse> HttpFrontend::Impl::AnswerAtOnce(const HttpRequest& 
 }
 
 std::optional<HttpResponse> HttpFrontend::Impl::QuickAnswer(const HttpRequest& request) const {
-  if (std::optional<HttpResponse> refusal = browsers_.Refusal(request)) return refusal;
   const Path known = KnownPath(request.path);
+  const bool is_probe = known.path == "/healthz" || known.path == "/readyz";
+  // A prober goes by an address, and learns nothing that a web site may not know.
+  if (std::optional<HttpResponse> refusal = browsers_.Refusal(request); refusal && !is_probe) {
+    return refusal;
+  }
   if (known.path.empty()) {
     return OpenAiErrorResponse(404, absl::NotFoundError(absl::StrCat(
                                         "there is no ", request.path.substr(0, kMaxEchoBytes))));
@@ -288,7 +292,7 @@ std::optional<HttpResponse> HttpFrontend::Impl::QuickAnswer(const HttpRequest& r
     response.headers.emplace_back("Allow", known.method);
     return response;
   }
-  if (known.path == "/healthz" || known.path == "/readyz") return Probe(known.path);
+  if (is_probe) return Probe(known.path);
   return std::nullopt;
 }
 

@@ -103,7 +103,7 @@ TEST_F(HttpFrontendTest, EveryAnswerIsALineOfTheLogWithTheRequestsId) {
   RawHttp client(http_->address());
   const std::string body = R"({"prompt":"sesame-prompt","ignore_eos":true,"stream":true})";
   client.Send(absl::StrCat(
-      "POST /v1/completions HTTP/1.1\r\nHost: a\r\nX-Request-Id: order-66\r\n",
+      "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nX-Request-Id: order-66\r\n",
       "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n",
       "Content-Type: application/json\r\nContent-Length: ", body.size(), "\r\n\r\n", body));
   EXPECT_EQ(client.Read().headers.at("x-request-id"), "order-66");
@@ -195,6 +195,12 @@ TEST_F(HttpFrontendTest, AnotherSitesNameDoesNotStandForThisMachine) {
   EXPECT_EQ(to("chat.example", "Origin: https://chat.example\r\n").status, 200);
   EXPECT_EQ(to("localhost").status, 200);
   EXPECT_EQ(to("evil.example").status, 421);
+  // A prober goes by an address.
+  for (const char* probe : {"/healthz", "/readyz"}) {
+    RawHttp prober(http_->address());
+    prober.Send(absl::StrCat("GET ", probe, " HTTP/1.1\r\nHost: 10.0.0.7:8080\r\n\r\n"));
+    EXPECT_EQ(prober.Read().status, 200) << probe;
+  }
   EXPECT_EQ(to("chat.example", "Origin: https://evil.example\r\n").status, 403);
 }
 
