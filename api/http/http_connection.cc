@@ -234,6 +234,7 @@ void HttpConnection::OnRequest() {
     host_->GiveBodyRoom(unused);
     body_room_ -= unused;
   }
+  request.received = absl::Now();
   request.peer = peer_;
   request.certificate_names = certificate_names_;
   exchange_ = std::make_shared<HttpExchange>(io_, limits_.unsent_bytes, shared_from_this());

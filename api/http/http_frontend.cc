@@ -301,7 +301,8 @@ void HttpFrontend::Impl::Handle(HttpRequest request, std::shared_ptr<HttpReply> 
   if (log_ == nullptr) {
     return Answer(request, ids, std::move(reply), [](const Principal&) {});
   }
-  const auto logged = std::make_shared<LoggedReply>(log_, RecordOf(request, ids), std::move(reply));
+  const auto logged = std::make_shared<LoggedReply>(log_, RecordOf(request, ids), request.received,
+                                                    std::move(reply));
   Answer(request, ids, logged, [&](const Principal& principal) { logged->SetCaller(principal); });
 }
 

@@ -13,6 +13,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 
 namespace reprise::api {
 
@@ -23,6 +24,7 @@ struct HttpRequest {
   std::string body;
   std::string peer;  // "127.0.0.1:40112", "[::1]:40112" or, of a Unix socket, "unix:uid=1000"
   std::vector<std::string> certificate_names;  // of the client, verified by TLS
+  absl::Time received;                         // when it was whole
 
   // Empty when it is not there. `name` is in lower case.
   absl::string_view Header(absl::string_view name) const {

@@ -10,17 +10,30 @@ namespace reprise::api {
 void SetHttpStatus(int status, CallRecord* record) {
   record->status = absl::StrCat(status);
   record->failed = status >= 400;
+  record->is_fault = status >= 500;
 }
 
-LoggedReply::LoggedReply(CallLog* log, CallRecord record, std::shared_ptr<HttpReply> reply)
-    : log_(log), reply_(std::move(reply)), record_(std::move(record)) {
-  absl::MutexLock lock(&mu_);
-  record_.status = "CANCELLED";  // unless it is answered
+LoggedReply::LoggedReply(CallLog* log, CallRecord record, absl::Time start,
+                         std::shared_ptr<HttpReply> reply)
+    : log_(log), reply_(std::move(reply)), start_(start), record_(std::move(record)) {
+  NotifyGone([] {});
 }
 
 LoggedReply::~LoggedReply() {
   absl::MutexLock lock(&mu_);
+  if (*gone_ && !record_.failed) {
+    record_.status = "CANCELLED";
+  } else if (!record_.failed) {
+    SetHttpStatus(500, &record_);
+  }
   TellLocked();
+}
+
+void LoggedReply::NotifyGone(std::function<void()> gone) {
+  reply_->NotifyGone([flag = gone_, gone = std::move(gone)] {
+    *flag = true;
+    gone();
+  });
 }
 
 void LoggedReply::TellLocked() {

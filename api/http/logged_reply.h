@@ -2,6 +2,7 @@
 // Owned as the reply it wraps. Thread-safe.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 
@@ -20,8 +21,8 @@ void SetHttpStatus(int status, CallRecord* record);
 
 class LoggedReply final : public HttpReply {
  public:
-  // `record` names the request; `log` must outlive the reply.
-  LoggedReply(CallLog* log, CallRecord record, std::shared_ptr<HttpReply> reply);
+  // `record` names the request, which came whole at `start`; `log` must outlive the reply.
+  LoggedReply(CallLog* log, CallRecord record, absl::Time start, std::shared_ptr<HttpReply> reply);
   // One that has not ended is one whose client has gone, or whose handler has failed.
   ~LoggedReply() override;
 
@@ -32,7 +33,7 @@ class LoggedReply final : public HttpReply {
   void Begin(HttpResponse head) override ABSL_LOCKS_EXCLUDED(mu_);
   void Write(absl::string_view piece) override { reply_->Write(piece); }
   void End() override ABSL_LOCKS_EXCLUDED(mu_);
-  void NotifyGone(std::function<void()> gone) override { reply_->NotifyGone(std::move(gone)); }
+  void NotifyGone(std::function<void()> gone) override;
   void NoteHit(int64_t tokens) override ABSL_LOCKS_EXCLUDED(mu_);
   void NoteFailure(const absl::Status& status) override ABSL_LOCKS_EXCLUDED(mu_);
 
@@ -42,7 +43,9 @@ class LoggedReply final : public HttpReply {
 
   CallLog* const log_;
   const std::shared_ptr<HttpReply> reply_;
-  const absl::Time start_ = absl::Now();
+  const absl::Time start_;
+  // Whether the client has gone; shared with what the reply calls then, which may outlast this.
+  const std::shared_ptr<std::atomic<bool>> gone_ = std::make_shared<std::atomic<bool>>(false);
   absl::Mutex mu_;
   CallRecord record_ ABSL_GUARDED_BY(mu_);
   absl::Time first_answer_ ABSL_GUARDED_BY(mu_) = absl::InfiniteFuture();

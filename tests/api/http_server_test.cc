@@ -3,16 +3,21 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <stdexcept>
 #include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
+#include "api/http/logged_reply.h"
+#include "tests/api/log_file.h"
 #include "tests/api/raw_http.h"
 
 namespace reprise::api {
@@ -262,6 +267,39 @@ TEST_F(HttpServerTest, AnAddressThatIsTakenIsAnError) {
   const auto second = HttpServer::Start(address(), &handler_);
   EXPECT_EQ(second.status().code(), absl::StatusCode::kUnavailable);
   EXPECT_THAT(std::string(second.status().message()), HasSubstr(address().ToString()));
+}
+
+// A reply whose client goes when the test says so.
+class LeavableReply final : public HttpReply {
+ public:
+  void Send(HttpResponse) override {}
+  void Begin(HttpResponse) override {}
+  void Write(absl::string_view) override {}
+  void End() override {}
+  void NotifyGone(std::function<void()> gone) override { leave = std::move(gone); }
+
+  std::function<void()> leave;
+};
+
+TEST(LoggedReplyTest, AHandlerThatFailsIsNoClientThatLeaves) {
+  LogFile file({.format = LogFormat::kJson, .level = LogLevel::kDebug});
+  const absl::Time start = absl::Now() - absl::Minutes(1);
+  const auto left = std::make_shared<LeavableReply>();
+  bool heard = false;
+  { const LoggedReply failed(&file.log(), {.rpc = "failed"}, start, left); }
+  for (const bool asks : {false, true}) {
+    LoggedReply reply(&file.log(), {.rpc = "left"}, start, left);
+    if (asks) reply.NotifyGone([&] { heard = true; });
+    left->leave();
+  }
+  const std::vector<nlohmann::json> lines = file.Lines();
+  ASSERT_EQ(lines.size(), 3u);
+  EXPECT_EQ(lines[0]["status"], "500");
+  EXPECT_EQ(lines[0]["level"], "info");
+  EXPECT_EQ(lines[1]["status"], "CANCELLED");
+  EXPECT_EQ(lines[2]["status"], "CANCELLED");
+  EXPECT_TRUE(heard);
+  EXPECT_GE(lines[0]["ms"], 60'000) << "the time before the handler is left out";
 }
 
 }  // namespace
