@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_format.h"
 #include "cachestore/base/check.h"
 
@@ -18,12 +19,26 @@ bool ReadsAsNumber(const std::string& cell) {
            (cell.size() == 1 || std::isdigit(static_cast<unsigned char>(cell[1])))));
 }
 
+// With what is not printable ASCII as \xHH: a terminal obeys what others have put into a name.
+std::string Printable(const std::string& cell) {
+  std::string text;
+  for (const char c : cell) {
+    if (absl::ascii_isprint(static_cast<unsigned char>(c))) {
+      text.push_back(c);
+    } else {
+      absl::StrAppendFormat(&text, "\\x%02x", static_cast<unsigned char>(c));
+    }
+  }
+  return text;
+}
+
 }  // namespace
 
 Table::Table(std::vector<std::string> header) { rows_.push_back(std::move(header)); }
 
 void Table::AddRow(std::vector<std::string> cells) {
   CHECK(cells.size() == rows_[0].size());
+  for (std::string& cell : cells) cell = Printable(cell);
   rows_.push_back(std::move(cells));
 }
 

@@ -13,11 +13,10 @@ class Table {
  public:
   explicit Table(std::vector<std::string> header);
 
-  // REQUIRES: as many cells as the header has.
+  // REQUIRES: as many cells as the header has. What is not printable ASCII in them is escaped.
   void AddRow(std::vector<std::string> cells);
 
-  // Prints header, a rule, and the rows; columns two spaces apart. UTF-8 cells are not measured by
-  // display width: keep cells ASCII.
+  // Prints header, a rule, and the rows; columns two spaces apart.
   void Print(std::ostream& out) const;
 
  private:

@@ -3,6 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <sstream>
+#include <string>
+
+#include "api/cli/top_view.h"
 
 namespace reprise::api {
 namespace {
@@ -18,6 +21,15 @@ TEST(TableTest, ColumnsOfNumbersAreRightAligned) {
             "-----------------\n"
             "a               7\n"
             "long name   1,234\n");
+}
+
+TEST(TableTest, ACellCannotCommandTheTerminal) {
+  Table table({"salt"});
+  table.AddRow({"\x1b]0;mine\a\r\n\x7f \xc2\x9b\xff"});
+  std::ostringstream out;
+  table.Print(out);
+  EXPECT_EQ(out.str().substr(out.str().rfind("--\n") + 3),
+            "\\x1b]0;mine\\x07\\x0d\\x0a\\x7f \\xc2\\x9b\\xff\n");
 }
 
 TEST(TableTest, ThousandsAreSeparated) {
