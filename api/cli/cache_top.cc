@@ -5,6 +5,7 @@
 #include <optional>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "api/cli/cache_commands.h"
 #include "api/cli/commands.h"
@@ -41,17 +42,22 @@ absl::Status RunTop(const TopFlags& flags) {
   std::optional<TopSample> before;
   for (int64_t shown = 0; count == 0 || shown < count; ++shown) {
     if (shown > 0) absl::SleepFor(absl::Seconds(flags.interval_seconds));
-    ASSIGN_OR_RETURN(TopSample now, Look(*client, flags.server.timeout()));
+    absl::StatusOr<TopSample> now = Look(*client, flags.server.timeout());
+    const bool is_last = shown + 1 == count;
+    // It may come back.
+    if (!now.ok() && (is_last || !absl::IsUnavailable(now.status()))) return now.status();
     std::cout << (is_terminal && !flags.once ? kClearTerminal
                   : shown > 0                ? "\n"
                                              : "")
               << "reprise " << flags.server.server << "  "
-              << absl::FormatTime("%H:%M:%S", now.time, absl::LocalTimeZone()) << "\n"
-              << TopText(before.has_value() ? &*before : nullptr, now,
-                         static_cast<size_t>(flags.namespaces))
+              << absl::FormatTime("%H:%M:%S", absl::Now(), absl::LocalTimeZone()) << "\n"
+              << (now.ok() ? TopText(before.has_value() ? &*before : nullptr, *now,
+                                     static_cast<size_t>(flags.namespaces))
+                           : absl::StrCat(now.status().message(), "\n"))
               << std::flush;
     if (!std::cout) return absl::OkStatus();  // whoever read it has gone
-    before = std::move(now);
+    before.reset();
+    if (now.ok()) before = *std::move(now);
   }
   return absl::OkStatus();
 }

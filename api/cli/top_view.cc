@@ -148,9 +148,22 @@ std::string NamespacesText(const v1::UsageResponse& usage, size_t max_namespaces
   return out.str();
 }
 
+// Whether a counter is below what it was: the server was started anew, and counts from nothing.
+bool HasFallen(const Counters& before, const Counters& now) {
+  for (const char* name : {"looked_up_tokens", "sealed_blocks", "promoted_blocks", "demoted_blocks",
+                           "dropped_blocks", "prefilled_tokens", "decoded_tokens"}) {
+    if (ValueOf(now, name) < ValueOf(before, name)) return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 std::string TopText(const TopSample* before, const TopSample& now, size_t max_namespaces) {
+  if (before != nullptr && (HasFallen(before->stats.store(), now.stats.store()) ||
+                            HasFallen(before->stats.engine(), now.stats.engine()))) {
+    before = nullptr;
+  }
   const double seconds = before == nullptr ? 0 : absl::ToDoubleSeconds(now.time - before->time);
   const auto part = [&](const Counters& (v1::StatsResponse::*counters)() const) {
     return Part(before == nullptr ? nullptr : &(before->stats.*counters)(), (now.stats.*counters)(),

@@ -18,7 +18,8 @@ struct TopSample {
 };
 
 // Tables of `now`, 100 columns wide at most but for long names. Rates are those since `before`;
-// nullptr: there are none yet. Of namespaces the `max_namespaces` that take most are shown.
+// nullptr, or another start of the server: there are none yet. Of namespaces the `max_namespaces`
+// that take most are shown.
 std::string TopText(const TopSample* before, const TopSample& now, size_t max_namespaces);
 
 }  // namespace reprise::api

@@ -46,5 +46,15 @@ TEST(TableTest, BytesHaveABinaryUnit) {
   EXPECT_EQ(BytesText(int64_t{64} << 30), "64.00 GiB");
 }
 
+TEST(TopViewTest, AServerThatWasStartedAnewHasNoRatesYet) {
+  TopSample before = {.time = absl::UnixEpoch()};
+  TopSample now = {.time = before.time + absl::Seconds(1)};
+  (*before.stats.mutable_store())["looked_up_tokens"] = 100;
+  (*now.stats.mutable_store())["looked_up_tokens"] = 150;
+  EXPECT_NE(TopText(&before, now, 1).find("50/s"), std::string::npos);
+  (*now.stats.mutable_store())["looked_up_tokens"] = 50;
+  EXPECT_EQ(TopText(&before, now, 1), TopText(nullptr, now, 1));
+}
+
 }  // namespace
 }  // namespace reprise::api
