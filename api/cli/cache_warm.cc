@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -55,7 +56,7 @@ absl::StatusOr<std::vector<WarmPrompt>> ReadPrompts(const std::string& path) {
   int64_t number = 0;
   for (const absl::string_view line : absl::StrSplit(text, '\n')) {
     ++number;
-    if (line.empty()) continue;
+    if (absl::StripAsciiWhitespace(line).empty()) continue;
     absl::StatusOr<std::vector<v1::GenerateRequest>> requests = PromptsOf(line);
     if (!requests.ok()) {
       return absl::InvalidArgumentError(
@@ -101,7 +102,7 @@ void Report(const WarmFlags& flags, const std::string& name, const v1::GenerateS
                                         {"cached_tokens", cached},
                                         {"computed_tokens", computed},
                                         {"seconds", summary.total_seconds()}}
-                     .dump()
+                     .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)
               << std::endl;
     return;
   }
