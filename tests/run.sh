@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Installs what is missing, builds, and runs every test: the release build; address + undefined-behaviour
-# sanitizers, compiled by clang, which analyses thread safety by the way; and the thread sanitizer on the code
-# that has threads. Usage: tests/run.sh [release|asan|tsan]...
+# Installs what is missing, builds, and runs every test: the release build with kernels, engine, programs and
+# benchmarks; nearly all under address + undefined-behaviour sanitizers, compiled by clang, which analyses
+# thread safety by the way; and the thread sanitizer on the code that has threads.
+# Usage: tests/run.sh [release|asan|tsan]...
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -52,8 +53,8 @@ for preset in "${presets[@]}"; do
       selection=(-L tsan)
       ;;
     release)
-      run release
-      selection=()
+      run release --target reprise release_tests
+      selection=(-LE '^sanitized$')
       ;;
     asan)
       run asan --target asan_tests
