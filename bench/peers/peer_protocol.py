@@ -29,20 +29,23 @@ def _answer(peer, command, numbers):
     return " ".join([repr(seconds), *map(str, tokens)])
 
 
-def serve(make_peer):
-    """Makes the peer and answers until stdin ends."""
+def serve(make_peer, answer=_answer):
+    """Makes the peer and answers until stdin ends.
+
+    `answer(peer, command, numbers)` is the answer to a line of a command and numbers.
+    """
     out = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what libraries print is no answer
     try:
         peer = make_peer()
-    except Exception as error:  # the reader must not wait for ever
-        print("error", repr(error), file=out)
+    except BaseException as error:  # the reader must not wait for ever
+        print("error", repr(error).replace("\n", " "), file=out)
         return
     print("ready", peer.name, file=out)
     for line in sys.stdin:
         command, *numbers = line.split()
         try:
-            answer = _answer(peer, command, [int(number) for number in numbers])
+            line = answer(peer, command, [int(number) for number in numbers])
         except Exception as error:
-            answer = "error " + repr(error).replace("\n", " ")
-        print(answer, file=out)
+            line = "error " + repr(error).replace("\n", " ")
+        print(line, file=out)

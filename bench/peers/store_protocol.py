@@ -9,24 +9,13 @@ the storing or fetching alone:
 or `error MESSAGE`. A peer is an object with `name`, `put(number) -> seconds` and
 `get(number) -> seconds`.
 """
-import os
-import sys
+import peer_protocol
+
+
+def _answer(peer, command, numbers):
+    return repr({"put": peer.put, "get": peer.get}[command](*numbers))
 
 
 def serve(make_peer):
     """Makes the peer and answers until stdin ends."""
-    out = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # what libraries print is no answer
-    try:
-        peer = make_peer()
-    except BaseException as error:  # the reader must not wait for ever
-        print("error", repr(error).replace("\n", " "), file=out)
-        return
-    print("ready", peer.name, file=out)
-    for line in sys.stdin:
-        command, number = line.split()
-        try:
-            answer = repr({"put": peer.put, "get": peer.get}[command](int(number)))
-        except Exception as error:
-            answer = "error " + repr(error).replace("\n", " ")
-        print(answer, file=out)
+    peer_protocol.serve(make_peer, _answer)

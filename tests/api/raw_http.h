@@ -2,12 +2,6 @@
 // be. Everything BLOCKS, for a minute at most. Thread-compatible.
 #pragma once
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
-#include <sys/time.h>
-#include <unistd.h>
-
 #include <cstdint>
 #include <map>
 #include <string>
@@ -18,6 +12,7 @@
 #include "absl/strings/string_view.h"
 #include "api/listen_address.h"
 #include "cachestore/base/check.h"
+#include "tests/api/raw_socket.h"
 
 namespace reprise::api {
 
@@ -31,36 +26,11 @@ struct RawResponse {
 class RawHttp {
  public:
   // `receive_bytes`: of the system's buffer for what was not read yet; 0: as usual.
-  explicit RawHttp(const ListenAddress& address, int receive_bytes = 0) {
-    fd_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    CHECK(fd_ >= 0);
-    if (receive_bytes > 0) {
-      setsockopt(fd_, SOL_SOCKET, SO_RCVBUF, &receive_bytes, sizeof(receive_bytes));
-    }
-    const timeval minute = {.tv_sec = 60};
-    setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &minute, sizeof(minute));
-    sockaddr_in name = {};
-    name.sin_family = AF_INET;
-    name.sin_port = htons(address.port);
-    name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    CHECK(connect(fd_, reinterpret_cast<const sockaddr*>(&name), sizeof(name)) == 0);
-  }
-  ~RawHttp() { Close(); }
-  RawHttp(const RawHttp&) = delete;
-  RawHttp& operator=(const RawHttp&) = delete;
+  explicit RawHttp(const ListenAddress& address, int receive_bytes = 0)
+      : socket_(address, receive_bytes) {}
 
-  void Close() {
-    if (fd_ >= 0) close(fd_);
-    fd_ = -1;
-  }
-
-  void Send(absl::string_view bytes) {
-    while (!bytes.empty()) {
-      const ssize_t sent = send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
-      if (sent <= 0) return;  // the server has had enough; its answer says why
-      bytes.remove_prefix(static_cast<size_t>(sent));
-    }
-  }
+  void Close() { socket_.Close(); }
+  void Send(absl::string_view bytes) { socket_.Send(bytes); }
   RawResponse Get(absl::string_view path) {
     Send(absl::StrCat("GET ", path, " HTTP/1.1\r\nHost: localhost\r\n\r\n"));
     return Read();
@@ -119,7 +89,7 @@ class RawHttp {
  private:
   bool Receive() {
     char bytes[16384];
-    const ssize_t got = recv(fd_, bytes, sizeof(bytes), 0);
+    const ssize_t got = socket_.Receive(bytes, sizeof(bytes));
     if (got <= 0) return false;
     unread_.append(bytes, static_cast<size_t>(got));
     return true;
@@ -154,7 +124,7 @@ class RawHttp {
     }
   }
 
-  int fd_ = -1;
+  RawSocket socket_;
   std::string unread_;
 };
 

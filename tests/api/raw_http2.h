@@ -3,11 +3,7 @@
 // most. Thread-compatible.
 #pragma once
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <sys/socket.h>
-#include <sys/time.h>
-#include <unistd.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -19,6 +15,7 @@
 #include "absl/strings/string_view.h"
 #include "api/listen_address.h"
 #include "cachestore/base/check.h"
+#include "tests/api/raw_socket.h"
 
 namespace reprise::api {
 
@@ -27,23 +24,11 @@ class RawHttp2 {
   using Headers = std::vector<std::pair<std::string, std::string>>;
 
   // `window`: how many bytes of an answer may come that nobody has asked for.
-  RawHttp2(const ListenAddress& address, uint32_t window) {
-    fd_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    CHECK(fd_ >= 0);
-    const timeval minute = {.tv_sec = 60};
-    setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &minute, sizeof(minute));
-    sockaddr_in name = {};
-    name.sin_family = AF_INET;
-    name.sin_port = htons(address.port);
-    name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    CHECK(connect(fd_, reinterpret_cast<const sockaddr*>(&name), sizeof(name)) == 0);
+  RawHttp2(const ListenAddress& address, uint32_t window) : socket_(address) {
     constexpr uint64_t kInitialWindowSize = 4;
-    Send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+    socket_.Send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
     SendFrame(kSettings, 0, 0, absl::StrCat(Number(kInitialWindowSize, 2), Number(window, 4)));
   }
-  ~RawHttp2() { close(fd_); }
-  RawHttp2(const RawHttp2&) = delete;
-  RawHttp2& operator=(const RawHttp2&) = delete;
 
   // Calls `path` with an empty message. `headers` go between those that begin with a colon and
   // gRPC's own.
@@ -88,22 +73,16 @@ class RawHttp2 {
     return absl::StrCat(Number(0, 1), Number(name.size(), 1), name, Number(value.size(), 1), value);
   }
   void SendFrame(uint8_t type, uint8_t flags, uint32_t stream, absl::string_view payload) {
-    Send(absl::StrCat(Number(payload.size(), 3), Number(type, 1), Number(flags, 1),
-                      Number(stream, 4), payload));
-  }
-  void Send(absl::string_view bytes) {
-    while (!bytes.empty()) {
-      const ssize_t sent = send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
-      if (sent <= 0) return;  // the server has closed; AwaitEnds says so
-      bytes.remove_prefix(static_cast<size_t>(sent));
-    }
+    socket_.Send(absl::StrCat(Number(payload.size(), 3), Number(type, 1), Number(flags, 1),
+                              Number(stream, 4), payload));
   }
   bool Receive(size_t size, std::string* bytes) {
     bytes->resize(size);
-    return size == 0 || recv(fd_, bytes->data(), size, MSG_WAITALL) == static_cast<ssize_t>(size);
+    return size == 0 ||
+           socket_.Receive(bytes->data(), size, MSG_WAITALL) == static_cast<ssize_t>(size);
   }
 
-  int fd_ = -1;
+  RawSocket socket_;
   uint32_t next_stream_ = 1;
   int ends_ = 0;
 };

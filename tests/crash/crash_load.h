@@ -12,6 +12,7 @@
 
 #include "absl/types/span.h"
 #include "cachestore/store/tiered_store.h"
+#include "tests/fakes/mix_bits.h"
 
 namespace reprise::cachestore {
 
@@ -41,13 +42,6 @@ inline StoreOptions CrashOptions(const std::string& directory, int64_t disk_byte
   options.disk.directory = directory;
   options.disk.capacity_bytes = disk_bytes;
   return options;
-}
-
-inline uint64_t MixBits(uint64_t x) {
-  x += 0x9e3779b97f4a7c15;
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
-  return x ^ (x >> 31);
 }
 
 // Chain `number` of writer `writer` in process number `round` on a directory.

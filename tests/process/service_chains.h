@@ -11,6 +11,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "reprise/v1/cache.pb.h"
+#include "tests/fakes/mix_bits.h"
 
 namespace reprise::api {
 
@@ -36,13 +37,6 @@ inline v1::NamespaceIdentity ChainIdentity(const std::string& tenant) {
   identity.set_pipeline_parallel_size(1);
   identity.set_tenant(tenant);
   return identity;
-}
-
-inline uint64_t MixBits(uint64_t x) {
-  x += 0x9e3779b97f4a7c15;
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
-  return x ^ (x >> 31);
 }
 
 // Chain `number` of thread `thread` of client number `client`.

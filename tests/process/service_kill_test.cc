@@ -63,7 +63,9 @@ class ServiceKillTest : public ::testing::Test {
   void ExpectMidTransfer() {
     int kills = 0;
     for (const char* operation : {"put", "get", "acquire", "seal"}) {
-      if (IsFull()) EXPECT_GE(kills_during_[operation], NumRounds() / 25) << operation;
+      if (IsFull()) {
+        EXPECT_GE(kills_during_[operation], NumRounds() / 25) << operation;
+      }
       kills += kills_during_[operation];
     }
     EXPECT_GE(kills, AtLeast(NumRounds() / 2));

@@ -18,6 +18,7 @@
 #include "cachestore/tier/aligned_bytes.h"
 #include "cachestore/tier/backing_tier.h"
 #include "gtest/gtest.h"
+#include "tests/fakes/mix_bits.h"
 
 namespace reprise::cachestore {
 
@@ -37,14 +38,6 @@ class ScratchDirectory {
  private:
   std::string path_;
 };
-
-// One step of splitmix64: well-mixed bits of `x`.
-inline uint64_t MixBits(uint64_t x) {
-  x += 0x9e3779b97f4a7c15;
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
-  return x ^ (x >> 31);
-}
 
 // The only right payload of `key`.
 inline void FillPayload(const BlockKey& key, absl::Span<std::byte> out) {
