@@ -8,7 +8,7 @@ namespace reprise::cachestore {
 struct AdmissionRequest {
   bool reused = false;              // a request found it since it came into the store
   bool disk_is_full = false;        // another block must leave the disk for it
-  bool goes_before_victim = false;  // and that one was used later than this one
+  bool goes_before_victim = false;  // and that one goes later than this one
 };
 
 class AdmissionPolicy {

@@ -1,11 +1,13 @@
-// EvictionPolicy: in which order blocks are given up. It knows when blocks were used, and keeps
-// those that may go now in candidate sets, from "goes first" to "goes last". It proposes and never
-// removes: the owner decides and reports what it did.
+// EvictionPolicy: in which order blocks are given up. It is told which blocks there are, which
+// requests use them and how those end, and keeps the blocks that may go now in candidate sets, from
+// "goes first" to "goes last". It proposes and never removes: the owner decides and reports what it
+// did.
 //
 // What a set means is the owner's business: blocks of one slot size that may be evicted from RAM,
 // for example. A block is in at most one set of each membership, and has one place in the order
 // whatever sets it is in, so that victims of different sets can be compared. Blocks used together
-// go from the end of their chain. Thread-compatible: the owner's lock guards every call.
+// go from the end of their chain. The order may change with time, between calls that are not const.
+// Thread-compatible: the owner's lock guards every call.
 #pragma once
 
 #include <cstddef>
@@ -14,6 +16,8 @@
 #include "absl/functional/function_ref.h"
 #include "absl/types/span.h"
 #include "cachestore/block/block_id.h"
+#include "cachestore/block/block_key.h"
+#include "cachestore/policy/store_request.h"
 
 namespace reprise::cachestore {
 
@@ -32,14 +36,22 @@ class EvictionPolicy {
   // Room for so many blocks without moving what is there.
   virtual void Reserve(size_t num_blocks) = 0;
 
-  // A use of `id` ends now: nothing goes later. When its parent is idle too, pass that as
-  // `idle_parent`, and `id` goes right before it: both were used together. kNoBlock otherwise.
+  // A block is there now, before anything else is told of it, below `parent`; kNoBlock: it is the first one of its chain.
+  virtual void OnInsert(BlockId id, BlockId parent, const BlockKey& key) = 0;
+  // It is gone from every tier. REQUIRES: it is in no set.
+  virtual void OnErase(BlockId id, const BlockKey& key) = 0;
+
+  // A request looks up its blocks and uses those that are there.
+  virtual void OnRequest(const StoreRequest& request) = 0;
+  virtual void OnRequestEnd(const StoreRequestEnd& end) = 0;
+  // A use of `id` ends now. When its parent is idle too, pass that as `idle_parent`: both were used
+  // together, and `id` goes before it. kNoBlock otherwise.
   virtual void OnUse(BlockId id, BlockId idle_parent) = 0;
-  // A request uses these blocks, root first.
-  virtual void OnHit(absl::Span<const BlockId> chain) = 0;
+  // `id` was found on disk at the start; goes after all that were told of before.
+  virtual void OnRecover(BlockId id) = 0;
 
   // Moves `id` from the set of this membership that it is in to `set`; kNoSet for none. Its place
-  // in the order stays that of its last use.
+  // in the order stays what it was.
   virtual void Place(BlockId id, Membership membership, CandidateSet set) = 0;
   virtual CandidateSet SetOf(BlockId id, Membership membership) const = 0;
 

@@ -28,9 +28,11 @@ void LruPolicy::OnUse(BlockId id, BlockId idle_parent) {
   SetRank(id, RankOf(ClockOf(parent), DepthOf(parent) + 1));
 }
 
-void LruPolicy::OnHit(absl::Span<const BlockId> chain) {
+void LruPolicy::OnRequest(const StoreRequest& request) {
   ++clock_;
-  for (size_t i = 0; i < chain.size(); ++i) SetRank(chain[i], RankOf(clock_, i));
+  for (size_t i = 0; i < request.matched.size(); ++i) {
+    SetRank(request.matched[i], RankOf(clock_, i));
+  }
 }
 
 void LruPolicy::Place(BlockId id, Membership membership, CandidateSet set) {

@@ -15,8 +15,12 @@ namespace reprise::cachestore {
 class LruPolicy : public EvictionPolicy {
  public:
   void Reserve(size_t num_blocks) override { blocks_.reserve(num_blocks); }
+  void OnInsert(BlockId, BlockId, const BlockKey&) override {}
+  void OnErase(BlockId, const BlockKey&) override {}
+  void OnRequest(const StoreRequest& request) override;
+  void OnRequestEnd(const StoreRequestEnd&) override {}
   void OnUse(BlockId id, BlockId idle_parent) override;
-  void OnHit(absl::Span<const BlockId> chain) override;
+  void OnRecover(BlockId id) override { OnUse(id, kNoBlock); }
   void Place(BlockId id, Membership membership, CandidateSet set) override;
   CandidateSet SetOf(BlockId id, Membership membership) const override;
   BlockId Best(CandidateSet set) const override;

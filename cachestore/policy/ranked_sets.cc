@@ -1,0 +1,72 @@
+#include "cachestore/policy/ranked_sets.h"
+
+#include <algorithm>
+#include <iterator>
+
+#include "cachestore/base/check.h"
+
+namespace reprise::cachestore {
+namespace {
+
+uint64_t WordOf(const RankedSets::Rank& rank) {
+  return uint64_t{rank.level} << RankedSets::kGroupBits | rank.group;
+}
+
+uint64_t GroupOf(uint64_t rank_word) {
+  return rank_word & ((uint64_t{1} << RankedSets::kGroupBits) - 1);
+}
+
+}  // namespace
+
+RankedSets::Entry RankedSets::EntryOf(uint64_t group, uint32_t depth, BlockId id) {
+  const uint64_t word = group << kDepthBits | (kMaxDepth - std::min(depth, kMaxDepth));
+  return {static_cast<uint32_t>(word >> 32), static_cast<uint32_t>(word), id};
+}
+
+bool RankedSets::Insert(CandidateSet set, const Rank& rank, uint32_t depth, BlockId id) {
+  if (set >= sets_.size()) sets_.resize(size_t{set} + 1);
+  Set& its = sets_[set];
+  const auto [at, is_new] = its.blocks.insert(EntryOf(rank.group, depth, id));
+  CHECK(is_new);
+  if (at != its.blocks.begin() && std::prev(at)->group() == rank.group) return false;
+  const auto next = std::next(at);
+  if (next != its.blocks.end() && next->group() == rank.group) return false;
+  its.ranks.insert(WordOf(rank));
+  return true;
+}
+
+bool RankedSets::Erase(CandidateSet set, const Rank& rank, uint32_t depth, BlockId id) {
+  Set& its = sets_[set];
+  const auto at = its.blocks.find(EntryOf(rank.group, depth, id));
+  CHECK(at != its.blocks.end());
+  const auto next = its.blocks.erase(at);
+  if (next != its.blocks.end() && next->group() == rank.group) return false;
+  if (next != its.blocks.begin() && std::prev(next)->group() == rank.group) return false;
+  CHECK(its.ranks.erase(WordOf(rank)) == 1);
+  return true;
+}
+
+void RankedSets::Move(CandidateSet set, const Rank& from, uint16_t level) {
+  CHECK(sets_[set].ranks.erase(WordOf(from)) == 1);
+  sets_[set].ranks.insert(WordOf({level, from.group}));
+}
+
+BlockId RankedSets::Best(CandidateSet set) const {
+  if (size(set) == 0) return kNoBlock;
+  const Set& its = sets_[set];
+  return its.blocks.lower_bound(EntryOf(GroupOf(*its.ranks.begin()), kMaxDepth, 0))->id;
+}
+
+void RankedSets::Visit(CandidateSet set, absl::FunctionRef<bool(BlockId)> consider) const {
+  if (size(set) == 0) return;
+  const Set& its = sets_[set];
+  for (const uint64_t rank : its.ranks) {
+    const uint64_t group = GroupOf(rank);
+    for (auto at = its.blocks.lower_bound(EntryOf(group, kMaxDepth, 0));
+         at != its.blocks.end() && at->group() == group; ++at) {
+      if (!consider(at->id)) return;
+    }
+  }
+}
+
+}  // namespace reprise::cachestore

@@ -1,0 +1,92 @@
+// RequestBook: the requests whose blocks are still watched, and the conversations whose turns they
+// are. A request is known by what was seen of it when it came, as features for the ReuseModel; it
+// stays as long as groups of blocks refer to it, and a conversation as long as its requests.
+// Thread-compatible.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "cachestore/policy/request_hints.h"
+#include "cachestore/policy/reuse_model.h"
+
+namespace reprise::cachestore {
+
+using RequestId = uint32_t;
+using GroupId = uint32_t;
+inline constexpr RequestId kNoRequest = 0xffffffff;
+inline constexpr GroupId kNoGroup = 0xffffffff;
+
+// What is known of a request when it comes, in tokens and seconds.
+struct RequestTraits {
+  int64_t used_us = 0;
+  int64_t prompt_tokens = 0;
+  int64_t known_tokens = 0;  // of them, in blocks that some request had used before
+  int32_t prompt_blocks = 0;
+  bool has_partial_tail = false;  // the last block is not full
+};
+
+struct Conversation {
+  int64_t used_us = 0;      // when its last request came
+  float smoothed_gap = -1;  // seconds between turns; negative before the second one
+  float largest_gap = -1;
+  int32_t turn = 0;    // of the last request, from 1
+  int32_t blocks = 0;  // of its prompt and what came after
+  RequestId last = kNoRequest;
+  uint32_t requests = 0;      // that are still watched
+  int32_t prompt_blocks = 0;  // as RequestTraits, of the last request
+  bool has_partial_tail = false;
+  std::array<GroupId, kNumUseRoles> groups;  // of the last request, by role
+};
+
+struct Request {
+  uint64_t first_number = 0;  // its groups' numbers begin here
+  uint32_t conversation = 0;
+  uint32_t groups = 0;  // that refer to it
+  Features features = {};
+  uint64_t told_number = 0;     // the caller's for it; 0: not told
+  bool is_open = false;         // the caller told of it, and not yet of its end
+  int8_t priority = 0;          // the caller's, in steps of a factor of two
+  float told_probability = -1;  // of another use, by the caller; negative: not told
+  float told_seconds = 0;       // until then
+  float ttl_seconds = 0;        // 0: none
+};
+
+class RequestBook {
+ public:
+  // Groups of one request have numbers of their own.
+  static constexpr uint64_t kNumbersPerRequest = 16;
+
+  // The request of a conversation's next turn; of a new conversation after kNoRequest. It is gone
+  // with its last group (RemoveGroup).
+  RequestId Begin(RequestId turn_before, const RequestTraits& traits, const RequestHints& hints);
+  // Another request that stands for the same turn, with groups of its own.
+  RequestId Continue(RequestId request);
+  // What is known at the end of it.
+  void End(RequestId request, const RequestEnd& end);
+
+  const Request& at(RequestId id) const { return requests_[id]; }
+  const Conversation& conversation_of(RequestId id) const {
+    return conversations_[requests_[id].conversation];
+  }
+  Conversation& conversation_of(RequestId id) { return conversations_[requests_[id].conversation]; }
+  // Whether it is the last one of its conversation.
+  bool IsLast(RequestId id) const { return conversation_of(id).last == id; }
+
+  void AddGroup(RequestId id) { ++requests_[id].groups; }
+  // One of its groups is gone, and it with its last one.
+  void RemoveGroup(RequestId id);
+
+ private:
+  RequestId NewRequest();
+  void Remember(Request& request, const RequestHints& hints);
+
+  std::vector<Request> requests_;
+  std::vector<Conversation> conversations_;
+  std::vector<RequestId> free_requests_;
+  std::vector<uint32_t> free_conversations_;
+  uint64_t next_number_ = 0;
+};
+
+}  // namespace reprise::cachestore

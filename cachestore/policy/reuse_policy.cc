@@ -1,0 +1,414 @@
+#include "cachestore/policy/reuse_policy.h"
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "cachestore/base/check.h"
+
+namespace reprise::cachestore {
+namespace {
+
+// A conversation goes on from a block this near to its end: a template may rewrite the last words,
+// and thinking may be left out.
+constexpr int64_t kRewrittenTokens = 1024;
+constexpr int64_t kRewrittenShare = 10;
+
+constexpr size_t kMinGhosts = 65536;
+constexpr size_t kBlocksPerGhost = 8;
+
+// Requests that wait longer are taken to be given up.
+constexpr int64_t kMaxWaitUs = 60'000'000;
+constexpr size_t kMaxAwaitedBlocks = 65536;
+constexpr uint32_t kMaxAwaited = 255;
+constexpr RankedSets::Rank kAwaited = {.level = 0xffff,
+                                       .group = (uint64_t{1} << RankedSets::kGroupBits) - 1};
+
+// A request whose end nobody tells of is over then, if nobody looks at its blocks.
+constexpr int64_t kMaxOpenUs = 600'000'000;
+
+// Of blocks recovered one after the other.
+constexpr uint32_t kMaxRecoveredTogether = 256;
+
+uint16_t Saturated(int64_t value) {
+  return static_cast<uint16_t>(std::min<int64_t>(value, std::numeric_limits<uint16_t>::max()));
+}
+
+}  // namespace
+
+ReusePolicy::ReusePolicy(Clock clock)
+    : clock_(std::move(clock)), start_us_(clock_()), now_us_(start_us_), ghosts_(kMinGhosts) {}
+
+ReusePolicy::Block& ReusePolicy::Entry(BlockId id) {
+  if (id >= blocks_.size()) blocks_.resize(size_t{id} + 1);
+  return blocks_[id];
+}
+
+void ReusePolicy::OnInsert(BlockId id, BlockId parent, const BlockKey& key) {
+  ghosts_.set_capacity(std::max(kMinGhosts, ++num_blocks_ / kBlocksPerGhost));
+  Block& block = Entry(id);
+  block = Block();
+  if (parent != kNoBlock) {
+    block.depth = std::min<uint32_t>(blocks_[parent].depth + 1, RankedSets::kMaxDepth);
+  }
+  if (const std::optional<Ghost> ghost = ghosts_.Take(key); ghost.has_value()) {
+    block.group = ghost->group;
+    block.uses = ghost->uses;
+    block.since = ghost->since;
+    return;
+  }
+  block.uses = 1;
+  block.since = 1;
+  if (parent == kNoBlock || blocks_[parent].group == kNoGroup) {
+    Advance();
+    Join(id, NewGroup(UseRole::kNew, block.depth));
+    return;
+  }
+  const UseGroups::Group& above = groups_.at(blocks_[parent].group);
+  RequestId request = above.request;
+  if (!requests_.IsLast(request)) {
+    // Two answers to one prompt are written side by side.
+    if (above.role == UseRole::kNew || above.role == UseRole::kOutput) {
+      return Join(id, blocks_[parent].group);
+    }
+    request = requests_.Continue(request);
+  }
+  Conversation& conversation = requests_.conversation_of(request);
+  conversation.blocks = std::max<int64_t>(conversation.blocks, block.depth + 1);
+  block.since = Saturated(conversation.turn);
+  Join(id, GroupFor(request, RoleOfNew(request, block.depth)));
+}
+
+void ReusePolicy::OnErase(BlockId id, const BlockKey& key) {
+  --num_blocks_;
+  Block& block = blocks_[id];
+  const Ghost ghost = {block.group, block.uses, block.since};
+  block = Block();
+  if (ghost.group == kNoGroup) return;
+  // A request may have looked for the key while the block could not be read any more.
+  const std::optional<Ghost> twin = ghosts_.Take(key);
+  AddGhost(key, ghost);
+  if (twin.has_value()) groups_.RemoveMember(twin->group);
+}
+
+void ReusePolicy::OnRequest(const StoreRequest& request) {
+  Advance();
+  if (request.hints.use == RequestHints::Use::kAhead) return OnWaiting(request);
+  EndWaiting(request.hints.request);
+  if (request.keys.empty()) return;
+  const Known known = Look(request);
+  if (request.hints.use == RequestHints::Use::kPart && IsPartOfOpen(known)) {
+    return Refresh(request.matched);
+  }
+  ObserveReuse(request, known.blocks);
+  const GroupsOfTurn left =
+      known.turn_before == kNoRequest ? NoGroups() : GroupsOf(known.turn_before);
+  const auto prompt_blocks = static_cast<int64_t>(request.keys.size());
+  const auto known_blocks = static_cast<int64_t>(known.blocks);
+  const bool has_partial_tail = request.prompt_tokens < prompt_blocks * request.block_tokens;
+  const RequestId id = requests_.Begin(
+      known.turn_before,
+      {.used_us = now_us_,
+       .prompt_tokens = request.prompt_tokens,
+       .known_tokens = std::min(known_blocks * request.block_tokens, request.prompt_tokens),
+       .prompt_blocks = static_cast<int32_t>(prompt_blocks),
+       .has_partial_tail = has_partial_tail},
+      request.hints);
+  MoveToGroupsOf(id, request, known);
+  if (known.blocks < request.keys.size()) ExpectBlock(id, request.keys[known.blocks], known.blocks);
+  for (const auto& [group, number] : left) {
+    if (groups_.Is(group, number)) groups_.ChangeRole(group, UseRole::kSuperseded, now_us_);
+  }
+}
+
+ReusePolicy::Known ReusePolicy::Look(const StoreRequest& request) {
+  Known known = {.blocks = request.matched.size()};
+  GroupId group = known.blocks == 0 ? kNoGroup : blocks_[request.matched.back()].group;
+  for (; known.blocks < request.keys.size(); ++known.blocks) {
+    const Ghost* ghost = ghosts_.Find(request.keys[known.blocks]);
+    if (ghost == nullptr) break;
+    group = ghost->group;
+  }
+  known.last_group = group;
+  if (group == kNoGroup) return known;
+  const RequestId before = groups_.at(group).request;
+  const int64_t blocks = requests_.conversation_of(before).blocks;
+  const int64_t rewritten =
+      std::min(std::max(kRewrittenTokens / std::max<int64_t>(1, request.block_tokens),
+                        blocks / kRewrittenShare),
+               blocks / 2);
+  if (blocks - static_cast<int64_t>(known.blocks) <= rewritten) known.turn_before = before;
+  return known;
+}
+
+GroupId ReusePolicy::GroupOfKnown(const StoreRequest& request, size_t i) {
+  return i < request.matched.size() ? blocks_[request.matched[i]].group
+                                    : ghosts_.Find(request.keys[i])->group;
+}
+
+void ReusePolicy::ObserveReuse(const StoreRequest& request, size_t known) {
+  for (size_t i = 0; i < known;) {
+    const GroupId group = GroupOfKnown(request, i);
+    size_t end = i + 1;
+    while (end < known && GroupOfKnown(request, end) == group) ++end;
+    if (group != kNoGroup) groups_.ObserveReuse(group, static_cast<uint32_t>(end - i));
+    i = end;
+  }
+}
+
+ReusePolicy::GroupsOfTurn ReusePolicy::NoGroups() {
+  GroupsOfTurn groups;
+  groups.fill({kNoGroup, 0});
+  return groups;
+}
+
+ReusePolicy::GroupsOfTurn ReusePolicy::GroupsOf(RequestId request) {
+  GroupsOfTurn groups = NoGroups();
+  const Conversation& conversation = requests_.conversation_of(request);
+  if (conversation.last == kNoRequest) return groups;
+  for (int role = 0; role < kNumUseRoles; ++role) {
+    if (static_cast<UseRole>(role) == UseRole::kShared) continue;
+    groups[role] = {conversation.groups[role], UseGroups::NumberOf(requests_.at(conversation.last),
+                                                                   static_cast<UseRole>(role))};
+  }
+  return groups;
+}
+
+void ReusePolicy::MoveToGroupsOf(RequestId id, const StoreRequest& request, const Known& known) {
+  const Conversation& conversation = requests_.conversation_of(id);
+  const bool goes_on = known.turn_before != kNoRequest;
+  // Of blocks that only this conversation used there is one use a turn.
+  const auto role_of = [&](size_t i, uint16_t uses, uint16_t since) {
+    if (conversation.has_partial_tail && i + 1 == request.keys.size()) return UseRole::kPartialTail;
+    return goes_on && uses <= conversation.turn - since + 1 ? UseRole::kLineage : UseRole::kShared;
+  };
+  for (size_t i = 0; i < known.blocks; ++i) {
+    if (i >= request.matched.size()) {
+      Ghost& ghost = *ghosts_.Find(request.keys[i]);
+      ghost.uses = Saturated(ghost.uses + 1);
+      const GroupId before = ghost.group;
+      ghost.group = GroupFor(id, role_of(i, ghost.uses, ghost.since));
+      groups_.AddMember(ghost.group);
+      groups_.RemoveMember(before);
+      continue;
+    }
+    const BlockId block_id = request.matched[i];
+    Block& block = blocks_[block_id];
+    block.used = TickOf(now_us_);
+    block.uses = Saturated(block.uses + 1);
+    Join(block_id, GroupFor(id, role_of(i, block.uses, block.since)));
+  }
+}
+
+void ReusePolicy::ExpectBlock(RequestId id, const BlockKey& key, size_t depth) {
+  const GroupId group = GroupFor(id, RoleOfNew(id, static_cast<uint32_t>(depth)));
+  groups_.AddMember(group);
+  const uint16_t turn = Saturated(requests_.conversation_of(id).turn);
+  AddGhost(key, {group, /*uses=*/1, /*since=*/turn});
+}
+
+void ReusePolicy::AddGhost(const BlockKey& key, const Ghost& ghost) {
+  for (const Ghost& forgotten : ghosts_.Add(key, ghost)) groups_.RemoveMember(forgotten.group);
+}
+
+UseRole ReusePolicy::RoleOfNew(RequestId request, uint32_t depth) const {
+  const Conversation& conversation = requests_.conversation_of(request);
+  const auto blocks = static_cast<uint32_t>(conversation.prompt_blocks);
+  if (depth >= blocks) return UseRole::kOutput;
+  return conversation.has_partial_tail && depth + 1 == blocks ? UseRole::kPartialTail
+                                                              : UseRole::kNew;
+}
+
+GroupId ReusePolicy::GroupFor(RequestId request, UseRole role) {
+  GroupId& group = requests_.conversation_of(request).groups[static_cast<size_t>(role)];
+  if (!groups_.Is(group, UseGroups::NumberOf(requests_.at(request), role))) {
+    group = groups_.Begin(request, role, now_us_);
+  }
+  return group;
+}
+
+void ReusePolicy::OnRequestEnd(const StoreRequestEnd& end) {
+  Advance();
+  GroupId group = kNoGroup;
+  if (end.last != kNoBlock) {
+    group = blocks_[end.last].group;
+  } else if (!end.keys.empty()) {
+    const Ghost* ghost = ghosts_.Find(end.keys.back());
+    if (ghost != nullptr) group = ghost->group;
+  }
+  if (group == kNoGroup) return;
+  const RequestId request = groups_.at(group).request;
+  const uint64_t told = requests_.at(request).told_number;
+  if (told != 0 && end.end.hints.request != 0 && told != end.end.hints.request) return;
+  requests_.End(request, end.end);
+  if (!requests_.IsLast(request)) return;
+  // A copy, because a change of role may not change what it goes through.
+  const std::array<GroupId, kNumUseRoles> groups = requests_.conversation_of(request).groups;
+  for (int i = 0; i < kNumUseRoles; ++i) {
+    const auto role = static_cast<UseRole>(i);
+    if (!groups_.Is(groups[i], UseGroups::NumberOf(requests_.at(request), role))) continue;
+    if (end.end.hints.session_closed && role != UseRole::kShared) {
+      groups_.ChangeRole(groups[i], UseRole::kClosed, now_us_);
+    } else {
+      groups_.Rate(groups[i]);
+    }
+  }
+}
+
+bool ReusePolicy::IsPartOfOpen(const Known& known) const {
+  if (known.last_group == kNoGroup) return known.blocks == 0;
+  const UseGroups::Group& group = groups_.at(known.last_group);
+  return requests_.at(group.request).is_open && now_us_ - group.used_us < kMaxOpenUs;
+}
+
+void ReusePolicy::Refresh(absl::Span<const BlockId> matched) {
+  GroupId before = kNoGroup;
+  for (const BlockId id : matched) {
+    blocks_[id].used = TickOf(now_us_);
+    const GroupId group = blocks_[id].group;
+    if (group != kNoGroup && group != before) groups_.Restart(group, now_us_);
+    before = group;
+  }
+}
+
+void ReusePolicy::OnUse(BlockId id, BlockId) {
+  Advance();
+  Entry(id).used = TickOf(now_us_);
+  if (blocks_[id].group == kNoGroup) {
+    Join(id, NewGroup(UseRole::kNew, blocks_[id].depth));
+  } else {
+    groups_.Restart(blocks_[id].group, now_us_);
+  }
+}
+
+void ReusePolicy::OnRecover(BlockId id) {
+  Advance();
+  const Block& block = Entry(id);
+  // They come from the youngest end of a chain up to its root.
+  GroupId group = kNoGroup;
+  if (last_recovered_ != kNoBlock && blocks_[last_recovered_].depth == block.depth + 1) {
+    group = blocks_[last_recovered_].group;
+  }
+  const bool goes_on = group != kNoGroup && groups_.at(group).role == UseRole::kRecovered &&
+                       groups_.at(group).size < kMaxRecoveredTogether;
+  Join(id, goes_on ? group : NewGroup(UseRole::kRecovered, block.depth));
+  last_recovered_ = id;
+}
+
+GroupId ReusePolicy::NewGroup(UseRole role, uint32_t depth) {
+  // Of a prompt without an end: what comes below is new as well, and no answer.
+  const RequestId request = requests_.Begin(
+      kNoRequest, {.used_us = now_us_, .prompt_blocks = std::numeric_limits<int32_t>::max()}, {});
+  requests_.conversation_of(request).blocks = static_cast<int32_t>(depth) + 1;
+  const GroupId group = groups_.Begin(request, role, now_us_);
+  requests_.conversation_of(request).groups[static_cast<size_t>(role)] = group;
+  return group;
+}
+
+void ReusePolicy::OnWaiting(const StoreRequest& request) {
+  // Nobody could say that it has come.
+  if (request.hints.request == 0) return;
+  EndWaiting(request.hints.request);
+  Waiting waiting = {now_us_ + kMaxWaitUs, request.hints.request, {}};
+  for (const BlockId id : request.matched) {
+    if (blocks_[id].awaited == kMaxAwaited || waiting.blocks.size() == kMaxAwaitedBlocks) continue;
+    Reenter(id, [](Block& block) { ++block.awaited; });
+    waiting.blocks.push_back(id);
+  }
+  awaited_blocks_ += waiting.blocks.size();
+  waiting_.push_back(std::move(waiting));
+  while (awaited_blocks_ > kMaxAwaitedBlocks) EndOldestWaiting();
+}
+
+void ReusePolicy::EndWaiting(uint64_t request) {
+  if (request == 0) return;
+  const auto at = std::find_if(waiting_.begin(), waiting_.end(),
+                               [&](const Waiting& waiting) { return waiting.request == request; });
+  if (at == waiting_.end()) return;
+  Release(*at);
+  waiting_.erase(at);
+}
+
+void ReusePolicy::EndOldestWaiting() {
+  Release(waiting_.front());
+  waiting_.pop_front();
+}
+
+void ReusePolicy::Release(const Waiting& waiting) {
+  awaited_blocks_ -= waiting.blocks.size();
+  // Those that were erased meanwhile are awaited no more.
+  for (const BlockId id : waiting.blocks) {
+    if (blocks_[id].awaited > 0) Reenter(id, [](Block& block) { --block.awaited; });
+  }
+}
+
+void ReusePolicy::Advance() {
+  now_us_ = std::max(now_us_, clock_());
+  groups_.Advance(now_us_);
+  while (!waiting_.empty() && waiting_.front().until_us <= now_us_) EndOldestWaiting();
+}
+
+void ReusePolicy::Join(BlockId id, GroupId group) {
+  if (blocks_[id].group == group) return;
+  groups_.AddMember(group);
+  const GroupId before = blocks_[id].group;
+  Reenter(id, [&](Block& block) { block.group = group; });
+  if (before != kNoGroup) groups_.RemoveMember(before);
+}
+
+template <typename Change>
+void ReusePolicy::Reenter(BlockId id, Change change) {
+  Block& block = blocks_[id];
+  for (const CandidateSet set : block.sets) {
+    if (set != kNoSet) LeaveSet(id, set);
+  }
+  change(block);
+  for (const CandidateSet set : block.sets) {
+    if (set != kNoSet) EnterSet(id, set);
+  }
+}
+
+RankedSets::Rank ReusePolicy::RankOf(const Block& block) const {
+  if (block.awaited > 0) return kAwaited;
+  return block.group == kNoGroup ? RankedSets::Rank() : groups_.at(block.group).rank();
+}
+
+void ReusePolicy::EnterSet(BlockId id, CandidateSet set) {
+  const Block& block = blocks_[id];
+  if (block.awaited == 0) groups_.Freshen(block.group);
+  const bool is_first = sets_.Insert(set, RankOf(block), block.depth, id);
+  if (is_first && block.awaited == 0) groups_.EnterSet(block.group, set);
+}
+
+void ReusePolicy::LeaveSet(BlockId id, CandidateSet set) {
+  const Block& block = blocks_[id];
+  const bool was_last = sets_.Erase(set, RankOf(block), block.depth, id);
+  if (was_last && block.awaited == 0) groups_.LeaveSet(block.group, set);
+}
+
+void ReusePolicy::Place(BlockId id, Membership membership, CandidateSet set) {
+  CandidateSet& current = Entry(id).sets[static_cast<size_t>(membership)];
+  if (current == set) return;
+  if (set != kNoSet && blocks_[id].group == kNoGroup) {
+    Join(id, NewGroup(UseRole::kNew, blocks_[id].depth));
+  }
+  if (current != kNoSet) LeaveSet(id, current);
+  current = set;
+  if (set != kNoSet) EnterSet(id, set);
+}
+
+CandidateSet ReusePolicy::SetOf(BlockId id, Membership membership) const {
+  return id < blocks_.size() ? blocks_[id].sets[static_cast<size_t>(membership)] : kNoSet;
+}
+
+bool ReusePolicy::GoesBefore(BlockId a, BlockId b) const {
+  const RankedSets::Rank rank_a = RankOf(blocks_[a]);
+  const RankedSets::Rank rank_b = RankOf(blocks_[b]);
+  if (rank_a != rank_b) return rank_a < rank_b;
+  if (blocks_[a].depth != blocks_[b].depth) return blocks_[a].depth > blocks_[b].depth;
+  return a < b;
+}
+
+bool ReusePolicy::UsedSince(BlockId id, uint64_t moment) const { return blocks_[id].used > moment; }
+
+}  // namespace reprise::cachestore

@@ -1,0 +1,153 @@
+// ReusePolicy: gives up first what is worth the least to keep, in expected hits per second held, as
+// a model says that learns while it serves (ReuseModel).
+//
+// A request parts the blocks of its chain into groups that share a fate, by what they were to it
+// (UseRole); every block is in the group of the request that used it last. A block's place in the
+// order is that of its group, which changes with the group's age; of a group the deepest block goes
+// first. Blocks that left the store are watched on as ghosts, 65,536 of them or one for eight
+// blocks. With RequestHints::Use::kAhead and a number, the blocks that a waiting request will use
+// go last until it has come, or for a minute.
+//
+// No knobs, no warm-up, and no random number: the same calls at the same times give the same order.
+// Thread-compatible.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "cachestore/base/huge_page_allocator.h"
+#include "cachestore/policy/eviction_policy.h"
+#include "cachestore/policy/ghost_table.h"
+#include "cachestore/policy/ranked_sets.h"
+#include "cachestore/policy/request_book.h"
+#include "cachestore/policy/reuse_model.h"
+#include "cachestore/policy/use_groups.h"
+
+namespace reprise::cachestore {
+
+class ReusePolicy : public EvictionPolicy {
+ public:
+  // Microseconds since any moment, never less than before.
+  using Clock = std::function<int64_t()>;
+
+  explicit ReusePolicy(Clock clock);
+  ReusePolicy(const ReusePolicy&) = delete;
+  ReusePolicy& operator=(const ReusePolicy&) = delete;
+
+  void Reserve(size_t num_blocks) override { blocks_.reserve(num_blocks); }
+  void OnInsert(BlockId id, BlockId parent, const BlockKey& key) override;
+  void OnErase(BlockId id, const BlockKey& key) override;
+  void OnRequest(const StoreRequest& request) override;
+  void OnRequestEnd(const StoreRequestEnd& end) override;
+  void OnUse(BlockId id, BlockId idle_parent) override;
+  void OnRecover(BlockId id) override;
+  void Place(BlockId id, Membership membership, CandidateSet set) override;
+  CandidateSet SetOf(BlockId id, Membership membership) const override;
+  BlockId Best(CandidateSet set) const override { return sets_.Best(set); }
+  void ProposeVictims(CandidateSet set, absl::FunctionRef<bool(BlockId)> consider) const override {
+    sets_.Visit(set, consider);
+  }
+  bool GoesBefore(BlockId a, BlockId b) const override;
+  // Of UsedSince, in ticks of 16 ms: what is used in the tick of a moment was used before it.
+  uint64_t now() const override { return TickOf(clock_()); }
+  bool UsedSince(BlockId id, uint64_t moment) const override;
+  size_t size(CandidateSet set) const override { return sets_.size(set); }
+
+  // What it has learned, for another process (ReuseModel).
+  std::string SerializeModel() const { return model_.Serialize(); }
+  absl::Status RestoreModel(absl::string_view bytes) { return model_.Restore(bytes); }
+
+ private:
+  struct Block {
+    GroupId group = kNoGroup;
+    uint32_t depth : RankedSets::kDepthBits = 0;
+    uint32_t awaited : 8 = 0;  // waiting requests that will use it
+    CandidateSet sets[kNumMemberships] = {kNoSet, kNoSet, kNoSet};  // by Membership
+    uint16_t uses = 0;                                              // requests that used it
+    uint16_t since = 0;  // the turn of its conversation in which it came
+    uint32_t used = 0;   // when its last use ended, in ticks
+  };
+  static_assert(sizeof(Block) == 28);
+
+  // A request that is waiting, and the blocks that it will use.
+  struct Waiting {
+    int64_t until_us = 0;
+    uint64_t request = 0;  // RequestHints::request
+    std::vector<BlockId> blocks;
+  };
+
+  // Known are the blocks that some request has used before; leading ones of a request's.
+  struct Known {
+    size_t blocks = 0;
+    GroupId last_group = kNoGroup;       // of the last of them
+    RequestId turn_before = kNoRequest;  // whose conversation the request goes on with
+  };
+  // A turn's groups that a later one may leave behind, and their numbers.
+  using GroupsOfTurn = std::array<std::pair<GroupId, uint64_t>, kNumUseRoles>;
+
+  // Lasts for two years.
+  uint32_t TickOf(int64_t us) const { return static_cast<uint32_t>((us - start_us_) >> 14); }
+
+  Block& Entry(BlockId id);
+
+  // The parts of OnRequest.
+  Known Look(const StoreRequest& request);
+  // Of the request's block `i`, which is known.
+  GroupId GroupOfKnown(const StoreRequest& request, size_t i);
+  void ObserveReuse(const StoreRequest& request, size_t known);
+  static GroupsOfTurn NoGroups();
+  GroupsOfTurn GroupsOf(RequestId request);
+  void MoveToGroupsOf(RequestId id, const StoreRequest& request, const Known& known);
+  // The request will bring a block with this key, by which it is known when it comes.
+  void ExpectBlock(RequestId id, const BlockKey& key, size_t depth);
+  void AddGhost(const BlockKey& key, const Ghost& ghost);
+  // Whether the blocks are those of a request that was told of and has not ended. Whoever looks at
+  // others without telling what for is taken for a request.
+  bool IsPartOfOpen(const Known& known) const;
+  // The blocks are used now, and nothing is learned by it.
+  void Refresh(absl::Span<const BlockId> matched);
+
+  void OnWaiting(const StoreRequest& request);
+  void EndWaiting(uint64_t request);
+  void EndOldestWaiting();
+  void Release(const Waiting& waiting);
+  void Advance();
+
+  // What a block that comes below those of the request is to it.
+  UseRole RoleOfNew(RequestId request, uint32_t depth) const;
+  // The group of the last request of a conversation for this role, begun if there is none. Give a
+  // new one a member next.
+  GroupId GroupFor(RequestId request, UseRole role);
+  // A group for a block of which no request told.
+  GroupId NewGroup(UseRole role, uint32_t depth);
+
+  void Join(BlockId id, GroupId group);
+  // Takes the block out of its sets, changes it, and puts it back.
+  template <typename Change>
+  void Reenter(BlockId id, Change change);
+  // Where the block stands in the sets that it is in.
+  RankedSets::Rank RankOf(const Block& block) const;
+  void EnterSet(BlockId id, CandidateSet set);
+  void LeaveSet(BlockId id, CandidateSet set);
+
+  const Clock clock_;
+  const int64_t start_us_;
+  int64_t now_us_;  // of the call under way
+  ReuseModel model_;
+  RequestBook requests_;
+  RankedSets sets_;
+  UseGroups groups_{model_, requests_, sets_};
+  GhostTable ghosts_;
+  std::vector<Block, HugePageAllocator<Block>> blocks_;  // by BlockId
+  size_t num_blocks_ = 0;
+  std::deque<Waiting> waiting_;  // the one that has waited the longest first
+  size_t awaited_blocks_ = 0;    // of all of them
+  BlockId last_recovered_ = kNoBlock;
+};
+
+}  // namespace reprise::cachestore

@@ -1,0 +1,201 @@
+#include "cachestore/policy/use_groups.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "cachestore/base/check.h"
+
+namespace reprise::cachestore {
+namespace {
+
+// Levels are logarithms of hits per second held: so many for a factor of two, from 2^-32 on.
+constexpr float kLevelsPerOctave = 16;
+constexpr float kLowestOctave = -32;
+constexpr int kMaxLevel = 1023;
+
+// What became older in an idle night is not all looked at under the lock that a request waits for.
+constexpr int kMostAtOnce = 64;
+
+// From 48 minutes on. All that is recovered is of one age, and would go through the short intervals
+// of the first minutes at once.
+constexpr uint8_t kRecoveredInterval = 26;
+
+// A group's weight in learning grows with its size, but slower: that a long prompt is used again
+// is one observation, and more is at stake.
+float WeightOf(uint32_t count, uint32_t size) {
+  return static_cast<float>(count) / static_cast<float>(size) *
+         std::sqrt(std::sqrt(static_cast<float>(size)));
+}
+
+}  // namespace
+
+uint64_t UseGroups::NumberOf(const Request& request, UseRole role) {
+  // By its blocks' place in the chain: of one request the deepest go first.
+  static constexpr std::array<uint64_t, kNumUseRoles> kPlace = {
+      /*kNew*/ 3,    /*kPartialTail*/ 1, /*kOutput*/ 2, /*kLineage*/ 4,
+      /*kShared*/ 5, /*kSuperseded*/ 0,  /*kClosed*/ 0, /*kRecovered*/ 0};
+  return request.first_number + kPlace[static_cast<size_t>(role)];
+}
+
+GroupId UseGroups::Begin(RequestId request, UseRole role, int64_t now_us) {
+  GroupId id;
+  if (free_.empty()) {
+    id = static_cast<GroupId>(groups_.size());
+    groups_.emplace_back();
+  } else {
+    id = free_.back();
+    free_.pop_back();
+    groups_[id] = Group();
+  }
+  Group& group = groups_[id];
+  group.request = request;
+  group.role = role;
+  group.interval = role == UseRole::kRecovered ? kRecoveredInterval : 0;
+  group.used_us = now_us - static_cast<int64_t>(ages_.start(group.interval) * 1e6f);
+  group.number = NumberOf(requests_.at(request), role);
+  requests_.AddGroup(request);
+  Append(id);
+  return id;
+}
+
+void UseGroups::AddMember(GroupId id) {
+  ++groups_[id].size;
+  ++groups_[id].members;
+}
+
+void UseGroups::RemoveMember(GroupId id) {
+  Group& group = groups_[id];
+  CHECK(group.members > 0);
+  if (--group.members > 0) return;
+  CHECK(group.sets[0] == kNoSet);
+  Unlink(id);
+  requests_.RemoveGroup(group.request);
+  free_.push_back(id);
+}
+
+void UseGroups::Observe(const Group& group, uint32_t count, bool used_again) {
+  model_.Observe(group.role, requests_.at(group.request).features, group.interval, used_again,
+                 WeightOf(count, group.size));
+}
+
+void UseGroups::ObserveReuse(GroupId id, uint32_t count) {
+  Observe(groups_[id], std::min(count, groups_[id].members), true);
+}
+
+void UseGroups::Advance(int64_t now_us) {
+  int left = kMostAtOnce;
+  for (int i = 0; i + 1 < AgeScale::kNumIntervals; ++i) {
+    const auto interval_us = static_cast<int64_t>(ages_.start(i + 1) * 1e6f);
+    for (; lists_[i].oldest != kNoGroup && left > 0; --left) {
+      const GroupId id = lists_[i].oldest;
+      Group& group = groups_[id];
+      if (group.used_us + interval_us > now_us) break;
+      Observe(group, group.members, false);
+      Unlink(id);
+      ++group.interval;
+      Append(id);
+      Rate(id);
+    }
+  }
+}
+
+void UseGroups::Restart(GroupId id, int64_t now_us) {
+  Group& group = groups_[id];
+  if (group.used_us >= now_us) return;
+  Unlink(id);
+  group.used_us = now_us;
+  const bool was_young = group.interval == 0;
+  group.interval = 0;
+  Append(id);
+  if (!was_young) Rate(id);
+}
+
+void UseGroups::ChangeRole(GroupId id, UseRole role, int64_t now_us) {
+  Group& group = groups_[id];
+  group.role = role;
+  group.size = group.members;
+  Restart(id, now_us);
+  Rate(id);
+}
+
+uint16_t UseGroups::LevelOf(const Group& group) const {
+  const Request& request = requests_.at(group.request);
+  const float age = ages_.start(group.interval);
+  if (request.ttl_seconds > 0 && age >= request.ttl_seconds) return 0;
+  double index = model_.Index(group.role, request.features, group.interval);
+  if (request.told_probability >= 0 && age < 2 * request.told_seconds) {
+    const double wait = std::max(request.told_seconds - age, request.told_seconds / 8 + 0.1f);
+    index = request.told_probability / wait;
+  }
+  const double octave = std::log2(index) + request.priority - kLowestOctave;
+  return static_cast<uint16_t>(std::clamp<double>(octave * kLevelsPerOctave, 0, kMaxLevel));
+}
+
+void UseGroups::Rate(GroupId id) {
+  groups_[id].is_stale = true;
+  if (groups_[id].sets[0] != kNoSet) SetLevel(id);
+}
+
+void UseGroups::SetLevel(GroupId id) {
+  Group& group = groups_[id];
+  group.is_stale = false;
+  const uint16_t level = LevelOf(group);
+  if (level == group.level) return;
+  for (const CandidateSet set : group.sets) {
+    if (set != kNoSet) sets_.Move(set, group.rank(), level);
+  }
+  if (group.in_more_sets) {
+    for (const CandidateSet set : more_sets_.at(id)) sets_.Move(set, group.rank(), level);
+  }
+  group.level = level;
+}
+
+void UseGroups::EnterSet(GroupId id, CandidateSet set) {
+  Group& group = groups_[id];
+  const auto free = std::find(group.sets.begin(), group.sets.end(), kNoSet);
+  if (free != group.sets.end()) {
+    *free = set;
+    return;
+  }
+  group.in_more_sets = true;
+  more_sets_[id].push_back(set);
+}
+
+void UseGroups::LeaveSet(GroupId id, CandidateSet set) {
+  Group& group = groups_[id];
+  std::vector<CandidateSet>* more = group.in_more_sets ? &more_sets_.at(id) : nullptr;
+  const auto at = std::find(group.sets.begin(), group.sets.end(), set);
+  if (at == group.sets.end()) {
+    CHECK(more != nullptr);
+    more->erase(std::find(more->begin(), more->end(), set));
+  } else if (more != nullptr) {
+    *at = more->back();
+    more->pop_back();
+  } else {
+    // The used places come first.
+    const auto end = std::find(group.sets.begin(), group.sets.end(), kNoSet);
+    *at = *(end - 1);
+    *(end - 1) = kNoSet;
+  }
+  if (more == nullptr || !more->empty()) return;
+  more_sets_.erase(id);
+  group.in_more_sets = false;
+}
+
+void UseGroups::Append(GroupId id) {
+  Group& group = groups_[id];
+  List& list = lists_[group.interval];
+  group.younger = kNoGroup;
+  group.older = list.youngest;
+  (list.youngest == kNoGroup ? list.oldest : groups_[list.youngest].younger) = id;
+  list.youngest = id;
+}
+
+void UseGroups::Unlink(GroupId id) {
+  Group& group = groups_[id];
+  List& list = lists_[group.interval];
+  (group.older == kNoGroup ? list.oldest : groups_[group.older].younger) = group.younger;
+  (group.younger == kNoGroup ? list.youngest : groups_[group.younger].older) = group.older;
+}
+
+}  // namespace reprise::cachestore

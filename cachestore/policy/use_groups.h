@@ -1,0 +1,107 @@
+// UseGroups: the blocks that one request used in one role, as a group that shares its fate: one
+// age, one worth, one observation for the model. Members are blocks in the store, and ghosts:
+// blocks that have left it and are watched on. A group without members is gone.
+//
+// A group grows older through the intervals of AgeScale. At each one the model learns that it was
+// not used again, and the group's level, what its blocks are worth to keep, is taken anew, in all
+// candidate sets in which the group has blocks; where it has none, when it comes into one.
+// Thread-compatible.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "cachestore/policy/eviction_policy.h"
+#include "cachestore/policy/ranked_sets.h"
+#include "cachestore/policy/request_book.h"
+#include "cachestore/policy/reuse_model.h"
+
+namespace reprise::cachestore {
+
+class UseGroups {
+ public:
+  struct Group {
+    int64_t used_us = 0;  // when its age began
+    uint64_t number = 0;  // names it in candidate sets
+    RequestId request = kNoRequest;
+    uint32_t size = 0;  // members ever
+    uint32_t members = 0;
+    GroupId older = kNoGroup;  // its neighbours among the groups of its interval
+    GroupId younger = kNoGroup;
+    std::array<CandidateSet, 4> sets = {kNoSet, kNoSet, kNoSet, kNoSet};  // where its blocks are
+    uint16_t level = 0;
+    UseRole role = UseRole::kNew;
+    uint8_t interval = 0;
+    bool in_more_sets = false;  // in more_sets_ too
+    bool is_stale = true;       // the level is that of a younger age
+
+    RankedSets::Rank rank() const { return {level, number}; }
+  };
+
+  // All of them outlive it.
+  UseGroups(ReuseModel& model, RequestBook& requests, RankedSets& sets)
+      : model_(model), requests_(requests), sets_(sets) {
+    for (List& list : lists_) list = {};
+  }
+
+  // The number of the request's group for this role.
+  static uint64_t NumberOf(const Request& request, UseRole role);
+
+  // A new group of the request, without members: give it one next. Its age begins now; that of
+  // kRecovered, whose last use nobody knows, 48 minutes ago.
+  GroupId Begin(RequestId request, UseRole role, int64_t now_us);
+  const Group& at(GroupId id) const { return groups_[id]; }
+  // Whether it is still that group.
+  bool Is(GroupId id, uint64_t number) const {
+    return id != kNoGroup && groups_[id].number == number && groups_[id].members > 0;
+  }
+
+  void AddMember(GroupId id);
+  // A member belongs to another group now, or is forgotten.
+  void RemoveMember(GroupId id);
+  // The model learns that `count` of the members are used again now. They are still members.
+  void ObserveReuse(GroupId id, uint32_t count);
+
+  // Time passes, up to now: looks at the groups that came into their next interval, at most so many
+  // a call; the others stay what they were until the next one.
+  void Advance(int64_t now_us);
+  // The age begins anew; what was learned stays.
+  void Restart(GroupId id, int64_t now_us);
+  // The same as members of another role.
+  void ChangeRole(GroupId id, UseRole role, int64_t now_us);
+  // What is known of the request has changed.
+  void Rate(GroupId id);
+  // Has the level be that of the age. Call before a block comes into a set, or is compared.
+  void Freshen(GroupId id) {
+    if (groups_[id].is_stale) SetLevel(id);
+  }
+
+  // The group's first block comes into the set, or its last one leaves it.
+  void EnterSet(GroupId id, CandidateSet set);
+  void LeaveSet(GroupId id, CandidateSet set);
+
+ private:
+  struct List {
+    GroupId oldest = kNoGroup;
+    GroupId youngest = kNoGroup;
+  };
+
+  void Append(GroupId id);
+  void Unlink(GroupId id);
+  void Observe(const Group& group, uint32_t count, bool used_again);
+  uint16_t LevelOf(const Group& group) const;
+  void SetLevel(GroupId id);
+
+  ReuseModel& model_;
+  RequestBook& requests_;
+  RankedSets& sets_;
+  AgeScale ages_;
+  std::vector<Group> groups_;
+  std::vector<GroupId> free_;
+  std::array<List, AgeScale::kNumIntervals> lists_;
+  absl::flat_hash_map<GroupId, std::vector<CandidateSet>> more_sets_;
+};
+
+}  // namespace reprise::cachestore
