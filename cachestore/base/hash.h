@@ -29,9 +29,9 @@ void HashChain128(const Hash128& parent, absl::Span<const std::byte> bytes, size
 // XXH3-64 of `bytes`, seed 0.
 uint64_t HashBytes64(absl::Span<const std::byte> bytes);
 
-// XXH3-64 of `bytes`, and in `pieces` of each `piece_bytes` of them (the last has the rest), for
-// less than the price of both: while a piece is in the CPU's cache it goes into its own hash, then
-// into that of the whole. REQUIRES: piece_bytes > 0.
+// XXH3-64 of `bytes`, and in `pieces` of each `piece_bytes` of them (the last has the rest). Reads
+// the memory once, into the CPU's cache, where both are taken: so they are of the same bytes even
+// while somebody changes them. REQUIRES: piece_bytes > 0.
 uint64_t HashWithPieces64(absl::Span<const std::byte> bytes, size_t piece_bytes,
                           std::vector<uint64_t>* pieces);
 

@@ -29,14 +29,22 @@ uint64_t HashBytes64(absl::Span<const std::byte> bytes) {
 uint64_t HashWithPieces64(absl::Span<const std::byte> bytes, size_t piece_bytes,
                           std::vector<uint64_t>* pieces) {
   pieces->clear();
-  XXH3_state_t whole;
-  XXH3_64bits_reset(&whole);
-  for (size_t begin = 0; begin < bytes.size(); begin += piece_bytes) {
-    const absl::Span<const std::byte> piece = bytes.subspan(begin, piece_bytes);
-    pieces->push_back(XXH3_64bits(piece.data(), piece.size()));
-    XXH3_64bits_update(&whole, piece.data(), piece.size());
+  StreamHash64 whole;
+  alignas(64) std::byte read[kPieceBytes];
+  while (!bytes.empty()) {
+    absl::Span<const std::byte> piece = bytes.subspan(0, piece_bytes);
+    bytes.remove_prefix(piece.size());
+    StreamHash64 alone;
+    while (!piece.empty()) {
+      const size_t length = std::min(piece.size(), kPieceBytes);
+      std::memcpy(read, piece.data(), length);
+      alone.Add({read, length});
+      whole.Add({read, length});
+      piece.remove_prefix(length);
+    }
+    pieces->push_back(alone.hash());
   }
-  return XXH3_64bits_digest(&whole);
+  return whole.hash();
 }
 
 uint64_t CopyAndHash64(absl::Span<const std::byte> from, std::byte* to) {

@@ -89,6 +89,9 @@ BlockId PrefixIndex::Insert(BlockId parent, const BlockKey& key, absl::Span<cons
   std::copy(words.begin(), words.end(), reinterpret_cast<uint32_t*>(&at(id) + 1));
   LinkChild(parent, id);
   table_.Insert(key, id);
+  if (node_listener_ != nullptr) {
+    node_listener_->OnInsert(id, node(parent).is_root ? kNoBlock : parent, key);
+  }
   return id;
 }
 
@@ -113,6 +116,7 @@ void PrefixIndex::RemoveIfGone(BlockId id) {
     } else {
       table_.Erase(n.key, id);
       UnlinkChild(id);
+      if (node_listener_ != nullptr) node_listener_->OnErase(id, n.key);
     }
     FreeNode(id);
     id = parent;

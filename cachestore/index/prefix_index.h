@@ -99,8 +99,9 @@ class PrefixIndex {
     }
   };
 
-  // `listener` (may be null) outlives the index.
-  explicit PrefixIndex(ResidencyListener* listener = nullptr) : listener_(listener) {}
+  // The listeners (may be null) outlive the index. Roots and private blocks are not told of.
+  explicit PrefixIndex(ResidencyListener* listener = nullptr, NodeListener* nodes = nullptr)
+      : listener_(listener), node_listener_(nodes) {}
   PrefixIndex(const PrefixIndex&) = delete;
   PrefixIndex& operator=(const PrefixIndex&) = delete;
 
@@ -220,6 +221,7 @@ class PrefixIndex {
   void Change(BlockId id, Mutate mutate, Removal why = Removal::kEvicted);
 
   ResidencyListener* const listener_;
+  NodeListener* const node_listener_;
   NodeArena arena_;
   KeyTable table_;
   std::vector<Namespace> namespaces_;

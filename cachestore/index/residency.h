@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "cachestore/block/block_id.h"
 #include "cachestore/block/block_key.h"
 
 namespace reprise::cachestore {
@@ -45,6 +46,16 @@ struct ResidencyChange {
   TierSet after;
   int disk_copies = 0;  // 1: a disk copy is begun, or was there already; -1: it is gone for good
   Removal why = Removal::kEvicted;  // of the tiers that it has left
+};
+
+// Told of the nodes that there are.
+class NodeListener {
+ public:
+  virtual ~NodeListener() = default;
+  // A block came into the index, below `parent`; kNoBlock: it is the first one of its chain.
+  virtual void OnInsert(BlockId id, BlockId parent, const BlockKey& key) = 0;
+  // It is gone, and its number may be given to another one. As above, it must not call the index.
+  virtual void OnErase(BlockId id, const BlockKey& key) = 0;
 };
 
 class ResidencyListener {

@@ -50,10 +50,28 @@ std::optional<SlotIndex> SlotPool::Allocate(size_t block_bytes, Owner owner) {
   slab.owners[number] = owner;
   if (slab.free.empty()) open.erase(begin);
   used_units_ += slot_units;
-  if (owner >= owned_units_.size()) owned_units_.resize(size_t{owner} + 1);
-  owned_units_[owner] += slot_units;
+  Count(owner, slot_units);
   ++used_slots_;
   return begin + number * slot_units;
+}
+
+SlotPool::Account& SlotPool::AccountOf(Owner owner) {
+  if (owner >= accounts_.size()) accounts_.resize(size_t{owner} + 1);
+  return accounts_[owner];
+}
+
+void SlotPool::Count(Owner owner, int64_t units) {
+  Account& account = AccountOf(owner);
+  account.units += units;
+  group_units_[account.group] += units;
+}
+
+void SlotPool::Join(Owner owner, uint32_t group) {
+  Account& account = AccountOf(owner);
+  if (group >= group_units_.size()) group_units_.resize(size_t{group} + 1);
+  group_units_[account.group] -= account.units;
+  group_units_[group] += account.units;
+  account.group = group;
 }
 
 bool SlotPool::CanAllocate(size_t block_bytes) const {
@@ -70,7 +88,7 @@ void SlotPool::Free(SlotIndex slot) {
   const uint32_t number = (slot - it->first) / slab.slot_units;
   const Owner owner = std::exchange(slab.owners[number], kNobody);
   CHECK(owner != kNobody);
-  owned_units_[owner] -= slab.slot_units;
+  Count(owner, -int64_t{slab.slot_units});
   slab.free.push_back(number);
   used_units_ -= slab.slot_units;
   --used_slots_;

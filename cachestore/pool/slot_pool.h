@@ -59,11 +59,17 @@ class SlotPool {
   // Slots for blocks of `block_bytes` that an empty region holds.
   int64_t CapacitySlots(size_t block_bytes) const;
   int64_t capacity_bytes() const { return static_cast<int64_t>(region_.size()); }
-  int64_t used_bytes() const { return used_units_ * static_cast<int64_t>(kUnitBytes); }
+  int64_t used_bytes() const { return BytesOf(used_units_); }
   int64_t used_slots() const { return used_slots_; }
   // Of used_bytes(), those of the slots of `owner`.
   int64_t used_bytes_of(Owner owner) const {
-    return owner < owned_units_.size() ? owned_units_[owner] * static_cast<int64_t>(kUnitBytes) : 0;
+    return owner < accounts_.size() ? BytesOf(accounts_[owner].units) : 0;
+  }
+  // Owners are in groups; small numbers, 0 until the owner joins another. What it has goes along.
+  void Join(Owner owner, uint32_t group);
+  // The same of all owners of the group.
+  int64_t used_bytes_of_group(uint32_t group) const {
+    return group < group_units_.size() ? BytesOf(group_units_[group]) : 0;
   }
 
  private:
@@ -76,7 +82,17 @@ class SlotPool {
   };
   using SlabMap = std::map<uint32_t, Slab>;  // by first unit
 
+  // What an owner has.
+  struct Account {
+    int64_t units = 0;
+    uint32_t group = 0;
+  };
+
+  static int64_t BytesOf(int64_t units) { return units * static_cast<int64_t>(kUnitBytes); }
   static uint32_t SlotUnits(size_t block_bytes);
+  Account& AccountOf(Owner owner);
+  // Counts units that the owner takes, or gives back.
+  void Count(Owner owner, int64_t units);
   // First unit of a new slab for slots of `slot_units`; nullopt when no extent has room for one.
   std::optional<uint32_t> CutSlab(uint32_t slot_units);
   void AddExtent(uint32_t begin, uint32_t length);
@@ -93,7 +109,8 @@ class SlotPool {
   SlabMap slabs_;
   std::map<uint32_t, std::set<uint32_t>> open_;  // slot units -> slabs with a free slot
   int64_t used_units_ = 0;
-  std::vector<int64_t> owned_units_;  // by owner
+  std::vector<Account> accounts_;           // by owner
+  std::vector<int64_t> group_units_ = {0};  // by group
   int64_t used_slots_ = 0;
 };
 

@@ -39,8 +39,8 @@ CandidateSet GpuSetFor(const StoreState& state, BlockId id) {
   if (!node.in_gpu || node.gpu_held || node.doomed || node.is_private) return kNoSet;
   const uint32_t line = state.namespace_of(id).line;
   if (state.index.MayEvictFromGpu(id)) return SetFor(line, CandidateKind::kGpuClean);
-  return SetFor(line, state.index.MayDropFromGpu(id) ? CandidateKind::kGpuLast
-                                                           : CandidateKind::kGpuParent);
+  return SetFor(
+      line, state.index.MayDropFromGpu(id) ? CandidateKind::kGpuLast : CandidateKind::kGpuParent);
 }
 
 bool MayLeaveRam(const StoreState& state, BlockId id) {
@@ -99,6 +99,21 @@ BlockId Candidates::BestOfOthers(uint32_t size_class, Kinds kinds) const {
   return best;
 }
 
+BlockId Candidates::BestUnused(Kinds kinds, uint64_t moment) const {
+  const std::vector<BlockId> best = BestFewUnused(kinds, moment, 1);
+  return best.empty() ? kNoBlock : best[0];
+}
+
+std::vector<BlockId> Candidates::BestFewUnused(Kinds kinds, uint64_t moment, size_t count) const {
+  std::vector<BlockId> few;
+  for (uint32_t line = 0; line < state_.lines.size(); ++line) {
+    AddFew(line, kinds, count, moment, few);
+  }
+  std::sort_heap(few.begin(), few.end(),
+                 [this](BlockId a, BlockId b) { return state_.order->GoesBefore(a, b); });
+  return few;
+}
+
 BlockId Candidates::BestOfShare(uint32_t share, Kinds kinds) const {
   BlockId best = kNoBlock;
   for (const uint32_t line : state_.shares[share].lines) TakeBetter(line, kinds, best);
@@ -122,10 +137,12 @@ uint32_t Candidates::LineOf(BlockId id, Kinds kinds) const {
   return 0;
 }
 
-void Candidates::AddFew(uint32_t line, Kinds kinds, size_t count, std::vector<BlockId>& few) const {
+void Candidates::AddFew(uint32_t line, Kinds kinds, size_t count, uint64_t moment,
+                        std::vector<BlockId>& few) const {
   const auto before = [this](BlockId a, BlockId b) { return state_.order->GoesBefore(a, b); };
   for (const CandidateKind kind : kinds) {
     state_.order->ProposeVictims(SetFor(line, kind), [&](BlockId id) {
+      if (state_.order->UsedSince(id, moment)) return true;
       if (few.size() == count) {
         if (!before(id, few.front())) return false;
         std::pop_heap(few.begin(), few.end(), before);
@@ -138,21 +155,23 @@ void Candidates::AddFew(uint32_t line, Kinds kinds, size_t count, std::vector<Bl
   }
 }
 
-std::vector<BlockId> Candidates::BestFew(BlockId first, Kinds kinds, size_t count) const {
+std::vector<BlockId> Candidates::BestFew(BlockId first, Kinds kinds, size_t count,
+                                         uint64_t moment) const {
   std::vector<BlockId> few;
-  AddFew(LineOf(first, kinds), kinds, count, few);
+  AddFew(LineOf(first, kinds), kinds, count, moment, few);
   std::sort_heap(few.begin(), few.end(),
                  [this](BlockId a, BlockId b) { return state_.order->GoesBefore(a, b); });
   return few;
 }
 
-std::vector<BlockId> Candidates::BestFewOfSize(BlockId first, Kinds kinds, size_t count) const {
-  std::vector<BlockId> few = BestFew(first, kinds, count);
+std::vector<BlockId> Candidates::BestFewOfSize(BlockId first, Kinds kinds, size_t count,
+                                               uint64_t moment) const {
+  std::vector<BlockId> few = BestFew(first, kinds, count, moment);
   const uint32_t own = LineOf(first, kinds);
   std::vector<BlockId> others;
   for (uint32_t line = 0; line < state_.lines.size(); ++line) {
     if (line == own || state_.lines[line].size_class != state_.lines[own].size_class) continue;
-    AddFew(line, kinds, count, others);
+    AddFew(line, kinds, count, moment, others);
   }
   std::sort_heap(others.begin(), others.end(),
                  [this](BlockId a, BlockId b) { return state_.order->GoesBefore(a, b); });

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <initializer_list>
+#include <limits>
 #include <vector>
 
 #include "cachestore/store/store_state.h"
@@ -54,17 +55,25 @@ class Candidates {
   BlockId Best(uint32_t size_class, Kinds kinds) const;
   BlockId BestOfOthers(uint32_t size_class, Kinds kinds) const;
   BlockId BestOfAll(Kinds kinds) const { return BestOfOthers(kNoClass, kinds); }
+  // Of all, among those that were not used after `moment` (of the policy): looks at those that go
+  // before it and were.
+  BlockId BestUnused(Kinds kinds, uint64_t moment) const;
+  // Up to `count` of them, in order.
+  std::vector<BlockId> BestFewUnused(Kinds kinds, uint64_t moment, size_t count) const;
   // The same of one share, and of one line.
   BlockId BestOfShare(uint32_t share, Kinds kinds) const;
   BlockId BestOfLine(uint32_t line, Kinds kinds) const;
   // Up to `count` blocks of these kinds in the line that `first` is in, the one that goes first at
-  // first. REQUIRES: it is one of them.
-  std::vector<BlockId> BestFew(BlockId first, Kinds kinds, size_t count) const;
+  // first; without those used after `moment`. REQUIRES: it is one of them.
+  std::vector<BlockId> BestFew(BlockId first, Kinds kinds, size_t count,
+                               uint64_t moment = kEndOfTime) const;
   // The same, and behind them up to `count` of the lines of other shares of that size, in order.
-  std::vector<BlockId> BestFewOfSize(BlockId first, Kinds kinds, size_t count) const;
+  std::vector<BlockId> BestFewOfSize(BlockId first, Kinds kinds, size_t count,
+                                     uint64_t moment = kEndOfTime) const;
 
  private:
   static constexpr uint32_t kNoClass = 0xffffffff;
+  static constexpr uint64_t kEndOfTime = std::numeric_limits<uint64_t>::max();
 
   // Counts the bytes of a block that comes into the set.
   void CountClean(CandidateSet set, int64_t bytes);
@@ -73,7 +82,8 @@ class Candidates {
   // always its namespace's.
   uint32_t LineOf(BlockId id, Kinds kinds) const;
   // Puts the blocks of the line into `few`, a heap, as far as they are among the best `count`.
-  void AddFew(uint32_t line, Kinds kinds, size_t count, std::vector<BlockId>& few) const;
+  void AddFew(uint32_t line, Kinds kinds, size_t count, uint64_t moment,
+              std::vector<BlockId>& few) const;
 
   StoreState& state_;
 };

@@ -32,12 +32,16 @@ constexpr size_t kFewBelow = 64;
 // Blocks taken under one hold of the lock.
 constexpr int64_t kTakenAtOnce = 64;
 
-// The first block whose bytes are not those that its hash was made of.
-std::optional<size_t> FirstCorrupt(absl::Span<const BlockToStore> batch) {
-  for (size_t i = 0; i < batch.size(); ++i) {
-    if (HashBytes64(batch[i].payload) != batch[i].payload_hash) return i;
+// The blocks whose bytes are not those that their hashes were made of: all, so that however many
+// there are, the others are written anew once.
+std::vector<BlockId> CorruptOf(const StoreBatch& batch, absl::Span<const BlockToStore> payloads) {
+  std::vector<BlockId> corrupt;
+  for (size_t i = 0; i < payloads.size(); ++i) {
+    if (HashBytes64(payloads[i].payload) != payloads[i].payload_hash) {
+      corrupt.push_back(batch.blocks[i]);
+    }
   }
-  return std::nullopt;
+  return corrupt;
 }
 
 // Orphans condemned under one hold of the lock, which takes some ten microseconds.
@@ -265,8 +269,8 @@ Demoter::Outcome Demoter::StoreOne(StoreGoal goal, std::vector<BlockId>& stored)
   const absl::Time began = absl::Now();
   if (status.ok()) status = core_.tier->Store(payloads);
   const absl::Duration took = absl::Now() - began;
-  const std::optional<size_t> corrupt =
-      absl::IsDataLoss(status) ? FirstCorrupt(payloads) : std::nullopt;
+  std::vector<BlockId> corrupt;
+  if (absl::IsDataLoss(status)) corrupt = CorruptOf(batch, payloads);
   absl::MutexLock lock(&core_.mu);
   if (status.ok()) {
     core_.disk.EndStore(batch);
@@ -275,10 +279,12 @@ Demoter::Outcome Demoter::StoreOne(StoreGoal goal, std::vector<BlockId>& stored)
     NoteSuccess();
     return Outcome::kProgress;
   }
-  if (corrupt.has_value()) {
-    const BlockId id = batch.blocks[*corrupt];
+  if (!corrupt.empty()) {
     Shrink(batch, 0);
-    core_.disk.DropCorrupt(id);
+    for (const BlockId id : corrupt) {
+      // It may have gone with the one above it.
+      if (core_.state.index.node(id).in_use) core_.disk.DropCorrupt(id);
+    }
     core_.NoteChange();
     return Outcome::kProgress;
   }

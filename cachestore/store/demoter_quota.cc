@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/time/clock.h"
 #include "cachestore/store/demoter.h"
@@ -12,6 +13,34 @@ namespace {
 // Blocks taken from RAM under one hold of the lock, and erased in one durable write.
 constexpr size_t kTakenAtOnce = 64;
 constexpr size_t kErasedAtOnce = 256;
+
+// Disk copies that a look at what may be erased goes through, under one hold of the lock.
+constexpr size_t kLookedAt = 4096;
+
+// Whether the disk copy of `id` could go if `gone` of its children were.
+bool CouldGo(const StoreState& state, BlockId id, uint32_t gone) {
+  const PrefixIndex::Node& node = state.index.node(id);
+  return node.readable_on_disk() && !node.loading && !node.verifying && !node.gpu_held &&
+         node.pins == 0 && node.live_children == gone && node.children_on_disk == gone;
+}
+
+// Whether erasing disk copies of the share, children before parents, could bring `bytes`. True as
+// well when there are too many to look at.
+bool CouldErase(const StoreState& state, uint32_t share, int64_t bytes) {
+  absl::flat_hash_map<BlockId, uint32_t> gone_children;
+  size_t looked_at = 0;
+  for (const uint32_t line : state.shares[share].lines) {
+    state.order->ProposeVictims(SetFor(line, CandidateKind::kErasable), [&](BlockId id) {
+      for (bool more = true; more && bytes > 0 && ++looked_at < kLookedAt;) {
+        bytes -= state.namespace_of(id).disk_bytes;
+        id = state.index.node(id).parent;
+        more = !state.index.node(id).is_root && CouldGo(state, id, ++gone_children[id]);
+      }
+      return bytes > 0 && looked_at < kLookedAt;
+    });
+  }
+  return bytes <= 0 || looked_at >= kLookedAt;
+}
 
 }  // namespace
 
@@ -55,7 +84,7 @@ std::optional<StoreGoal> Demoter::GoalOf(uint32_t number) {
     share.wanted_bytes = 0;
   }
   if (share.quota.ram_bytes == 0) return std::nullopt;
-  const int64_t ready = core_.state.ReadyBytesOf(share);
+  const int64_t ready = core_.state.ReadyBytesOf(number);
   const int64_t missing = 2 * share.low_watermark_bytes - ready;
   if (ready < share.low_watermark_bytes) share.relieving = true;
   if (missing <= 0) share.relieving = false;
@@ -116,8 +145,9 @@ std::optional<int64_t> Demoter::MakeQuotaRoom(const StoreBatch& batch) {
       const int64_t beyond = core_.disk.BytesBeyondQuota(batch.share);
       if (beyond <= 0) return wanted;
       const int64_t each = core_.state.namespace_of(batch.blocks[0]).disk_bytes;
-      // What could never fit takes nothing.
-      if (each > core_.state.shares[batch.share].quota.disk_bytes) return 0;
+      // What does not fit then either takes nothing.
+      const int64_t for_one = beyond - (wanted - 1) * each;
+      if (for_one > 0 && !CouldErase(core_.state, batch.share, for_one)) return 0;
       fitting = std::max<int64_t>(0, wanted - (beyond + each - 1) / each);
       victims = core_.disk.BeginEraseOfShare(batch.share, beyond, kErasedAtOnce);
     }

@@ -63,8 +63,10 @@ std::vector<BlockId> DiskResidency::NextToStore(const StoreGoal& goal) {
     return {};
   }
   const size_t count = std::max(kLook, goal.max_blocks);
-  return of_all ? candidates_.BestFewOfSize(first, dirty, count)
-                : candidates_.BestFew(first, dirty, count);
+  if (!of_all) return candidates_.BestFew(first, dirty, count, goal.moment);
+  const BlockId unused = candidates_.BestUnused(dirty, goal.moment);
+  if (unused == kNoBlock) return {};
+  return candidates_.BestFewOfSize(unused, dirty, count, goal.moment);
 }
 
 bool DiskResidency::IsAdmitted(BlockId id) const {
@@ -234,7 +236,7 @@ std::vector<BlockId> DiskResidency::BeginEraseOfShare(uint32_t share, int64_t mi
 
 int64_t DiskResidency::BytesBeyondQuota(uint32_t share) const {
   const Share& its = state_.shares[share];
-  return its.quota.disk_bytes == 0 ? 0 : state_.DiskBytesOf(its) - its.quota.disk_bytes;
+  return its.quota.disk_bytes == 0 ? 0 : state_.DiskBytesOf(share) - its.quota.disk_bytes;
 }
 
 BlockId DiskResidency::OlderOfOtherSize(uint64_t payload_bytes) const {

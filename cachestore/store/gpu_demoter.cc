@@ -7,7 +7,6 @@
 #include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
 #include "cachestore/base/check.h"
-#include "cachestore/base/hash.h"
 
 namespace reprise::cachestore {
 namespace {
@@ -200,16 +199,13 @@ GpuDemoter::Outcome GpuDemoter::WriteBack(const FetchGoal& goal) {
 void GpuDemoter::EndWriteBack(const std::vector<Fetch>& fetches, absl::Time began,
                               const absl::Status& status) {
   const absl::Time ended = absl::Now();
-  // What goes on to disk is checked against this, wherever its bytes change from here on.
-  std::vector<uint64_t> hashes(fetches.size());
-  for (size_t i = 0; status.ok() && core_.tier != nullptr && i < fetches.size(); ++i) {
-    hashes[i] = HashBytes64({fetches[i].piece.to, fetches[i].piece.bytes});
-  }
+  std::vector<uint64_t> hashes;
+  if (status.ok()) hashes = HashFetched(fetches, core_.tier != nullptr);
   absl::MutexLock lock(&core_.mu);
   for (size_t i = 0; i < fetches.size(); ++i) {
     core_.to_host_rates.End(fetches[i].piece.bytes, status.ok(), ended);
     if (status.ok()) {
-      core_.gpu.EndFetch(fetches[i], hashes[i]);
+      core_.EndFetch(fetches[i], hashes[i]);
       core_.state.counters.store_from_gpu.Add(ended - began);
     } else {
       core_.gpu.AbortFetch(fetches[i]);

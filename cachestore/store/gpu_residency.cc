@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "cachestore/base/check.h"
+#include "cachestore/base/hash.h"
 
 namespace reprise::cachestore {
 namespace {
@@ -14,6 +15,16 @@ using Node = PrefixIndex::Node;
 constexpr size_t kLook = 64;
 
 }  // namespace
+
+std::vector<uint64_t> HashFetched(absl::Span<const Fetch> fetches, bool of_all) {
+  std::vector<uint64_t> hashes;
+  hashes.reserve(fetches.size());
+  for (const Fetch& fetch : fetches) {
+    const bool is_wanted = of_all || fetch.payload_hash != 0;
+    hashes.push_back(is_wanted ? HashBytes64({fetch.piece.to, fetch.piece.bytes}) : 0);
+  }
+  return hashes;
+}
 
 std::optional<SlotIndex> GpuResidency::AllocateSlot(uint32_t namespace_id) {
   const uint64_t block_bytes = state_.namespaces[namespace_id].payload_bytes;
@@ -101,15 +112,15 @@ BlockId GpuResidency::Seal(const SealRequest& request) {
     candidates_.UpdateWithParent(id);
     FreeSlot(request.slot);
   } else {
-    Attach(id, request.slot, NextMark());
+    Attach(id, {.slot = request.slot, .written = NextMark()});
   }
   Pin(id);
   return id;
 }
 
-void GpuResidency::Attach(BlockId id, SlotIndex slot, uint64_t written) {
+void GpuResidency::Attach(BlockId id, const GpuCopy& copy) {
   state_.index.AttachGpu(id);
-  CHECK(state_.gpu.copies.emplace(id, GpuCopy{.slot = slot, .written = written}).second);
+  CHECK(state_.gpu.copies.emplace(id, copy).second);
   candidates_.UpdateWithParent(id);
 }
 
@@ -208,7 +219,7 @@ bool GpuResidency::EndLoad(BlockId id, SlotIndex slot) {
     return node.in_gpu && node.in_store();
   }
   CHECK(state_.gpu.loading.erase(slot) == 1);
-  Attach(id, slot, /*written=*/0);
+  Attach(id, {.slot = slot, .payload_hash = state_.ram_copy(id).payload_hash});
   ++state_.counters.promoted_to_gpu_blocks;
   return true;
 }
@@ -235,24 +246,32 @@ std::optional<Fetch> GpuResidency::BeginFetchInto(BlockId id, std::optional<Slot
                .piece = {.to = state_.pool.SlotMemory(*ram_slot).data(),
                          .from = state_.gpu.pool.SlotMemory(copy.slot).data(),
                          .bytes = state_.payload_bytes(id)},
-               .written = MomentOf(copy.written)};
+               .written = MomentOf(copy.written),
+               .payload_hash = copy.payload_hash};
 }
 
-bool GpuResidency::EndFetch(const Fetch& fetch, uint64_t payload_hash) {
+FetchEnd GpuResidency::EndFetch(const Fetch& fetch, uint64_t payload_hash) {
   const Node& node = state_.index.node(fetch.id);
   // As of EndLoad. Once the tier is closed, the node may be another block's.
   if (state_.gpu.closed || node.in_ram() || !node.in_store()) {
     state_.pool.Free(fetch.ram_slot);
     EndFetching(fetch);
-    return node.in_use && node.in_ram() && node.in_store();
+    const bool readable = node.in_use && node.in_ram() && node.in_store();
+    return readable ? FetchEnd::kReadable : FetchEnd::kGone;
   }
+  if (fetch.payload_hash != 0 && payload_hash != fetch.payload_hash) {
+    state_.pool.Free(fetch.ram_slot);
+    EndFetching(fetch);
+    return FetchEnd::kCorrupt;
+  }
+  state_.gpu.copies.at(fetch.id).payload_hash = payload_hash;
   ram_.Attach(fetch.id, fetch.ram_slot, payload_hash);
   ++state_.counters.copied_from_gpu_blocks;
   EndFetching(fetch);
   GpuState& gpu = state_.gpu;
   if (state_.index.MayEvictFromGpu(fetch.id)) gpu.clean_tail_bytes += state_.slot_bytes(fetch.id);
   gpu.clean_tail_bytes = std::min(gpu.clean_tail_bytes, gpu.clean_bytes);
-  return true;
+  return FetchEnd::kReadable;
 }
 
 void GpuResidency::AbortFetch(const Fetch& fetch) {
@@ -287,15 +306,13 @@ FetchBatch GpuResidency::BeginWriteBack(const FetchGoal& goal) {
   std::vector<BlockId> next = std::move(state_.gpu.wanted_below);
   state_.gpu.wanted_below.clear();
   const Candidates::Kinds dirty = {CandidateKind::kGpuLast, CandidateKind::kGpuParent};
-  const BlockId first = candidates_.BestOfAll(dirty);
-  if (first == kNoBlock) {
+  if (candidates_.BestOfAll(dirty) == kNoBlock) {
     // Nothing is dirty, so that everything clean goes before it.
     state_.gpu.clean_tail_bytes = state_.gpu.clean_bytes;
-  } else {
+  } else if (const BlockId first = candidates_.BestUnused(dirty, goal.moment); first != kNoBlock) {
     const std::vector<BlockId> few =
-        candidates_.BestFewOfSize(first, dirty, std::max(kLook, goal.max_blocks));
-    std::copy_if(few.begin(), few.end(), std::back_inserter(next),
-                 [&](BlockId id) { return !state_.order->UsedSince(id, goal.moment); });
+        candidates_.BestFewOfSize(first, dirty, std::max(kLook, goal.max_blocks), goal.moment);
+    next.insert(next.end(), few.begin(), few.end());
   }
   for (const BlockId id : next) {
     if (IsFull(batch, goal) || !path_.empty()) break;
@@ -349,14 +366,20 @@ void GpuResidency::TakePath(const FetchGoal& goal, FetchBatch& batch) {
 }
 
 int64_t GpuResidency::TakeVictims(int64_t count, Victims victims, uint64_t moment) {
+  const Candidates::Kinds clean = {CandidateKind::kGpuClean};
+  const Candidates::Kinds all = {CandidateKind::kGpuClean, CandidateKind::kGpuLast};
   int64_t taken = 0;
-  for (; taken < count; ++taken) {
-    const BlockId id =
-        victims == Victims::kClean
-            ? candidates_.BestOfAll({CandidateKind::kGpuClean})
-            : candidates_.BestOfAll({CandidateKind::kGpuClean, CandidateKind::kGpuLast});
-    if (id == kNoBlock || state_.order->UsedSince(id, moment)) break;
-    Take(id);
+  while (taken < count) {
+    const std::vector<BlockId> few = candidates_.BestFewUnused(
+        victims == Victims::kClean ? clean : all, moment, static_cast<size_t>(count - taken));
+    if (few.empty()) break;
+    for (const BlockId id : few) {
+      const CandidateSet set =
+          state_.index.node(id).in_use ? state_.order->SetOf(id, Membership::kGpu) : kNoSet;
+      if (set == kNoSet) continue;
+      Take(id);
+      ++taken;
+    }
   }
   return taken;
 }

@@ -7,7 +7,7 @@
 // behind all of them, so a copy into a slot awaits that. A block that is being copied to RAM is
 // held.
 //
-// The block used the longest ago goes first; one of another size only when none of the wanted size
+// The block that the policy says goes first; one of another size only when none of the wanted size
 // may go. Thread-compatible: StoreCore::mu guards every call.
 #pragma once
 
@@ -16,6 +16,7 @@
 #include <optional>
 #include <vector>
 
+#include "absl/types/span.h"
 #include "cachestore/memory/device.h"
 #include "cachestore/store/candidates.h"
 #include "cachestore/store/ram_residency.h"
@@ -29,8 +30,21 @@ struct Fetch {
   BlockId id = kNoBlock;
   SlotIndex ram_slot = kNoSlot;
   CopyPiece piece;
-  Moment written;  // what the copy awaits
+  Moment written;             // what the copy awaits
+  uint64_t payload_hash = 0;  // what the XXH3-64 of the bytes must be; 0: not known
 };
+
+// What has become of a block that was copied to RAM.
+enum class FetchEnd {
+  kReadable,  // it is in RAM now
+  kGone,      // it is not, and nobody finds it there: given up, invalidated or lost meanwhile
+  kCorrupt,  // the bytes are not those that came to the GPU: its copy is still there, to be dropped
+};
+
+// The XXH3-64 of each one's bytes in RAM, where they have landed: with `of_all`, because the disk
+// wants them all, or else where it is known what it must be, and 0. Reads the bytes: not under the
+// store's lock.
+std::vector<uint64_t> HashFetched(absl::Span<const Fetch> fetches, bool of_all);
 
 // What is copied to RAM next.
 struct FetchGoal {
@@ -85,9 +99,9 @@ class GpuResidency {
   // A copy of `id` to RAM begins; nullopt when no RAM slot can be taken now. REQUIRES: readable on
   // the GPU, not in RAM, not being fetched.
   std::optional<Fetch> BeginFetch(BlockId id);
-  // It has ended well, and the XXH3-64 of the bytes in RAM is `payload_hash`; returns whether the
-  // block is readable in RAM now.
-  bool EndFetch(const Fetch& fetch, uint64_t payload_hash);
+  // It has ended well, and the XXH3-64 of the bytes in RAM is `payload_hash`, which may be left out
+  // (0) where that of the fetch is not known.
+  FetchEnd EndFetch(const Fetch& fetch, uint64_t payload_hash);
   // It has failed, and so has the device: the RAM slot is not used again, because nobody knows when
   // the device stops writing into it.
   void AbortFetch(const Fetch& fetch);
@@ -110,7 +124,7 @@ class GpuResidency {
   // Marking may wait for a step, so it is not done for each block.
   uint64_t NextMark() const { return state_.gpu.num_marks + 1; }
   Moment MomentOf(uint64_t mark);
-  void Attach(BlockId id, SlotIndex slot, uint64_t written);
+  void Attach(BlockId id, const GpuCopy& copy);
   void UnpinLost(absl::flat_hash_map<BlockId, GpuCopy>::iterator lost);
   // Nobody holds `id` any more: it stays, or goes if only that kept it.
   void EndUse(BlockId id);

@@ -25,8 +25,9 @@ struct GpuCopy {
   SlotIndex slot = kNoSlot;
   // The bytes are there once the mark of this number has passed (GpuResidency::MomentOf).
   uint64_t written = 0;
-  uint32_t pins = 0;      // of BlockRefs and tickets
-  bool fetching = false;  // it is being copied to RAM
+  uint64_t payload_hash = 0;  // RamCopy's, of the bytes that came from RAM or went there; 0: none
+  uint32_t pins = 0;          // of BlockRefs and tickets
+  bool fetching = false;      // it is being copied to RAM
 };
 
 struct GpuState {

@@ -258,13 +258,20 @@ absl::Status StateCheck::FinishBook() const {
 absl::Status StateCheck::FinishShares() const {
   std::vector<int64_t> listed(state_.namespaces.size());
   for (uint32_t number = kCommonShare + 1; number < state_.shares.size(); ++number) {
+    int64_t ram_bytes = 0;
+    int64_t disk_bytes = 0;
     for (const uint32_t id : state_.shares[number].namespaces) {
       if (id >= listed.size() || state_.namespaces[id].share != number) {
         return absl::InternalError(
             absl::StrCat("integrity: share ", number, " lists another one's namespace ", id));
       }
       ++listed[id];
+      ram_bytes += state_.pool.used_bytes_of(id);
+      disk_bytes += state_.book.disk_copies(id) * state_.namespaces[id].disk_bytes;
     }
+    const std::string name = absl::StrCat(" of share ", number);
+    RETURN_IF_ERROR(Same("RAM" + name, state_.RamBytesOf(number), ram_bytes));
+    RETURN_IF_ERROR(Same("disk" + name, state_.DiskBytesOf(number), disk_bytes));
   }
   for (uint32_t id = 0; id < listed.size(); ++id) {
     const NamespaceRecord& record = state_.namespaces[id];

@@ -68,7 +68,12 @@ PinTicket Promoter::Pin(const PinRequest& request, std::function<void()> on_done
     PinResidentLocked(*pending);
     // All of the chain: a block is of no use without those before it. Now, because what is pinned
     // is in no set, and moves at no cost.
-    core_.state.order->OnHit(chain);
+    core_.NoteRequest({.namespace_id = request.namespace_id,
+                       .block_tokens = request.block_tokens,
+                       .prompt_tokens = request.prompt_tokens,
+                       .keys = request.keys,
+                       .matched = chain,
+                       .hints = request.hints});
     if (pending->next < pending->end && queue_is_full) {
       EndAtLocked(*pending, pending->next, Outcome::kQueueFull);
     }

@@ -52,6 +52,7 @@ namespace reprise::cachestore {
 struct PinRequest {
   uint32_t namespace_id = 0;
   int64_t block_tokens = 0;          // what one block counts as
+  int64_t prompt_tokens = 0;         // of the whole prompt; for who watches requests
   absl::Span<const BlockKey> keys;   // one per full block, root first
   absl::Span<const uint32_t> words;  // their contents
   size_t first_block = 0;            // at most keys.size()
@@ -59,6 +60,7 @@ struct PinRequest {
   uint64_t layer_bytes = 0;  // of a block; only an order by layer to the GPU asks
   LoadOrder order = LoadOrder::kByBlock;
   Tier tier = Tier::kRam;
+  RequestHints hints;
 };
 
 class Promoter : public PinCanceller {
@@ -243,6 +245,9 @@ class Promoter : public PinCanceller {
   bool StartFromDiskLocked(BlockId id, Load load, Work& work)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
   bool StartFromGpuLocked(BlockId id, Load load, Work& work)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
+  // Ends a copy from the GPU: what came of it for those who wait. Without a hash it has failed.
+  Outcome EndFetchLocked(const Fetch& fetch, const uint64_t* payload_hash)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
   // The block of `load` is in RAM: the hop from there.
   void StartToGpuLocked(BlockId id, const Load& load, Work& work)

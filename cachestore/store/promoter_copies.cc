@@ -3,7 +3,6 @@
 
 #include "absl/time/clock.h"
 #include "cachestore/base/check.h"
-#include "cachestore/base/hash.h"
 #include "cachestore/store/promoter.h"
 
 namespace reprise::cachestore {
@@ -125,10 +124,8 @@ void Promoter::EndToGpuLocked(BlockId id, bool ok, Work& work) {
 
 void Promoter::FinishToRam(const std::vector<Fetch>& copies, const absl::Status& status) {
   const absl::Time ended = absl::Now();
-  std::vector<uint64_t> hashes(copies.size());
-  for (size_t i = 0; status.ok() && core_.tier != nullptr && i < copies.size(); ++i) {
-    hashes[i] = HashBytes64({copies[i].piece.to, copies[i].piece.bytes});
-  }
+  std::vector<uint64_t> hashes;
+  if (status.ok()) hashes = HashFetched(copies, core_.tier != nullptr);
   Work work;
   {
     absl::MutexLock lock(&core_.mu);
@@ -138,13 +135,7 @@ void Promoter::FinishToRam(const std::vector<Fetch>& copies, const absl::Status&
       const BlockId id = copies[i].id;
       const Load load = std::move(loads_.at(id));
       loads_.erase(id);
-      const bool readable = status.ok() && core_.gpu.EndFetch(copies[i], hashes[i]);
-      if (!status.ok()) core_.gpu.AbortFetch(copies[i]);
-      EndWaitersLocked(load,
-                       readable      ? Outcome::kReady
-                       : status.ok() ? Outcome::kLost
-                                     : Outcome::kIoError,
-                       work);
+      EndWaitersLocked(load, EndFetchLocked(copies[i], status.ok() ? &hashes[i] : nullptr), work);
       core_.ram.Unpin(id);
       core_.to_host_rates.End(copies[i].piece.bytes, status.ok(), ended);
       if (status.ok()) core_.state.counters.store_from_gpu.Add(ended - load.began);
@@ -153,6 +144,22 @@ void Promoter::FinishToRam(const std::vector<Fetch>& copies, const absl::Status&
     core_.NoteChange();
   }
   GoOn(std::move(work));
+}
+
+Promoter::Outcome Promoter::EndFetchLocked(const Fetch& fetch, const uint64_t* payload_hash) {
+  if (payload_hash == nullptr) {
+    core_.gpu.AbortFetch(fetch);
+    return Outcome::kIoError;
+  }
+  switch (core_.EndFetch(fetch, *payload_hash)) {
+    case FetchEnd::kReadable:
+      return Outcome::kReady;
+    case FetchEnd::kCorrupt:
+      return Outcome::kCorrupt;
+    case FetchEnd::kGone:
+      break;
+  }
+  return Outcome::kLost;
 }
 
 void Promoter::PinEntryOnGpuLocked(Entry& entry) {

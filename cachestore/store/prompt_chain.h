@@ -27,4 +27,11 @@ inline PromptChain ChainOf(const NamespaceHandle& ns, const BlockContent& prompt
           static_cast<size_t>(first)};
 }
 
+// Tokens of a prompt, those behind its last full block included.
+inline int64_t TokensOf(const NamespaceHandle& ns, const BlockContent& prompt) {
+  const auto words = static_cast<int64_t>(prompt.words().size());
+  return ns.key_source == KeySource::kTokens ? words
+                                             : words / ns.block_words * ns.layout.block_tokens;
+}
+
 }  // namespace reprise::cachestore

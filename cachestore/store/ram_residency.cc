@@ -31,7 +31,7 @@ std::optional<SlotIndex> RamResidency::AllocateSlot(uint32_t namespace_id, Purpo
   const NamespaceRecord& record = state_.namespaces[namespace_id];
   const std::optional<SlotIndex> slot = state_.pool.Allocate(record.payload_bytes, namespace_id);
   const Share& share = state_.shares[record.share];
-  if (share.quota.ram_bytes > 0 && state_.ReadyBytesOf(share) < share.low_watermark_bytes) {
+  if (share.quota.ram_bytes > 0 && state_.ReadyBytesOf(record.share) < share.low_watermark_bytes) {
     state_.NeedRelief(record.share);
   }
   return slot;
@@ -49,7 +49,7 @@ bool RamResidency::MakeShareRoom(uint32_t share, int64_t more_bytes, size_t max_
   if (its.quota.ram_bytes == 0) return true;
   // What could never fit takes nothing.
   if (more_bytes > its.quota.ram_bytes) return false;
-  for (; state_.RamBytesOf(its) + more_bytes > its.quota.ram_bytes; --max_blocks) {
+  for (; state_.RamBytesOf(share) + more_bytes > its.quota.ram_bytes; --max_blocks) {
     const BlockId id =
         state_.victims == Victims::kClean
             ? candidates_.BestOfShare(share, {CandidateKind::kClean})
@@ -232,15 +232,19 @@ void RamResidency::Unpin(BlockId id) {
 }
 
 TakenBlocks RamResidency::TakeVictims(int64_t count, Victims victims, uint64_t moment) {
+  const Candidates::Kinds clean = {CandidateKind::kClean};
+  const Candidates::Kinds all = {CandidateKind::kClean, CandidateKind::kLast, CandidateKind::kTwin};
   TakenBlocks taken;
-  while (taken.evicted + taken.dropped < count) {
-    const BlockId id = victims == Victims::kClean
-                           ? candidates_.BestOfAll({CandidateKind::kClean})
-                           : candidates_.BestOfAll({CandidateKind::kClean, CandidateKind::kLast,
-                                                    CandidateKind::kTwin});
-    if (id == kNoBlock || state_.order->UsedSince(id, moment)) break;
-    ++(MayLeaveRam(state_, id) ? taken.evicted : taken.dropped);
-    Take(id);
+  while (taken.total() < count) {
+    const std::vector<BlockId> few =
+        candidates_.BestFewUnused(victims == Victims::kClean ? clean : all, moment,
+                                  static_cast<size_t>(count - taken.total()));
+    if (few.empty()) break;
+    for (const BlockId id : few) {
+      if (!state_.index.node(id).in_use || !MayTake(id, victims)) continue;
+      ++(MayLeaveRam(state_, id) ? taken.evicted : taken.dropped);
+      Take(id);
+    }
   }
   return taken;
 }

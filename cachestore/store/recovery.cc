@@ -84,7 +84,7 @@ void OrderByAge(const std::vector<BlockId>& blocks, StoreState& state) {
   }
   Candidates candidates(state);
   for (size_t i = youngest_first.size(); i-- > 0;) {
-    state.order->OnUse(youngest_first[i], kNoBlock);
+    state.order->OnRecover(youngest_first[i]);
     candidates.Update(youngest_first[i]);
   }
 }

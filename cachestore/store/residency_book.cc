@@ -2,8 +2,18 @@
 
 namespace reprise::cachestore {
 
+void ResidencyBook::JoinShare(uint32_t namespace_id, uint32_t share) {
+  DiskCopies& disk = disk_[namespace_id];
+  if (share >= disk_bytes_of_shares_.size()) disk_bytes_of_shares_.resize(size_t{share} + 1);
+  disk_bytes_of_shares_[disk.share] -= disk.copies * disk.copy_bytes;
+  disk_bytes_of_shares_[share] += disk.copies * disk.copy_bytes;
+  disk.share = share;
+}
+
 void ResidencyBook::OnChange(const ResidencyChange& change) {
-  disk_copies_[change.namespace_id] += change.disk_copies;
+  DiskCopies& disk = disk_[change.namespace_id];
+  disk.copies += change.disk_copies;
+  disk_bytes_of_shares_[disk.share] += change.disk_copies * disk.copy_bytes;
   TierCounts& blocks = blocks_[change.namespace_id];
   for (const CacheTier tier : kCacheTiers) {
     const bool is_there = change.after.Has(tier);

@@ -12,6 +12,7 @@
 
 #include "cachestore/index/residency.h"
 #include "cachestore/store/event_log.h"
+#include "cachestore/store/share.h"
 #include "cachestore/store/store_stats.h"
 
 namespace reprise::cachestore {
@@ -29,11 +30,13 @@ class TierCounts {
 
 class ResidencyBook : public ResidencyListener {
  public:
-  // Namespaces count from 0, as the index's.
-  void AddNamespace() {
+  // Namespaces count from 0, as the index's. A disk copy takes `copy_bytes` of the budget.
+  void AddNamespace(int64_t copy_bytes) {
     blocks_.emplace_back();
-    disk_copies_.push_back(0);
+    disk_.push_back({.copy_bytes = copy_bytes});
   }
+  // From here on its disk copies count for this share; before, for kCommonShare.
+  void JoinShare(uint32_t namespace_id, uint32_t share);
   // From here on changes are events of `log`, which outlives the book.
   void TellEvents(EventLog& log) { log_ = &log; }
 
@@ -44,15 +47,26 @@ class ResidencyBook : public ResidencyListener {
   // Blocks of the namespace that can be found in each tier.
   const TierCounts& blocks(uint32_t namespace_id) const { return blocks_[namespace_id]; }
   // Its disk copies, those that cannot be found yet, or not any more, included.
-  int64_t disk_copies(uint32_t namespace_id) const { return disk_copies_[namespace_id]; }
+  int64_t disk_copies(uint32_t namespace_id) const { return disk_[namespace_id].copies; }
+  // Bytes of the disk's budget that those of a share take.
+  int64_t disk_bytes_of_share(uint32_t share) const {
+    return share < disk_bytes_of_shares_.size() ? disk_bytes_of_shares_[share] : 0;
+  }
   size_t num_namespaces() const { return blocks_.size(); }
   // Fills in how many blocks left each tier, by the reason.
   void FillStats(StoreStats& stats) const;
 
  private:
+  struct DiskCopies {
+    int64_t copies = 0;
+    int64_t copy_bytes = 0;
+    uint32_t share = kCommonShare;
+  };
+
   EventLog* log_ = nullptr;
-  std::vector<TierCounts> blocks_;    // by namespace id
-  std::vector<int64_t> disk_copies_;  // the same
+  std::vector<TierCounts> blocks_;  // by namespace id
+  std::vector<DiskCopies> disk_;    // the same
+  std::vector<int64_t> disk_bytes_of_shares_ = {0};
   std::array<TierCounts, kNumRemovals> removed_ = {};
 };
 

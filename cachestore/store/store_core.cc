@@ -41,6 +41,34 @@ StoreStats StoreCore::Stats() const {
   return stats;
 }
 
+FetchEnd StoreCore::EndFetch(const Fetch& fetch, uint64_t payload_hash) {
+  const FetchEnd end = gpu.EndFetch(fetch, payload_hash);
+  if (end != FetchEnd::kCorrupt) return end;
+  disk.DropCorrupt(fetch.id);
+  // Without a disk tier there is no demoter, which goes through them else.
+  while (tier == nullptr && !state.orphans.empty()) {
+    disk.CondemnOrphans(std::numeric_limits<size_t>::max());
+  }
+  return end;
+}
+
+void StoreCore::NoteRequest(const StoreRequest& request) {
+  if (request.hints.use == RequestHints::Use::kRequest) {
+    ++state.counters.requests;
+    what_if.OnLookup(Watched(request.namespace_id, request.block_tokens, request.keys),
+                     absl::Now());
+  }
+  state.order->OnRequest(request);
+  if (observer != nullptr) observer->OnRequest(request);
+}
+
+void StoreCore::NoteEnd(const StoreRequestEnd& end) {
+  ++state.counters.ended_requests;
+  if (!end.keys.empty()) what_if.OnStore(Watched(end.namespace_id, end.block_tokens, end.keys));
+  state.order->OnRequestEnd(end);
+  if (observer != nullptr) observer->OnEnd(end);
+}
+
 void StoreCore::CloseGpu() {
   if (state.gpu.closed) return;
   // In one go, although it takes long: nothing else is true of the tier any more.

@@ -23,7 +23,9 @@
 #include "cachestore/store/gpu_residency.h"
 #include "cachestore/store/load_rates.h"
 #include "cachestore/store/ram_residency.h"
+#include "cachestore/store/request_observer.h"
 #include "cachestore/store/store_state.h"
+#include "cachestore/store/what_if_curves.h"
 #include "cachestore/tier/backing_tier.h"
 
 namespace reprise::cachestore {
@@ -50,7 +52,8 @@ struct StoreCore {
         state(arena->bytes(), device_memory.gpu.bytes(), std::move(policy), tier != nullptr),
         ram(state),
         gpu(state, ram, device),
-        disk(state, ram, gpu, *admission) {}
+        disk(state, ram, gpu, *admission),
+        what_if(static_cast<int64_t>(arena->bytes().size())) {}
 
   const std::unique_ptr<HostArena> arena;
   Device* const device;  // null: there is no GPU tier
@@ -87,6 +90,8 @@ struct StoreCore {
   // times somebody had to know that none is, and up to which of these it is so.
   uint64_t settlings_wanted ABSL_GUARDED_BY(mu) = 0;
   uint64_t settlings_done ABSL_GUARDED_BY(mu) = 0;
+  std::shared_ptr<RequestObserver> observer ABSL_GUARDED_BY(mu);  // null: nobody watches
+  WhatIfCurves what_if ABSL_GUARDED_BY(mu);
 
   // Counters and gauges as they are now.
   StoreStats Stats() const ABSL_SHARED_LOCKS_REQUIRED(mu);
@@ -116,6 +121,18 @@ struct StoreCore {
     state.gpu.wanted_bytes = block_bytes;
     gpu_wanted_at = absl::Now();
   }
+  // Blocks of a namespace, as the curves are told of them.
+  WatchedRun Watched(uint32_t namespace_id, int64_t block_tokens,
+                     absl::Span<const BlockKey> keys) const ABSL_SHARED_LOCKS_REQUIRED(mu) {
+    const NamespaceRecord& record = state.namespaces[namespace_id];
+    return {.keys = keys,
+            .block_tokens = block_tokens,
+            .slot_bytes = state.class_slot_bytes[record.size_class],
+            .disk_bytes = record.disk_bytes,
+            .namespace_id = namespace_id,
+            .share = record.share,
+            .tenant = record.tenant};
+  }
   bool NeedsRelief() const ABSL_SHARED_LOCKS_REQUIRED(mu) {
     return state.wanted_bytes > 0 || ReadyBytes() < low_watermark_bytes;
   }
@@ -125,6 +142,10 @@ struct StoreCore {
     return state.gpu.wanted_bytes > 0 || !state.gpu.wanted_below.empty() ||
            gpu.HasLessReadyThan(gpu_low_watermark_bytes);
   }
+
+  // A prompt was looked up to be used, and a request has ended: the one place where that is told.
+  void NoteRequest(const StoreRequest& request) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
+  void NoteEnd(const StoreRequestEnd& end) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
 
   // To be called after anything that frees RAM or GPU memory, makes a block evictable, or takes
   // memory.
@@ -150,6 +171,10 @@ struct StoreCore {
 
   // A copy to or from the GPU has failed, and so has the device: there is no GPU tier any more.
   void CloseGpu() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
+
+  // Ends a fetch that went well, as GpuResidency; a block whose bytes are not those that came to
+  // the GPU is given up in every tier.
+  FetchEnd EndFetch(const Fetch& fetch, uint64_t payload_hash) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
 
   // Where the copy of `id` on the GPU lies. REQUIRES: there is one.
   absl::Span<std::byte> GpuBytes(BlockId id) const ABSL_SHARED_LOCKS_REQUIRED(mu) {

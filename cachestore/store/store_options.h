@@ -20,7 +20,7 @@ struct GpuOptions {
 // Which blocks are written to disk when RAM gives them up.
 enum class DiskAdmission {
   kAll,
-  // On a full disk, none that nobody asked for again and that would push out one used later: saves
+  // On a full disk, none that nobody asked for again and that would push out one worth more: saves
   // writes where many prompts are seen once.
   kUseful,
 };
@@ -31,7 +31,14 @@ struct DiskOptions {
   DiskAdmission admission = DiskAdmission::kAll;
 };
 
+// In which order blocks are given up.
+enum class EvictionOrder {
+  kReuse,  // what is worth the least to keep goes first, as learned while serving (ReusePolicy)
+  kLru,    // what was used the longest ago
+};
+
 struct StoreOptions {
+  EvictionOrder eviction = EvictionOrder::kReuse;
   GpuOptions gpu;  // needs a Device (TieredStore::Open)
   RamOptions ram;
   DiskOptions disk;

@@ -11,6 +11,8 @@ void StoreState::JoinShare(uint32_t namespace_id, uint32_t share) {
     return lines[known].size_class == record.size_class;
   });
   record.share = share;
+  pool.Join(namespace_id, share);
+  book.JoinShare(namespace_id, share);
   record.line = line == its.end() ? static_cast<uint32_t>(lines.size()) : *line;
   if (line == its.end()) {
     lines.push_back({.size_class = record.size_class, .share = share});
@@ -26,25 +28,11 @@ uint32_t StoreState::ShareFor(const std::string& tenant) {
   return known->second;
 }
 
-int64_t StoreState::RamBytesOf(const Share& share) const {
-  int64_t bytes = 0;
-  for (const uint32_t id : share.namespaces) bytes += pool.used_bytes_of(id);
-  return bytes;
-}
-
-int64_t StoreState::DiskBytesOf(const Share& share) const {
-  int64_t bytes = 0;
-  for (const uint32_t id : share.namespaces) {
-    bytes += book.disk_copies(id) * namespaces[id].disk_bytes;
-  }
-  return bytes;
-}
-
 bool StoreState::LacksQuota(uint32_t namespace_id) const {
   const NamespaceRecord& record = namespaces[namespace_id];
   const Share& share = shares[record.share];
   if (share.quota.ram_bytes == 0) return false;
-  return RamBytesOf(share) + static_cast<int64_t>(class_slot_bytes[record.size_class]) >
+  return RamBytesOf(record.share) + static_cast<int64_t>(class_slot_bytes[record.size_class]) >
          share.quota.ram_bytes;
 }
 
@@ -54,9 +42,9 @@ bool StoreState::FitsQuota(uint32_t namespace_id) const {
   return quota == 0 || static_cast<int64_t>(class_slot_bytes[record.size_class]) <= quota;
 }
 
-int64_t StoreState::ReadyBytesOf(const Share& share) const {
-  return share.quota.ram_bytes - RamBytesOf(share) +
-         std::min(share.clean_tail_bytes, share.clean_bytes);
+int64_t StoreState::ReadyBytesOf(uint32_t share) const {
+  const Share& its = shares[share];
+  return its.quota.ram_bytes - RamBytesOf(share) + std::min(its.clean_tail_bytes, its.clean_bytes);
 }
 
 }  // namespace reprise::cachestore

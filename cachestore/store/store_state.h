@@ -33,6 +33,19 @@ struct NamespaceRecord {
   uint32_t line = 0;  // of StoreState::lines
 };
 
+// Tells the policy which blocks there are.
+class PolicyTeller : public NodeListener {
+ public:
+  explicit PolicyTeller(EvictionPolicy& policy) : policy_(policy) {}
+  void OnInsert(BlockId id, BlockId parent, const BlockKey& key) override {
+    policy_.OnInsert(id, parent, key);
+  }
+  void OnErase(BlockId id, const BlockKey& key) override { policy_.OnErase(id, key); }
+
+ private:
+  EvictionPolicy& policy_;
+};
+
 // What a RAM slot holds.
 struct RamCopy {
   BlockId owner = kNoBlock;
@@ -44,9 +57,9 @@ struct StoreState {
   StoreState(absl::Span<std::byte> arena, absl::Span<std::byte> gpu_memory,
              std::unique_ptr<EvictionPolicy> policy, bool has_disk_tier)
       : has_disk(has_disk_tier),
+        order(std::move(policy)),
         pool(arena),
         gpu(gpu_memory),
-        order(std::move(policy)),
         victims(has_disk_tier ? Victims::kClean : Victims::kCleanOrLast) {}
 
   // Call beside PrefixIndex::AddNamespace.
@@ -54,7 +67,7 @@ struct StoreState {
     const auto share = share_of_tenant.find(record.tenant);
     record.size_class = SizeClassOf(record.payload_bytes);
     namespaces.push_back(std::move(record));
-    book.AddNamespace();
+    book.AddNamespace(namespaces.back().disk_bytes);
     JoinShare(static_cast<uint32_t>(namespaces.size() - 1),
               share == share_of_tenant.end() ? kCommonShare : share->second);
   }
@@ -66,14 +79,14 @@ struct StoreState {
 
   void NeedRelief(uint32_t share) { shares[share].needs_relief = shares_need_relief = true; }
 
-  // What the namespaces of a share take of RAM, and of the disk.
-  int64_t RamBytesOf(const Share& share) const;
-  int64_t DiskBytesOf(const Share& share) const;
+  // What the namespaces of a share, by its number, take of RAM, and of the disk.
+  int64_t RamBytesOf(uint32_t share) const { return pool.used_bytes_of_group(share); }
+  int64_t DiskBytesOf(uint32_t share) const { return book.disk_bytes_of_share(share); }
   // Whether one slot more for the namespace goes beyond the quota of its share; whether any does.
   bool LacksQuota(uint32_t namespace_id) const;
   bool FitsQuota(uint32_t namespace_id) const;
   // RAM of a share with a quota that is free or can be taken at once in the order of eviction.
-  int64_t ReadyBytesOf(const Share& share) const;
+  int64_t ReadyBytesOf(uint32_t share) const;
   const NamespaceRecord& namespace_of(BlockId id) const {
     return namespaces[index.node(id).namespace_id];
   }
@@ -103,7 +116,9 @@ struct StoreState {
 
   const bool has_disk;
   ResidencyBook book;
-  PrefixIndex index{&book};
+  const std::unique_ptr<EvictionPolicy> order;  // its sets: candidates.h
+  PolicyTeller teller{*order};
+  PrefixIndex index{&book, &teller};
   SlotPool pool;
   GpuState gpu;
   std::vector<NamespaceRecord> namespaces;  // by namespace id
@@ -112,7 +127,6 @@ struct StoreState {
   absl::flat_hash_map<std::string, uint32_t> share_of_tenant;
   std::vector<CandidateLine> lines;
   bool shares_need_relief = false;                     // some share does: the demoter shall look
-  std::unique_ptr<EvictionPolicy> order;               // its sets: candidates.h
   absl::flat_hash_map<SlotIndex, RamCopy> ram_copies;  // by slot: the blocks readable in RAM
   absl::flat_hash_map<SlotIndex, uint64_t> writing;    // slot of a WritableBlock -> its epoch
   absl::flat_hash_set<SlotIndex> loading;              // slots that loads write into

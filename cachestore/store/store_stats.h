@@ -37,6 +37,9 @@ struct StoreStats {
            missed_deadline_tokens + missed_abandoned_tokens + missed_lost_tokens +
            missed_after_miss_tokens;
   }
+  // Requests of users, and those whose end was told (TieredStore::EndRequest).
+  int64_t requests = 0;
+  int64_t ended_requests = 0;
   // Life cycle.
   int64_t sealed_blocks = 0;            // calls of Seal
   int64_t duplicate_seals = 0;          // of these, for a block that was in that tier already

@@ -72,8 +72,8 @@ LoadForecast TieredStore::ForecastLoad(const NamespaceHandle& ns, const BlockCon
 
 PinTicket TieredStore::Pin(const NamespaceHandle& ns, const BlockContent& prompt, BlockRange range,
                            std::function<void()> on_done, absl::Time deadline, LoadOrder order,
-                           Tier tier) {
-  return impl_->Pin(ns, prompt, range, std::move(on_done), deadline, order, tier);
+                           Tier tier, const RequestHints& hints) {
+  return impl_->Pin(ns, prompt, range, std::move(on_done), deadline, order, tier, hints);
 }
 
 absl::StatusOr<WritableBlock> TieredStore::Allocate(const NamespaceHandle& ns, Tier tier,
@@ -115,14 +115,25 @@ std::unique_ptr<BlockWalk> TieredStore::Walk(const WalkScope& scope) { return im
 std::vector<NamespaceUsage> TieredStore::Usage() const { return impl_->Usage(); }
 
 int64_t TieredStore::Touch(const NamespaceHandle& ns, const BlockContent& prompt,
-                           int64_t max_blocks) {
-  return impl_->Touch(ns, prompt, max_blocks);
+                           int64_t max_blocks, const RequestHints& hints) {
+  return impl_->Touch(ns, prompt, max_blocks, hints);
+}
+
+void TieredStore::EndRequest(const NamespaceHandle& ns, absl::Span<const BlockKey> chain,
+                             const RequestEnd& end, int64_t first_block) {
+  impl_->EndRequest(ns, chain, end, first_block);
 }
 
 std::vector<ExplainedBlock> TieredStore::Explain(const NamespaceHandle& ns,
                                                  const BlockContent& prompt) const {
   return impl_->Explain(ns, prompt);
 }
+
+std::shared_ptr<RequestObserver> TieredStore::Watch(std::shared_ptr<RequestObserver> observer) {
+  return impl_->Watch(std::move(observer));
+}
+
+WhatIfReport TieredStore::WhatIf() const { return impl_->WhatIf(); }
 
 EventPage TieredStore::Events(uint64_t from, size_t max_events) const {
   return impl_->events().Read(from, max_events);

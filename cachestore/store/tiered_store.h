@@ -42,6 +42,7 @@
 #include "cachestore/block/namespace_identity.h"
 #include "cachestore/memory/device.h"
 #include "cachestore/memory/host_arena.h"
+#include "cachestore/policy/request_hints.h"
 #include "cachestore/store/block_list.h"
 #include "cachestore/store/block_ref.h"
 #include "cachestore/store/event_log.h"
@@ -50,10 +51,12 @@
 #include "cachestore/store/load_forecast.h"
 #include "cachestore/store/pin_ticket.h"
 #include "cachestore/store/store_options.h"
+#include "cachestore/store/request_observer.h"
 #include "cachestore/store/store_stats.h"
 #include "cachestore/store/tenant_quota.h"
 #include "cachestore/store/tier.h"
 #include "cachestore/store/verify_progress.h"
+#include "cachestore/store/what_if.h"
 #include "cachestore/tier/backing_tier.h"
 
 namespace reprise::cachestore {
@@ -164,9 +167,12 @@ class TieredStore {
   // `on_done` (may be empty) runs once, on an unspecified thread and possibly before Pin returns,
   // when the ticket is done; it must not call into the store. It does not run for a ticket that was
   // given up before. After `deadline`, blocks that are not loaded yet are misses.
+  // With RequestHints::Use::kRequest the blocks before the range's end are those that the request
+  // looks up.
   PinTicket Pin(const NamespaceHandle& ns, const BlockContent& prompt, BlockRange range,
                 std::function<void()> on_done, absl::Time deadline = absl::InfiniteFuture(),
-                LoadOrder order = LoadOrder::kByBlock, Tier tier = Tier::kRam);
+                LoadOrder order = LoadOrder::kByBlock, Tier tier = Tier::kRam,
+                const RequestHints& hints = {});
   // The same for the first `max_blocks` blocks.
   PinTicket Pin(const NamespaceHandle& ns, const BlockContent& prompt, int64_t max_blocks,
                 std::function<void()> on_done, absl::Time deadline = absl::InfiniteFuture()) {
@@ -249,8 +255,20 @@ class TieredStore {
   std::vector<NamespaceUsage> Usage() const;
 
   // Counts the longest cached prefix of `prompt` as used now, as Pin does, and moves nothing;
-  // returns its blocks.
-  int64_t Touch(const NamespaceHandle& ns, const BlockContent& prompt, int64_t max_blocks);
+  // returns its blocks. Tells of a request of which nothing is pinned, too.
+  int64_t Touch(const NamespaceHandle& ns, const BlockContent& prompt, int64_t max_blocks,
+                const RequestHints& hints = {});
+
+  // A request has ended that leaves the blocks of `chain` behind: those of its prompt, and behind
+  // them those of its answer; of all these, those from `first_block` on.
+  void EndRequest(const NamespaceHandle& ns, absl::Span<const BlockKey> chain,
+                  const RequestEnd& end, int64_t first_block = 0);
+  // Has `observer` (null: nobody) see all requests from now on, in place of whom it returns.
+  std::shared_ptr<RequestObserver> Watch(std::shared_ptr<RequestObserver> observer);
+
+  // What other sizes of RAM and disk would have made of the requests so far; predicted, from a
+  // sample of their blocks.
+  WhatIfReport WhatIf() const;
 
   // Why `prompt` hits or misses, block by block. Of those that are missing, only what the events
   // that are remembered tell is known.

@@ -1,6 +1,7 @@
 #include "cachestore/store/tiered_store_impl.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <random>
 #include <utility>
@@ -10,6 +11,7 @@
 #include "cachestore/base/check.h"
 #include "cachestore/base/status_macros.h"
 #include "cachestore/policy/lru_policy.h"
+#include "cachestore/policy/reuse_policy.h"
 #include "cachestore/store/integrity.h"
 #include "cachestore/store/prompt_chain.h"
 #include "cachestore/store/recovery.h"
@@ -27,6 +29,17 @@ std::unique_ptr<AdmissionPolicy> MakeAdmissionPolicy(DiskAdmission admission) {
   return std::make_unique<AdmitAll>();
 }
 
+int64_t SteadyMicroseconds() {
+  return std::chrono::duration_cast<std::chrono::microseconds>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+std::unique_ptr<EvictionPolicy> MakePolicy(EvictionOrder order) {
+  if (order == EvictionOrder::kLru) return std::make_unique<LruPolicy>();
+  return std::make_unique<ReusePolicy>(SteadyMicroseconds);
+}
+
 // Without a disk tier nothing is persisted, so the keys of one process are its own.
 Hash128 RandomSecret() {
   std::random_device random;
@@ -40,7 +53,7 @@ TieredStore::Impl::Impl(const StoreOptions& options, std::unique_ptr<HostArena> 
                         DeviceMemory gpu, std::unique_ptr<BackingTier> tier, KeyDeriver derive)
     : derive_(derive),
       low_watermark_(options.ram_free_low_watermark),
-      core_(std::move(arena), std::move(gpu), std::move(tier), std::make_unique<LruPolicy>(),
+      core_(std::move(arena), std::move(gpu), std::move(tier), MakePolicy(options.eviction),
             MakeAdmissionPolicy(options.disk.admission),
             static_cast<size_t>(options.remembered_events)),
       secret_(core_.tier == nullptr ? RandomSecret() : core_.tier->secret()) {
@@ -116,8 +129,8 @@ absl::Status TieredStore::Impl::EnterNamespace(const NamespaceIdentity& identity
   const std::optional<uint32_t> known = state.index.FindNamespace(ns.root);
   if (!known.has_value()) {
     if (state.index.num_namespaces() == PrefixIndex::kMaxNamespaces) {
-      return absl::ResourceExhaustedError(absl::StrCat(
-          "there are ", PrefixIndex::kMaxNamespaces, " namespaces, as many as a store can have"));
+      return absl::ResourceExhaustedError(absl::StrCat("there are ", PrefixIndex::kMaxNamespaces,
+                                                       " namespaces, as many as a store can have"));
     }
     state.AddNamespace({.payload_bytes = block_bytes,
                         .identity = encoding,
@@ -189,19 +202,22 @@ LoadForecast TieredStore::Impl::ForecastLoad(const NamespaceHandle& ns, const Bl
 
 PinTicket TieredStore::Impl::Pin(const NamespaceHandle& ns, const BlockContent& prompt,
                                  BlockRange range, std::function<void()> on_done,
-                                 absl::Time deadline, LoadOrder order, Tier tier) {
+                                 absl::Time deadline, LoadOrder order, Tier tier,
+                                 const RequestHints& hints) {
   CHECK(tier == Tier::kRam || core_.device != nullptr);
   const PromptChain chain = ChainOf(ns, prompt, range);
   const std::vector<BlockKey> keys = ChainKeys(ns.root, chain.words, ns.block_words, derive_);
   return promoter_->Pin({.namespace_id = ns.id,
                          .block_tokens = ns.layout.block_tokens,
+                         .prompt_tokens = TokensOf(ns, prompt),
                          .keys = keys,
                          .words = chain.words,
                          .first_block = chain.first_block,
                          .deadline = deadline,
                          .layer_bytes = ns.layout.PartOffset(1, 0),
                          .order = order,
-                         .tier = tier},
+                         .tier = tier,
+                         .hints = hints},
                         std::move(on_done));
 }
 
@@ -224,10 +240,11 @@ absl::Status TieredStore::Impl::NoRoom(const NamespaceHandle& ns, Tier tier,
   const bool on_gpu = tier == Tier::kGpu;
   const size_t block_bytes = ns.layout.BytesPerBlock();
   if (!on_gpu && purpose == Purpose::kCache && state.LacksQuota(ns.id)) {
-    const Share& share = state.shares[state.namespaces[ns.id].share];
+    const uint32_t number = state.namespaces[ns.id].share;
+    const Share& share = state.shares[number];
     return absl::ResourceExhaustedError(absl::StrCat(
         "tenant ", share.tenant, " may take ", share.quota.ram_bytes, " bytes of RAM and takes ",
-        state.RamBytesOf(share), "; a block takes ", SlotPool::SlotBytes(block_bytes),
+        state.RamBytesOf(number), "; a block takes ", SlotPool::SlotBytes(block_bytes),
         state.FitsQuota(ns.id) ? ", and nothing of the tenant's can be freed now"
                                : ", more than that"));
   }

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "cachestore/base/timed_mutex.h"
@@ -37,7 +38,8 @@ class TieredStore::Impl : public BlockRegistry {
   LoadForecast ForecastLoad(const NamespaceHandle& ns, const BlockContent& prompt,
                             int64_t max_blocks) const;
   PinTicket Pin(const NamespaceHandle& ns, const BlockContent& prompt, BlockRange range,
-                std::function<void()> on_done, absl::Time deadline, LoadOrder order, Tier tier);
+                std::function<void()> on_done, absl::Time deadline, LoadOrder order, Tier tier,
+                const RequestHints& hints);
   absl::StatusOr<WritableBlock> Allocate(const NamespaceHandle& ns, Tier tier, Purpose purpose);
   BlockRef Seal(const NamespaceHandle& ns, WritableBlock block, const BlockKey& parent,
                 const BlockContent& content, std::optional<uint64_t> payload_hash);
@@ -52,7 +54,15 @@ class TieredStore::Impl : public BlockRegistry {
   std::optional<ListedBlock> FindBlock(const BlockKey& key) const { return lister_.Find(key); }
   std::unique_ptr<BlockWalk> Walk(const WalkScope& scope);
   std::vector<NamespaceUsage> Usage() const;
-  int64_t Touch(const NamespaceHandle& ns, const BlockContent& prompt, int64_t max_blocks);
+  int64_t Touch(const NamespaceHandle& ns, const BlockContent& prompt, int64_t max_blocks,
+                const RequestHints& hints);
+  void EndRequest(const NamespaceHandle& ns, absl::Span<const BlockKey> chain,
+                  const RequestEnd& end, int64_t first_block);
+  WhatIfReport WhatIf() const;
+  std::shared_ptr<RequestObserver> Watch(std::shared_ptr<RequestObserver> observer) {
+    absl::MutexLock lock(&core_.mu);
+    return std::exchange(core_.observer, std::move(observer));
+  }
   std::vector<ExplainedBlock> Explain(const NamespaceHandle& ns, const BlockContent& prompt) const;
   const EventLog& events() const { return core_.events; }
   absl::Status Verify(int64_t max_bytes_per_second,

@@ -60,7 +60,7 @@ std::vector<NamespaceUsage> TieredStore::Impl::Usage() const {
 }
 
 int64_t TieredStore::Impl::Touch(const NamespaceHandle& ns, const BlockContent& prompt,
-                                 int64_t max_blocks) {
+                                 int64_t max_blocks, const RequestHints& hints) {
   const PromptChain chain = ChainOf(ns, prompt, {.first = 0, .count = max_blocks});
   const std::vector<BlockKey> keys = ChainKeys(ns.root, chain.words, ns.block_words, derive_);
   std::vector<BlockId> ids(keys.size());
@@ -75,10 +75,42 @@ int64_t TieredStore::Impl::Touch(const NamespaceHandle& ns, const BlockContent& 
     state.index.SetRejected(id, false);
     Candidates(state).Update(id);
   }
-  state.order->OnHit(ids);
+  core_.NoteRequest({.namespace_id = ns.id,
+                     .block_tokens = ns.layout.block_tokens,
+                     .prompt_tokens = TokensOf(ns, prompt),
+                     .keys = keys,
+                     .matched = ids,
+                     .hints = hints});
   state.counters.touched_blocks += static_cast<int64_t>(ids.size());
   core_.NoteChange();
   return static_cast<int64_t>(ids.size());
+}
+
+void TieredStore::Impl::EndRequest(const NamespaceHandle& ns, absl::Span<const BlockKey> chain,
+                                   const RequestEnd& end, int64_t first_block) {
+  absl::MutexLock lock(&core_.mu);
+  core_.NoteEnd({.namespace_id = ns.id,
+                 .block_tokens = ns.layout.block_tokens,
+                 .first_block = first_block,
+                 .keys = chain,
+                 .last = chain.empty() ? kNoBlock : core_.state.index.Find(chain.back()),
+                 .end = end});
+}
+
+WhatIfReport TieredStore::Impl::WhatIf() const {
+  absl::ReaderMutexLock lock(&core_.mu);
+  const int64_t ram = core_.state.pool.capacity_bytes();
+  const int64_t disk = core_.tier == nullptr ? 0 : core_.tier->capacity_bytes();
+  const auto limited = [](int64_t quota, int64_t all) {
+    return quota > 0 ? std::min(quota, all) : all;
+  };
+  std::vector<ShareSizes> sizes;
+  for (const Share& share : core_.state.shares) {
+    sizes.push_back({.gpu_bytes = core_.state.gpu.capacity_bytes(),
+                     .ram_bytes = limited(share.quota.ram_bytes, ram),
+                     .disk_bytes = limited(share.quota.disk_bytes, disk)});
+  }
+  return core_.what_if.Report(sizes);
 }
 
 std::vector<ExplainedBlock> TieredStore::Impl::Explain(const NamespaceHandle& ns,

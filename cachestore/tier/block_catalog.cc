@@ -68,10 +68,11 @@ BlockCatalog::~BlockCatalog() {
 }
 
 absl::StatusOr<std::unique_ptr<BlockCatalog>> BlockCatalog::Open(const std::string& directory,
-                                                                 rocksdb::Env* env) {
-  rocksdb::DBOptions db_options = IndexDbOptions();
+                                                                 rocksdb::Env* env,
+                                                                 int64_t tier_bytes) {
+  rocksdb::DBOptions db_options = IndexDbOptions(tier_bytes);
   if (env != nullptr) db_options.env = env;
-  const rocksdb::ColumnFamilyOptions family_options = IndexColumnFamilyOptions();
+  const rocksdb::ColumnFamilyOptions family_options = IndexColumnFamilyOptions(tier_bytes);
   const std::vector<rocksdb::ColumnFamilyDescriptor> families = {
       {rocksdb::kDefaultColumnFamilyName, family_options},
       {"meta", family_options},

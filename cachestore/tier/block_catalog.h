@@ -6,6 +6,8 @@
 // "blocks" (key -> record, block_record.h). Thread-safe.
 #pragma once
 
+#include <cstdint>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -45,9 +47,11 @@ class BlockCatalog {
   };
 
   // Opens the catalog in `directory`, or creates it there with a new random secret; `env` (null:
-  // the system's) does its I/O and outlives it. BLOCKS.
-  static absl::StatusOr<std::unique_ptr<BlockCatalog>> Open(const std::string& directory,
-                                                            rocksdb::Env* env = nullptr);
+  // the system's) does its I/O and outlives it. It takes no more memory than that of a tier of
+  // `tier_bytes` needs. BLOCKS.
+  static absl::StatusOr<std::unique_ptr<BlockCatalog>> Open(
+      const std::string& directory, rocksdb::Env* env = nullptr,
+      int64_t tier_bytes = std::numeric_limits<int64_t>::max());
   ~BlockCatalog();
 
   BlockCatalog(const BlockCatalog&) = delete;

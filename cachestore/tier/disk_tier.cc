@@ -393,7 +393,7 @@ struct Index {
 absl::StatusOr<Index> OpenIndex(const DiskDirectory& directory, BlockFileSystem& files,
                                 int64_t capacity_bytes, rocksdb::Env* env) {
   Index index;
-  ASSIGN_OR_RETURN(index.catalog, BlockCatalog::Open(directory.index_path(), env));
+  ASSIGN_OR_RETURN(index.catalog, BlockCatalog::Open(directory.index_path(), env, capacity_bytes));
   ASSIGN_OR_RETURN(index.recovered,
                    RecoverSlots(*index.catalog, files, directory.path(), capacity_bytes));
   return index;

@@ -28,8 +28,8 @@ struct HashedPayload {
   uint64_t hash = 0;  // XXH3-64 of the whole payload
   SlotPieces pieces;
 };
-// Hashes `payload` and its pieces of SlotPieceBytes(). A piece is hashed before the whole: where
-// the whole is what it should be, so was every piece.
+// Hashes `payload` and its pieces of SlotPieceBytes(), in one reading of it: where the whole is
+// what it should be, so is every piece, even while somebody changes the bytes.
 HashedPayload HashSlotPayload(absl::Span<const std::byte> payload);
 
 // How many leading bytes of the payload are whole pieces, of its first `arrived` bytes.
