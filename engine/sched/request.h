@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "cachestore/policy/request_hints.h"
 
 namespace reprise::engine {
 
@@ -39,16 +40,6 @@ struct StopConditions {
 // Whether a request may use cached blocks and leave its own behind.
 enum class CacheMode { kUse, kOff };
 
-// What the caller knows of the conversation, meant for the eviction policy; nothing reads it yet.
-// All optional.
-struct CacheHints {
-  std::string session;           // conversation id
-  int32_t turn = 0;              // 1-based; 0: unknown
-  std::string finish_reason;     // how the previous turn ended, e.g. "tool_use", "end_turn"
-  bool session_closed = false;   // no further turn will come
-  int32_t waiting_requests = 0;  // requests queued at the caller that share this prefix
-};
-
 inline constexpr int32_t kMaxPriority = 100;
 inline constexpr int32_t kMaxSamples = 32;
 
@@ -66,7 +57,8 @@ struct GenerateRequest {
   int32_t priority = 0;
   // A request that has not ended by then ends with kDeadlineExceeded.
   absl::Time deadline = absl::InfiniteFuture();
-  CacheHints hints;
+  cachestore::RequestHints hints;  // what the caller knows of the conversation
+  bool offers_tools = false;       // an answer that ends by itself may be the call of a tool
   // How the caller, and who traces it, know the request: for logs. Empty: not said.
   std::string request_id;
   std::string trace_parent;  // traceparent of W3C Trace Context

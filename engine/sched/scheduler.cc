@@ -390,6 +390,7 @@ absl::Time Scheduler::NextPlanTime() const {
 
 void Scheduler::End(std::unique_ptr<Sequence> sequence, absl::Status status, FinishReason reason,
                     absl::Time now) {
+  sequence->TellEnd(account_, reason);
   sequence->ReleaseBlocks(account_);
   deadlines_.erase({sequence->request().deadline, sequence->id()});
   ended_.push_back({std::move(sequence), std::move(status), reason, now});

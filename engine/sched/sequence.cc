@@ -90,12 +90,45 @@ void Sequence::StartLoading(const BlockAccount& account, const LoadChoice& choic
   unloaded_blocks_ = 0;
   may_arrive_ = choice.order == cachestore::LoadOrder::kByLayer;
   arrival_patience_ = choice.arrival_patience;
+  const cachestore::RequestHints hints = LookupHints(account, choice);
   if (choice.num_blocks == 0) return;
   const cachestore::BlockRange loadable = LoadableBlocks();
   CHECK(choice.num_blocks <= loadable.count);
   ticket_ = account.store()->Pin(
       ns_, tokens_, cachestore::BlockRange{.first = loadable.first, .count = choice.num_blocks},
-      on_loaded, load_deadline_, choice.order, account.store()->compute_tier());
+      on_loaded, load_deadline_, choice.order, account.store()->compute_tier(), hints);
+}
+
+cachestore::RequestHints Sequence::LookupHints(const BlockAccount& account,
+                                               const LoadChoice& choice) {
+  cachestore::RequestHints hints = request_.hints;
+  hints.request = id_ + 1;
+  hints.use = cachestore::RequestHints::Use::kPart;
+  // The samples of a request look up the same.
+  const bool is_first = !std::exchange(told_, true) && sample_ == 0;
+  if (!is_first || request_.cache == CacheMode::kOff) return hints;
+  hints.use = cachestore::RequestHints::Use::kRequest;
+  const cachestore::BlockRange loadable = LoadableBlocks();
+  if (choice.num_blocks == loadable.count && loadable.count > 0) return hints;
+  // Of what is computed although it is cached, too.
+  account.store()->Touch(ns_, tokens_, loadable.first + loadable.count, hints);
+  hints.use = cachestore::RequestHints::Use::kPart;
+  return hints;
+}
+
+void Sequence::TellEnd(const BlockAccount& account, FinishReason reason) const {
+  if (!told_ || request_.cache == CacheMode::kOff) return;
+  using Ending = cachestore::RequestHints::Ending;
+  cachestore::RequestEnd end = {.hints = request_.hints, .output_tokens = new_tokens()};
+  end.hints.request = id_ + 1;
+  end.hints.ending = Ending::kOther;
+  if (reason == FinishReason::kStopToken || reason == FinishReason::kStopString) {
+    end.hints.ending = request_.offers_tools ? Ending::kUnknown : Ending::kEndTurn;
+  }
+  std::vector<BlockKey> keys;
+  keys.reserve(sealed_.size());
+  for (const BlockRef& block : sealed_) keys.push_back(block.key());
+  account.store()->EndRequest(ns_, keys, end);
 }
 
 bool Sequence::TryFinishLoading(BlockAccount& account) {

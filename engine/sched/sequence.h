@@ -158,6 +158,9 @@ class Sequence {
   void CopyPrompt(BlockAccount& account, const Sequence& other);
   // Adds a sampled token. REQUIRES: remaining() == 0.
   void Append(uint32_t token, absl::Time now);
+  // Tells the store that the request has ended, of a sequence that was admitted. Before its blocks
+  // are released.
+  void TellEnd(const BlockAccount& account, FinishReason reason) const;
   // Gives back all pins and slots, last block first, so that the store sees parents used last.
   void ReleaseBlocks(BlockAccount& account);
 
@@ -172,6 +175,9 @@ class Sequence {
   void ForgetFollowed();
   void StartLoading(const BlockAccount& account, const LoadChoice& choice,
                     const std::function<void()>& on_loaded, absl::Time now);
+  // The hints of its next lookup: those of the request the first time, if they are those of all
+  // that it looks up.
+  cachestore::RequestHints LookupHints(const BlockAccount& account, const LoadChoice& choice);
 
   // Constant after construction.
   const SequenceId id_;
@@ -208,6 +214,7 @@ class Sequence {
   std::optional<cachestore::BlockKey> followed_key_;
 
   int64_t turn_ = std::numeric_limits<int64_t>::max();  // of the first admission
+  bool told_ = false;                                   // the store knows of the request
   int64_t unloaded_blocks_ = 0;
   absl::Time load_started_ = absl::InfiniteFuture();
   absl::Time load_deadline_ = absl::InfiniteFuture();
