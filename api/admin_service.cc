@@ -28,6 +28,18 @@ grpc::Status End(const grpc::ServerContext& context, absl::string_view what,
   return ToGrpc(status);
 }
 
+v1::RecordingState ToProto(const RecordingProgress& progress, bool ended) {
+  v1::RecordingState state;
+  state.set_path(progress.path);
+  state.set_ended(ended || !progress.cause.empty());
+  state.set_requests(progress.requests);
+  state.set_blocks(progress.blocks);
+  state.set_dropped_requests(progress.dropped_requests);
+  state.set_bytes(progress.bytes);
+  state.set_cause(progress.cause);
+  return state;
+}
+
 }  // namespace
 
 grpc::Status AdminService::Verify(grpc::ServerContext* context, const v1::VerifyRequest* request,
@@ -88,6 +100,30 @@ grpc::Status AdminService::Reload(grpc::ServerContext* context, const v1::Reload
   if (!changed.ok()) return End(*context, "Reload", changed.status());
   for (const std::string& change : *changed) response->add_changed(change);
   return End(*context, "Reload", absl::OkStatus(), absl::StrJoin(*changed, ", "));
+}
+
+grpc::Status AdminService::StartRecording(grpc::ServerContext* context,
+                                          const v1::StartRecordingRequest* request,
+                                          v1::RecordingState* response) {
+  absl::Status status = NeedAdmin(PrincipalOf(*context), "to record requests");
+  if (status.ok()) {
+    const auto begun = recording_->Start(request->path(), request->max_bytes());
+    status = begun.status();
+    if (begun.ok()) *response = ToProto(*begun, /*ended=*/false);
+  }
+  return End(*context, "StartRecording", status, request->path().substr(0, kMaxEchoBytes));
+}
+
+grpc::Status AdminService::StopRecording(grpc::ServerContext* context,
+                                         const v1::StopRecordingRequest* request,
+                                         v1::RecordingState* response) {
+  absl::Status status = NeedAdmin(PrincipalOf(*context), "to end a recording");
+  if (status.ok()) {
+    const auto ended = recording_->Stop();
+    status = ended.status();
+    if (ended.ok()) *response = ToProto(*ended, /*ended=*/true);
+  }
+  return End(*context, "StopRecording", status, response->path());
 }
 
 grpc::Status AdminService::Drain(grpc::ServerContext* context, const v1::DrainRequest* request,

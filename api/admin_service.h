@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "api/auth/guard.h"
+#include "api/record/recording.h"
 #include "api/session/session_table.h"
 #include "cachestore/store/tiered_store.h"
 #include "reprise/v1/admin.grpc.pb.h"
@@ -23,8 +24,13 @@ class AdminService final : public v1::Admin::Service {
 
   // What it is about must outlive the service; `drain` may be empty where nobody can be told to
   // end.
-  AdminService(Guard* guard, cachestore::TieredStore* store, SessionTable* sessions, Drainer drain)
-      : guard_(guard), store_(store), sessions_(sessions), drain_(std::move(drain)) {}
+  AdminService(Guard* guard, cachestore::TieredStore* store, SessionTable* sessions,
+               Recording* recording, Drainer drain)
+      : guard_(guard),
+        store_(store),
+        sessions_(sessions),
+        recording_(recording),
+        drain_(std::move(drain)) {}
 
   grpc::Status Verify(grpc::ServerContext* context, const v1::VerifyRequest* request,
                       grpc::ServerWriter<v1::VerifyProgress>* writer) override;
@@ -37,11 +43,17 @@ class AdminService final : public v1::Admin::Service {
                       v1::ReloadResponse* response) override;
   grpc::Status Drain(grpc::ServerContext* context, const v1::DrainRequest* request,
                      v1::DrainResponse* response) override;
+  grpc::Status StartRecording(grpc::ServerContext* context,
+                              const v1::StartRecordingRequest* request,
+                              v1::RecordingState* response) override;
+  grpc::Status StopRecording(grpc::ServerContext* context, const v1::StopRecordingRequest* request,
+                             v1::RecordingState* response) override;
 
  private:
   Guard* const guard_;
   cachestore::TieredStore* const store_;
   SessionTable* const sessions_;
+  Recording* const recording_;
   const Drainer drain_;
 };
 

@@ -65,7 +65,7 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* BlockSender::Start(grpc::CallbackSer
   const std::shared_ptr<BlockSender> sender(
       new BlockSender(context, budget, std::move(source), max_message_bytes));
   sender->self_ = sender;
-  sender->counted_ = budget->BeginCall();
+  sender->counted_ = budget->BeginCall(sender->tenant_);
   if (sender->counted_) {
     sender->Advance();
   } else {
@@ -79,6 +79,7 @@ BlockSender::BlockSender(grpc::CallbackServerContext* context, SendBudget* budge
                          std::unique_ptr<BlockSource> source, int64_t max_message_bytes)
     : context_(context),
       budget_(budget),
+      tenant_(PrincipalOf(*context).tenant),
       source_(std::move(source)),
       max_message_bytes_(std::min(max_message_bytes, kMaxSharedMessageBytes)),
       stall_limit_(
@@ -187,7 +188,7 @@ void BlockSender::End(const grpc::Status& status) {
 
 void BlockSender::OnDone() {
   stall_limit_.Close();
-  if (counted_) budget_->EndCall();
+  if (counted_) budget_->EndCall(tenant_);
   self_.reset();
 }
 

@@ -19,6 +19,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "api/block_source.h"
@@ -33,7 +34,7 @@ class BlockSender final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
  public:
   // Sends all blocks of `source`, several in a message as long as they are of `max_message_bytes`
   // together, and returns the call's reactor. `budget` and `context` outlive the call.
-  // RESOURCE_EXHAUSTED: there are as many calls as may be.
+  // RESOURCE_EXHAUSTED: there are as many calls as may be, of all or of the caller's tenant.
   static grpc::ServerWriteReactor<grpc::ByteBuffer>* Start(grpc::CallbackServerContext* context,
                                                            SendBudget* budget,
                                                            std::unique_ptr<BlockSource> source,
@@ -60,6 +61,7 @@ class BlockSender final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
 
   grpc::CallbackServerContext* const context_;
   SendBudget* const budget_;
+  const std::string tenant_;
   const std::unique_ptr<BlockSource> source_;
   const int64_t max_message_bytes_;
   StallLimit stall_limit_;

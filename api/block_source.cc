@@ -55,15 +55,21 @@ BatchSize::BatchSize(const TieredStore& store, const NamespaceHandle& ns)
 void BatchSize::Grow() { blocks = std::min(2 * blocks, most_blocks); }
 
 PrefixSource::PrefixSource(TieredStore* store, const NamespaceHandle& ns, PromptContent prompt,
-                           int64_t first_block, absl::Time deadline)
+                           int64_t first_block, absl::Time deadline,
+                           std::optional<cachestore::RequestHints> hints)
     : store_(store),
       ns_(ns),
       prompt_(std::move(prompt)),
       deadline_(deadline),
+      hints_(std::move(hints)),
       batch_(*store, ns),
       next_(first_block) {}
 
 void PrefixSource::Begin(std::function<void()> on_ready) {
+  if (hints_.has_value()) {
+    store_->Touch(ns_, prompt_.view(), prompt_.num_blocks(), *hints_);
+    hints_.reset();
+  }
   // The ticket may be done before Pin returns: the later of the two tells.
   const std::function<void()> tell = AfterCalls(2, std::move(on_ready));
   ticket_ =

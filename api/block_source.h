@@ -64,8 +64,10 @@ class PrefixSource final : public BlockSource {
  public:
   // From `first_block` on; blocks that are not loaded by `deadline` are missing. `store`, and what
   // `prompt` was made from, must outlive the source.
+  // With `hints` the whole prompt is told of as used when the first batch is begun.
   PrefixSource(cachestore::TieredStore* store, const cachestore::NamespaceHandle& ns,
-               PromptContent prompt, int64_t first_block, absl::Time deadline);
+               PromptContent prompt, int64_t first_block, absl::Time deadline,
+               std::optional<cachestore::RequestHints> hints);
   int64_t batch_bytes() const override { return batch_.blocks * batch_.block_bytes; }
   bool over() const override { return over_; }
   void Begin(std::function<void()> on_ready) override;
@@ -76,6 +78,7 @@ class PrefixSource final : public BlockSource {
   const cachestore::NamespaceHandle ns_;
   const PromptContent prompt_;
   const absl::Time deadline_;
+  std::optional<cachestore::RequestHints> hints_;  // nullopt: none, or told
   BatchSize batch_;
   int64_t next_;
   bool over_ = false;

@@ -7,7 +7,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
-#include "api/answer.h"
 #include "api/auth/caller.h"
 #include "api/identity_codec.h"
 #include "api/limits.h"
@@ -89,9 +88,12 @@ absl::StatusOr<v1::MatchResponse> CacheService::FindMatch(const Principal& princ
 grpc::ServerUnaryReactor* CacheService::Match(grpc::CallbackServerContext* context,
                                               const v1::MatchRequest* request,
                                               v1::MatchResponse* response) {
-  absl::StatusOr<v1::MatchResponse> found = FindMatch(PrincipalOf(*context), *request);
-  if (found.ok()) NoteHit(*context, found->matched_tokens());
-  return Answer(context, std::move(found), response);
+  const auto match = [this, context, request] {
+    absl::StatusOr<v1::MatchResponse> found = FindMatch(PrincipalOf(*context), *request);
+    if (found.ok()) NoteHit(*context, found->matched_tokens());
+    return found;
+  };
+  return long_calls_.Answer(context, *request, match, response);
 }
 
 grpc::Status CacheService::Stats(grpc::ServerContext* context, const v1::StatsRequest* request,

@@ -5,7 +5,8 @@
 // kMaxCacheCalls; one more call is answered RESOURCE_EXHAUSTED. Callbacks are OpenSession, Watch
 // and Get, which last and wait, also for clients that read slowly (api/block_sender.h), and what
 // engines ask before each request and never waits (CallsThatNeverWait): gRPC's pool would hand each
-// of those from thread to thread once more, for half as long again. The payloads of Put and Get are
+// of those from thread to thread once more, for half as long again; about a very long prompt they
+// are answered by threads of their own (long_calls.h). The payloads of Put and Get are
 // never in a message: both deal with raw bytes (api/payload_wire.h).
 //
 // Owns the namespaces that clients have opened, their sessions, and prefetches. Thread-safe.
@@ -22,6 +23,7 @@
 #include "absl/time/time.h"
 #include "api/auth/principal.h"
 #include "api/block_source.h"
+#include "api/long_calls.h"
 #include "api/namespace_table.h"
 #include "api/send_budget.h"
 #include "api/session/prefetcher.h"
@@ -77,6 +79,8 @@ class CacheService final : public v1::Cache::WithCallbackMethod_Watch<
                     v1::ListResponse* response) override;
   grpc::Status Usage(grpc::ServerContext* context, const v1::UsageRequest* request,
                      v1::UsageResponse* response) override;
+  grpc::Status WhatIf(grpc::ServerContext* context, const v1::WhatIfRequest* request,
+                      v1::WhatIfResponse* response) override;
   grpc::ServerWriteReactor<v1::CacheEvent>* Watch(grpc::CallbackServerContext* context,
                                                   const v1::WatchRequest* request) override;
   grpc::Status Prefetch(grpc::ServerContext* context, const v1::PrefetchRequest* request,
@@ -140,6 +144,8 @@ class CacheService final : public v1::Cache::WithCallbackMethod_Watch<
   absl::StatusOr<v1::ListResponse> List(const Principal& principal, const v1::ListRequest& request);
   absl::StatusOr<v1::UsageResponse> Usage(const Principal& principal,
                                           const v1::UsageRequest& request) const;
+  absl::StatusOr<v1::WhatIfResponse> WhatIf(const Principal& principal,
+                                            const v1::WhatIfRequest& request) const;
   // Returns how many blocks there were.
   absl::StatusOr<int64_t> Export(const grpc::ServerContext& context, const Principal& principal,
                                  const v1::ExportRequest& request, StallLimit* limit,
@@ -169,6 +175,7 @@ class CacheService final : public v1::Cache::WithCallbackMethod_Watch<
   SendBudget send_budget_;
   NamespaceNames names_;
   WatchHub watches_;
+  LongCalls long_calls_{kLongCallThreads, kMaxCacheCalls};  // last: they use the others
 };
 
 }  // namespace reprise::api

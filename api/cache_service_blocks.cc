@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -14,6 +15,7 @@
 #include "api/auth/caller.h"
 #include "api/block_sender.h"
 #include "api/cache_service.h"
+#include "api/hints_codec.h"
 #include "api/limits.h"
 #include "api/payload_wire.h"
 #include "api/prompt_content.h"
@@ -79,6 +81,8 @@ grpc::Status CacheService::PutBlocks(grpc::ServerContext* context,
   if (message.independent_keys() && prefix->num_blocks() > 0) {
     return {grpc::StatusCode::INVALID_ARGUMENT, "blocks with independent_keys have no prefix"};
   }
+  const auto hints = HintsFrom(message.hints(), PrincipalOf(*context));
+  if (!hints.ok()) return ToGrpc(hints.status());
   absl::StatusOr<PutRun> run = message.independent_keys()
                                    ? PutRun::BeginLone(store_, *ns)
                                    : PutRun::Begin(*context, store_, *ns, prefix->view());
@@ -91,7 +95,7 @@ grpc::Status CacheService::PutBlocks(grpc::ServerContext* context,
     payload = SplitPayload(bytes, v1::PutRequest::kPayloadFieldNumber, &message);
     if (!payload.ok()) return ToGrpc(payload.status());
   }
-  *response = run->Finish();
+  *response = run->Finish(*hints);
   return grpc::Status::OK;
 }
 
@@ -112,7 +116,13 @@ absl::StatusOr<std::unique_ptr<BlockSource>> CacheService::SourceOf(const Princi
   ASSIGN_OR_RETURN(PromptContent prompt,
                    PromptContent::Of(ns, request.token_ids(), request.external_keys()));
   if (!request.independent_keys()) {
-    return std::make_unique<PrefixSource>(store_, ns, std::move(prompt), first, deadline);
+    // Without hints it may as well be a part of what was asked for otherwise.
+    std::optional<cachestore::RequestHints> hints;
+    if (request.has_hints()) {
+      ASSIGN_OR_RETURN(hints, HintsFrom(request.hints(), principal));
+    }
+    return std::make_unique<PrefixSource>(store_, ns, std::move(prompt), first, deadline,
+                                          std::move(hints));
   }
   RETURN_IF_ERROR(NeedLoneKeys(ns));
   return std::make_unique<LoneBlockSource>(store_, ns, std::move(prompt), first, deadline);
@@ -149,6 +159,7 @@ absl::StatusOr<v1::PutResponse> CacheService::Seal(const grpc::ServerContext& co
                    FindSession(principal, request.session_id()));
   ASSIGN_OR_RETURN(const NamespaceHandle ns,
                    namespaces_.FindToWrite(principal, request.namespace_id()));
+  ASSIGN_OR_RETURN(const cachestore::RequestHints hints, HintsFrom(request.hints(), principal));
   RETURN_IF_ERROR(CheckHoldings(request.blocks_size()));
   // All grants end with the call; what is not published of them is free again when it returns.
   std::vector<absl::StatusOr<cachestore::WritableBlock>> slots;
@@ -168,7 +179,7 @@ absl::StatusOr<v1::PutResponse> CacheService::Seal(const grpc::ServerContext& co
     ChargeBlocks(context, 1, static_cast<int64_t>(ns.layout.BytesPerBlock()));
     if (!run->StoreGranted(request.blocks(i), std::move(slots[static_cast<size_t>(i)]))) break;
   }
-  return run->Finish();
+  return run->Finish(hints);
 }
 
 grpc::Status CacheService::Seal(grpc::ServerContext* context, const v1::SealRequest* request,

@@ -10,6 +10,7 @@
 #include "api/answer.h"
 #include "api/auth/caller.h"
 #include "api/cache_service.h"
+#include "api/hints_codec.h"
 #include "api/limits.h"
 #include "api/prompt_content.h"
 #include "api/session/session_stream.h"
@@ -19,6 +20,8 @@
 namespace reprise::api {
 
 using cachestore::NamespaceHandle;
+using cachestore::RequestEnd;
+using cachestore::RequestHints;
 
 namespace {
 
@@ -78,7 +81,7 @@ CacheService::CacheService(cachestore::TieredStore* store, const engine::Engine*
       sessions_(store, limits, std::move(arena)),
       prefetcher_(store, sessions_.keeper(), kMaxPrefetches,
                   Share(store->stats().ram_capacity_bytes, kMaxPrefetchShare)),
-      send_budget_(SendLimitOf(*store), kMaxGetCalls),
+      send_budget_(SendLimitOf(*store), kMaxGetCalls, kMaxTenantGetCalls),
       names_(store),
       watches_(store, &names_) {
   RegisterRawMethods();
@@ -121,8 +124,9 @@ absl::StatusOr<v1::TouchResponse> CacheService::Touch(const Principal& principal
   ASSIGN_OR_RETURN(const NamespaceHandle ns, namespaces_.Find(principal, request.namespace_id()));
   ASSIGN_OR_RETURN(const PromptContent prompt,
                    PromptContent::Of(ns, request.token_ids(), request.external_keys()));
+  ASSIGN_OR_RETURN(const RequestHints hints, HintsFrom(request.hints(), principal));
   v1::TouchResponse response;
-  response.set_touched_blocks(store_->Touch(ns, prompt.view(), prompt.num_blocks()));
+  response.set_touched_blocks(store_->Touch(ns, prompt.view(), prompt.num_blocks(), hints));
   return response;
 }
 
@@ -136,6 +140,8 @@ absl::StatusOr<v1::PrefetchResponse> CacheService::Prefetch(const Principal& pri
   ASSIGN_OR_RETURN(const NamespaceHandle ns, namespaces_.Find(principal, request.namespace_id()));
   ASSIGN_OR_RETURN(const PromptContent prompt,
                    PromptContent::Of(ns, request.token_ids(), request.external_keys()));
+  ASSIGN_OR_RETURN(RequestHints hints, HintsFrom(request.hints(), principal));
+  hints.use = RequestHints::Use::kAhead;
   const double seconds = request.deadline_seconds();
   if (request.max_blocks() < 0 || !std::isfinite(seconds) || seconds < 0) {
     return absl::InvalidArgumentError(absl::StrCat("max_blocks is ", request.max_blocks(),
@@ -146,7 +152,7 @@ absl::StatusOr<v1::PrefetchResponse> CacheService::Prefetch(const Principal& pri
       request.max_blocks() > 0 ? request.max_blocks() : std::numeric_limits<int64_t>::max();
   const absl::Duration time = seconds > 0 ? absl::Seconds(seconds) : kPrefetchTime;
   return prefetcher_.Start(ns, prompt.view(), std::min(max_blocks, prompt.num_blocks()),
-                           absl::Now() + std::min(time, kMaxStreamTime));
+                           absl::Now() + std::min(time, kMaxStreamTime), hints);
 }
 
 grpc::Status CacheService::Prefetch(grpc::ServerContext* context,
@@ -174,15 +180,19 @@ absl::StatusOr<v1::AcquireResponse> CacheService::AcquireLease(const Principal& 
   ASSIGN_OR_RETURN(const NamespaceHandle ns, namespaces_.Find(principal, request.namespace_id()));
   ASSIGN_OR_RETURN(const PromptContent prompt,
                    PromptContent::Of(ns, request.token_ids(), request.external_keys()));
-  return session->Acquire(ns, prompt.view(), request);
+  ASSIGN_OR_RETURN(const RequestHints hints, HintsFrom(request.hints(), principal));
+  return session->Acquire(ns, prompt.view(), request, hints);
 }
 
 grpc::ServerUnaryReactor* CacheService::Acquire(grpc::CallbackServerContext* context,
                                                 const v1::AcquireRequest* request,
                                                 v1::AcquireResponse* response) {
-  absl::StatusOr<v1::AcquireResponse> acquired = AcquireLease(PrincipalOf(*context), *request);
-  if (acquired.ok()) NoteHit(*context, acquired->match().matched_tokens());
-  return Answer(context, std::move(acquired), response);
+  const auto acquire = [this, context, request] {
+    absl::StatusOr<v1::AcquireResponse> acquired = AcquireLease(PrincipalOf(*context), *request);
+    if (acquired.ok()) NoteHit(*context, acquired->match().matched_tokens());
+    return acquired;
+  };
+  return long_calls_.Answer(context, *request, acquire, response);
 }
 
 absl::StatusOr<v1::RenewResponse> CacheService::RenewLeases(const Principal& principal,
@@ -208,8 +218,15 @@ absl::StatusOr<v1::ReleaseResponse> CacheService::ReleaseHoldings(
   ASSIGN_OR_RETURN(const std::shared_ptr<Session> session,
                    FindSession(principal, request.session_id()));
   RETURN_IF_ERROR(CheckHoldings(request.lease_ids_size()));
+  ASSIGN_OR_RETURN(const RequestHints hints, HintsFrom(request.hints(), principal));
+  if (request.output_tokens() < 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("output_tokens is ", request.output_tokens(), "; it must not be negative"));
+  }
+  const RequestEnd end = {.hints = hints, .output_tokens = request.output_tokens()};
   v1::ReleaseResponse response;
-  response.set_released(session->Release(Views(request.lease_ids())));
+  response.set_released(
+      session->Release(Views(request.lease_ids()), request.has_hints() ? &end : nullptr));
   return response;
 }
 

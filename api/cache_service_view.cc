@@ -10,6 +10,7 @@
 #include "api/view/block_list.h"
 #include "api/view/explanation.h"
 #include "api/view/usage_report.h"
+#include "api/view/what_if_report.h"
 #include "cachestore/base/status_macros.h"
 
 namespace reprise::api {
@@ -64,6 +65,20 @@ absl::StatusOr<v1::UsageResponse> CacheService::Usage(const Principal& principal
 grpc::Status CacheService::Usage(grpc::ServerContext* context, const v1::UsageRequest* request,
                                  v1::UsageResponse* response) {
   return Answer(Usage(PrincipalOf(*context), *request), response);
+}
+
+absl::StatusOr<v1::WhatIfResponse> CacheService::WhatIf(const Principal& principal,
+                                                        const v1::WhatIfRequest& request) const {
+  if (request.all_tenants()) {
+    RETURN_IF_ERROR(NeedAdmin(principal, "to see what all tenants look up"));
+  }
+  return WhatIfOf(store_->WhatIf(), principal, request.all_tenants(),
+                  engine_ == nullptr ? 0 : engine_->stats().prefill_tokens_per_second);
+}
+
+grpc::Status CacheService::WhatIf(grpc::ServerContext* context, const v1::WhatIfRequest* request,
+                                  v1::WhatIfResponse* response) {
+  return Answer(WhatIf(PrincipalOf(*context), *request), response);
 }
 
 grpc::ServerWriteReactor<v1::CacheEvent>* CacheService::Watch(grpc::CallbackServerContext* context,

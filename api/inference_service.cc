@@ -62,13 +62,12 @@ absl::StatusOr<std::vector<uint32_t>> Tokens(const engine::Engine& engine,
 grpc::ServerWriteReactor<v1::GenerateResponse>* InferenceService::Generate(
     grpc::CallbackServerContext* context, const v1::GenerateRequest* request) {
   if (engine_ == nullptr) return new RefusedStream(NoModel());
-  absl::StatusOr<engine::GenerateRequest> parsed = FromProto(*engine_, *request);
-  if (!parsed.ok()) return new RefusedStream(parsed.status());
   const Principal principal = PrincipalOf(*context);
-  absl::StatusOr<std::string> tenant = TenantFor(principal, request->tenant());
+  const absl::StatusOr<std::string> tenant = TenantFor(principal, request->tenant());
   if (!tenant.ok()) return new RefusedStream(tenant.status());
-  parsed->tenant = *std::move(tenant);
-  parsed->priority = PriorityFor(principal, parsed->priority);
+  absl::StatusOr<engine::GenerateRequest> parsed =
+      FromProto(*engine_, *request, principal, *tenant);
+  if (!parsed.ok()) return new RefusedStream(parsed.status());
   RequestIds ids = IdsOf(*context);
   parsed->request_id = std::move(ids.request_id);
   parsed->trace_parent = std::move(ids.trace_parent);

@@ -33,6 +33,11 @@ inline constexpr int kMaxCacheCalls = 64;
 inline constexpr int kMaxTenantCalls = kMaxCacheCalls / 2;
 // So many more of its calls may be answered while their clients have not taken the answer.
 inline constexpr int kMaxTenantAnswers = kMaxTenantCalls / 2;
+// What never waits is answered by the thread that has read it, unless it is about more than so many
+// token ids or external keys: such calls have these threads, and count as calls that hold one.
+inline constexpr int kMaxQuickTokens = 1 << 16;
+inline constexpr int kMaxQuickKeys = 1 << 12;
+inline constexpr int kLongCallThreads = 2;
 // Calls of one connection at once; a client's library queues what is more.
 inline constexpr int kMaxStreamsPerConnection = 1024;
 // A call that has a thread ends when its client has not taken the last of the answer for so long,
@@ -71,6 +76,8 @@ inline constexpr absl::Duration kMaxReadStallIfShort = absl::Seconds(2);
 inline constexpr absl::Duration kMaxSendEnd = absl::Seconds(10);
 // Get calls at once. They have no threads. More are answered RESOURCE_EXHAUSTED.
 inline constexpr int kMaxGetCalls = 2048;
+// Of them, those of one tenant.
+inline constexpr int kMaxTenantGetCalls = kMaxGetCalls / 2;
 // How long Put waits for RAM to become free for one block.
 inline constexpr absl::Duration kMaxRoomWait = absl::Seconds(2);
 // Sessions of all clients at once, and of those that call by one name. A session costs a stream.

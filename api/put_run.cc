@@ -238,8 +238,12 @@ void PutRun::RejectLost() {
   }
 }
 
-v1::PutResponse PutRun::Finish() {
-  if (!lone_) RejectLost();
+v1::PutResponse PutRun::Finish(const cachestore::RequestHints& hints) {
+  if (!lone_) {
+    RejectLost();
+    store_->EndRequest(ns_, cachestore::ChainKeys(ns_.root, words_, ns_.block_words),
+                       {.hints = hints, .output_tokens = 0});
+  }
   v1::PutResponse response;
   for (size_t i = 0; i < results_.size(); ++i) {
     v1::PutResult& result = results_[i];

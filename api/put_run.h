@@ -51,7 +51,8 @@ class PutRun {
   bool StoreGranted(const v1::SealBlock& block, absl::StatusOr<cachestore::WritableBlock> slot);
 
   // Ends the run: what became of its blocks, one by one, and how many of them are visible now.
-  v1::PutResponse Finish();
+  // `hints` are those of the request that they are of.
+  v1::PutResponse Finish(const cachestore::RequestHints& hints);
 
  private:
   // A block of a message.

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "api/hints_codec.h"
 #include "api/limits.h"
 #include "cachestore/base/status_macros.h"
 #include "engine/tokenizer/template_variables.h"
@@ -91,16 +92,6 @@ engine::SamplingParams SamplingOf(const v1::Sampling& message) {
   return sampling;
 }
 
-engine::CacheHints HintsOf(const v1::CacheHints& message) {
-  engine::CacheHints hints;
-  hints.session = message.session();
-  hints.turn = message.turn();
-  hints.finish_reason = message.finish_reason();
-  hints.session_closed = message.session_closed();
-  hints.waiting_requests = message.waiting_requests();
-  return hints;
-}
-
 v1::FinishReason ToProto(engine::FinishReason reason) {
   switch (reason) {
     case engine::FinishReason::kStopToken:
@@ -144,7 +135,9 @@ absl::StatusOr<std::vector<uint32_t>> TokenizeConversation(const engine::Engine&
 }
 
 absl::StatusOr<engine::GenerateRequest> FromProto(const engine::Engine& engine,
-                                                  const v1::GenerateRequest& request) {
+                                                  const v1::GenerateRequest& request,
+                                                  const Principal& principal,
+                                                  const std::string& tenant) {
   engine::GenerateRequest parsed;
   ASSIGN_OR_RETURN(parsed.prompt, PromptOf(engine, request));
   parsed.sampling = SamplingOf(request.sampling());
@@ -159,16 +152,16 @@ absl::StatusOr<engine::GenerateRequest> FromProto(const engine::Engine& engine,
   parsed.cache =
       request.cache_use() == v1::CACHE_USE_OFF ? engine::CacheMode::kOff : engine::CacheMode::kUse;
   parsed.exact_kv = request.exact_kv();
-  parsed.tenant = request.tenant().empty() ? kDefaultTenant : request.tenant();
+  parsed.tenant = tenant.empty() ? kDefaultTenant : tenant;
   parsed.salt = request.salt();
-  parsed.priority = request.priority();
+  parsed.priority = PriorityFor(principal, request.priority());
   parsed.num_samples = request.num_samples() == 0 ? 1 : request.num_samples();
-  parsed.hints = HintsOf(request.hints());
+  ASSIGN_OR_RETURN(parsed.hints, HintsFrom(request.hints(), principal, parsed.tenant));
+  if (request.has_conversation()) {
+    AddHintsOf(request.conversation(), &parsed.hints);
+    parsed.offers_tools = OffersTools(request.conversation());
+  }
   return parsed;
-}
-
-int32_t PriorityFor(const Principal& principal, int32_t asked) {
-  return principal.admin ? asked : std::min(asked, 0);
 }
 
 v1::TokenChunk ToProto(const engine::OutputToken& token) {

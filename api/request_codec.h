@@ -27,12 +27,11 @@ absl::StatusOr<std::vector<uint32_t>> TokenizeConversation(const engine::Engine&
 
 // kInvalidArgument: no input, or a field out of range, named with its value and the limit. What
 // only the engine can judge (prompt length, sampling ranges) is left to Engine::Submit.
+// `tenant` is whose blocks the caller, `principal`, works on (empty: kDefaultTenant).
 absl::StatusOr<engine::GenerateRequest> FromProto(const engine::Engine& engine,
-                                                  const v1::GenerateRequest& request);
-
-// The priority that `principal` gets of the one it asks for: it goes before the requests of other
-// tenants, so only an admin's may be above 0.
-int32_t PriorityFor(const Principal& principal, int32_t asked);
+                                                  const v1::GenerateRequest& request,
+                                                  const Principal& principal,
+                                                  const std::string& tenant);
 
 v1::TokenChunk ToProto(const engine::OutputToken& token);
 v1::GenerateSummary ToProto(const engine::GenerateResult& result, int32_t block_tokens);

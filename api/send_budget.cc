@@ -23,16 +23,24 @@ bool SendBudget::AwaitIdle(absl::Time deadline) const {
   return mu_.AwaitWithDeadline(absl::Condition(IsZero, &held_), deadline);
 }
 
-bool SendBudget::BeginCall() {
+bool SendBudget::BeginCall(const std::string& tenant) {
   absl::MutexLock lock(&mu_);
   if (calls_ == max_calls_) return false;
+  if (!tenant.empty()) {
+    int& of_tenant = tenant_calls_[tenant];
+    if (of_tenant == max_tenant_calls_) return false;
+    ++of_tenant;
+  }
   ++calls_;
   return true;
 }
 
-void SendBudget::EndCall() {
+void SendBudget::EndCall(const std::string& tenant) {
   absl::MutexLock lock(&mu_);
   --calls_;
+  if (tenant.empty()) return;
+  const auto it = tenant_calls_.find(tenant);
+  if (--it->second == 0) tenant_calls_.erase(it);
 }
 
 int64_t SendBudget::held_bytes() const {

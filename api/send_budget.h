@@ -5,9 +5,11 @@
 
 #include <cstdint>
 #include <list>
+#include <string>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_map.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 
@@ -24,7 +26,8 @@ class RoomWaiter {
 
 class SendBudget {
  public:
-  SendBudget(int64_t limit, int max_calls) : limit_(limit), max_calls_(max_calls) {}
+  SendBudget(int64_t limit, int max_calls, int max_tenant_calls)
+      : limit_(limit), max_calls_(max_calls), max_tenant_calls_(max_tenant_calls) {}
   // REQUIRES: nobody waits. BLOCKS until all is given back: gRPC's transports, which hold blocks
   // that are on their way, end a moment after the server.
   ~SendBudget();
@@ -32,9 +35,10 @@ class SendBudget {
   // Waits until nothing is held, `deadline` at most; returns whether so. BLOCKS.
   bool AwaitIdle(absl::Time deadline) const;
 
-  // Counts a call; false: there are as many as may be.
-  bool BeginCall();
-  void EndCall();
+  // Counts a call of `tenant`; empty: an operator's, who has no limit. False: there are as many as
+  // may be, of all or of the tenant.
+  bool BeginCall(const std::string& tenant);
+  void EndCall(const std::string& tenant);
 
   int64_t limit() const { return limit_; }
   // Now, and the most there ever were.
@@ -63,8 +67,11 @@ class SendBudget {
 
   const int64_t limit_;
   const int max_calls_;
+  const int max_tenant_calls_;
   mutable absl::Mutex mu_;
   int calls_ ABSL_GUARDED_BY(mu_) = 0;
+  absl::flat_hash_map<std::string, int> tenant_calls_
+      ABSL_GUARDED_BY(mu_);  // of those that have any
   int64_t held_ ABSL_GUARDED_BY(mu_) = 0;
   int64_t peak_ ABSL_GUARDED_BY(mu_) = 0;
   std::list<Waiting> line_ ABSL_GUARDED_BY(mu_);  // who came first is first

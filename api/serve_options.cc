@@ -140,6 +140,9 @@ void AddServeFlags(FlagSet& flags, ServeOptions* options) {
             "--listen unix:/path it is /path.arena by itself, else none");
   AddAccessFlags(flags, options);
   AddLogFlags(flags, &options->log);
+  flags.Add("record", &options->record_file, "FILE",
+            "records the stream of requests into this new file, as numbers, lengths and times "
+            "(KTR1, gzip): no tokens, text or keys; `reprise bench hitrate` replays it");
   flags.Add(
       "shutdown-grace", &options->shutdown_grace_seconds, "SECONDS",
       "how long running calls may go on after SIGTERM before they are cancelled; RAM's blocks "
@@ -170,6 +173,14 @@ void AddServeFlags(FlagSet& flags, ServeOptions* options) {
       "which blocks are written to disk: all, or, once it is full, useful ones only: none that "
       "nobody asked for again and that would push out a block used later");
   for (const char* of_disk : {"disk-bytes", "disk-admission"}) flags.Need(of_disk, "disk-dir");
+  flags.AddChoice(
+      "eviction", {"reuse", "lru"}, "reuse",
+      [options](const std::string& name) {
+        options->store.eviction = name == "lru" ? cachestore::EvictionOrder::kLru
+                                                : cachestore::EvictionOrder::kReuse;
+      },
+      "which blocks are given up first: those worth the least to keep, as learned while serving, "
+      "or those used the longest ago");
   flags.Add("block-tokens", &options->engine.block_tokens, "N",
             "tokens per KV block of the served model: a power of two from 8 to 256");
   std::vector<std::string> dtypes;

@@ -27,6 +27,7 @@ struct ServeOptions {
   bool allow_insecure_remote = false;  // listen where other machines can connect, for anybody
   GuardOptions guard;
   LogOptions log;
+  std::string record_file;             // where requests are recorded; empty: nowhere
   std::string admin_listen;            // empty: the Admin service is not offered
   std::string http_listen;             // empty: no HTTP
   std::string http_host;               // names that HTTP is asked for by, with commas between

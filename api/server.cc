@@ -29,7 +29,8 @@ Server::Server(const ServedParts& parts, std::unique_ptr<Guard> open_guard)
                      {.socket_path = parts.arena_socket, .bytes = parts.store->ram_arena().bytes()},
                      parts.max_message_time),
       inference_service_(parts.engine, parts.model_name),
-      admin_service_(guard_, parts.store, &cache_service_.sessions(), parts.drain) {}
+      recording_(parts.store),
+      admin_service_(guard_, parts.store, &cache_service_.sessions(), &recording_, parts.drain) {}
 
 namespace {
 
@@ -68,6 +69,9 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ListenAddress& liste
   // Before the first call.
   server->guard_->FollowLimits(
       [store = parts.store](const LimitsByTenant& limits) { store->SetQuotas(QuotasOf(limits)); });
+  if (!parts.record_file.empty()) {
+    RETURN_IF_ERROR(server->recording_.Start(parts.record_file, /*max_bytes=*/0).status());
+  }
   if (!parts.arena_socket.empty()) {
     ASSIGN_OR_RETURN(server->arena_socket_,
                      ArenaSocket::Listen({.path = parts.arena_socket, .user = geteuid()},

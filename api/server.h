@@ -21,6 +21,7 @@
 #include "api/listen_address.h"
 #include "api/local/arena_socket.h"
 #include "api/log/call_log.h"
+#include "api/record/recording.h"
 #include "cachestore/store/tiered_store.h"
 #include "engine/engine.h"
 
@@ -38,7 +39,8 @@ struct ServedParts {
   // last one of the answer.
   absl::Duration max_message_time = kMaxMessageTime;
   absl::Duration max_silence = kMaxSilence;
-  CallLog* log = nullptr;  // of calls; nullptr: none
+  CallLog* log = nullptr;   // of calls; nullptr: none
+  std::string record_file;  // where requests are recorded from the start; empty: nowhere
   // Where the Admin service listens, and what it calls to shut the server down; not set: nowhere.
   std::optional<ListenAddress> admin_listen;
   AdminService::Drainer drain;
@@ -48,7 +50,7 @@ class Server {
  public:
   // Starts listening. Health says SERVING from then on ("reprise.v1.Inference" only with a model).
   // kUnavailable: the address is taken or not this machine's; kInvalidArgument: tokens would cross
-  // a network in plaintext.
+  // a network in plaintext, or the file of the recording is wrong; kAlreadyExists: it is there.
   static absl::StatusOr<std::unique_ptr<Server>> Start(const ListenAddress& listen,
                                                        const ServedParts& parts);
   // Shuts down without grace.
@@ -83,6 +85,7 @@ class Server {
   CacheService cache_service_;
   std::unique_ptr<ArenaSocket> arena_socket_;  // null: not offered
   InferenceService inference_service_;
+  Recording recording_;
   AdminService admin_service_;
   ListenAddress address_;
   ListenAddress admin_address_;

@@ -44,6 +44,8 @@ constexpr Field<StoreStats> kStoreFields[] = {
     {"corrupt_ram_blocks", &StoreStats::corrupt_ram_blocks},
     {"failed_disk_writes", &StoreStats::failed_disk_writes},
     {"rejected_allocations", &StoreStats::rejected_allocations},
+    {"requests", &StoreStats::requests},
+    {"ended_requests", &StoreStats::ended_requests},
     {"touched_blocks", &StoreStats::touched_blocks},
     {"verified_blocks", &StoreStats::verified_blocks},
     {"corrupt_disk_blocks", &StoreStats::corrupt_disk_blocks},

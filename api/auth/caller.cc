@@ -28,10 +28,10 @@ class CallerInterceptor final : public grpc::experimental::Interceptor {
                     CallShare* share, grpc::experimental::ServerRpcInfo* info)
       : listener_(listener),
         max_silence_(max_silence),
-        share_(share),
         method_(info->method()),
         context_(info->server_context()) {
     caller_.guard = guard;
+    caller_.share = share;
   }
   ~CallerInterceptor() override {
     CallerTable::Get().Remove(context_, &caller_);
@@ -97,14 +97,18 @@ class CallerInterceptor final : public grpc::experimental::Interceptor {
   bool HoldsThread() const { return dynamic_cast<grpc::ServerContext*>(context_) != nullptr; }
 
   absl::Status BeginShare(const std::string& tenant) {
-    const absl::Status status = HoldsThread() ? share_->Begin(tenant) : absl::OkStatus();
-    if (HoldsThread() && status.ok()) shared_as_ = tenant;
+    if (!HoldsThread()) return absl::OkStatus();
+    const absl::Status status = caller_.share->Begin(tenant);
+    if (status.ok()) caller_.shared_as = tenant;
     return status;
   }
-  // The thread stays until the answer is on its way, for which the client has to make room.
+  // The thread stays until the answer is on its way, for which the client has to make room. A
+  // callback that was counted (CountInShare) holds none any more.
   void BeginAnswer() {
-    if (!HoldsThread()) return;
-    if (shared_as_.has_value() && !std::exchange(answered_, true)) share_->Answer(*shared_as_);
+    if (!HoldsThread()) return EndShare();
+    if (caller_.shared_as.has_value() && !std::exchange(answered_, true)) {
+      caller_.share->Answer(*caller_.shared_as);
+    }
     if (closed_) return;
     answer_limit_.emplace(context_, StallLimit::LimitsOf(absl::InfiniteDuration(), max_silence_));
     answer_limit_->BeginWait();
@@ -115,19 +119,18 @@ class CallerInterceptor final : public grpc::experimental::Interceptor {
     answer_limit_.reset();
   }
   void EndShare() {
-    if (!shared_as_.has_value()) return;
-    if (!answered_) share_->Answer(*shared_as_);
-    share_->End(*shared_as_);
+    if (!caller_.shared_as.has_value()) return;
+    if (!answered_) caller_.share->Answer(*caller_.shared_as);
+    caller_.share->End(*caller_.shared_as);
+    caller_.shared_as.reset();
   }
 
   const ListenAddress& listener_;
   const absl::Duration max_silence_;
-  CallShare* const share_;
   const std::string method_;
   grpc::ServerContextBase* const context_;
   Caller caller_;
-  std::optional<std::string> shared_as_;  // the tenant under which the call is counted
-  bool answered_ = false;                 // as one that is answered
+  bool answered_ = false;  // counted as one that is
   bool closed_ = false;
   std::optional<StallLimit> answer_limit_;
 };
@@ -155,6 +158,14 @@ absl::Status EndOf(const grpc::ServerContextBase& context) {
   if (caller == nullptr) return absl::OkStatus();
   absl::MutexLock lock(&caller->mu);
   return caller->end;
+}
+
+absl::Status CountInShare(const grpc::ServerContextBase& context) {
+  Caller* const caller = CallerTable::Get().Find(context);
+  if (caller == nullptr || caller->shared_as.has_value()) return absl::OkStatus();
+  const absl::Status status = caller->share->Begin(caller->principal.tenant);
+  if (status.ok()) caller->shared_as = caller->principal.tenant;
+  return status;
 }
 
 RequestIds IdsOf(const grpc::ServerContextBase& context) {

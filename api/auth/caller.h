@@ -54,6 +54,11 @@ Principal AuthorOf(const grpc::ServerContextBase& context);
 // How the server has ended the call from outside of its handler; OK: it has not.
 absl::Status EndOf(const grpc::ServerContextBase& context);
 
+// Counts the call among those of its tenant that hold a thread, as a callback does that is handed
+// to one, until it is answered; nothing happens when it is counted already. kResourceExhausted: the
+// tenant has as many as it may (CallShare).
+absl::Status CountInShare(const grpc::ServerContextBase& context);
+
 // The ids of the call's request; empty without an interceptor.
 RequestIds IdsOf(const grpc::ServerContextBase& context);
 

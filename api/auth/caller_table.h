@@ -5,10 +5,14 @@
 
 #include <grpcpp/server_context.h>
 
+#include <optional>
+#include <string>
+
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
+#include "api/auth/call_share.h"
 #include "api/auth/guard.h"
 #include "api/auth/principal.h"
 #include "api/log/call_log.h"
@@ -23,6 +27,9 @@ struct Caller {
   Principal author;     // who made it, for the logs: also when it was refused, and has no rights
   RequestIds ids;
   CallWork work;
+
+  CallShare* share = nullptr;            // of the listener
+  std::optional<std::string> shared_as;  // the tenant under which the call counts in it
 
   // How the server has ended the call from outside of its handler; OK: it has not.
   absl::Mutex mu;

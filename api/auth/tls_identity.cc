@@ -4,6 +4,7 @@
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -103,6 +104,17 @@ void AddEndingSoon(const std::string& file, const std::string& pem,
   }
 }
 
+// When the first certificate of `pem`, which has been checked, ends.
+absl::Time FirstEnd(const std::string& pem) {
+  absl::Time first = absl::InfiniteFuture();
+  const auto certificates = CertificatesIn(pem);
+  if (!certificates.ok()) return first;
+  for (const Certificate& certificate : *certificates) {
+    first = std::min(first, absl::Now() + TimeLeft(*certificate));
+  }
+  return first;
+}
+
 absl::StatusOr<TlsMaterial> Read(const TlsFiles& files) {
   TlsMaterial material;
   ASSIGN_OR_RETURN(material.certificate, ReadFile(files.certificate));
@@ -126,8 +138,10 @@ absl::StatusOr<bool> TlsIdentity::Reload() {
   ASSIGN_OR_RETURN(TlsMaterial material, Read(files_));
   absl::StatusOr<std::shared_ptr<const TlsContext>> context = TlsContext::Make(material);
   if (!context.ok()) return Wrong(files_.certificate, context.status().message());
+  const absl::Time ends = FirstEnd(material.certificate);
   absl::MutexLock lock(&mu_);
   if (material_ != nullptr && *material_ == material) return false;
+  ends_ = ends;
   material_ = std::make_shared<const TlsMaterial>(std::move(material));
   context_ = *std::move(context);
   return true;
@@ -139,6 +153,11 @@ std::vector<std::string> TlsIdentity::EndingSoon() const {
   AddEndingSoon(files_.certificate, shown->certificate, &warnings);
   if (asks_clients()) AddEndingSoon(files_.client_ca, shown->client_ca, &warnings);
   return warnings;
+}
+
+absl::Time TlsIdentity::ends() const {
+  absl::MutexLock lock(&mu_);
+  return ends_;
 }
 
 std::shared_ptr<const TlsMaterial> TlsIdentity::material() const {

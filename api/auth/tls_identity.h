@@ -39,6 +39,8 @@ class TlsIdentity {
 
   // What ends within kEndsSoon, or of the authorities has ended, for people.
   std::vector<std::string> EndingSoon() const;
+  // When the first of the server's own certificates ends, its chain included.
+  absl::Time ends() const;
 
   // What new connections are shown: for gRPC, and for everybody else.
   std::shared_ptr<const TlsMaterial> material() const;
@@ -52,6 +54,7 @@ class TlsIdentity {
   mutable absl::Mutex mu_;
   std::shared_ptr<const TlsMaterial> material_ ABSL_GUARDED_BY(mu_);
   std::shared_ptr<const TlsContext> context_ ABSL_GUARDED_BY(mu_);  // of material_
+  absl::Time ends_ ABSL_GUARDED_BY(mu_);                            // of its certificates
 };
 
 }  // namespace reprise::api

@@ -322,6 +322,7 @@ void AddCacheCommand(FlagSet& program) {
   AddTop(cache);
   AddStat(cache);
   AddUsage(cache);
+  AddWhatIf(cache);
   AddList(cache);
   AddWatch(cache);
   cache.BeginGroup("Ask about a prompt");
@@ -339,6 +340,7 @@ void AddCacheCommand(FlagSet& program) {
   AddDemote(cache);
   AddVerify(cache);
   AddSessions(cache);
+  AddRecord(cache);
 }
 
 }  // namespace reprise::api

@@ -20,6 +20,9 @@ struct AdminFlags {
   ServerFlags server;
   int64_t bytes_per_second = 0;
   std::string end;
+  std::string file;  // of a recording
+  int64_t max_bytes = 0;
+  bool stop = false;
   bool json = false;
 };
 
@@ -77,7 +80,47 @@ absl::Status RunSessions(const AdminFlags& flags) {
   return absl::OkStatus();
 }
 
+absl::Status RunRecord(const AdminFlags& flags) {
+  ASSIGN_OR_RETURN(const auto client, Connect<AdminClient>(flags.server));
+  ASSIGN_OR_RETURN(
+      const v1::RecordingState state,
+      flags.stop ? client->StopRecording(flags.server.timeout())
+                 : client->StartRecording(flags.file, flags.max_bytes, flags.server.timeout()));
+  if (flags.json) {
+    std::cout << ToJsonLine(state) << std::endl;
+    return absl::OkStatus();
+  }
+  if (!state.ended()) {
+    std::cout << "recording into " << state.path() << std::endl;
+    return absl::OkStatus();
+  }
+  std::cout << "recorded " << WithThousands(state.requests()) << " requests of "
+            << WithThousands(state.blocks()) << " blocks into " << state.path() << " ("
+            << BytesText(state.bytes()) << "), " << WithThousands(state.dropped_requests())
+            << " were dropped" << std::endl;
+  if (!state.cause().empty()) std::cout << "it had ended: " << state.cause() << std::endl;
+  return absl::OkStatus();
+}
+
 }  // namespace
+
+void AddRecord(FlagSet& cache) {
+  FlagSet& command = cache.AddCommand(
+      "record", "record the stream of requests, without tokens, text or keys; or end that");
+  const auto flags = std::make_shared<AdminFlags>();
+  AddAdminFlags(command, flags.get());
+  command.Add("file", &flags->file, "FILE", "begin to record into this new file of the server's");
+  command.AddBytes("max-bytes", &flags->max_bytes, "of the file, which ends it; 0: 1 GiB");
+  command.AddSwitch("stop", &flags->stop, "end the recording instead");
+  command.Need("max-bytes", "file");
+  command.SetExamples(
+      "Examples:\n"
+      "  reprise cache record --admin-server unix:/run/reprise/admin.sock --file "
+      "/var/tmp/requests.ktr.gz\n"
+      "  reprise cache record --admin-server unix:/run/reprise/admin.sock --stop\n"
+      "  reprise bench hitrate --traces /var/tmp/requests.ktr.gz\n");
+  command.SetAction([flags] { return ExitCode("cache record", RunRecord(*flags)); });
+}
 
 void AddVerify(FlagSet& cache) {
   FlagSet& command = cache.AddCommand(

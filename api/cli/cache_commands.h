@@ -10,6 +10,8 @@ namespace reprise::api {
 void AddExplain(FlagSet& cache);
 void AddList(FlagSet& cache);
 void AddUsage(FlagSet& cache);
+// What other sizes would have made of the requests (cache_what_if.cc).
+void AddWhatIf(FlagSet& cache);
 // What happens now (cache_top.cc), and what comes and goes (cache_watch.cc).
 void AddTop(FlagSet& cache);
 void AddWatch(FlagSet& cache);
@@ -21,5 +23,6 @@ void AddImport(FlagSet& cache);
 // What operators do, at --admin-listen (cache_admin.cc).
 void AddVerify(FlagSet& cache);
 void AddSessions(FlagSet& cache);
+void AddRecord(FlagSet& cache);
 
 }  // namespace reprise::api

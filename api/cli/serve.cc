@@ -72,6 +72,9 @@ absl::Status PrintModel(const std::string& name, engine::Engine& engine,
   return absl::OkStatus();
 }
 
+// How often what ends soon is said again.
+constexpr absl::Duration kBetweenWarnings = absl::Hours(24);
+
 void PrintWarnings(const Guard& guard) {
   for (const std::string& warning : guard.Warnings()) {
     std::cerr << "warning: " << warning << std::endl;
@@ -128,7 +131,7 @@ void ServeUntilSignal(absl::Duration grace, const ServedParts& parts, Server* se
   }
   std::cout << "listening on " << server->address().ToString() << std::endl;
 
-  signal->Wait();
+  while (!signal->Wait(kBetweenWarnings)) PrintWarnings(*parts.guard);
   const absl::Time deadline = absl::Now() + grace;
   if (http != nullptr) http->Drain();
   std::cout << "shutting down" << std::endl;
@@ -145,6 +148,7 @@ absl::Status Serve(const ServeOptions& options, Guard* guard, ShutdownSignal* si
   ServedParts parts;
   parts.guard = guard;
   parts.log = &log;
+  parts.record_file = options.record_file;
   parts.drain = [signal] { signal->Request(); };
   parts.arena_socket = ArenaSocketOf(options, listen);
   if (!options.admin_listen.empty()) {

@@ -34,10 +34,10 @@ void ShutdownSignal::Expect() {
   state_ = State::kExpected;
 }
 
-void ShutdownSignal::Wait() {
+bool ShutdownSignal::Wait(absl::Duration time) {
   const auto came = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return state_ == State::kCame; };
   absl::MutexLock lock(&mu_);
-  mu_.Await(absl::Condition(&came));
+  return mu_.AwaitWithTimeout(absl::Condition(&came), time);
 }
 
 void ShutdownSignal::Request() {

@@ -13,6 +13,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
 
 namespace reprise::api {
 
@@ -27,8 +28,9 @@ class ShutdownSignal {
 
   // From now on a signal is taken up by Wait.
   void Expect();
-  // BLOCKS until a signal has come since Expect, or Request was called.
-  void Wait();
+  // BLOCKS until a signal has come since Expect, or Request was called, for `time` at most; whether
+  // one has.
+  bool Wait(absl::Duration time);
   // Wakes Wait as a signal does.
   void Request();
 

@@ -34,4 +34,17 @@ absl::Status AdminClient::EndSession(absl::string_view public_id, absl::Duration
   return CallUnary(*stub_, &v1::Admin::Stub::EndSession, request, timeout).status();
 }
 
+absl::StatusOr<v1::RecordingState> AdminClient::StartRecording(const std::string& path,
+                                                               int64_t max_bytes,
+                                                               absl::Duration timeout) {
+  v1::StartRecordingRequest request;
+  request.set_path(path);
+  request.set_max_bytes(max_bytes);
+  return CallUnary(*stub_, &v1::Admin::Stub::StartRecording, request, timeout);
+}
+
+absl::StatusOr<v1::RecordingState> AdminClient::StopRecording(absl::Duration timeout) {
+  return CallUnary(*stub_, &v1::Admin::Stub::StopRecording, v1::StopRecordingRequest(), timeout);
+}
+
 }  // namespace reprise::api

@@ -34,6 +34,12 @@ class AdminClient {
   // `public_id` is that of SessionInfo. kNotFound: there is no such session.
   absl::Status EndSession(absl::string_view public_id, absl::Duration timeout);
 
+  // Begins to record requests into a new file of the server's, of `max_bytes` at most (0: 1 GiB);
+  // ends it, and tells what became of it.
+  absl::StatusOr<v1::RecordingState> StartRecording(const std::string& path, int64_t max_bytes,
+                                                    absl::Duration timeout);
+  absl::StatusOr<v1::RecordingState> StopRecording(absl::Duration timeout);
+
  private:
   const std::unique_ptr<v1::Admin::Stub> stub_;
 };

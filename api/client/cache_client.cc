@@ -166,9 +166,10 @@ absl::StatusOr<v1::ExistsResponse> CacheClient::Exists(uint32_t namespace_id,
 }
 
 absl::StatusOr<int64_t> CacheClient::Touch(uint32_t namespace_id, const BlockContent& prompt,
-                                           absl::Duration timeout) {
-  const auto response = CallUnary(*stub_, &v1::Cache::Stub::Touch,
-                                  PromptRequest<v1::TouchRequest>(namespace_id, prompt), timeout);
+                                           absl::Duration timeout, const v1::CacheHints& hints) {
+  auto request = PromptRequest<v1::TouchRequest>(namespace_id, prompt);
+  *request.mutable_hints() = hints;
+  const auto response = CallUnary(*stub_, &v1::Cache::Stub::Touch, request, timeout);
   if (!response.ok()) return response.status();
   return response->touched_blocks();
 }
@@ -176,17 +177,21 @@ absl::StatusOr<int64_t> CacheClient::Touch(uint32_t namespace_id, const BlockCon
 absl::StatusOr<v1::PrefetchResponse> CacheClient::Prefetch(uint32_t namespace_id,
                                                            const BlockContent& prompt,
                                                            int64_t max_blocks,
-                                                           absl::Duration timeout) {
+                                                           absl::Duration timeout,
+                                                           const v1::CacheHints& hints) {
   auto request = PromptRequest<v1::PrefetchRequest>(namespace_id, prompt);
   request.set_max_blocks(max_blocks);
+  *request.mutable_hints() = hints;
   return CallUnary(*stub_, &v1::Cache::Stub::Prefetch, request, timeout);
 }
 
 absl::StatusOr<v1::PutResponse> CacheClient::Put(uint32_t namespace_id, const BlockContent& prefix,
                                                  absl::Span<const PutBlock> blocks,
-                                                 absl::Duration timeout) {
+                                                 absl::Duration timeout,
+                                                 const v1::CacheHints& hints) {
   v1::PutRequest first;
   first.set_namespace_id(namespace_id);
+  *first.mutable_hints() = hints;
   SetContent(prefix, first.mutable_prefix_token_ids(), first.mutable_prefix_external_keys());
   return Put(std::move(first), blocks, timeout);
 }

@@ -53,20 +53,24 @@ class CacheClient {
                                             const cachestore::BlockContent& prompt,
                                             bool independent_keys, absl::Duration timeout);
 
+  // In all that follows, `hints` are what is known of the request.
+
   // Counts the cached prefix of `prompt` as used now; returns its blocks.
   absl::StatusOr<int64_t> Touch(uint32_t namespace_id, const cachestore::BlockContent& prompt,
-                                absl::Duration timeout);
+                                absl::Duration timeout, const v1::CacheHints& hints = {});
 
   // Starts loading the cached prefix of `prompt` into RAM, at most `max_blocks` of it (0: all).
   absl::StatusOr<v1::PrefetchResponse> Prefetch(uint32_t namespace_id,
                                                 const cachestore::BlockContent& prompt,
-                                                int64_t max_blocks, absl::Duration timeout);
+                                                int64_t max_blocks, absl::Duration timeout,
+                                                const v1::CacheHints& hints = {});
 
   // Stores `blocks` in order behind `prefix`, which must be stored already. A block that the server
   // rejects ends the run. The response counts, explains, and has one result a block. Payloads are
   // not copied; when this has returned, nothing reads them any more.
   absl::StatusOr<v1::PutResponse> Put(uint32_t namespace_id, const cachestore::BlockContent& prefix,
-                                      absl::Span<const PutBlock> blocks, absl::Duration timeout);
+                                      absl::Span<const PutBlock> blocks, absl::Duration timeout,
+                                      const v1::CacheHints& hints = {});
 
   // Stores blocks that stand alone, each named by its external key. One that is rejected leaves the
   // others alone.
@@ -99,6 +103,9 @@ class CacheClient {
   absl::StatusOr<v1::ListResponse> List(const v1::ListRequest& request, absl::Duration timeout);
 
   absl::StatusOr<v1::UsageResponse> Usage(bool all_tenants, absl::Duration timeout);
+
+  // What other sizes of RAM and disk would have made of the requests.
+  absl::StatusOr<v1::WhatIfResponse> WhatIf(bool all_tenants, absl::Duration timeout);
 
   // Events as they come; `on_event` sees them in order, on the calling thread, until it says false.
   absl::Status Watch(const v1::WatchRequest& request, absl::Duration timeout,

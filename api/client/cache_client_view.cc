@@ -28,6 +28,12 @@ absl::StatusOr<v1::UsageResponse> CacheClient::Usage(bool all_tenants, absl::Dur
   return CallUnary(*stub_, &v1::Cache::Stub::Usage, request, timeout);
 }
 
+absl::StatusOr<v1::WhatIfResponse> CacheClient::WhatIf(bool all_tenants, absl::Duration timeout) {
+  v1::WhatIfRequest request;
+  request.set_all_tenants(all_tenants);
+  return CallUnary(*stub_, &v1::Cache::Stub::WhatIf, request, timeout);
+}
+
 absl::Status CacheClient::Watch(const v1::WatchRequest& request, absl::Duration timeout,
                                 absl::FunctionRef<bool(const v1::CacheEvent&)> on_event) {
   grpc::ClientContext context;

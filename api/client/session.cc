@@ -56,6 +56,11 @@ absl::StatusOr<Acquired> CacheSession::Acquire(uint32_t namespace_id,
   return acquired;
 }
 
+absl::Status CacheSession::EndRequest(Lease lease, const v1::CacheHints& hints,
+                                      int64_t output_tokens, absl::Duration timeout) {
+  return core_->EndRequest(lease.id(), hints, output_tokens, timeout);
+}
+
 absl::Status CacheSession::Flush(absl::Duration timeout) { return core_->Flush(timeout); }
 
 absl::Status CacheSession::status() const { return core_->status(); }

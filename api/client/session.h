@@ -95,6 +95,11 @@ class CacheSession {
   absl::StatusOr<Acquired> Acquire(uint32_t namespace_id, const cachestore::BlockContent& prompt,
                                    v1::AcquireRequest wanted, absl::Duration timeout);
 
+  // Releases `lease` now and tells how the request that it was for has ended: finish_reason,
+  // session_closed, and the tokens of its answer (0: not said). BLOCKS. Errors are the server's.
+  absl::Status EndRequest(Lease lease, const v1::CacheHints& hints, int64_t output_tokens,
+                          absl::Duration timeout);
+
   // Sends what leases have been destroyed since, and renews the others. Done by itself when it is
   // time; for tests and for those who want room now. BLOCKS.
   absl::Status Flush(absl::Duration timeout);

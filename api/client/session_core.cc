@@ -155,6 +155,19 @@ void SessionCore::ReleaseSoon(const std::string& lease_id) {
   changed_.SignalAll();
 }
 
+absl::Status SessionCore::EndRequest(const std::string& lease_id, const v1::CacheHints& hints,
+                                     int64_t output_tokens, absl::Duration timeout) {
+  v1::ReleaseRequest request;
+  request.set_session_id(id_);
+  request.add_lease_ids(lease_id);
+  *request.mutable_hints() = hints;
+  request.set_output_tokens(output_tokens);
+  grpc::ClientContext context;
+  SetTimeout(timeout, &context);
+  v1::ReleaseResponse response;
+  return FromGrpc(stub_->Release(&context, request, &response));
+}
+
 absl::Status SessionCore::SendReleases(absl::Duration timeout) {
   v1::ReleaseRequest request;
   request.set_session_id(id_);

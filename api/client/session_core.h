@@ -39,6 +39,9 @@ class SessionCore {
   v1::LeaseState StateOf(const std::string& lease_id) const;
   v1::LeaseState Await(const std::string& lease_id, absl::Time deadline) const;
   void ReleaseSoon(const std::string& lease_id);
+  // Releases the lease, which may be told to be released again, with what is known of its request.
+  absl::Status EndRequest(const std::string& lease_id, const v1::CacheHints& hints,
+                          int64_t output_tokens, absl::Duration timeout);
   // Releases what was asked to, and renews the others.
   absl::Status Flush(absl::Duration timeout);
   absl::Status status() const;

@@ -58,7 +58,7 @@ void BlockImporter::Reject(const std::string& reason) {
 
 void BlockImporter::EndRun() {
   if (!run_.has_value()) return;
-  const v1::PutResponse put = run_->Finish();
+  const v1::PutResponse put = run_->Finish({});
   run_.reset();
   for (const v1::PutResult& result : put.results()) {
     if (result.outcome() == v1::PUT_OUTCOME_STORED) {

@@ -6,17 +6,14 @@
 #include <poll.h>
 #include <sys/socket.h>
 
-#include <algorithm>
-#include <boost/asio/steady_timer.hpp>
-#include <boost/asio/write.hpp>
+#include <boost/beast/core/buffers_to_string.hpp>
 #include <boost/beast/http/chunk_encode.hpp>
 #include <boost/beast/http/empty_body.hpp>
 #include <boost/beast/http/error.hpp>
-#include <boost/beast/http/read.hpp>
-#include <boost/beast/http/write.hpp>
+#include <boost/beast/http/message.hpp>
 #include <cerrno>
-#include <chrono>
 #include <cstddef>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -41,7 +38,7 @@ constexpr size_t kReadBytes = 16 << 10;
 constexpr absl::Duration kLingerTime = absl::Seconds(2);
 constexpr int64_t kLingerBytes = int64_t{16} << 20;
 // How often it is asked whether a client has gone that nobody can wait for.
-constexpr std::chrono::milliseconds kHangUpPoll(250);
+constexpr absl::Duration kHangUpPoll = absl::Milliseconds(250);
 
 // A machine that is lost is noticed after about as long as gRPC's keepalive takes (limits.h).
 void SetSocketOptions(int fd) {
@@ -90,27 +87,35 @@ HttpRequest ToRequest(http::request<http::string_body>&& message) {
   return request;
 }
 
-template <class Body>
-void SetHead(const HttpResponse& response, http::response<Body>* message) {
-  message->result(static_cast<unsigned>(response.status));
-  message->set(http::field::server, "reprise");
-  message->set(http::field::date,
-               absl::FormatTime("%a, %d %b %Y %H:%M:%S GMT", absl::Now(), absl::UTCTimeZone()));
-  message->set(http::field::content_type, response.content_type);
-  for (const auto& [name, value] : response.headers) message->set(name, value);
+// What every answer begins with, but for how its body is told apart from what follows.
+http::response<http::empty_body> HeadOf(const HttpResponse& response, bool http11) {
+  http::response<http::empty_body> head;
+  head.version(http11 ? 11 : 10);
+  head.result(static_cast<unsigned>(response.status));
+  head.set(http::field::server, "reprise");
+  head.set(http::field::date,
+           absl::FormatTime("%a, %d %b %Y %H:%M:%S GMT", absl::Now(), absl::UTCTimeZone()));
+  head.set(http::field::content_type, response.content_type);
+  for (const auto& [name, value] : response.headers) head.set(name, value);
+  return head;
+}
+
+std::string TextOf(const http::response<http::empty_body>& head) {
+  http::fields::writer writer(head, head.version(), head.result_int());
+  return beast::buffers_to_string(writer.get());
 }
 
 }  // namespace
 
-HttpConnection::HttpConnection(HttpHost* host, asio::io_context* io, HttpSocket socket, ssl_st* tls)
+HttpConnection::HttpConnection(HttpHost* host, asio::io_context* io,
+                               std::unique_ptr<HttpStream> stream)
     : host_(host),
       limits_(host->limits()),
       io_(io),
-      stream_(std::move(socket), tls),
+      stream_(std::move(stream)),
       buffer_(limits_.header_bytes + 2 * kReadBytes) {
-  const int fd = stream_.plain().socket().native_handle();
-  SetSocketOptions(fd);
-  peer_ = PeerText(fd);
+  SetSocketOptions(stream_->descriptor());
+  peer_ = PeerText(stream_->descriptor());
 }
 
 HttpConnection::~HttpConnection() {
@@ -122,9 +127,7 @@ absl::Duration HttpConnection::TimeFor(int64_t bytes) const {
   return limits_.transfer_time + absl::Seconds(bytes / limits_.bytes_per_second);
 }
 
-void HttpConnection::Expect(absl::Duration time) {
-  stream_.plain().expires_after(absl::ToChronoNanoseconds(time));
-}
+void HttpConnection::Expect(absl::Duration time) { stream_->Expect(time); }
 
 void HttpConnection::GiveBodyRoom() {
   if (body_room_ > 0) host_->GiveBodyRoom(body_room_);
@@ -134,7 +137,7 @@ void HttpConnection::GiveBodyRoom() {
 void HttpConnection::Close() {
   if (closed_) return;
   closed_ = true;
-  stream_.plain().close();
+  stream_->Close();
   GiveBodyRoom();
   if (exchange_ == nullptr) return;
   const std::shared_ptr<HttpExchange> exchange = std::move(exchange_);
@@ -143,24 +146,31 @@ void HttpConnection::Close() {
 }
 
 void HttpConnection::Start() {
-  if (!stream_.is_tls()) return AwaitRequest();
+  if (!stream_->is_tls()) return AwaitRequest();
   Expect(limits_.header_time);
-  stream_.async_handshake([self = shared_from_this()](error_code error) {
-    if (error || self->closed_) return self->Close();
-    self->certificate_names_ = VerifiedNames(self->stream_.tls_state());
+  stream_->Handshake([self = shared_from_this()](bool ok) {
+    if (!ok || self->closed_) return self->Close();
+    self->certificate_names_ = VerifiedNames(self->stream_->tls_state());
     self->AwaitRequest();
   });
+}
+
+void HttpConnection::ReadSome(void (HttpConnection::*then)()) {
+  // Filled by no header, whose length is limited, but by the line before a chunk.
+  if (buffer_.size() + kReadBytes > buffer_.max_size()) return Close();
+  const auto room = buffer_.prepare(kReadBytes);
+  stream_->Read(static_cast<char*>(room.data()), room.size(),
+                [self = shared_from_this(), then](bool ok, size_t bytes) {
+                  if (!ok || self->closed_) return self->Close();
+                  self->buffer_.commit(bytes);
+                  (self.get()->*then)();
+                });
 }
 
 void HttpConnection::AwaitRequest() {
   if (buffer_.size() > 0) return ReadHeader();  // sent before the last answer was read
   Expect(limits_.idle_time);
-  stream_.async_read_some(buffer_.prepare(kReadBytes),
-                          [self = shared_from_this()](error_code error, size_t bytes) {
-                            if (error || self->closed_) return self->Close();
-                            self->buffer_.commit(bytes);
-                            self->ReadHeader();
-                          });
+  ReadSome(&HttpConnection::ReadHeader);
 }
 
 void HttpConnection::ReadHeader() {
@@ -168,25 +178,26 @@ void HttpConnection::ReadHeader() {
   parser_->header_limit(limits_.header_bytes);
   parser_->body_limit(static_cast<uint64_t>(limits_.body_bytes));
   Expect(limits_.header_time);
-  http::async_read_header(
-      stream_, buffer_, *parser_, [self = shared_from_this()](error_code error, size_t) {
-        if (self->closed_) return;
-        if (!error) return self->OnHeader();
-        if (error == http::error::header_limit || error == http::error::buffer_overflow) {
-          return self->Refuse(431, absl::StrCat("the headers are longer than ",
-                                                self->limits_.header_bytes, " bytes"));
-        }
-        if (error == http::error::body_limit) {
-          return self->Refuse(
-              413, absl::StrCat("the body is longer than ", self->limits_.body_bytes, " bytes"));
-        }
-        const bool malformed = error.category() == http::make_error_code(http::error{}).category();
-        if (malformed && error != http::error::end_of_stream &&
-            error != http::error::partial_message) {
-          return self->Refuse(400, absl::StrCat("this is not HTTP: ", error.message()));
-        }
-        self->Close();
-      });
+  ParseHeader();
+}
+
+void HttpConnection::ParseHeader() {
+  error_code error;
+  buffer_.consume(parser_->put(buffer_.data(), error));
+  if (error && error != http::error::need_more) return RefuseUnparsed(error);
+  if (parser_->is_header_done()) return OnHeader();
+  ReadSome(&HttpConnection::ParseHeader);
+}
+
+void HttpConnection::RefuseUnparsed(const error_code& error) {
+  if (error == http::error::header_limit) {
+    return Refuse(431,
+                  absl::StrCat("the headers are longer than ", limits_.header_bytes, " bytes"));
+  }
+  if (error == http::error::body_limit) {
+    return Refuse(413, absl::StrCat("the body is longer than ", limits_.body_bytes, " bytes"));
+  }
+  Refuse(400, absl::StrCat("this is not HTTP: ", error.message()));
 }
 
 void HttpConnection::OnHeader() {
@@ -203,29 +214,28 @@ void HttpConnection::OnHeader() {
   body_room_ = room;
   if (!beast::iequals(head[http::field::expect], "100-continue")) return ReadBody();
   writing_ = "HTTP/1.1 100 Continue\r\n\r\n";
-  asio::async_write(stream_, asio::buffer(writing_),
-                    [self = shared_from_this()](error_code error, size_t) {
-                      if (error) return self->Close();
-                      self->ReadBody();
-                    });
+  stream_->Write(writing_, [self = shared_from_this()](bool ok) {
+    if (!ok || self->closed_) return self->Close();
+    self->ReadBody();
+  });
 }
 
 void HttpConnection::ReadBody() {
   Expect(TimeFor(body_room_));
-  http::async_read(
-      stream_, buffer_, *parser_, [self = shared_from_this()](error_code error, size_t) {
-        if (self->closed_) return;
-        if (!error) return self->OnRequest();
-        if (error == http::error::body_limit) {
-          return self->Refuse(
-              413, absl::StrCat("the body is longer than ", self->limits_.body_bytes, " bytes"));
-        }
-        self->Close();
-      });
+  parser_->eager(true);
+  ParseBody();
+}
+
+void HttpConnection::ParseBody() {
+  error_code error;
+  if (buffer_.size() > 0) buffer_.consume(parser_->put(buffer_.data(), error));
+  if (error && error != http::error::need_more) return RefuseUnparsed(error);
+  if (parser_->is_done()) return OnRequest();
+  ReadSome(&HttpConnection::ParseBody);
 }
 
 void HttpConnection::OnRequest() {
-  stream_.plain().expires_never();
+  Expect(absl::InfiniteDuration());
   HttpRequest request = ToRequest(parser_->release());
   parser_.reset();
   // Room for a body in chunks was taken for the longest one.
@@ -245,27 +255,21 @@ void HttpConnection::OnRequest() {
 
 void HttpConnection::WatchClient() {
   if (buffer_.size() > 0) return;  // the next request is there; how it ends shows when writing
-  stream_.plain().socket().async_wait(
-      asio::socket_base::wait_read,
-      [self = shared_from_this(), watched = exchange_.get()](error_code error) {
-        if (error || self->closed_ || self->exchange_.get() != watched) return;
-        char byte;
-        const ssize_t got =
-            recv(self->stream_.plain().socket().native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-        if (got > 0 && self->stream_.is_tls()) return self->WatchHangUp();
-        if (got > 0) return;  // as above
-        if (got < 0 && (errno == EAGAIN || errno == EINTR)) return self->WatchClient();
-        self->Close();
-      });
+  stream_->AwaitInput([self = shared_from_this(), watched = exchange_.get()](bool ok) {
+    if (!ok || self->closed_ || self->exchange_.get() != watched) return;
+    char byte;
+    const ssize_t got = recv(self->stream_->descriptor(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    if (got > 0 && self->stream_->is_tls()) return self->WatchHangUp();
+    if (got > 0) return;  // as above
+    if (got < 0 && (errno == EAGAIN || errno == EINTR)) return self->WatchClient();
+    self->Close();
+  });
 }
 
 void HttpConnection::WatchHangUp() {
-  const auto timer = std::make_shared<asio::steady_timer>(*io_, kHangUpPoll);
-  timer->async_wait([self = shared_from_this(), timer,
-                     watched = exchange_.get()](error_code error) {
-    if (error || self->closed_ || self->exchange_.get() != watched) return;
-    pollfd socket = {
-        .fd = self->stream_.plain().socket().native_handle(), .events = POLLRDHUP, .revents = 0};
+  stream_->Wait(kHangUpPoll, [self = shared_from_this(), watched = exchange_.get()](bool ok) {
+    if (!ok || self->closed_ || self->exchange_.get() != watched) return;
+    pollfd socket = {.fd = self->stream_->descriptor(), .events = POLLRDHUP, .revents = 0};
     if (poll(&socket, 1, 0) > 0) return self->Close();
     self->WatchHangUp();
   });
@@ -297,78 +301,46 @@ void HttpConnection::Pump(const HttpExchange* exchange) {
 
 void HttpConnection::WriteWhole(HttpResponse response, Done done) {
   if (host_->draining()) keep_alive_ = false;
-  const auto write = [this, &done](const auto& message) {
-    write_busy_ = true;
-    Expect(TimeFor(static_cast<int64_t>(message->payload_size().value_or(0))));
-    http::async_write(stream_, *message,
-                      [self = shared_from_this(), message, done](error_code error, size_t) {
-                        self->OnWritten(!error, done);
-                      });
-  };
-  const unsigned version = chunked_ ? 11 : 10;
-  if (head_only_) {
-    const auto message = std::make_shared<http::response<http::empty_body>>();
-    message->version(version);
-    SetHead(response, message.get());
-    message->keep_alive(keep_alive_);
-    message->content_length(response.body.size());
-    return write(message);
-  }
-  const auto message = std::make_shared<http::response<http::string_body>>();
-  message->version(version);
-  SetHead(response, message.get());
-  message->keep_alive(keep_alive_);
-  message->body() = std::move(response.body);
-  message->prepare_payload();
-  write(message);
+  auto head = HeadOf(response, chunked_);
+  head.keep_alive(keep_alive_);
+  head.content_length(response.body.size());
+  std::string bytes = head_only_ ? std::string() : std::move(response.body);
+  const int64_t body_bytes = std::ssize(bytes);
+  bytes.insert(0, TextOf(head));
+  Write(std::move(bytes), body_bytes, std::move(done));
 }
 
-void HttpConnection::WriteHead(HttpResponse head, Done done) {
+void HttpConnection::WriteHead(HttpResponse response, Done done) {
   // Without chunks the end of the connection is the end of the answer.
   if (host_->draining() || !chunked_) keep_alive_ = false;
-  const auto message = std::make_shared<http::response<http::empty_body>>();
-  message->version(chunked_ ? 11 : 10);
-  SetHead(head, message.get());
-  message->keep_alive(keep_alive_);
-  message->chunked(chunked_);
-  const auto serializer = std::make_shared<http::response_serializer<http::empty_body>>(*message);
-  write_busy_ = true;
-  Expect(TimeFor(0));
-  http::async_write_header(stream_, *serializer,
-                           [self = shared_from_this(), message, serializer, done = std::move(done)](
-                               error_code error, size_t) { self->OnWritten(!error, done); });
+  auto head = HeadOf(response, chunked_);
+  head.keep_alive(keep_alive_);
+  head.chunked(chunked_);
+  Write(TextOf(head), 0, std::move(done));
 }
 
 void HttpConnection::WritePieces(std::string pieces, Done done) {
-  writing_ = std::move(pieces);
-  write_busy_ = true;
-  Expect(TimeFor(static_cast<int64_t>(writing_.size())));
-  const auto written = [self = shared_from_this(), done = std::move(done)](
-                           error_code error, size_t) { self->OnWritten(!error, done); };
-  if (chunked_) {
-    asio::async_write(stream_, http::make_chunk(asio::const_buffer(asio::buffer(writing_))),
-                      written);
-  } else {
-    asio::async_write(stream_, asio::buffer(writing_), written);
-  }
+  const int64_t bytes = std::ssize(pieces);
+  if (chunked_) pieces = beast::buffers_to_string(http::make_chunk(asio::buffer(pieces)));
+  Write(std::move(pieces), bytes, std::move(done));
 }
 
 void HttpConnection::WriteEnd(Done done) {
   if (!chunked_) return done();
-  write_busy_ = true;
-  Expect(TimeFor(0));
-  asio::async_write(stream_, http::make_chunk_last(),
-                    [self = shared_from_this(), done = std::move(done)](error_code error, size_t) {
-                      self->OnWritten(!error, done);
-                    });
+  Write(beast::buffers_to_string(http::make_chunk_last()), 0, std::move(done));
 }
 
-void HttpConnection::OnWritten(bool ok, const Done& done) {
-  write_busy_ = false;
-  if (closed_) return;
-  if (!ok) return Close();
-  stream_.plain().expires_never();
-  done();
+void HttpConnection::Write(std::string bytes, int64_t body_bytes, Done done) {
+  writing_ = std::move(bytes);
+  write_busy_ = true;
+  Expect(TimeFor(body_bytes));
+  stream_->Write(writing_, [self = shared_from_this(), done = std::move(done)](bool ok) {
+    self->write_busy_ = false;
+    if (self->closed_) return;
+    if (!ok) return self->Close();
+    self->Expect(absl::InfiniteDuration());
+    done();
+  });
 }
 
 void HttpConnection::FinishAnswer() {
@@ -389,37 +361,36 @@ void HttpConnection::Refuse(int status, absl::string_view cause) {
 }
 
 void HttpConnection::TurnAway() {
-  if (stream_.is_tls()) return Close();
+  if (stream_->is_tls()) return Close();
   Refuse(503, absl::StrCat("this server has ", limits_.connections,
                            " connections, as many as it takes; try again later"));
 }
 
 void HttpConnection::Linger() {
-  if (!stream_.is_tls()) return EndOutput();
+  if (!stream_->is_tls()) return EndOutput();
   Expect(kLingerTime);
   // It fails when the client goes on sending; what it was sent is whole all the same.
-  stream_.async_goodbye([self = shared_from_this()](error_code) {
+  stream_->Goodbye([self = shared_from_this()](bool) {
     if (!self->closed_) self->EndOutput();
   });
 }
 
 void HttpConnection::EndOutput() {
-  error_code ignored;
-  stream_.plain().socket().shutdown(asio::socket_base::shutdown_send, ignored);
+  stream_->EndOutput();
   Expect(kLingerTime);
   DropInput();
 }
 
 void HttpConnection::DropInput() {
   buffer_.clear();
-  stream_.plain().async_read_some(buffer_.prepare(kReadBytes),
-                                  [self = shared_from_this()](error_code error, size_t bytes) {
-                                    if (self->closed_) return;
-                                    self->lingered_bytes_ += static_cast<int64_t>(bytes);
-                                    if (error || self->lingered_bytes_ > kLingerBytes)
-                                      return self->Close();
-                                    self->DropInput();
-                                  });
+  const auto room = buffer_.prepare(kReadBytes);
+  stream_->ReadRaw(static_cast<char*>(room.data()), room.size(),
+                   [self = shared_from_this()](bool ok, size_t bytes) {
+                     if (self->closed_) return;
+                     self->lingered_bytes_ += static_cast<int64_t>(bytes);
+                     if (!ok || self->lingered_bytes_ > kLingerBytes) return self->Close();
+                     self->DropInput();
+                   });
 }
 
 }  // namespace reprise::api

@@ -1,5 +1,5 @@
 // HttpConnection, HttpExchange: one client's connection and one request on it. For http_server.cc
-// alone: nobody else pays for Beast's headers.
+// alone: nobody else pays for Beast's headers. Beast parses and words HTTP, HttpStream moves bytes.
 //
 //   (TLS's handshake ->) idle -> header -> body -> answering -> idle or closed
 //
@@ -109,8 +109,8 @@ class HttpExchange final : public HttpReply {
 // For the server's thread alone.
 class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
  public:
-  // `host` and `io` must outlive the connection. Owns `tls` (HttpStream).
-  HttpConnection(HttpHost* host, boost::asio::io_context* io, HttpSocket socket, ssl_st* tls);
+  // `host` and `io` must outlive the connection.
+  HttpConnection(HttpHost* host, boost::asio::io_context* io, std::unique_ptr<HttpStream> stream);
   ~HttpConnection();
 
   void Start();
@@ -127,10 +127,16 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   using Kind = HttpExchange::Work::Kind;
 
   void AwaitRequest();
+  // Reads into the buffer, once, and calls `then`; closes when the client has gone.
+  void ReadSome(void (HttpConnection::*then)());
   void ReadHeader();
+  void ParseHeader();
   void OnHeader();
   void ReadBody();
+  void ParseBody();
   void OnRequest();
+  // The parser has refused what was sent.
+  void RefuseUnparsed(const boost::system::error_code& error);
   // Waits for the client's end while `exchange_` is answered. In TLS bytes may be there before it
   // that only the next read can make out; then the system is asked from time to time.
   void WatchClient();
@@ -142,8 +148,8 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void WriteHead(HttpResponse head, Done done);
   void WritePieces(std::string pieces, Done done);
   void WriteEnd(Done done);
-  // Ends a write: `done` when all is well.
-  void OnWritten(bool ok, const Done& done);
+  // Writes `bytes`, of which `body_bytes` decide how long it may take; `done` when all is well.
+  void Write(std::string bytes, int64_t body_bytes, Done done);
   void FinishAnswer();
   // Lets the client read what was written before the connection closes, and drops what it sends.
   void Linger();
@@ -160,7 +166,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   HttpHost* const host_;
   const HttpLimits limits_;
   boost::asio::io_context* const io_;
-  HttpStream stream_;
+  const std::unique_ptr<HttpStream> stream_;
   boost::beast::flat_buffer buffer_;
   std::optional<Parser> parser_;
   std::shared_ptr<HttpExchange> exchange_;  // while answering

@@ -247,12 +247,17 @@ HttpResponse HttpFrontend::Impl::Probe(absl::string_view path) const {
 
 HttpResponse HttpFrontend::Impl::Metrics() const {
   MetricsInput input;
+  if (log_ != nullptr) input.calls = log_->times();
+  if (guard_ != nullptr && guard_->tls() != nullptr) {
+    input.certificate_ends = guard_->tls()->ends();
+  }
   {
     absl::MutexLock lock(&mu_);
     input.ready = state_ == State::kReady;
     if (store_ != nullptr) {
       input.store = store_->stats();
       input.tenants = TenantsWithQuota(*store_);
+      input.what_if = store_->WhatIf();
     }
     if (engine_ != nullptr) input.engine = engine_->stats();
     if (grpc_ != nullptr) input.sessions = grpc_->session_stats();

@@ -214,7 +214,8 @@ void HttpServer::Impl::Take(HttpSocket socket) {
   if (before >= limits_.connections + kMaxTurnedAway) return;
   ssl_st* const tls = tls_ == nullptr ? nullptr : tls_->context()->NewConnection();
   if (tls == nullptr && tls_ != nullptr) return;
-  const auto connection = std::make_shared<HttpConnection>(this, &io_, std::move(socket), tls);
+  const auto connection = std::make_shared<HttpConnection>(
+      this, &io_, std::make_unique<HttpStream>(std::move(socket), tls));
   connections_.insert(connection.get());
   num_connections_.store(static_cast<int64_t>(connections_.size()));
   if (before >= limits_.connections) return connection->TurnAway();

@@ -11,6 +11,9 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+
 namespace reprise::api {
 namespace {
 
@@ -93,6 +96,10 @@ constexpr Series<S> kStoreSeries[] = {
      "Batches of stores or erases that the disk failed."},
     {"reprise_rejected_allocations_total", kCounter, &S::rejected_allocations,
      "Allocations refused for want of room."},
+    {"reprise_cache_requests_total", kCounter, &S::requests,
+     "Prompts looked up to be used: by the engine, Acquire, Touch, or Get with hints."},
+    {"reprise_ended_cache_requests_total", kCounter, &S::ended_requests,
+     "Requests and runs of stored blocks whose end was told."},
     {"reprise_touched_blocks_total", kCounter, &S::touched_blocks,
      "Blocks counted as used by Touch."},
     {"reprise_verified_blocks_total", kCounter, &S::verified_blocks,
@@ -266,9 +273,9 @@ void AppendRemovals(const StoreStats& stats, std::vector<MetricFamily>* families
 }
 
 void AddTo(MetricFamily* family, const cachestore::LatencyHistogram& histogram,
-           const char* transfer) {
+           ClientMetric::Label label) {
   ClientMetric& metric = family->metric.emplace_back();
-  metric.label = {{"transfer", transfer}};
+  metric.label = {std::move(label)};
   metric.histogram.sample_count = static_cast<uint64_t>(histogram.count());
   metric.histogram.sample_sum = histogram.sum_seconds();
   uint64_t below = 0;
@@ -302,13 +309,45 @@ void AppendTenants(const std::vector<TenantBytes>& tenants, std::vector<MetricFa
   families->push_back(std::move(used));
 }
 
+// Of all tenants together: what each would have is WhatIf's to tell.
+void AppendWhatIf(const cachestore::WhatIfReport& report, std::vector<MetricFamily>* families) {
+  MetricFamily ratios = {.name = "reprise_whatif_hit_ratio",
+                         .help =
+                             "Predicted share of looked-up tokens that tiers of so many times "
+                             "their size would have; of disk: RAM and disk.",
+                         .type = kGauge};
+  MetricFamily tokens = {.name = "reprise_whatif_saved_tokens",
+                         .help = "Prompt tokens that would not have been computed then.",
+                         .type = kGauge};
+  const auto add = [&](const char* tier, const std::vector<cachestore::WhatIfPoint>& points) {
+    for (const cachestore::WhatIfPoint& point : points) {
+      const double looked_up = report.all.looked_up_tokens;
+      const std::vector<ClientMetric::Label> labels = {{"tier", tier},
+                                                       {"factor", absl::StrCat(point.factor)}};
+      AddTo(&ratios, looked_up > 0 ? point.hit_tokens / looked_up : 0, labels);
+      AddTo(&tokens, point.hit_tokens, labels);
+    }
+  };
+  add("ram", report.all.ram);
+  add("disk", report.all.disk);
+  families->push_back(std::move(ratios));
+  families->push_back(std::move(tokens));
+}
+
 void AppendTransferTimes(const StoreStats& stats, std::vector<MetricFamily>* families) {
   families->push_back(
       {.name = "reprise_transfer_seconds", .help = kTransferTime, .type = MetricType::Histogram});
-  AddTo(&families->back(), stats.load_from_disk, "disk_to_ram");
-  AddTo(&families->back(), stats.store_to_disk, "ram_to_disk");
-  AddTo(&families->back(), stats.load_to_gpu, "ram_to_gpu");
-  AddTo(&families->back(), stats.store_from_gpu, "gpu_to_ram");
+  AddTo(&families->back(), stats.load_from_disk, {"transfer", "disk_to_ram"});
+  AddTo(&families->back(), stats.store_to_disk, {"transfer", "ram_to_disk"});
+  AddTo(&families->back(), stats.load_to_gpu, {"transfer", "ram_to_gpu"});
+  AddTo(&families->back(), stats.store_from_gpu, {"transfer", "gpu_to_ram"});
+}
+
+void AppendCallTimes(const CallTimes::ByRpc& calls, std::vector<MetricFamily>* families) {
+  families->push_back({.name = "reprise_first_answer_seconds",
+                       .help = "How long calls that did not fail took until their first answer.",
+                       .type = MetricType::Histogram});
+  for (const auto& [rpc, times] : calls) AddTo(&families->back(), times, {"rpc", rpc});
 }
 
 }  // namespace
@@ -319,12 +358,20 @@ std::string MetricsText(const MetricsInput& input) {
               &families);
   AppendGauge("reprise_http_connections", "Open connections of HTTP.",
               static_cast<double>(input.http_connections), &families);
+  families.push_back({.name = "reprise_tls_certificate_expires_seconds",
+                      .help = "Until the first of the server's certificates ends; below 0: it has.",
+                      .type = kGauge});
+  if (input.certificate_ends != absl::InfiniteFuture()) {
+    AddTo(&families.back(), absl::ToDoubleSeconds(input.certificate_ends - absl::Now()), {});
+  }
+  AppendCallTimes(input.calls, &families);
   Append(kStoreSeries, input.store, &families);
   AppendRemovals(input.store, &families);
   AppendTransferTimes(input.store, &families);
   Append(kEngineSeries, input.engine, &families);
   Append(kSessionSeries, input.sessions, &families);
   AppendTenants(input.tenants, &families);
+  AppendWhatIf(input.what_if, &families);
   std::ostringstream out;
   prometheus::TextSerializer().Serialize(out, families);
   return out.str();

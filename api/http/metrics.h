@@ -1,5 +1,6 @@
 // Metrics: the counters, gauges and histograms of store, engine, sessions and HTTP server in
-// Prometheus' text format. Every series is there from the start, at 0, but those of tenants.
+// Prometheus' text format. Every series is there from the start, at 0, but those of tenants, calls
+// and TLS.
 // README.md lists them all. Pure functions, thread-safe.
 #pragma once
 
@@ -7,9 +8,12 @@
 #include <string>
 #include <vector>
 
+#include "absl/time/time.h"
+#include "api/log/call_times.h"
 #include "api/session/lease_stats.h"
 #include "cachestore/store/store_stats.h"
 #include "cachestore/store/tenant_quota.h"
+#include "cachestore/store/what_if.h"
 #include "engine/engine.h"
 
 namespace reprise::api {
@@ -28,8 +32,11 @@ struct MetricsInput {
   engine::EngineStats engine;
   LeaseStats::Values sessions;
   std::vector<TenantBytes> tenants;  // that have a quota
+  CallTimes::ByRpc calls;
+  cachestore::WhatIfReport what_if;
   bool ready = false;
   int64_t http_connections = 0;
+  absl::Time certificate_ends = absl::InfiniteFuture();  // for ever: there is no TLS
 };
 
 // The content type of the format.

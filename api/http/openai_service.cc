@@ -117,10 +117,9 @@ absl::Status OpenAiService::StartAnswer(const OpenAiCall& call, const Principal&
   ASSIGN_OR_RETURN(const std::string tenant, TenantOf(principal, ""));
   std::vector<engine::GenerateRequest> requests;
   for (const v1::GenerateRequest& prompt : call.prompts) {
-    absl::StatusOr<engine::GenerateRequest> request = FromProto(*engine_, prompt);
+    absl::StatusOr<engine::GenerateRequest> request =
+        FromProto(*engine_, prompt, principal, tenant);
     if (!request.ok()) return WithParam(request.status(), PromptParam(call.endpoint));
-    request->tenant = tenant.empty() ? kDefaultTenant : tenant;
-    request->priority = PriorityFor(principal, request->priority);
     RETURN_IF_ERROR(FillIn(call, ids, &*request));
     requests.push_back(*std::move(request));
   }

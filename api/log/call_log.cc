@@ -133,6 +133,7 @@ CallLog::~CallLog() = default;
 void CallLog::Write(const CallRecord& record) {
   const bool is_slow = !record.waits_for_client && record.waiting > kSlowCall;
   const bool is_info = record.failed || is_slow;
+  if (!record.failed && !record.waits_for_client) times_.Add(record.rpc, record.waiting);
   if (options_.level == LogLevel::kOff || (options_.level == LogLevel::kInfo && !is_info)) return;
   int64_t left_out = 0;
   if (options_.level == LogLevel::kInfo) {

@@ -15,6 +15,7 @@
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "api/log/call_times.h"
 #include "api/log/line_limit.h"
 #include "api/log/request_ids.h"
 
@@ -73,10 +74,15 @@ class CallLog {
   // the oldest lines are lost.
   void Write(const CallRecord& record);
 
+  // How long calls waited for their first answer, of those that did not fail and whose clients did
+  // not have to speak first, whatever the level.
+  CallTimes::ByRpc times() const { return times_.Read(); }
+
  private:
   class Writer;  // spdlog's, whose headers are for one file
 
   const LogOptions options_;
+  CallTimes times_;
   absl::Mutex mu_;
   // Apart, so that clients who err cannot hide what the server does.
   LineLimit faults_ ABSL_GUARDED_BY(mu_);  // the server's, and slow calls

@@ -11,7 +11,8 @@ using cachestore::BlockRange;
 
 absl::StatusOr<v1::PrefetchResponse> Prefetcher::Start(const cachestore::NamespaceHandle& ns,
                                                        const cachestore::BlockContent& prompt,
-                                                       int64_t max_blocks, absl::Time deadline) {
+                                                       int64_t max_blocks, absl::Time deadline,
+                                                       const cachestore::RequestHints& hints) {
   // What is in RAM already needs no loading, and no holding.
   const cachestore::LoadForecast forecast = store_->ForecastLoad(ns, prompt, max_blocks);
   const auto& needs_load = forecast.needs_load;
@@ -41,8 +42,9 @@ absl::StatusOr<v1::PrefetchResponse> Prefetcher::Start(const cachestore::Namespa
     });
   };
   tickets_->under_way[number] = {
-      .ticket = store_->Pin(ns, prompt, BlockRange{.first = ready, .count = room},
-                            std::move(on_done), deadline),
+      .ticket =
+          store_->Pin(ns, prompt, BlockRange{.first = ready, .count = room}, std::move(on_done),
+                      deadline, cachestore::LoadOrder::kByBlock, cachestore::Tier::kRam, hints),
       .bytes = room * slot_bytes};
   response.set_loading_blocks(tickets_->under_way[number].ticket.matched_blocks());
   return response;

@@ -36,7 +36,8 @@ class Prefetcher {
   // as much is under way as may be.
   absl::StatusOr<v1::PrefetchResponse> Start(const cachestore::NamespaceHandle& ns,
                                              const cachestore::BlockContent& prompt,
-                                             int64_t max_blocks, absl::Time deadline);
+                                             int64_t max_blocks, absl::Time deadline,
+                                             const cachestore::RequestHints& hints);
 
   int64_t under_way() const;
 

@@ -82,7 +82,7 @@ v1::LeaseState Session::StateOf(const std::string& id, const Lease& lease, bool 
   return state;
 }
 
-void Session::Drop(Leases::iterator lease, bool released) {
+void Session::Drop(Leases::iterator lease, bool released, Freed& freed) {
   const int64_t bytes = lease->second.num_blocks * lease->second.slot_bytes;
   Wake(lease->second);
   // What is loading was never shown.
@@ -91,17 +91,19 @@ void Session::Drop(Leases::iterator lease, bool released) {
   } else {
     GiveBytes(bytes);
   }
+  freed.leases.push_back(std::move(lease->second));
   leases_.erase(lease);
   parts_.stats->Add(&Counts::leases, -1);
 }
 
-void Session::Drop(Grants::iterator grant, bool released) {
+void Session::Drop(Grants::iterator grant, bool released, Freed& freed) {
   if (anchors_ > 0 && !released) {
     anchored_.push_back(
         {.blocks = {}, .slot = std::move(grant->second.block), .bytes = grant->second.slot_bytes});
   } else {
     GiveBytes(grant->second.slot_bytes);
   }
+  freed.grants.push_back(std::move(grant->second));
   grants_.erase(grant);
   parts_.stats->Add(&Counts::grants, -1);
 }
@@ -142,16 +144,27 @@ absl::StatusOr<std::vector<v1::LeaseState>> Session::Renew(
   return states;
 }
 
-int64_t Session::Release(const std::vector<absl::string_view>& ids) {
+void Session::TellEnd(const Lease& lease, const cachestore::RequestEnd& end) {
+  if (!lease.blocks.has_value()) return;
+  std::vector<cachestore::BlockKey> keys;
+  keys.reserve(lease.blocks->size());
+  for (const LeasedBlock& block : *lease.blocks) keys.push_back(block.pin->key());
+  parts_.store->EndRequest(lease.ns, keys, end, lease.first_block);
+}
+
+int64_t Session::Release(const std::vector<absl::string_view>& ids,
+                         const cachestore::RequestEnd* end) {
   int64_t released = 0;
+  Freed freed;
   absl::MutexLock lock(&mu_);
   for (const absl::string_view id : ids) {
     if (const auto lease = leases_.find(id); lease != leases_.end()) {
-      Drop(lease, /*released=*/true);
+      if (end != nullptr) TellEnd(lease->second, *end);
+      Drop(lease, /*released=*/true, freed);
       parts_.stats->Add(&Counts::released_leases, 1);
       ++released;
     } else if (const auto grant = grants_.find(id); grant != grants_.end()) {
-      Drop(grant, /*released=*/true);
+      Drop(grant, /*released=*/true, freed);
       ++released;
     }
   }
@@ -204,6 +217,7 @@ void Session::Wake(Lease& lease) {
 
 void Session::Settle(const std::string& lease_id) {
   v1::LeaseState state;
+  Freed freed;
   {
     absl::MutexLock lock(&mu_);
     const auto lease = leases_.find(lease_id);
@@ -217,7 +231,7 @@ void Session::Settle(const std::string& lease_id) {
     state = StateOf(lease_id, lease->second, /*with_places=*/true);
     if (lease->second.num_blocks == 0) {
       state.set_phase(v1::LEASE_PHASE_ENDED);
-      Drop(lease, /*released=*/false);
+      Drop(lease, /*released=*/false, freed);
       parts_.stats->Add(&Counts::failed_leases, 1);
     }
   }
@@ -227,6 +241,7 @@ void Session::Settle(const std::string& lease_id) {
 absl::Time Session::Expire(absl::Time now) {
   std::vector<v1::LeaseState> ended;
   absl::Time next = absl::InfiniteFuture();
+  Freed freed;
   {
     absl::MutexLock lock(&mu_);
     for (auto it = leases_.begin(); it != leases_.end();) {
@@ -237,14 +252,14 @@ absl::Time Session::Expire(absl::Time now) {
       }
       ended.push_back(StateOf(lease->first, lease->second, /*with_places=*/false));
       ended.back().set_phase(v1::LEASE_PHASE_ENDED);
-      Drop(lease, /*released=*/false);
+      Drop(lease, /*released=*/false, freed);
     }
     for (auto it = grants_.begin(); it != grants_.end();) {
       const auto grant = it++;
       if (grant->second.expires > now) {
         next = std::min(next, grant->second.expires);
       } else {
-        Drop(grant, /*released=*/false);
+        Drop(grant, /*released=*/false, freed);
       }
     }
   }
@@ -253,16 +268,17 @@ absl::Time Session::Expire(absl::Time now) {
   return next;
 }
 
-void Session::EndLocked() {
+void Session::EndLocked(Freed& freed) {
   ended_ = true;
   parts_.stats->Add(&Counts::orphaned_leases, static_cast<int64_t>(leases_.size()));
-  while (!leases_.empty()) Drop(leases_.begin(), /*released=*/false);
-  while (!grants_.empty()) Drop(grants_.begin(), /*released=*/false);
+  while (!leases_.empty()) Drop(leases_.begin(), /*released=*/false, freed);
+  while (!grants_.empty()) Drop(grants_.begin(), /*released=*/false, freed);
 }
 
 void Session::End() {
+  Freed freed;
   absl::MutexLock lock(&mu_);
-  EndLocked();
+  EndLocked(freed);
 }
 
 void Session::End(const absl::Status& status) {

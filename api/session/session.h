@@ -116,17 +116,21 @@ class Session : public std::enable_shared_from_this<Session> {
   // Matches, pins and starts loading (cache.proto). Never blocks. kInvalidArgument: a field out of
   // range; kResourceExhausted: the session, or all of them, hold as much as they may; kNotFound:
   // the session has ended.
+  // `hints` are the request's.
   absl::StatusOr<v1::AcquireResponse> Acquire(const cachestore::NamespaceHandle& ns,
                                               const cachestore::BlockContent& prompt,
-                                              const v1::AcquireRequest& request);
+                                              const v1::AcquireRequest& request,
+                                              const cachestore::RequestHints& hints = {});
 
   // Extends leases and grants, all of them if `ids` is empty, and tells their state, without
   // places. Of all, only that of leases. kInvalidArgument: `ttl_seconds` is out of range.
   absl::StatusOr<std::vector<v1::LeaseState>> Renew(const std::vector<absl::string_view>& ids,
                                                     double ttl_seconds);
 
-  // Ends leases and grants; how many of them were held.
-  int64_t Release(const std::vector<absl::string_view>& ids);
+  // Ends leases and grants; how many of them were held. `end`: how the requests that the leases
+  // were for have ended; null: nothing is said of that.
+  int64_t Release(const std::vector<absl::string_view>& ids,
+                  const cachestore::RequestEnd* end = nullptr);
 
   // Those blocks of a lease that are in `range` of the prompt; they stay pinned for as long as they
   // are shared, whatever becomes of the lease. Waits while they are loaded. BLOCKS, until
@@ -169,6 +173,7 @@ class Session : public std::enable_shared_from_this<Session> {
 
  private:
   struct Lease {
+    cachestore::NamespaceHandle ns;
     int64_t first_block = 0;
     int64_t num_blocks = 0;  // held, or hoped for
     int64_t slot_bytes = 0;  // of each
@@ -190,12 +195,18 @@ class Session : public std::enable_shared_from_this<Session> {
     cachestore::WritableBlock slot;
     int64_t bytes = 0;
   };
+  // What ended leases and grants held. Let go of once the lock is free: each pin takes the store's.
+  struct Freed {
+    std::vector<Lease> leases;
+    std::vector<GrantedBlock> grants;
+  };
   using Leases = absl::flat_hash_map<std::string, Lease>;
   using Grants = absl::flat_hash_map<std::string, GrantedBlock>;
 
   // What Acquire works out before it holds anything.
   struct Plan {
     cachestore::BlockRange range;  // of the prompt, to pin
+    int64_t asked_blocks = 0;      // leading blocks of the prompt that the request is for
     int64_t cached_blocks = 0;     // of the range, when asked
     absl::Duration ttl;
     absl::Time load_deadline = absl::InfiniteFuture();
@@ -210,12 +221,17 @@ class Session : public std::enable_shared_from_this<Session> {
                               v1::AcquireResponse& response) const;
   // Pins as planned, as a new lease, and returns its id; empty: nothing is cached there any more.
   absl::StatusOr<std::string> Hold(const cachestore::NamespaceHandle& ns,
-                                   const cachestore::BlockContent& prompt, const Plan& plan)
+                                   const cachestore::BlockContent& prompt, const Plan& plan,
+                                   const cachestore::RequestHints& hints)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Tells the store how the request of a lease has ended.
+  void TellEnd(const Lease& lease, const cachestore::RequestEnd& end)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // A ticket for the range that tells the keeper when it is done.
   cachestore::PinTicket Pin(const cachestore::NamespaceHandle& ns,
                             const cachestore::BlockContent& prompt, cachestore::BlockRange range,
-                            absl::Time deadline, const std::string& lease_id);
+                            absl::Time deadline, const std::string& lease_id,
+                            const cachestore::RequestHints& hints);
   // What of a lease that is ready is in `range` of the prompt.
   static LeasedBlocks SomeOf(const Lease& lease, cachestore::BlockRange range);
   // Takes the ticket's blocks. REQUIRES: the ticket is done.
@@ -223,11 +239,11 @@ class Session : public std::enable_shared_from_this<Session> {
   v1::LeaseState StateOf(const std::string& id, const Lease& lease, bool with_places) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // How a lease or grant ends. `released`: by the client, which uses it no more.
-  void Drop(Leases::iterator lease, bool released) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  void Drop(Grants::iterator grant, bool released) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void Drop(Leases::iterator lease, bool released, Freed& freed) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void Drop(Grants::iterator grant, bool released, Freed& freed) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // It is not loading any more: wakes those who wait.
   void Wake(Lease& lease) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  void EndLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void EndLocked(Freed& freed) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void GiveBytes(int64_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // How many blocks of `slot_bytes` may be held more, `wanted` at most; they count as held.
   int64_t TakeBytes(int64_t slot_bytes, int64_t wanted) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);

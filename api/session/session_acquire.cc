@@ -31,6 +31,7 @@ absl::StatusOr<Session::Plan> Session::PlanOf(const NamespaceHandle& ns, const B
   const int64_t first = std::min(request.first_block(), num_blocks);
   plan.range = {.first = first, .count = num_blocks - first};
   if (request.max_blocks() > 0) plan.range.count = std::min(plan.range.count, request.max_blocks());
+  plan.asked_blocks = first + plan.range.count;
 
   const cachestore::PrefixMatch match = parts_.store->Match(ns, prompt, num_blocks);
   response.mutable_match()->set_gpu_blocks(match.gpu_blocks);
@@ -69,7 +70,8 @@ absl::StatusOr<Session::Plan> Session::PlanOf(const NamespaceHandle& ns, const B
 
 cachestore::PinTicket Session::Pin(const NamespaceHandle& ns, const BlockContent& prompt,
                                    BlockRange range, absl::Time deadline,
-                                   const std::string& lease_id) {
+                                   const std::string& lease_id,
+                                   const cachestore::RequestHints& hints) {
   // What is done when Pin returns is settled by the caller, who sees that it is: no Acquire of
   // blocks in RAM wakes the keeper.
   auto other_was_first = std::make_shared<std::atomic<bool>>(false);
@@ -79,13 +81,15 @@ cachestore::PinTicket Session::Pin(const NamespaceHandle& ns, const BlockContent
       if (const std::shared_ptr<Session> session = weak.lock()) session->Settle(lease_id);
     });
   };
-  cachestore::PinTicket ticket = parts_.store->Pin(ns, prompt, range, std::move(on_done), deadline);
+  cachestore::PinTicket ticket =
+      parts_.store->Pin(ns, prompt, range, std::move(on_done), deadline,
+                        cachestore::LoadOrder::kByBlock, cachestore::Tier::kRam, hints);
   other_was_first->store(true);
   return ticket;
 }
 
 absl::StatusOr<std::string> Session::Hold(const NamespaceHandle& ns, const BlockContent& prompt,
-                                          const Plan& plan) {
+                                          const Plan& plan, const cachestore::RequestHints& asked) {
   const int64_t holdings = static_cast<int64_t>(leases_.size() + grants_.size());
   if (holdings >= parts_.limits->holdings_per_session) {
     return absl::ResourceExhaustedError(absl::StrCat(
@@ -95,13 +99,20 @@ absl::StatusOr<std::string> Session::Hold(const NamespaceHandle& ns, const Block
   const int64_t room = TakeBytes(slot_bytes, plan.cached_blocks);
   if (room == 0) return NoRoom(slot_bytes);
   std::string id = RandomId();
-  Lease lease = {.first_block = plan.range.first, .slot_bytes = slot_bytes};
+  Lease lease = {.ns = ns, .first_block = plan.range.first, .slot_bytes = slot_bytes};
   const BlockRange fits = {.first = plan.range.first, .count = room};
   const BlockRange all = room < plan.cached_blocks ? fits : plan.range;
-  lease.ticket = Pin(ns, prompt, all, plan.load_deadline, id);
+  // What is held may be less than what is asked for: the request is told of as a whole, and once.
+  cachestore::RequestHints hints = asked;
+  if (all.first + all.count < plan.asked_blocks) {
+    parts_.store->Touch(ns, prompt, plan.asked_blocks, hints);
+    hints.use = cachestore::RequestHints::Use::kPart;
+  }
+  lease.ticket = Pin(ns, prompt, all, plan.load_deadline, id, hints);
   // More has come meanwhile than there is room for.
   if (lease.ticket.matched_blocks() > room) {
-    lease.ticket = Pin(ns, prompt, fits, plan.load_deadline, id);
+    hints.use = cachestore::RequestHints::Use::kPart;
+    lease.ticket = Pin(ns, prompt, fits, plan.load_deadline, id, hints);
   }
   lease.num_blocks = lease.ticket.matched_blocks();
   GiveBytes((room - lease.num_blocks) * slot_bytes);
@@ -121,7 +132,8 @@ absl::StatusOr<std::string> Session::Hold(const NamespaceHandle& ns, const Block
 
 absl::StatusOr<v1::AcquireResponse> Session::Acquire(const NamespaceHandle& ns,
                                                      const BlockContent& prompt,
-                                                     const v1::AcquireRequest& request) {
+                                                     const v1::AcquireRequest& request,
+                                                     const cachestore::RequestHints& hints) {
   v1::AcquireResponse response;
   ASSIGN_OR_RETURN(const Plan plan, PlanOf(ns, prompt, request, response));
   if (response.advice() == v1::LOAD_ADVICE_LOAD) {
@@ -133,8 +145,11 @@ absl::StatusOr<v1::AcquireResponse> Session::Acquire(const NamespaceHandle& ns,
   }
   absl::MutexLock lock(&mu_);
   if (ended_) return SessionEnded();
-  if (plan.cached_blocks == 0) return response;
-  ASSIGN_OR_RETURN(const std::string id, Hold(ns, prompt, plan));
+  if (plan.cached_blocks == 0) {
+    parts_.store->Touch(ns, prompt, plan.asked_blocks, hints);
+    return response;
+  }
+  ASSIGN_OR_RETURN(const std::string id, Hold(ns, prompt, plan, hints));
   if (!id.empty()) *response.mutable_lease() = StateOf(id, leases_.at(id), /*with_places=*/true);
   return response;
 }

@@ -61,6 +61,7 @@ absl::StatusOr<std::vector<v1::GrantedSlot>> Session::Grant(const NamespaceHandl
 
 absl::StatusOr<cachestore::WritableBlock> Session::TakeGrant(const NamespaceHandle& ns,
                                                              absl::string_view grant_id) {
+  Freed freed;
   absl::MutexLock lock(&mu_);
   const auto grant = grants_.find(grant_id);
   if (grant == grants_.end() || grant->second.namespace_id != ns.id) {
@@ -68,7 +69,7 @@ absl::StatusOr<cachestore::WritableBlock> Session::TakeGrant(const NamespaceHand
         "the session has no such grant of this namespace: it has ended, or never was");
   }
   cachestore::WritableBlock block = std::move(grant->second.block);
-  Drop(grant, /*released=*/true);
+  Drop(grant, /*released=*/true, freed);
   return block;
 }
 
@@ -80,12 +81,13 @@ absl::Status Session::AddAnchor() {
 }
 
 void Session::RemoveAnchor() {
+  std::vector<Anchored> freed;  // as Freed
   absl::MutexLock lock(&mu_);
   CHECK(anchors_ > 0);
   if (--anchors_ > 0) return;
   int64_t bytes = 0;
   for (const Anchored& anchored : anchored_) bytes += anchored.bytes;
-  anchored_.clear();
+  freed.swap(anchored_);
   GiveBytes(bytes);
 }
 

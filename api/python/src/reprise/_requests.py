@@ -6,8 +6,7 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
-from reprise._wire import PutMessage
-from reprise.blocks import NewBlock, Prompt, bytes_of, hash_bytes
+from reprise.blocks import Prompt
 from reprise.hints import Hints
 from reprise.identity import EXTERNAL_KEY_BYTES, HASH_SCHEME, Identity, KeySource
 from reprise.v1 import cache_pb2 as pb
@@ -48,12 +47,14 @@ class NamespaceRequests:
         key_source: what prompts are given as.
         block_bytes: size of a block.
         block_tokens: tokens of a block.
+        max_message_bytes: what of several blocks one message may hold; 0: it holds one block.
     """
 
     namespace_id: int
     key_source: KeySource
     block_bytes: int
     block_tokens: int
+    max_message_bytes: int
 
     def prompt_fields(self, prompt: Prompt, prefix: str = "") -> dict[str, Any]:
         """The fields that a prompt goes into; their names begin with `prefix`.
@@ -90,25 +91,11 @@ class NamespaceRequests:
             return pb.ExportRequest(namespace_id=self.namespace_id)
         return pb.ExportRequest(prefix=self.prefix_scope(prefix))
 
-    def put_header(self, prefix: Prompt, independent_keys: bool) -> pb.PutRequest:
+    def put_header(self, prefix: Prompt, independent_keys: bool,
+                   hints: Hints | None) -> pb.PutRequest:
         """What the first message of a Put says besides its block."""
         return pb.PutRequest(namespace_id=self.namespace_id, independent_keys=independent_keys,
-                             **self.prompt_fields(prefix, "prefix_"))
-
-    def put_message(self, header: pb.PutRequest, block: NewBlock) -> PutMessage:
-        """Adds what the message says of `block` to `header`, which is used up.
-
-        ValueError: the block has another size or another number of tokens than the namespace's.
-        """
-        name, buffer = block
-        payload = bytes_of(buffer)
-        if payload.nbytes != self.block_bytes:
-            raise ValueError(f"a block of this namespace is {self.block_bytes} bytes long, "
-                             f"this buffer {payload.nbytes}")
-        header.payload_xxh3 = hash_bytes(payload)
-        fields = self.block_name(name)
-        header.MergeFrom(pb.PutRequest(**fields))
-        return PutMessage(header, payload)
+                             **self.prompt_fields(prefix, "prefix_"), **hints_field(hints))
 
     def block_name(self, name: Iterable[int] | bytes) -> dict[str, Any]:
         """The field that names one block: its own token ids, or its external key."""

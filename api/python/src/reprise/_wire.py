@@ -24,10 +24,10 @@ class SentBlock:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class PutMessage:
-    """A PutRequest: `header` without its payload; `payload` is the caller's, of unsigned bytes."""
+    """A PutRequest: `header` without its payload, which is `payloads`, one behind the other."""
 
     header: pb.PutRequest
-    payload: memoryview
+    payloads: tuple[memoryview | bytes, ...]
 
 
 def parse_sent_block(message: bytes) -> SentBlock:
@@ -65,10 +65,11 @@ def parse_sent_block(message: bytes) -> SentBlock:
 
 
 def serialize_put(message: PutMessage) -> bytes:
-    """One copy of the payload, into the message."""
+    """One copy of the payloads, into the message."""
     header = message.header.SerializeToString()
     tag = _varint(_PUT_PAYLOAD << 3 | _LENGTH_DELIMITED)
-    return b"".join((header, tag, _varint(len(message.payload)), message.payload))
+    size = sum(len(payload) for payload in message.payloads)
+    return b"".join((header, tag, _varint(size), *message.payloads))
 
 
 def _varint(value: int) -> bytes:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from reprise import errors
 from reprise._hold import Hold, any_alive
-from reprise._requests import NamespaceRequests
+from reprise._requests import NamespaceRequests, hints_field
 from reprise.blocks import Prompt, array_of
+from reprise.hints import Hints
 from reprise.v1 import cache_pb2 as pb
 
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ class GrantedSlots:
         return self._hold
 
     def _seal_request(self, session_id: bytes, names: Sequence[Iterable[int] | bytes],
-                      prefix: Prompt, independent_keys: bool) -> pb.SealRequest:
+                      prefix: Prompt, independent_keys: bool,
+                      hints: Hints | None) -> pb.SealRequest:
         """Errors as Grant.seal names them."""
         self._held()
         in_use = any_alive(self._windows)
@@ -70,4 +72,4 @@ class GrantedSlots:
             independent_keys=independent_keys,
             blocks=[pb.SealBlock(grant_id=slot.grant_id, **self._ns.block_name(name))
                     for slot, name in zip(self._slots, names, strict=False)],
-            **self._ns.prompt_fields(prefix, "prefix_"))
+            **self._ns.prompt_fields(prefix, "prefix_"), **hints_field(hints))

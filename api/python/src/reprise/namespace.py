@@ -11,6 +11,7 @@ from reprise import _methods as methods
 from reprise import _requests as requests
 from reprise import errors
 from reprise._methods import Method
+from reprise._put_batch import PutBatch
 from reprise._requests import NamespaceRequests
 from reprise._transport import ServerStream, Transport
 from reprise._wire import PutMessage
@@ -96,16 +97,18 @@ class Namespace:
                            timeout)
 
     def put(self, blocks: Iterable[NewBlock], *, prefix: Prompt = (),
-            independent_keys: bool = False, timeout: float | None = None) -> PutReport:
+            independent_keys: bool = False, hints: Hints | None = None,
+            timeout: float | None = None) -> PutReport:
         """Stores blocks behind `prefix`, in order.
 
         Args:
             blocks: (token ids of the block, its bytes), or (external key, bytes); taken one by one,
-                so a generator may make them as they are sent. Bytes are block_bytes of anything
-                with a C-contiguous buffer. What it raises ends the call and is raised here; blocks
-                before it may have been stored.
+                so a generator may make them as they are sent, small ones some at a time. Bytes are
+                block_bytes of anything with a C-contiguous buffer. What it raises ends the call and
+                is raised here; blocks before it may have been stored.
             prefix: everything before the first block: whole blocks, stored already.
             independent_keys: each block stands alone under its external key.
+            hints: of the request that the blocks are of.
 
         Raises:
             FailedPrecondition: the prefix is not stored.
@@ -114,10 +117,14 @@ class Namespace:
         ns = self._requests
 
         def messages() -> Iterator[PutMessage]:
-            header = ns.put_header(prefix, independent_keys)
+            batch = PutBatch(ns, prefix, independent_keys, hints)
             for block in blocks:
-                yield ns.put_message(header, block)
-                header = pb.PutRequest()
+                full = batch.add(block)
+                if full is not None:
+                    yield full
+            rest = batch.rest()
+            if rest is not None:
+                yield rest
 
         try:
             return PutReport.from_proto(self._transport.send(methods.PUT, messages(), timeout))
@@ -218,7 +225,7 @@ class Namespace:
                                        requests.open_namespace(self.identity, self._shared),
                                        timeout)
         return NamespaceRequests(opened.namespace_id, self.identity.key_source, opened.block_bytes,
-                                 self.identity.layout.block_tokens)
+                                 self.identity.layout.block_tokens, opened.max_message_bytes)
 
     def _reopen(self, stale: NamespaceRequests, timeout: float | None) -> NamespaceRequests:
         """Opens the namespace in a new server process, unless another thread has since."""

@@ -109,7 +109,8 @@ class Grant(GrantedSlots):
         self._session = session
 
     def seal(self, names: Sequence[Iterable[int] | bytes], *, prefix: Prompt = (),
-             independent_keys: bool = False, timeout: float | None = None) -> PutReport:
+             independent_keys: bool = False, hints: Hints | None = None,
+             timeout: float | None = None) -> PutReport:
         """Publishes the first slots, in order, behind `prefix`, as Namespace.put does.
 
         A published block never changes, so no view of a slot may be left: `del` the arrays first.
@@ -119,12 +120,13 @@ class Grant(GrantedSlots):
             names: of each block its own token ids, or its external key.
             prefix: everything before the first block: whole blocks, stored already.
             independent_keys: each block stands alone under its external key.
+            hints: of the request that the blocks are of.
 
         Raises:
             BufferInUse: there are such views. The grant goes on.
             FailedPrecondition: the prefix is not stored.
         """
-        request = self._seal_request(self._session.id, names, prefix, independent_keys)
+        request = self._seal_request(self._session.id, names, prefix, independent_keys, hints)
         hold, self._hold = self._hold, None
         try:
             return PutReport.from_proto(

@@ -12,6 +12,7 @@ from reprise import _methods as methods
 from reprise import _requests as requests
 from reprise import errors
 from reprise._methods import Method
+from reprise._put_batch import PutBatch
 from reprise._requests import NamespaceRequests
 from reprise._wire import PutMessage
 from reprise.aio._transport import Transport, items_of
@@ -90,16 +91,20 @@ class Namespace:
                                  timeout)
 
     async def put(self, blocks: Iterable[NewBlock] | AsyncIterable[NewBlock], *,
-                  prefix: Prompt = (), independent_keys: bool = False,
+                  prefix: Prompt = (), independent_keys: bool = False, hints: Hints | None = None,
                   timeout: float | None = None) -> PutReport:
         """As reprise.Namespace.put; `blocks` may be an asynchronous iterable as well."""
         ns = self._requests
 
         async def messages() -> AsyncIterator[PutMessage]:
-            header = ns.put_header(prefix, independent_keys)
+            batch = PutBatch(ns, prefix, independent_keys, hints)
             async for block in items_of(blocks):
-                yield ns.put_message(header, block)
-                header = pb.PutRequest()
+                full = batch.add(block)
+                if full is not None:
+                    yield full
+            rest = batch.rest()
+            if rest is not None:
+                yield rest
 
         try:
             return PutReport.from_proto(
@@ -208,4 +213,4 @@ async def open_namespace(transport: Transport, identity: Identity, shared: bool,
     opened = await transport.unary(methods.OPEN_NAMESPACE,
                                    requests.open_namespace(identity, shared), timeout)
     return NamespaceRequests(opened.namespace_id, identity.key_source, opened.block_bytes,
-                             identity.layout.block_tokens)
+                             identity.layout.block_tokens, opened.max_message_bytes)

@@ -85,9 +85,10 @@ class Grant(GrantedSlots):
         self._session = session
 
     async def seal(self, names: Sequence[Iterable[int] | bytes], *, prefix: Prompt = (),
-                   independent_keys: bool = False, timeout: float | None = None) -> PutReport:
+                   independent_keys: bool = False, hints: Hints | None = None,
+                   timeout: float | None = None) -> PutReport:
         """As reprise.Grant.seal."""
-        request = self._seal_request(self._session.id, names, prefix, independent_keys)
+        request = self._seal_request(self._session.id, names, prefix, independent_keys, hints)
         hold, self._hold = self._hold, None
         try:
             return PutReport.from_proto(
