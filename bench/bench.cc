@@ -17,6 +17,7 @@
 #include "bench/gpu_attention_bench.h"
 #include "bench/gpu_copy_bench.h"
 #include "bench/gpu_engine_bench.h"
+#include "bench/hitrate_bench.h"
 #include "bench/kvquant_bench.h"
 #include "bench/report.h"
 #include "bench/rpc_bench.h"
@@ -33,7 +34,7 @@ int Report(const std::string& command, const std::string& json_path,
            const std::function<absl::StatusOr<std::vector<Result>>()>& suite) {
   const absl::StatusOr<std::vector<Result>> results = suite();
   if (!results.ok()) return api::ExitCode(command, results.status());
-  PrintTable(*results, std::cout);
+  if (!results->empty()) PrintTable(*results, std::cout);
   if (!json_path.empty()) {
     if (const absl::Status status = AppendJsonLines(*results, json_path); !status.ok()) {
       return api::ExitCode(command, status);
@@ -316,6 +317,53 @@ void AddGpuEngine(api::FlagSet& bench) {
       });
 }
 
+void AddHitrate(api::FlagSet& bench) {
+  Suite<HitrateBenchOptions> suite(
+      bench, "hitrate",
+      "request traces replayed against eviction policies, beside the bounds of any policy");
+  HitrateBenchOptions& options = suite.options();
+  api::FlagSet& command = suite.command();
+  command.Add("traces", &options.traces, "FILE...",
+              "traces to replay (bench/README.md: formats); without it two that are made up");
+  command.Add("policies", &options.policies, "NAME...", "policies to replay; without it all");
+  command.Add("capacities", &options.capacities, "PERCENT...",
+              "of a trace's different blocks; without it from 0.1 to 100");
+  command.Add("blocks", &options.blocks, "N...", "capacities in blocks");
+  command.AtLeast("blocks", 1);
+  command.AddChoice(
+      "figure", {"blocks", "tokens", "cost"}, "blocks",
+      [&options](const std::string& figure) {
+        options.figure = figure == "tokens" ? Figure::kTokens
+                         : figure == "cost" ? Figure::kCost
+                                            : Figure::kBlocks;
+      },
+      "what tables and plot show: hits of blocks, or what is saved of the prefill's tokens or "
+      "cost");
+  command.AddChoice(
+      "room", {"after", "before"}, options.room,
+      [&options](const std::string& room) { options.room = room; },
+      "when blocks go: after the whole request came in, or before each new block, as in the store");
+  command.Add("tiers", &options.tiers, "GPU RAM DISK",
+              "sizes of the tiers in percent, 0 for none; without it no GPU, 5, and 100");
+  command.Add("block-tokens", &options.log_block_tokens, "N", "blocks of logs with token ids");
+  command.AtLeast("block-tokens", 1);
+  command.Add("cells", &options.cells_path, "FILE", "every figure, as CSV");
+  command.Add("plot", &options.plot_path, "FILE", "hit ratio over capacity, as SVG");
+  command.Add("generate", &options.generate, "KIND FILE",
+              "only make up a trace, of kind chat or agent, and write it");
+  command.Add("seed", &options.seed, "N", "of traces that are made up");
+  command.Add("requests", &options.num_requests, "N", "of traces that are made up");
+  command.AtLeast("requests", 1);
+  suite.AddQuick();
+  suite.Finish(
+      "One thread, in virtual time; a policy takes seconds at all capacities.\n\n"
+      "Examples:\n"
+      "  reprise bench hitrate --traces *.ktr.gz --plot hitrate.svg\n"
+      "  reprise bench hitrate --traces log.jsonl --policies lru arc --capacities 1 3 10\n"
+      "  reprise bench hitrate --generate chat chat.ktr.gz\n",
+      [](const HitrateBenchOptions& o) { return RunHitrateBench(o, std::cout); });
+}
+
 void AddTtft(api::FlagSet& bench) {
   Suite<TtftBenchOptions> suite(
       bench, "ttft",
@@ -357,6 +405,7 @@ void AddBenchCommand(api::FlagSet& program) {
            RunSchedulerBench);
   AddEngine(bench);
   AddTtft(bench);
+  AddHitrate(bench);
   AddGpuCopy(bench);
   AddGpuAttention(bench);
   AddGpuEngine(bench);
@@ -366,6 +415,7 @@ void AddBenchCommand(api::FlagSet& program) {
       "  reprise bench rpc --help\n"
       "  reprise bench sampling --help\n  reprise bench scheduler --help\n"
       "  reprise bench engine --help\n  reprise bench ttft --help\n"
+      "  reprise bench hitrate --help\n"
       "  reprise bench gpu-copy --help\n  reprise bench gpu-attention --help\n"
       "  reprise bench gpu-engine --help\n");
 }

@@ -43,6 +43,8 @@ class CardHits {
     cachestore::StoreOptions store;
     store.gpu.capacity_bytes = hits->blocks_ * 3 / 2 * slot_bytes;
     store.ram.capacity_bytes = hits->blocks_ * 4 * slot_bytes;
+    // So that what comes next pushes the prompt out of the GPU, all of it.
+    store.eviction = cachestore::EvictionOrder::kLru;
     store.check_after_idle = absl::InfiniteDuration();
     const engine::ModelLoader load = [&setting](const std::string& folder,
                                                 engine::Backend* backend) {

@@ -195,8 +195,8 @@ absl::StatusOr<Result> MeasurePuts(Extent extent, RpcBed* bed, LocalClient* clie
   Result row{.metric = "shm.put_2mib", .unit = "GB/s", .ours = rates[1]};
   row.limit = rates[0];
   row.goal = Goal{Goal::Of::kOursOverLimit, Goal::Bound::kAtLeast, 0.90};
-  row.context = {{"ours", absl::StrCat("Grant, copy into the slots and hash on the way, Seal, ",
-                                       batch, " blocks a batch, one thread")},
+  row.context = {{"ours", absl::StrCat("Grant, copy into the slots, Seal, which hashes, ", batch,
+                                       " blocks a batch, one thread")},
                  {"limit", "memcpy of the same blocks between memory of this process"}};
   return row;
 }

@@ -12,6 +12,7 @@
 #include "cachestore/base/check.h"
 #include "cachestore/base/status_macros.h"
 #include "cachestore/index/prefix_index.h"
+#include "cachestore/policy/sampled_lru_curve.h"
 #include "cachestore/store/tiered_store.h"
 
 namespace reprise::bench {
@@ -147,6 +148,12 @@ absl::StatusOr<std::vector<Result>> MeasureMatch(Extent extent) {
   RandomLines lines(num_blocks);
   const int count = ByExtent(extent, 6, 600);
   std::vector<BlockId> ids(4096);
+  // As a store of some GiB has it, which has seen all blocks.
+  cachestore::SampledLruCurve curve(16384);
+  prompts.SecondsPerBlock(4 * count, [&](const Prompt& prompt) {
+    curve.OnLookup({prompt.keys, kBlockBytes, kBlockTokens});
+    return prompt.keys.size();
+  });
   const Arm arms[] = {
       {"index",
        [&] {
@@ -157,10 +164,24 @@ absl::StatusOr<std::vector<Result>> MeasureMatch(Extent extent) {
          });
        }},
       {"random lines", [&] { return lines.SecondsPerBlock(int64_t{count} * 1344); }},
-      {"Match", [&] {
+      {"Match",
+       [&] {
          return prompts.SecondsPerBlock(count, [&](const Prompt& prompt) -> size_t {
            return store->Match(ns, prompt.tokens, static_cast<int64_t>(prompt.keys.size()))
                .total_blocks();
+         });
+       }},
+      {"Touch",
+       [&] {
+         return prompts.SecondsPerBlock(count, [&](const Prompt& prompt) {
+           const auto num_blocks = static_cast<int64_t>(prompt.keys.size());
+           return static_cast<size_t>(store->Touch(ns, prompt.tokens, num_blocks));
+         });
+       }},
+      {"what-if curve", [&] {
+         return prompts.SecondsPerBlock(count, [&](const Prompt& prompt) {
+           curve.OnLookup({prompt.keys, kBlockBytes, kBlockTokens});
+           return prompt.keys.size();
          });
        }}};
   ASSIGN_OR_RETURN(const std::vector<double> seconds,
@@ -179,7 +200,15 @@ absl::StatusOr<std::vector<Result>> MeasureMatch(Extent extent) {
   whole_row.context = {{"resident_blocks", absl::StrCat(num_blocks)},
                        {"prefix_blocks", "128 to 4096"},
                        {"input", "tokens: TieredStore::Match computes the keys"}};
-  return std::vector<Result>{std::move(index_row), std::move(whole_row)};
+  Result what_if_row{
+      .metric = "whatif.lookup_cost", .unit = "of a lookup", .ours = seconds[4] / seconds[3]};
+  what_if_row.goal = Goal{Goal::Of::kOurs, Goal::Bound::kAtMost, 0.02};
+  what_if_row.context = {{"resident_blocks", absl::StrCat(num_blocks)},
+                         {"prefix_blocks", "128 to 4096"},
+                         {"sampling_rate", absl::StrCat(curve.sampling_rate())},
+                         {"curve_bytes", absl::StrCat(curve.memory_bytes())},
+                         {"ns_per_block", absl::StrCat(1e9 * seconds[4])}};
+  return std::vector<Result>{std::move(index_row), std::move(whole_row), std::move(what_if_row)};
 }
 
 }  // namespace reprise::bench

@@ -1,0 +1,69 @@
+// PolicyFeed: what a replay tells an eviction policy of the store, and nothing else does: the one
+// place that knows the calls. Keeps the policy's virtual time. Thread-compatible.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+
+#include "absl/container/flat_hash_set.h"
+#include "absl/types/span.h"
+#include "cachestore/block/block_id.h"
+#include "cachestore/block/block_key.h"
+#include "cachestore/index/residency.h"
+#include "cachestore/policy/eviction_policy.h"
+#include "cachestore/trace/trace.h"
+
+namespace reprise::bench {
+
+// Makes a policy whose time, in microseconds, is what the clock says.
+using PolicyMaker =
+    std::function<std::unique_ptr<cachestore::EvictionPolicy>(std::function<int64_t()> clock)>;
+
+// What a policy is told beyond keys, lengths and times.
+struct FeedOptions {
+  bool tells_endings = false;  // how answers ended, and that a session is over with its last one
+  int64_t queue_ms = 0;        // requests are known of so long before they are served
+};
+
+class PolicyFeed : public cachestore::NodeListener {
+ public:
+  PolicyFeed(const PolicyMaker& make, const cachestore::Trace& trace, const FeedOptions& options);
+
+  cachestore::EvictionPolicy& policy() { return *policy_; }
+  const FeedOptions& options() const { return options_; }
+
+  // A request that waits for the blocks of `keys`, of which `matched` are in the store; both root
+  // first.
+  void OnWaiting(const cachestore::TraceRequest& request,
+                 absl::Span<const cachestore::BlockKey> keys,
+                 absl::Span<const cachestore::BlockId> matched);
+  // It is served.
+  void OnRequest(const cachestore::TraceRequest& request,
+                 absl::Span<const cachestore::BlockKey> keys,
+                 absl::Span<const cachestore::BlockId> matched);
+  // It is over, and `last` is its last block, if that is in the store.
+  void OnRequestEnd(const cachestore::TraceRequest& request,
+                    absl::Span<const cachestore::BlockKey> keys, cachestore::BlockId last);
+  // From the index.
+  void OnInsert(cachestore::BlockId id, cachestore::BlockId parent,
+                const cachestore::BlockKey& key) override;
+  void OnErase(cachestore::BlockId id, const cachestore::BlockKey& key) override;
+
+ private:
+  void Tell(const cachestore::TraceRequest& request, cachestore::RequestHints::Use use,
+            absl::Span<const cachestore::BlockKey> keys,
+            absl::Span<const cachestore::BlockId> matched);
+  // Names a request among those that wait; not 0.
+  uint64_t NumberOf(const cachestore::TraceRequest& request) const {
+    return static_cast<uint64_t>(&request - trace_.requests.data()) + 1;
+  }
+
+  const cachestore::Trace& trace_;
+  const FeedOptions options_;
+  int64_t now_us_ = 0;
+  absl::flat_hash_set<uint64_t> last_of_session_;  // numbers
+  const std::unique_ptr<cachestore::EvictionPolicy> policy_;
+};
+
+}  // namespace reprise::bench

@@ -1,0 +1,97 @@
+#include "bench/hitrate/store_cache.h"
+
+#include <utility>
+
+#include "bench/hitrate/trace_keys.h"
+#include "cachestore/base/check.h"
+
+namespace reprise::bench {
+
+using cachestore::BlockId;
+using cachestore::BlockNumber;
+using cachestore::kNoBlock;
+using cachestore::Membership;
+
+namespace {
+
+constexpr cachestore::CandidateSet kLeaves = 0;
+constexpr uint32_t kAnySlot = 0;  // there are no bytes
+
+}  // namespace
+
+StoreCache::StoreCache(const PolicyMaker& policy, const cachestore::Trace& trace, int64_t capacity,
+                       MakeRoom make_room, const FeedOptions& options)
+    : capacity_(capacity),
+      make_room_(make_room),
+      feed_(policy, trace, options),
+      policy_(&feed_.policy()) {
+  CHECK(capacity > 0);
+  root_ = index_.root_node(index_.AddNamespace(kReplayRoot, /*block_words=*/1));
+}
+
+size_t StoreCache::Match(absl::Span<const BlockNumber> chain) {
+  keys_.clear();
+  for (const BlockNumber block : chain) keys_.push_back(KeyOf(block));
+  ids_.resize(chain.size());
+  cachestore::MatchEnd end;
+  const size_t hits = index_.Match(root_, keys_, chain, absl::MakeSpan(ids_), end);
+  CHECK(end != cachestore::MatchEnd::kCollision);
+  return hits;
+}
+
+void StoreCache::Announce(const cachestore::TraceRequest& request,
+                          absl::Span<const BlockNumber> chain) {
+  const size_t hits = Match(chain);
+  feed_.OnWaiting(request, keys_, absl::MakeConstSpan(ids_).first(hits));
+}
+
+size_t StoreCache::Serve(const cachestore::TraceRequest& request,
+                         absl::Span<const BlockNumber> chain) {
+  const size_t hits = Match(chain);
+  feed_.OnRequest(request, keys_, absl::MakeConstSpan(ids_).first(hits));
+  const BlockId last_hit = hits > 0 ? ids_[hits - 1] : kNoBlock;
+  // The blocks before it stay because they have children; new ones are no candidates yet.
+  if (last_hit != kNoBlock) {
+    index_.Pin(last_hit);
+    SetCandidate(last_hit, false);
+  }
+  const size_t there = InsertFrom(hits, chain);
+  if (last_hit != kNoBlock) index_.Unpin(last_hit);
+  feed_.OnRequestEnd(request, keys_, there == chain.size() && there > 0 ? ids_.back() : kNoBlock);
+  if (there > 0) {
+    const BlockId last = ids_[there - 1];
+    SetCandidate(last, index_.MayDrop(last));
+  }
+  while (size_ > capacity_) CHECK(Evict());
+  return hits;
+}
+
+size_t StoreCache::InsertFrom(size_t first, absl::Span<const BlockNumber> chain) {
+  for (size_t i = first; i < chain.size(); ++i) {
+    if (make_room_ == MakeRoom::kBefore && size_ == capacity_ && !Evict()) return i;
+    const BlockId parent = i == 0 ? root_ : ids_[i - 1];
+    ids_[i] = index_.Insert(parent, keys_[i], chain.subspan(i, 1));
+    index_.AttachRam(ids_[i], kAnySlot);
+    ++size_;
+  }
+  return chain.size();
+}
+
+bool StoreCache::Evict() {
+  const BlockId id = policy_->Best(kLeaves);
+  if (id == kNoBlock) return false;
+  CHECK(index_.MayDrop(id));
+  const BlockId parent = index_.node(id).parent;
+  SetCandidate(id, false);
+  index_.DetachRam(id);
+  index_.RemoveIfGone(id);
+  --size_;
+  if (parent != root_ && index_.MayDrop(parent)) SetCandidate(parent, true);
+  return true;
+}
+
+void StoreCache::SetCandidate(BlockId id, bool candidate) {
+  policy_->Place(id, Membership::kRam, candidate ? kLeaves : cachestore::kNoSet);
+}
+
+}  // namespace reprise::bench
