@@ -13,7 +13,7 @@ PACKAGES="
   libgrpc++-dev libprotobuf-dev protobuf-compiler protobuf-compiler-grpc
   libboost1.81-dev prometheus-cpp-dev
   libcli11-dev libpcre2-dev libutf8proc-dev nlohmann-json3-dev libspdlog-dev libssl-dev
-  libtomlplusplus-dev
+  libtomlplusplus-dev zlib1g-dev
   libgmock-dev libgtest-dev
   python3-venv
 "

@@ -110,11 +110,15 @@ TEST_F(HttpFrontendTest, EveryAnswerIsALineOfTheLogWithTheRequestsId) {
   EXPECT_EQ(Post("/v1/completions", R"({"prompt":"sesame-prompt","sesame":1})").status, 400);
   EXPECT_EQ(Get("/sesame-path").headers.at("x-request-id").size(), 32u);
   EXPECT_EQ(Get("/healthz").status, 200);
+  EXPECT_THAT(
+      Get("/metrics").body,
+      AllOf(HasSubstr("reprise_first_answer_seconds_count{rpc=\"POST /v1/completions\"} 1\n"),
+            Not(HasSubstr("unknown"))));
   http_.reset();
   const std::string text = log_file_.Text();
   EXPECT_THAT(text, Not(HasSubstr("sesame")));
   const std::vector<Json> lines = LogFile::Parse(text);
-  ASSERT_EQ(lines.size(), 4u);
+  ASSERT_EQ(lines.size(), 5u);
   EXPECT_EQ(lines[0]["rpc"], "POST /v1/completions");
   EXPECT_EQ(lines[0]["status"], "200");
   EXPECT_EQ(lines[0]["request_id"], "order-66");

@@ -158,6 +158,8 @@ TEST_F(HttpServerTest, WhatIsTooLargeOrNotHttpIsRefusedBeforeItIsRead) {
             431);
   EXPECT_EQ(refusal("nonsense\r\n\r\n"), 400);
   EXPECT_EQ(refusal("GET /a HTTP/1.1\r\nbad header\r\n\r\n"), 400);
+  EXPECT_EQ(refusal("POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nno size\r\n"),
+            400);
   // Room for one body of 100 bytes, not for two.
   RawHttp slow(address());
   slow.Send("POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf");
@@ -168,6 +170,42 @@ TEST_F(HttpServerTest, WhatIsTooLargeOrNotHttpIsRefusedBeforeItIsRead) {
   slow.Send(std::string(93, 'x'));
   EXPECT_EQ(slow.Read().status, 200);
   EXPECT_EQ(RawHttp(address()).Post("/a", std::string(100, 'y')).status, 200);
+}
+
+TEST_F(HttpServerTest, ABodyComesInPiecesOfAnySize) {
+  Start();
+  std::string body;
+  for (int i = 0; body.size() < 100'000; ++i) absl::StrAppend(&body, i, ",");
+  RawHttp sized(address());
+  sized.Send(
+      absl::StrCat("POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: ", body.size(), "\r\n\r\n"));
+  for (size_t at = 0; at < body.size(); at += 7001) sized.Send(body.substr(at, 7001));
+  EXPECT_EQ(sized.Read().body, absl::StrCat("POST /a ", body));
+  // Chunks, of which each byte of their frames may come alone.
+  RawHttp chunked(address());
+  std::string request = "POST /b HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+  for (size_t at = 0; at < 300; at += 100) {
+    absl::StrAppend(&request, "64\r\n", body.substr(at, 100), "\r\n");
+  }
+  absl::StrAppend(&request, "0\r\n\r\n");
+  for (const char byte : request) chunked.Send(std::string(1, byte));
+  EXPECT_EQ(chunked.Read().body, absl::StrCat("POST /b ", body.substr(0, 300)));
+  EXPECT_EQ(chunked.Get("/quick").status, 200);
+  // The line before a chunk, which never ends.
+  RawHttp endless(address());
+  endless.Send("POST /c HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1;");
+  EXPECT_GT(endless.SendUntilRefused(std::string(4096, 'x')), 0);
+}
+
+TEST_F(HttpServerTest, AnUploadInDropsIsCutOffWhenItsTimeIsOver) {
+  Start({.transfer_time = absl::Milliseconds(50), .bytes_per_second = 1 << 30});
+  RawHttp client(address());
+  client.Send("POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 16777216\r\n\r\n");
+  // Each drop is something read; none of them makes the time longer.
+  const absl::Time begin = absl::Now();
+  EXPECT_GT(client.SendUntilRefused("x"), 0);
+  EXPECT_GE(absl::Now() - begin, absl::Milliseconds(50));
+  EXPECT_EQ(RawHttp(address()).Get("/quick").status, 200);
 }
 
 TEST_F(HttpServerTest, ClientsThatTakeTooLongAreCutOff) {

@@ -13,6 +13,7 @@
 #include "api/cli/text_file.h"
 #include "api/limits.h"
 #include "tests/api/test_server.h"
+#include "tests/fakes/seen_requests.h"
 
 namespace reprise::api {
 namespace {
@@ -427,6 +428,39 @@ TEST(NoModelTest, AServerWithoutAModelSaysSo) {
   const auto models = client.ListModels(kTestTimeout);
   ASSERT_TRUE(models.ok()) << models.status();
   EXPECT_EQ(models->models_size(), 0);
+}
+
+TEST_F(InferenceServiceTest, TheStoreHearsOfEachRequestOnceAndOfItsEnd) {
+  using cachestore::RequestHints;
+  const auto seen = std::make_shared<cachestore::SeenRequests>();
+  server_.store().Watch(seen);
+  v1::GenerateRequest request = TextRequest("once upon a time there was a cache of blocks", 12);
+  request.mutable_hints()->set_session("s");
+  request.set_num_samples(2);
+  // The second time from the cache; it may look up twice, when it follows.
+  for (int i = 0; i < 2; ++i) {
+    Generate(request);
+    const auto requests = seen->TakeRequests();
+    ASSERT_EQ(requests.size(), 1u);
+    EXPECT_NE(requests[0].hints.session, 0u);
+    EXPECT_NE(requests[0].hints.request, 0u);
+    EXPECT_GT(requests[0].asked_blocks, 0u);
+    EXPECT_EQ(requests[0].matched_blocks, i == 0 ? 0u : requests[0].asked_blocks);
+    const auto ends = seen->TakeEnds();
+    ASSERT_EQ(ends.size(), 2u);  // of each sample
+    for (const auto& end : ends) {
+      EXPECT_EQ(end.end.output_tokens, 12);
+      EXPECT_EQ(end.end.hints.ending, RequestHints::Ending::kOther);  // max_new_tokens
+      EXPECT_GT(end.keys.size(), requests[0].asked_blocks);
+    }
+  }
+  request.mutable_hints()->set_turn(-1);
+  EXPECT_EQ(GenerateError(request).code(), absl::StatusCode::kInvalidArgument);
+  request.mutable_hints()->clear_turn();
+  request.set_cache_use(v1::CACHE_USE_OFF);
+  Generate(request);
+  EXPECT_TRUE(seen->TakeRequests().empty());
+  EXPECT_TRUE(seen->TakeEnds().empty());
 }
 
 }  // namespace

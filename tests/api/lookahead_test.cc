@@ -1,4 +1,4 @@
-// Exists and Prefetch, and blocks that stand alone.
+// Exists and Prefetch, blocks that stand alone, and what callers tell of their requests.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -8,6 +8,7 @@
 #include "api/limits.h"
 #include "cachestore/block/block_content.h"
 #include "tests/api/session_fixture.h"
+#include "tests/fakes/seen_requests.h"
 
 namespace reprise::api {
 namespace {
@@ -176,9 +177,9 @@ TEST_F(LoneBlockTest, ARejectedBlockLeavesTheOthersAlone) {
   EXPECT_THAT(put.results(1).reason(), HasSubstr("511"));
   // Those that are alike share a message.
   payloads_[3].pop_back();
-  EXPECT_THAT(Outcomes(PutLone({1, 3, 4})),
-              ElementsAre(v1::PUT_OUTCOME_REJECTED, v1::PUT_OUTCOME_REJECTED,
-                          v1::PUT_OUTCOME_STORED));
+  EXPECT_THAT(
+      Outcomes(PutLone({1, 3, 4})),
+      ElementsAre(v1::PUT_OUTCOME_REJECTED, v1::PUT_OUTCOME_REJECTED, v1::PUT_OUTCOME_STORED));
 }
 
 TEST_F(LoneBlockTest, TheyNeedExternalKeysAndNoPrefix) {
@@ -193,6 +194,126 @@ TEST_F(LoneBlockTest, TheyNeedExternalKeysAndNoPrefix) {
   EXPECT_EQ(PutOne(request, &response).error_code(), grpc::StatusCode::INVALID_ARGUMENT);
   request.clear_prefix_external_keys();
   EXPECT_TRUE(PutOne(request, &response).ok());
+}
+
+// ---- Hints.
+
+using cachestore::RequestHints;
+using cachestore::SeenRequests;
+
+class HintsTest : public SessionTest {
+ protected:
+  HintsTest() {
+    server_.store().Watch(seen_);
+    hints_.set_session("s");
+    hints_.set_turn(2);
+  }
+  v1::AcquireRequest Wanted() const {
+    v1::AcquireRequest wanted;
+    *wanted.mutable_hints() = hints_;
+    return wanted;
+  }
+  // The hints of the one request that was seen, for so many blocks.
+  void ExpectOneRequest(size_t asked, size_t matched) {
+    const auto requests = seen_->TakeRequests();
+    ASSERT_EQ(requests.size(), 1u);
+    EXPECT_EQ(requests[0].hints.turn, 2);
+    EXPECT_NE(requests[0].hints.session, 0u);
+    EXPECT_EQ(requests[0].asked_blocks, asked);
+    EXPECT_EQ(requests[0].matched_blocks, matched);
+  }
+
+  const std::shared_ptr<SeenRequests> seen_ = std::make_shared<SeenRequests>();
+  v1::CacheHints hints_;
+};
+
+TEST_F(HintsTest, AnAcquireIsOneRequestWhateverIsHeldOfIt) {
+  PutBlocks(3);
+  const auto session = OpenSession();
+  seen_->TakeRequests();
+  Acquire(*session, Wanted());
+  ExpectOneRequest(3, 3);
+  v1::AcquireRequest part = Wanted();
+  part.set_first_block(1);
+  part.set_max_blocks(1);
+  Acquire(*session, part);
+  ExpectOneRequest(2, 2);
+  // Recomputing is faster: nothing is held.
+  v1::AcquireRequest advised = Wanted();
+  advised.mutable_prefill()->set_tokens_per_second(1e12);
+  advised.set_follow_advice(true);
+  Acquire(*session, advised);
+  ExpectOneRequest(3, 3);
+  tokens_ = std::vector<uint32_t>(2 * kTestBlockTokens, 77);
+  Acquire(*session, Wanted());
+  ExpectOneRequest(2, 0);
+}
+
+TEST_F(HintsTest, TouchAndGetWithHintsAreRequestsAndAPrefetchIsAhead) {
+  PutBlocks(3);
+  seen_->TakeRequests();
+  EXPECT_EQ(*client_.Touch(ns_, tokens_, kTestTimeout, hints_), 3);
+  ExpectOneRequest(3, 3);
+  v1::GetRequest get;
+  get.set_namespace_id(ns_);
+  get.mutable_token_ids()->Assign(tokens_.begin(), tokens_.end());
+  const auto ignore = [](const v1::GetResponse&) {};
+  EXPECT_EQ(*client_.Get(get, kTestTimeout, ignore), 3);
+  EXPECT_TRUE(seen_->TakeRequests().empty());
+  *get.mutable_hints() = hints_;
+  EXPECT_EQ(*client_.Get(get, kTestTimeout, ignore), 3);
+  ExpectOneRequest(3, 3);
+  PutOnDisk(3);
+  seen_->TakeRequests();
+  ASSERT_TRUE(client_.Prefetch(ns_, tokens_, 0, kTestTimeout, hints_).ok());
+  faults_->OpenLoadGate();
+  EXPECT_EQ(seen_->TakeRequests(RequestHints::Use::kAhead).size(), 1u);
+  for (bool done = false; !done;) done = Stat("prefetches") == 0;
+}
+
+TEST_F(HintsTest, PutAndReleaseTellTheEnd) {
+  tokens_ = TestTokens(3);
+  payloads_ = TestPayloads(3, block_bytes_);
+  hints_.set_finish_reason("tool_use");
+  ASSERT_TRUE(client_.Put(ns_, {}, TestBlocks(tokens_, payloads_, 0), kTestTimeout, hints_).ok());
+  const auto put = seen_->TakeEnds();
+  ASSERT_EQ(put.size(), 1u);
+  EXPECT_EQ(put[0].end.hints.ending, RequestHints::Ending::kToolUse);
+  EXPECT_TRUE(put[0].is_stored);
+  ASSERT_EQ(put[0].keys.size(), 3u);
+
+  const auto session = OpenSession();
+  Acquired acquired = Acquire(*session, Wanted());
+  hints_.set_finish_reason("end_turn");
+  hints_.set_session_closed(true);
+  ASSERT_TRUE(session->EndRequest(std::move(acquired.lease), hints_, 40, kTestTimeout).ok());
+  EXPECT_EQ(pinned(), 0);
+  const auto released = seen_->TakeEnds();
+  ASSERT_EQ(released.size(), 1u);
+  EXPECT_EQ(released[0].end.hints.ending, RequestHints::Ending::kEndTurn);
+  EXPECT_TRUE(released[0].end.hints.session_closed);
+  EXPECT_EQ(released[0].end.output_tokens, 40);
+  EXPECT_EQ(released[0].keys, put[0].keys);
+}
+
+TEST_F(HintsTest, HintsOutOfRangeAreRefused) {
+  PutBlocks(1);
+  const auto session = OpenSession();
+  Acquired acquired = Acquire(*session);
+  seen_->TakeRequests();
+  seen_->TakeEnds();
+  hints_.set_reuse_probability(2);
+  const auto code = absl::StatusCode::kInvalidArgument;
+  EXPECT_EQ(session->Acquire(ns_, tokens_, Wanted(), kTestTimeout).status().code(), code);
+  EXPECT_EQ(client_.Touch(ns_, tokens_, kTestTimeout, hints_).status().code(), code);
+  EXPECT_EQ(client_.Prefetch(ns_, tokens_, 0, kTestTimeout, hints_).status().code(), code);
+  EXPECT_EQ(
+      client_.Put(ns_, {}, TestBlocks(tokens_, payloads_, 0), kTestTimeout, hints_).status().code(),
+      code);
+  hints_.clear_reuse_probability();
+  EXPECT_EQ(session->EndRequest(std::move(acquired.lease), hints_, -1, kTestTimeout).code(), code);
+  EXPECT_TRUE(seen_->TakeRequests().empty());
+  EXPECT_TRUE(seen_->TakeEnds().empty());
 }
 
 TEST_F(SessionTest, PuttingBlocksAgainChangesNothing) {

@@ -15,6 +15,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "absl/time/clock.h"
 #include "api/cli/text_file.h"
 #include "api/stats_codec.h"
 
@@ -161,6 +162,31 @@ TEST(MetricsTest, ValuesAreInBaseUnits) {
                            "reprise_removed_blocks_total{reason=\"lost\",tier=\"disk\"} 8\n"}) {
     EXPECT_THAT(text, HasSubstr(line));
   }
+}
+
+TEST(MetricsTest, CallsAreToldByTheirTimeToTheFirstAnswer) {
+  MetricsInput input;
+  CallTimes times;
+  times.Add("POST /v1/completions", absl::Microseconds(20));
+  times.Add("reprise.v1.Cache/Match", absl::Microseconds(20));
+  times.Add("reprise.v1.Cache/Match", absl::Seconds(100));
+  for (int i = 0; i < 1000; ++i) times.Add(absl::StrCat("made up ", i), absl::Seconds(1));
+  EXPECT_EQ(times.Read().size(), 128u) << "names are bounded";
+  input.calls = times.Read();
+  const std::string text = MetricsText(input);
+  for (const char* line :
+       {"reprise_first_answer_seconds_count{rpc=\"reprise.v1.Cache/Match\"} 2\n",
+        "reprise_first_answer_seconds_bucket{rpc=\"reprise.v1.Cache/Match\",le=\"8.388608\"} 1\n",
+        "reprise_first_answer_seconds_count{rpc=\"POST /v1/completions\"} 1\n"}) {
+    EXPECT_THAT(text, HasSubstr(line));
+  }
+}
+
+TEST(MetricsTest, ACertificateTellsHowLongItLasts) {
+  const std::string name = "\nreprise_tls_certificate_expires_seconds ";
+  EXPECT_THAT(MetricsText({}), Not(HasSubstr(name)));
+  const std::string text = MetricsText({.certificate_ends = absl::Now() - absl::Hours(1)});
+  EXPECT_THAT(text, HasSubstr(name + "-36"));
 }
 
 TEST(MetricsTest, TenantsWithAQuotaAreTold) {

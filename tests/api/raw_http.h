@@ -31,6 +31,12 @@ class RawHttp {
 
   void Close() { socket_.Close(); }
   void Send(absl::string_view bytes) { socket_.Send(bytes); }
+  // Sends `bytes` again and again until the server has had enough; how often it took them.
+  int64_t SendUntilRefused(absl::string_view bytes) {
+    int64_t times = 0;
+    while (socket_.Send(bytes)) ++times;
+    return times;
+  }
   RawResponse Get(absl::string_view path) {
     Send(absl::StrCat("GET ", path, " HTTP/1.1\r\nHost: localhost\r\n\r\n"));
     return Read();

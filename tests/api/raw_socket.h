@@ -42,13 +42,14 @@ class RawSocket {
     fd_ = -1;
   }
 
-  // Stops when the server has had enough; its answer, or the end of the connection, says why.
-  void Send(absl::string_view bytes) {
+  // False: the server has had enough; its answer, or the end of the connection, says why.
+  bool Send(absl::string_view bytes) {
     while (!bytes.empty()) {
       const ssize_t sent = send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
-      if (sent <= 0) return;
+      if (sent <= 0) return false;
       bytes.remove_prefix(static_cast<size_t>(sent));
     }
+    return true;
   }
   // As recv: how many bytes came, 0 at the end of the connection.
   ssize_t Receive(char* bytes, size_t size, int flags = 0) { return recv(fd_, bytes, size, flags); }

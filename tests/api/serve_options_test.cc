@@ -72,6 +72,8 @@ TEST_F(ServeOptionsTest, EveryFlagReachesItsOption) {
                  "8GB",
                  "--disk-admission",
                  "useful",
+                 "--eviction",
+                 "lru",
                  "--block-tokens",
                  "32",
                  "--kv-dtype",
@@ -99,6 +101,7 @@ TEST_F(ServeOptionsTest, EveryFlagReachesItsOption) {
   EXPECT_EQ(options_.store.disk.directory, "d");
   EXPECT_EQ(options_.store.disk.capacity_bytes, int64_t{8000000000});
   EXPECT_EQ(options_.store.disk.admission, cachestore::DiskAdmission::kUseful);
+  EXPECT_EQ(options_.store.eviction, cachestore::EvictionOrder::kLru);
   EXPECT_EQ(options_.engine.block_tokens, 32);
   EXPECT_EQ(options_.ForDevice().engine.kv_dtype, cachestore::DType::kInt8);
   EXPECT_EQ(options_.ForDevice().store.gpu.capacity_bytes, int64_t{3} << 30);
@@ -113,8 +116,8 @@ TEST_F(ServeOptionsTest, ConfigFileTakesEverythingThatFlagsTake) {
   const std::string path = WriteConfig(
       "# a comment\n"
       "model = \"m\"\nlisten = \"unix:/s\"\nram-bytes = \"512MiB\"\ndisk-dir = 'd'\n"
-      "disk-bytes = 8000000000\ndisk-admission = useful\nblock-tokens = 32\nkv-dtype = "
-      "int8\ndevice = cuda\ngpu-bytes = 3GiB\nstep-tokens = 64\nmax-running "
+      "disk-bytes = 8000000000\ndisk-admission = useful\neviction = lru\nblock-tokens = 32\n"
+      "kv-dtype = int8\ndevice = cuda\ngpu-bytes = 3GiB\nstep-tokens = 64\nmax-running "
       "= 3\n"
       "max-waiting = 4\nshutdown-grace = 2.5\nallow-insecure-remote = true\n");
   EXPECT_EQ(Run({"--config", path}), 0) << err_.str();
@@ -124,6 +127,7 @@ TEST_F(ServeOptionsTest, ConfigFileTakesEverythingThatFlagsTake) {
   EXPECT_EQ(options_.store.disk.directory, "d");
   EXPECT_EQ(options_.store.disk.capacity_bytes, int64_t{8000000000});
   EXPECT_EQ(options_.store.disk.admission, cachestore::DiskAdmission::kUseful);
+  EXPECT_EQ(options_.store.eviction, cachestore::EvictionOrder::kLru);
   EXPECT_EQ(options_.engine.block_tokens, 32);
   EXPECT_EQ(options_.ForDevice().engine.kv_dtype, cachestore::DType::kInt8);
   EXPECT_EQ(options_.ForDevice().store.gpu.capacity_bytes, int64_t{3} << 30);

@@ -56,6 +56,16 @@ TEST_F(SessionTest, ALeaseOfARangeHoldsItAlone) {
   EXPECT_EQ(GetLeased(session->id(), acquired.lease.id()), 3);
 }
 
+TEST_F(SessionTest, AVeryLongPromptIsAnsweredLikeAnyOther) {
+  PutBlocks(3);
+  tokens_.resize(kMaxQuickTokens + 1, 5);
+  EXPECT_EQ(MatchedBlocks(tokens_), 3);
+  const auto session = OpenSession();
+  EXPECT_EQ(Acquire(*session).response.lease().num_blocks(), 3);
+  EXPECT_EQ(client_.Match(ns_ + 1, tokens_, kTestTimeout).status().code(),
+            absl::StatusCode::kNotFound);
+}
+
 TEST_F(SessionTest, NothingCachedIsNoLeaseAndNoError) {
   PutBlocks(2);
   const auto session = OpenSession();

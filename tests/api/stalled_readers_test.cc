@@ -107,5 +107,42 @@ TEST(StalledReadersTest, HoldNoMoreThanTheBudgetAndOthersAreServed) {
   EXPECT_EQ(server.store().stats().pinned_blocks, 0);
 }
 
+TEST(StalledReadersTest, AnExportThatNobodyReadsEndsAndHoldsNothing) {
+  TestServer server({.ram_bytes = kRamBytes,
+                     .disk_bytes = 0,
+                     .max_positions = 0,
+                     .max_message_time = absl::Milliseconds(200)});
+  CacheClient client(server.address());
+  const auto ns = client.OpenNamespace(IdentityOfLargeBlocks(), kTestTimeout);
+  ASSERT_TRUE(ns.ok()) << ns.status();
+  const std::vector<uint32_t> tokens = TestTokens(kBlocks);
+  const std::vector<std::string> payloads = TestPayloads(kBlocks, kMiB);
+  ASSERT_TRUE(
+      client.Put(ns->namespace_id(), {}, TestBlocks(tokens, payloads, 0), kTestTimeout).ok());
+  const auto stub = v1::Cache::NewStub(ConnectTo(server.address()));
+  grpc::ClientContext context;
+  SetTimeout(kTestTimeout, &context);
+  v1::ExportRequest request;
+  request.set_namespace_id(ns->namespace_id());
+  const auto reader = stub->Export(&context, request);
+  // It takes nothing until the server has had enough, which the log of calls would say.
+  const absl::Time deadline = absl::Now() + kTestTimeout;
+  const auto await_pinned = [&](bool pinned) {
+    while ((server.store().stats().pinned_blocks > 0) != pinned && absl::Now() < deadline) {
+      EXPECT_TRUE(client.Match(ns->namespace_id(), tokens, kTestTimeout).ok());
+    }
+    EXPECT_EQ(server.store().stats().pinned_blocks > 0, pinned);
+  };
+  await_pinned(true);
+  await_pinned(false);
+  v1::FileChunk chunk;
+  int64_t bytes = 0;
+  while (reader->Read(&chunk)) bytes += std::ssize(chunk.data());
+  const grpc::Status status = reader->Finish();
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::DEADLINE_EXCEEDED) << status.error_message();
+  EXPECT_LT(bytes, kBlocks * kMiB);
+  EXPECT_TRUE(client.Match(ns->namespace_id(), tokens, kTestTimeout).ok());
+}
+
 }  // namespace
 }  // namespace reprise::api

@@ -213,6 +213,12 @@ TEST_F(TenantsTest, ATenantWhoseCallsDoNotEndLeavesThreadsToOthers) {
   EXPECT_THAT(std::string(status.message()), HasSubstr("tenant alice has 32 calls under way"));
   EXPECT_GT(RetryAfter(status), absl::ZeroDuration());
   EXPECT_THAT(AuditText(), AllOf(HasSubstr("alice-web"), HasSubstr("has 32 calls under way")));
+  // What never waits has no part in it, but for very long prompts.
+  const std::vector<uint32_t> very_long(kMaxQuickTokens + 1, 1);
+  EXPECT_TRUE(alice.Match(of_alice, tokens_, kTestTimeout).ok());
+  EXPECT_THAT(std::string(alice.Match(of_alice, very_long, kTestTimeout).status().message()),
+              HasSubstr("tenant alice has 32 calls under way"));
+  EXPECT_TRUE(bob.Match(of_bob, very_long, kTestTimeout).ok());
   for (int i = 0; i < 100; ++i) {
     const auto exists = bob.Exists(of_bob, tokens_, false, kTestTimeout);
     ASSERT_TRUE(exists.ok()) << exists.status();
@@ -225,6 +231,10 @@ TEST_F(TenantsTest, ATenantWhoseCallsDoNotEndLeavesThreadsToOthers) {
     status = alice.Exists(of_alice, tokens_, false, kTestTimeout).status();
   }
   EXPECT_TRUE(status.ok()) << status;
+  // More of them, one after the other, than may be at once.
+  for (int i = 0; i < 2 * kMaxTenantCalls; ++i) {
+    ASSERT_TRUE(alice.Match(of_alice, very_long, kTestTimeout).ok()) << i;
+  }
 }
 
 TEST_F(TenantsTest, AnswersThatAreNotTakenLeaveThreadsToOthers) {

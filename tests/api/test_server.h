@@ -36,6 +36,7 @@ class TestServer {
   struct Options {
     int64_t ram_bytes = 16 << 20;
     int64_t disk_bytes = 16 << 20;  // 0: no disk tier
+    cachestore::EvictionOrder eviction = cachestore::StoreOptions().eviction;
     int64_t max_positions = 512;    // 0: no model
     int32_t max_running = 8;
     int32_t max_waiting = 8;
@@ -45,6 +46,7 @@ class TestServer {
     GuardOptions guard;
     std::string listen;          // empty: a Unix socket
     bool shared_memory = false;  // offers the arena to clients
+    int64_t remembered_events = 65536;
     absl::Duration max_message_time = kMaxMessageTime;
     absl::Duration max_silence = kMaxSilence;
     bool admin = false;      // offers the Admin service on a second Unix socket
@@ -89,10 +91,12 @@ class TestServer {
   void Start() {
     cachestore::StoreOptions store_options;
     store_options.ram.capacity_bytes = options_.ram_bytes;
+    store_options.eviction = options_.eviction;
     if (options_.disk_bytes > 0 && options_.faults == nullptr) {
       store_options.disk.directory = folder_ / "disk";
     }
     store_options.disk.capacity_bytes = options_.disk_bytes;
+    store_options.remembered_events = options_.remembered_events;
     auto store = options_.faults == nullptr
                      ? cachestore::TieredStore::Open(store_options)
                      : cachestore::TieredStore::Open(

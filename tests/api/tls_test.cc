@@ -190,6 +190,7 @@ TEST_F(TlsTest, WhatHasExpiredIsRefusedAndWhatEndsSoonIsSaid) {
   authority_.Give("server", "localhost", 30);
   EXPECT_THAT((*TlsIdentity::Open(Files()))->EndingSoon(), ::testing::IsEmpty());
   authority_.Give("server", "localhost", 6);
+  EXPECT_NEAR(absl::ToDoubleHours((*TlsIdentity::Open(Files()))->ends() - absl::Now()), 6 * 24, 1);
   TlsFiles files = Files();
   files.client_ca = authority_.certificate();
   EXPECT_THAT((*TlsIdentity::Open(files))->EndingSoon(),

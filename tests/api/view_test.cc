@@ -1,12 +1,16 @@
-// What a server shows of its cache: List, Usage, Explain, Touch and Watch, against a live one.
+// What a server shows of its cache: List, Usage, WhatIf, Explain, Touch and Watch, against a live
+// one.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "api/view/event_feed.h"
 #include "tests/api/cache_service_fixture.h"
 #include "tests/api/credentials_fixture.h"
 
@@ -139,6 +143,36 @@ TEST(ExplainTest, ABlockThatCouldNotBeReadIsLost) {
   EXPECT_THAT(explained->summary(), HasSubstr("block 0 was lost"));
 }
 
+TEST_F(CacheServiceTest, WhatIfTellsWhatOtherSizesWouldHave) {
+  EXPECT_TRUE(client_.WhatIf(false, kTestTimeout)->tenants().empty());
+  constexpr int64_t kBlocks = 1000;
+  tokens_ = TestTokens(kBlocks);
+  ASSERT_EQ(*client_.Touch(ns_, tokens_, kTestTimeout), 0);
+  PutBlocks(kBlocks);
+  ASSERT_EQ(*client_.Touch(ns_, tokens_, kTestTimeout), kBlocks);
+  const auto report = client_.WhatIf(/*all_tenants=*/true, kTestTimeout);
+  ASSERT_TRUE(report.ok()) << report.status();
+  ASSERT_EQ(report->tenants_size(), 2);
+  EXPECT_EQ(report->tenants(0).tenant(), "");
+  EXPECT_EQ(report->tenants(1).tenant(), "default");
+  EXPECT_GT(report->sampling_rate(), 0);
+  for (const v1::TenantWhatIf& tenant : report->tenants()) {
+    EXPECT_EQ(tenant.looked_up_tokens(), 2.0 * kBlocks * kTestBlockTokens);
+    ASSERT_EQ(tenant.curves_size(), 2);
+    for (const v1::WhatIfCurve& curve : tenant.curves()) {
+      ASSERT_EQ(curve.points_size(), 4);
+      for (const v1::WhatIfPoint& point : curve.points()) {
+        // Missed once, hit once: all sizes have room for so much.
+        EXPECT_NEAR(point.hit_ratio(), 0.5, 0.06) << curve.tier() << " " << point.factor();
+        EXPECT_NEAR(point.saved_tokens(), point.hit_ratio() * tenant.looked_up_tokens(), 1);
+        EXPECT_EQ(point.saved_seconds(), 0) << "there is no model";
+        const int64_t whole = curve.tier() == "ram" ? 16 << 20 : 32 << 20;
+        EXPECT_EQ(point.bytes(), static_cast<int64_t>(point.factor() * whole));
+      }
+    }
+  }
+}
+
 TEST_F(CacheServiceTest, TouchCountsTheCachedPrefix) {
   PutBlocks(3);
   std::vector<uint32_t> prompt = tokens_;
@@ -200,6 +234,77 @@ TEST_F(CacheServiceTest, WatchReplaysWhatWasStoredAndGoesOn) {
   request.set_epoch(0);
   EXPECT_EQ(client_.Watch(request, kTestTimeout, [](const v1::CacheEvent&) { return true; }).code(),
             absl::StatusCode::kOutOfRange);
+}
+
+class ShortMemoryTest : public CacheServiceTest {
+ protected:
+  static constexpr int64_t kRemembered = 64;
+  ShortMemoryTest()
+      : CacheServiceTest(
+            TestServer::Options{.max_positions = 0, .remembered_events = kRemembered}) {}
+
+  // More events than are remembered.
+  void Forget() {
+    v1::InvalidateRequest all;
+    all.set_all(true);
+    const uint64_t begin = server_.store().next_event();
+    while (server_.store().next_event() < begin + 2 * kRemembered) {
+      PutBlocks(8);
+      EXPECT_TRUE(client_.Invalidate(all, kTestTimeout).ok());
+    }
+  }
+};
+
+TEST_F(ShortMemoryTest, WhoComesBackTooLateIsToldWhereEventsGoOn) {
+  Forget();
+  PutBlocks(2);
+  v1::WatchRequest request;
+  request.set_from_sequence(1);
+  std::vector<v1::CacheEvent> events;
+  const auto collect = [&](const v1::CacheEvent& event) {
+    events.push_back(event);
+    return event.sequence() + 1 < server_.store().next_event();
+  };
+  EXPECT_TRUE(client_.Watch(request, kTestTimeout, collect).ok());
+  ASSERT_GE(events.size(), 2u);
+  const uint64_t next = events[0].lost().next_sequence();
+  EXPECT_EQ(next, server_.store().next_event() - kRemembered);
+  EXPECT_EQ(events[0].sequence(), next - 1);
+  for (size_t i = 1; i < events.size(); ++i) {
+    EXPECT_FALSE(events[i].has_lost());
+    EXPECT_GT(events[i].sequence(), events[i - 1].sequence());
+  }
+  EXPECT_EQ(events.back().stored().block_hashes_size(), 2);
+  // From there on it goes on without a loss, as after any broken connection.
+  const size_t seen = events.size();
+  PutBlocks(4);
+  request.set_from_sequence(events.back().sequence() + 1);
+  request.set_epoch(events.back().epoch());
+  EXPECT_TRUE(client_.Watch(request, kTestTimeout, collect).ok());
+  ASSERT_EQ(events.size(), seen + 1);
+  EXPECT_EQ(events.back().stored().block_hashes_size(), 2) << "two were there";
+}
+
+TEST_F(ShortMemoryTest, AWatcherThatFallsBehindIsToldSoInTheMiddle) {
+  NamespaceNames names(&server_.store());
+  v1::WatchRequest request;
+  request.set_from_sequence(1);
+  auto feed = EventFeed::Begin({.store = &server_.store(), .names = &names, .epoch = 7},
+                               LocalOperator(), std::nullopt, request);
+  ASSERT_TRUE(feed.ok()) << feed.status();
+  PutBlocks(3);
+  v1::CacheEvent event;
+  ASSERT_TRUE(feed->Next(&event));
+  EXPECT_EQ(event.stored().block_hashes_size(), 3);
+  Forget();
+  ASSERT_TRUE(feed->Next(&event));
+  EXPECT_EQ(event.lost().next_sequence(), server_.store().next_event() - kRemembered);
+  uint64_t last = event.sequence();
+  while (feed->Next(&event)) {
+    EXPECT_FALSE(event.has_lost());
+    EXPECT_GT(event.sequence(), std::exchange(last, event.sequence()));
+  }
+  EXPECT_EQ(last + 1, server_.store().next_event());
 }
 
 TEST_F(CacheServiceTest, WatchEndsWithTheServer) {

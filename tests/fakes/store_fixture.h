@@ -70,9 +70,10 @@ class StoreFixture : public ::testing::Test {
     EXPECT_EQ(store_->stats().writing_blocks, 0);
   }
 
-  static StoreOptions Options(int64_t ram_slots) {
+  StoreOptions Options(int64_t ram_slots) const {
     StoreOptions options;
     options.ram.capacity_bytes = ram_slots * kSlotBytes;
+    options.eviction = eviction_;
     return options;
   }
 
@@ -158,6 +159,8 @@ class StoreFixture : public ::testing::Test {
   int max_loading_tickets_ = 1024;
   DiskAdmission admission_ = DiskAdmission::kAll;
   double ram_free_low_watermark_ = StoreOptions().ram_free_low_watermark;
+  // So that a test knows what goes first, however long it takes.
+  EvictionOrder eviction_ = EvictionOrder::kLru;
   KeyDeriver derive_ = ChildKey;
   std::unique_ptr<TieredStore> store_;
   NamespaceHandle ns_;

@@ -63,6 +63,7 @@ int64_t MemoryKiB(pid_t pid, const std::string& name) {
 
 struct Sample {
   absl::Duration at;
+  int64_t chats, generations;  // so far
   int64_t rss_kib, anonymous_kib, sessions, leases, grants, pins;
 };
 
@@ -244,6 +245,8 @@ class SoakTest : public ::testing::Test {
     const auto stats = operator_->Stats(kProcessTimeout);
     EXPECT_TRUE(stats.ok()) << stats.status();
     Sample sample = {.at = at,
+                     .chats = chats_,
+                     .generations = generations_,
                      .rss_kib = MemoryKiB(server_->pid(), "VmRSS"),
                      .anonymous_kib = MemoryKiB(server_->pid(), "RssAnon")};
     if (!stats.ok()) return sample;
@@ -254,15 +257,21 @@ class SoakTest : public ::testing::Test {
     return sample;
   }
   static void Print(const std::vector<Sample>& samples) {
-    std::cout << "  seconds  RSS MiB  anonymous MiB  sessions  leases  grants  pins\n";
+    std::cout << "  seconds  RSS MiB  anonymous MiB  sessions  leases  grants  pins  chats/s  "
+                 "generations/s\n";
     const size_t step = std::max<size_t>(1, samples.size() / 15);
+    Sample before = {};
     for (size_t i = 0; i < samples.size(); ++i) {
       const Sample& s = samples[i];
       if (i % step != 0 && i + 1 != samples.size()) continue;
-      std::cout << absl::StrFormat("%9.0f%9.1f%15.1f%10d%8d%8d%6d\n", absl::ToDoubleSeconds(s.at),
-                                   static_cast<double>(s.rss_kib) / 1024,
-                                   static_cast<double>(s.anonymous_kib) / 1024, s.sessions,
-                                   s.leases, s.grants, s.pins);
+      const double seconds = std::max(1.0, absl::ToDoubleSeconds(s.at - before.at));
+      std::cout << absl::StrFormat(
+          "%9.0f%9.1f%15.1f%10d%8d%8d%6d%9.1f%15.1f\n", absl::ToDoubleSeconds(s.at),
+          static_cast<double>(s.rss_kib) / 1024, static_cast<double>(s.anonymous_kib) / 1024,
+          s.sessions, s.leases, s.grants, s.pins,
+          static_cast<double>(s.chats - before.chats) / seconds,
+          static_cast<double>(s.generations - before.generations) / seconds);
+      before = s;
     }
   }
 

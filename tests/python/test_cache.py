@@ -7,12 +7,15 @@ import random
 
 import numpy
 import pytest
+import xxhash
 from google.protobuf.message import DecodeError
 
 import reprise
 import reprise._methods
 from conftest import BLOCK_TOKENS, StartServer, eventually, identity
 from reprise import _wire
+from reprise._put_batch import PutBatch
+from reprise._requests import NamespaceRequests
 from reprise.v1 import cache_pb2 as pb
 
 
@@ -94,10 +97,49 @@ def test_a_put_message_is_what_protobuf_would_write() -> None:
     header = pb.PutRequest(namespace_id=7, token_ids=[1, 300], payload_xxh3=5)
     for size in (0, 1, 127, 128, 300, 1 << 15):
         payload = bytes(range(256)) * (size // 256) + bytes(size % 256)
-        written = _wire.serialize_put(_wire.PutMessage(header, memoryview(payload)))
+        parts = (memoryview(payload)[:size // 3], payload[size // 3:])
+        written = _wire.serialize_put(_wire.PutMessage(header, parts))
         expected = pb.PutRequest(payload=payload)
         expected.MergeFrom(header)
         assert pb.PutRequest.FromString(written) == expected
+
+
+def test_small_blocks_share_messages() -> None:
+    def put_of(keys: reprise.KeySource, room: int, count: int) -> list[pb.PutRequest]:
+        batch = PutBatch(NamespaceRequests(7, keys, 100, 2, room), (), False, None)
+        buffer = bytearray(100)
+        messages = []
+        for number in range(count):
+            buffer[:] = bytes([number]) * 100  # used again: what shares a message was copied
+            name = [number, number] if keys == reprise.KeySource.TOKENS else bytes([number]) * 32
+            full = batch.add((name, buffer))
+            messages += [] if full is None else [_wire.serialize_put(full)]
+        rest = batch.rest()
+        messages += [] if rest is None else [_wire.serialize_put(rest)]
+        return [pb.PutRequest.FromString(message) for message in messages]
+
+    by_tokens = put_of(reprise.KeySource.TOKENS, 250, 5)
+    assert [len(message.payload) for message in by_tokens] == [200, 200, 100]
+    assert [len(message.more_xxh3) for message in by_tokens] == [1, 1, 0]
+    assert [message.namespace_id for message in by_tokens] == [7, 0, 0]
+    assert list(by_tokens[1].token_ids) == [2, 2, 3, 3]
+    assert by_tokens[1].payload == bytes([2]) * 100 + bytes([3]) * 100
+    assert by_tokens[1].more_xxh3[0] == xxhash.xxh3_64_intdigest(bytes([3]) * 100)
+    by_keys = put_of(reprise.KeySource.EXTERNAL, 1000, 3)
+    assert by_keys[0].external_key == bytes(32)
+    assert list(by_keys[0].more_external_keys) == [bytes([1]) * 32, bytes([2]) * 32]
+    assert [len(message.payload) for message in put_of(reprise.KeySource.TOKENS, 0, 2)] == [100] * 2
+    assert put_of(reprise.KeySource.TOKENS, 250, 0) == []
+
+
+def test_many_small_blocks_are_put_and_got(namespace: reprise.Namespace) -> None:
+    numbers = range(1, 2001)  # two messages
+    assert namespace._requests.max_message_bytes == 1024 * namespace.block_bytes
+    report = namespace.put((tokens_of(number), bytes([number % 251]) * namespace.block_bytes)
+                           for number in numbers)
+    assert (report.stored_blocks, len(report.results)) == (2000, 2000)
+    got = [bytes(block.buffer) for block in namespace.get(tokens_of(*numbers))]
+    assert got == [bytes([number % 251]) * namespace.block_bytes for number in numbers]
 
 
 def test_everything_with_a_buffer_may_be_put(namespace: reprise.Namespace) -> None:

@@ -16,6 +16,12 @@ struct SourceFile {
   std::string text;
 };
 
+// The text of the file at `path` from the repository's root; "" when there is none.
+inline std::string ReadSourceFile(const std::string& path) {
+  std::ifstream stream(std::filesystem::path(REPRISE_SOURCE_DIR) / path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>()};
+}
+
 inline std::vector<SourceFile> ReadSourceTree() {
   namespace fs = std::filesystem;
   const fs::path root = REPRISE_SOURCE_DIR;
@@ -29,9 +35,7 @@ inline std::vector<SourceFile> ReadSourceTree() {
       continue;
     }
     if (!entry->is_regular_file()) continue;
-    std::ifstream stream(entry->path(), std::ios::binary);
-    files.push_back({path.string(), std::string(std::istreambuf_iterator<char>(stream),
-                                                std::istreambuf_iterator<char>())});
+    files.push_back({path.string(), ReadSourceFile(path.string())});
   }
   std::sort(files.begin(), files.end(),
             [](const SourceFile& a, const SourceFile& b) { return a.path < b.path; });

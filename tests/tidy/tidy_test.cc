@@ -10,9 +10,11 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
 #include "tests/tidy/source_tree.h"
@@ -179,6 +181,60 @@ Complaints CheckLinks(const SourceFile& file) {
   return complaints;
 }
 
+// The page whose examples are checked, and where on it they are.
+constexpr absl::string_view kApiPage = "api/README.md";
+constexpr absl::string_view kExamples = "\n## Every RPC, by example\n";
+
+// What stands in the blocks of code of `page` that are examples of RPCs.
+std::string ExamplesOf(absl::string_view page) {
+  const size_t begin = page.find(kExamples);
+  if (begin == absl::string_view::npos) return "";
+  absl::string_view section = page.substr(begin + kExamples.size());
+  section = section.substr(0, section.find("\n## "));
+  std::string examples;
+  bool fenced = false;
+  for (const std::string& line : LinesOf(std::string(section))) {
+    if (absl::StartsWith(line, "```")) fenced = !fenced;
+    if (fenced || absl::StartsWith(line, "    ")) absl::StrAppend(&examples, line, "\n");
+  }
+  return examples;
+}
+
+// The RPCs of a proto file as examples name them: "Cache.Match".
+std::vector<std::string> RpcsOf(absl::string_view proto) {
+  std::vector<std::string> rpcs;
+  std::string service;
+  for (const std::string& line : LinesOf(std::string(proto))) {
+    const std::vector<std::string> words =
+        absl::StrSplit(line, absl::ByAnyChar(" (;{"), absl::SkipEmpty());
+    if (words.size() > 1 && words[0] == "service") service = words[1];
+    if (words.size() > 1 && words[0] == "rpc") rpcs.push_back(absl::StrCat(service, ".", words[1]));
+  }
+  return rpcs;
+}
+
+bool IsNamed(absl::string_view rpc, absl::string_view text) {
+  for (size_t at = text.find(rpc); at != absl::string_view::npos; at = text.find(rpc, at + 1)) {
+    const size_t end = at + rpc.size();
+    if (end == text.size() || !absl::ascii_isalnum(text[end])) return true;
+  }
+  return false;
+}
+
+// Of proto files: RPCs that no example on the page names, by name or as grpcurl calls them.
+Complaints CheckExamples(const SourceFile& file) {
+  if (ExtensionOf(file.path) != ".proto" || IsTest(file.path)) return {};
+  static const std::string examples = ExamplesOf(ReadSourceFile(std::string(kApiPage)));
+  Complaints complaints;
+  for (const std::string& rpc : RpcsOf(file.text)) {
+    if (IsNamed(rpc, examples) || IsNamed(absl::StrReplaceAll(rpc, {{".", "/"}}), examples)) {
+      continue;
+    }
+    complaints.push_back(absl::StrCat(rpc, " has no example in ", kApiPage));
+  }
+  return complaints;
+}
+
 struct Rule {
   const char* name;
   std::function<Complaints(const SourceFile&)> check;
@@ -250,6 +306,12 @@ const Rule kRules[] = {
       {"api/README.md", "[a](api/main.cc)\n"}},
      {{"README.md", "[a](api/main.cc#x) [b](https://a.b/c) [d](#part)\n    v[i](a, b)\n"},
       {"api/README.md", "[a](main.cc) [b](../engine)\n"}}},
+    {"Examples",
+     CheckExamples,
+     {{"a/b.proto", "service Cache {\n  rpc Forget(A) returns (B);\n}\n"},
+      {"a/b.proto", "service Cache {\n  rpc Mat(A) returns (B);\n}\n"}},
+     {{"a/b.proto", "service Cache {\n  rpc Match(A) returns (B);\n}\n"},
+      {"a/b.proto", "service Admin {\n  rpc Drain(A) returns (B);\n}\n"}}},
 };
 
 class TidyTest : public testing::TestWithParam<Rule> {};

@@ -1,6 +1,9 @@
 #include "cachestore/base/hash.h"
 
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
@@ -9,6 +12,7 @@
 #include <vector>
 
 #include "absl/strings/string_view.h"
+#include "cachestore/base/check.h"
 
 namespace reprise::cachestore {
 namespace {
@@ -76,6 +80,61 @@ TEST(HashTest, HashWithPiecesIsTheHashOfTheWholeAndOfEachPiece) {
       EXPECT_EQ(pieces[i], HashBytes64(Bytes(bytes.substr(i * 4096, 4096)))) << size << " " << i;
     }
   }
+}
+
+// Memory that somebody else has mapped too, and changes: its first page, as soon as its ninth is
+// read for the first time.
+class ChangingMemory {
+ public:
+  static constexpr size_t kBytes = 128 << 10;
+
+  ChangingMemory() {
+    const int fd = memfd_create("hash_test", MFD_CLOEXEC);
+    CHECK(ftruncate(fd, kBytes) == 0);
+    for (std::byte** const map : {&mine_, &theirs_}) {
+      *map =
+          static_cast<std::byte*>(mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0));
+      CHECK(*map != MAP_FAILED);
+    }
+    close(fd);
+    memory_ = this;
+    struct sigaction action = {};
+    action.sa_handler = [](int) { memory_->Change(); };
+    CHECK(sigaction(SIGSEGV, &action, &before_) == 0);
+    CHECK(mprotect(mine_ + kNinth, kPage, PROT_NONE) == 0);
+  }
+  ~ChangingMemory() {
+    sigaction(SIGSEGV, &before_, nullptr);
+    munmap(mine_, kBytes);
+    munmap(theirs_, kBytes);
+  }
+  absl::Span<const std::byte> bytes() const { return {mine_, kBytes}; }
+  bool has_changed() const { return theirs_[1000] != std::byte{0}; }
+
+ private:
+  static constexpr size_t kPage = 4096;
+  static constexpr size_t kNinth = 8 * kPage;
+
+  void Change() {
+    theirs_[1000] = std::byte{1};
+    if (mprotect(mine_ + kNinth, kPage, PROT_READ) != 0) _exit(1);
+  }
+
+  static ChangingMemory* memory_;
+  std::byte* mine_ = nullptr;
+  std::byte* theirs_ = nullptr;
+  struct sigaction before_ = {};
+};
+ChangingMemory* ChangingMemory::memory_ = nullptr;
+
+// A whole that is what it should be, with a piece that is not, would let wrong bytes pass.
+TEST(HashTest, HashesOfPiecesAreOfTheSameBytesAsThatOfTheWhole) {
+  ChangingMemory memory;
+  std::vector<uint64_t> pieces;
+  const uint64_t whole = HashWithPieces64(memory.bytes(), 64 << 10, &pieces);
+  ASSERT_TRUE(memory.has_changed());
+  std::vector<uint64_t> now;
+  EXPECT_EQ(whole == HashWithPieces64(memory.bytes(), 64 << 10, &now), pieces == now);
 }
 
 // HashBytes64 is another path of the library for each of these lengths, as are the CPU's vectors;

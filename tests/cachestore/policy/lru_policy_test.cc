@@ -29,6 +29,18 @@ void Insert(EvictionPolicy& policy, const std::vector<BlockId>& ids) {
   }
 }
 
+// A request that finds all of its blocks.
+void Use(EvictionPolicy& policy, absl::Span<const BlockId> chain) {
+  std::vector<BlockKey> keys;
+  for (const BlockId id : chain) keys.push_back({.hi = 0, .lo = id});
+  const RequestHints hints = {.use = RequestHints::Use::kRequest};
+  policy.OnRequest({.block_tokens = 16,
+                    .prompt_tokens = static_cast<int64_t>(16 * chain.size()),
+                    .keys = keys,
+                    .matched = chain,
+                    .hints = hints});
+}
+
 TEST(LruPolicyTest, TheBlockUsedLongestAgoGoesFirst) {
   LruPolicy policy;
   Insert(policy, {3, 1, 2});
@@ -42,7 +54,7 @@ TEST(LruPolicyTest, AHitChainIsGivenUpFromItsEnd) {
   LruPolicy policy;
   Insert(policy, {1, 2, 3, 9});
   const BlockId chain[] = {1, 7, 2, 3};  // 7 is in no set
-  policy.OnHit(chain);
+  Use(policy, chain);
   EXPECT_EQ(Order(policy), (std::vector<BlockId>{9, 3, 2, 1}));
 }
 
@@ -101,7 +113,7 @@ TEST_P(EvictionPolicyConformanceTest, EverySetHoldsExactlyWhatWasPlacedIntoIt) {
     if (random() % 2 == 0) policy->OnUse(id, random() % 2 == 0 ? kNoBlock : (id + 1) % 200);
     const BlockId first = id / 5 * 5;
     const BlockId chain[] = {first, first + 1, first + 2};
-    if (random() % 4 == 0) policy->OnHit(chain);
+    if (random() % 4 == 0) Use(*policy, chain);
   }
   for (CandidateSet set = 0; set < kSets; ++set) {
     std::vector<BlockId> expected;
@@ -147,7 +159,7 @@ TEST_P(EvictionPolicyConformanceTest, AParentUsedWithItsChildrenIsNeverProposedB
     for (BlockId id = random() % kBlocks; id != kNoBlock; id = parent[id]) {
       chain.insert(chain.begin(), id);
     }
-    policy->OnHit(chain);
+    Use(*policy, chain);
     const std::vector<BlockId> order = Order(*policy);
     std::vector<size_t> rank(kBlocks);
     for (size_t i = 0; i < order.size(); ++i) rank[order[i]] = i;

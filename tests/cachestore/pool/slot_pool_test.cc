@@ -150,6 +150,29 @@ TEST_F(SlotPoolTest, RandomSizesNeverOverlapAndNeverExceedTheRegion) {
   EXPECT_TRUE(pool.CanAllocate(300 * kUnit)) << "free extents are joined again";
 }
 
+TEST_F(SlotPoolTest, WhatAnOwnerHasGoesAlongIntoItsGroup) {
+  SlotPool pool(Region(64));
+  const auto units_of = [&](uint32_t group) {
+    return pool.used_bytes_of_group(group) / static_cast<int64_t>(kUnit);
+  };
+  const auto slot = pool.Allocate(3 * kUnit, 1);
+  ASSERT_TRUE(slot.has_value() && pool.Allocate(kUnit, 2) && pool.Allocate(kUnit, 3));
+  EXPECT_EQ(units_of(0), 5);
+  EXPECT_EQ(units_of(7), 0);
+  pool.Join(1, 7);
+  pool.Join(2, 7);
+  pool.Join(4, 7);
+  EXPECT_EQ(units_of(0), 1);
+  EXPECT_EQ(units_of(7), 4);
+  pool.Free(*slot);
+  ASSERT_TRUE(pool.Allocate(2 * kUnit, 4));
+  EXPECT_EQ(units_of(7), 3);
+  pool.Join(2, 6);
+  EXPECT_EQ(units_of(7), 2);
+  EXPECT_EQ(units_of(6), 1);
+  EXPECT_EQ(pool.used_bytes_of(2), static_cast<int64_t>(kUnit));
+}
+
 TEST_F(SlotPoolTest, FreeingTwiceEndsTheProcess) {
   SlotPool pool(Region(8));
   const SlotIndex slot = *pool.Allocate(kUnit);

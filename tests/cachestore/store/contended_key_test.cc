@@ -57,6 +57,7 @@ TEST_F(ContendedKeyTest, SixtyFourThreadsThatPutTheSameKeyShareOneBlock) {
 
 // RAM holds half of what the readers go through.
 TEST_F(ContendedKeyTest, ReadersAgainstTheEvictorSeeOnlySealedBytes) {
+  eviction_ = StoreOptions().eviction;
   constexpr uint32_t kPrompts = 32;
   constexpr int64_t kBlocks = 8;
   const int64_t seconds = FullForm() ? 600 : 2;

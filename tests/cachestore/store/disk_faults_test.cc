@@ -216,6 +216,25 @@ TEST_F(DiskFaultsTest, ABlockWhoseBytesChangeInRamIsDroppedAndNeverStored) {
   EXPECT_EQ(PinNow(ns_, PromptTokens(2, 2)).disk_blocks, 2);
 }
 
+TEST_F(DiskFaultsTest, SeveralCorruptBlocksOfABatchCostTheOthersOneWriteMore) {
+  OpenWithDisk(16, 64);
+  {
+    // The third block of a chain, the one below it, and one of another chain.
+    const std::vector<BlockRef> first = SealChain(ns_, PromptTokens(1, 5));
+    const std::vector<BlockRef> second = SealChain(ns_, PromptTokens(2, 4));
+    for (const BlockRef* block : {&first[2], &first[3], &second[1]}) {
+      const_cast<std::byte&>(block->bytes()[100]) ^= std::byte{4};
+    }
+  }
+  faults_->CloseWriteGate();
+  faults_->LetWritesPass(2);  // the batch, and what is left of it
+  EXPECT_TRUE(store_->Demote(absl::Now() + absl::Seconds(20)).ok());
+  faults_->OpenWriteGate();
+  EXPECT_EQ(store_->stats().failed_disk_writes, 0);
+  EXPECT_EQ(PinNow(ns_, PromptTokens(1, 5)).disk_blocks, 2);
+  EXPECT_EQ(PinNow(ns_, PromptTokens(2, 4)).disk_blocks, 1);
+}
+
 TEST_F(DiskFaultsTest, ABlockFoundCorruptWhileItIsPinnedIsNotGivenToAnyoneElse) {
   OpenWithDisk(8, 64);
   SealChain(ns_, PromptTokens(1, 1));

@@ -1,10 +1,12 @@
-// Explain and Touch: why a prompt hits or misses, and that it is wanted.
+// Explain, Touch and the watcher of requests: why a prompt hits or misses, and that it is wanted.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <memory>
 #include <vector>
 
 #include "tests/fakes/gpu_store_fixture.h"
+#include "tests/fakes/seen_requests.h"
 
 namespace reprise::cachestore {
 namespace {
@@ -87,6 +89,83 @@ TEST_F(ExplainTest, WhatIsTouchedGoesLast) {
   SealChain(ns_, PromptTokens(4, 2));
   EXPECT_EQ(store_->Match(ns_, PromptTokens(1, 2), 10).ram_blocks, 2);
   EXPECT_EQ(store_->Match(ns_, PromptTokens(2, 2), 10).ram_blocks, 0);
+}
+
+TEST_F(ExplainTest, AWatcherSeesEachLookupThatIsToBeUsedAndItsHints) {
+  OpenRamOnly(4);
+  SealChain(ns_, PromptTokens(1, 2));
+  const auto seen = std::make_shared<SeenRequests>();
+  ASSERT_EQ(store_->Watch(seen), nullptr);
+  std::vector<TokenId> prompt = PromptTokens(1, 3);
+  prompt.push_back(1);
+  const RequestHints hints = {.use = RequestHints::Use::kRequest, .session = 7, .turn = 2};
+  {
+    PinTicket ticket = store_->Pin(ns_, prompt, BlockRange{.first = 1, .count = 2}, nullptr,
+                                   absl::InfiniteFuture(), LoadOrder::kByBlock, Tier::kRam, hints);
+    ASSERT_TRUE(ticket.done());
+  }
+  PinNow(ns_, prompt);
+  store_->Match(ns_, prompt, 10);
+  store_->Touch(ns_, prompt, 10, hints);
+  const std::vector<SeenRequests::Request> requests = seen->TakeRequests();
+  ASSERT_EQ(requests.size(), 2u);
+  for (const SeenRequests::Request& request : requests) {
+    EXPECT_EQ(request.hints.session, 7u);
+    EXPECT_EQ(request.hints.turn, 2);
+    EXPECT_EQ(request.asked_blocks, 3u);
+    EXPECT_EQ(request.matched_blocks, 2u);
+    EXPECT_EQ(request.prompt_tokens, 3 * kBlockTokens + 1);
+  }
+  EXPECT_EQ(store_->stats().requests, 2);
+
+  const std::vector<BlockKey> keys = ChainKeys(ns_.root, PromptTokens(1, 3), kBlockTokens);
+  store_->EndRequest(ns_, absl::MakeConstSpan(keys).first(2), {.hints = hints, .output_tokens = 9});
+  store_->EndRequest(ns_, keys, {});
+  const std::vector<SeenRequests::End> ends = seen->TakeEnds();
+  ASSERT_EQ(ends.size(), 2u);
+  EXPECT_EQ(ends[0].end.output_tokens, 9);
+  EXPECT_EQ(ends[0].keys.size(), 2u);
+  EXPECT_TRUE(ends[0].is_stored);
+  EXPECT_FALSE(ends[1].is_stored);
+  EXPECT_EQ(store_->stats().ended_requests, 2);
+
+  EXPECT_EQ(store_->Watch(nullptr), seen);
+  store_->Touch(ns_, prompt, 10, hints);
+  EXPECT_TRUE(seen->TakeRequests().empty());
+}
+
+// A curve takes a lookup's blocks for stored afterwards, so that none has to be.
+TEST_F(ExplainTest, WhatIfTellsTenantsWithAQuotaWhatTheirsWouldHave) {
+  constexpr int64_t kBlocks = 4000;
+  OpenRamOnly(4 * kBlocks);
+  const NamespaceHandle quota_ns = OpenNamespace(TestIdentity("with quota"));
+  store_->SetQuotas({{"with quota", {.ram_bytes = kBlocks / 2 * kSlotBytes, .disk_bytes = 0}}});
+  EXPECT_TRUE(store_->WhatIf().tenants.empty());
+  const RequestHints hints = {.use = RequestHints::Use::kRequest};
+  for (int i = 0; i < 2; ++i) {
+    store_->Touch(ns_, PromptTokens(1, kBlocks), kBlocks, hints);
+    store_->Touch(quota_ns, PromptTokens(1, kBlocks), kBlocks, hints);
+    store_->Touch(ns_, PromptTokens(2, kBlocks), kBlocks);  // no request: not in it
+  }
+  const WhatIfReport report = store_->WhatIf();
+  ASSERT_EQ(report.tenants.size(), 2u);
+  EXPECT_EQ(report.tenants[0].tenant, "default");
+  EXPECT_EQ(report.tenants[1].tenant, "with quota");
+  const double looked_up = 2 * kBlocks * kBlockTokens;
+  EXPECT_EQ(report.all.looked_up_tokens, 2 * looked_up);
+  // The first time all is missed. The second time all of it fits, or what the quota has room for.
+  const double expected[2][4] = {{0.5, 0.5, 0.5, 0.5}, {0.125, 0.25, 0.5, 0.5}};
+  for (size_t tenant = 0; tenant < 2; ++tenant) {
+    EXPECT_EQ(report.tenants[tenant].looked_up_tokens, looked_up);
+    EXPECT_TRUE(report.tenants[tenant].disk.empty());
+    ASSERT_EQ(report.tenants[tenant].ram.size(), 4u);
+    for (size_t i = 0; i < 4; ++i) {
+      const WhatIfPoint& point = report.tenants[tenant].ram[i];
+      const int64_t slots = tenant == 0 ? 4 * kBlocks : kBlocks / 2;
+      EXPECT_EQ(point.bytes, static_cast<int64_t>(point.factor * slots * kSlotBytes));
+      EXPECT_NEAR(point.hit_tokens / looked_up, expected[tenant][i], 0.1) << tenant << " " << i;
+    }
+  }
 }
 
 }  // namespace

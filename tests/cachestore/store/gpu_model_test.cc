@@ -107,6 +107,7 @@ class GpuModelTest : public GpuStoreFixture {
 };
 
 TEST_F(GpuModelTest, WithALargeDiskEverythingIsFoundAgain) {
+  eviction_ = StoreOptions().eviction;
   const uint32_t seed = std::random_device()();
   SCOPED_TRACE(testing::Message() << "seed " << seed);
   std::mt19937 random(seed);

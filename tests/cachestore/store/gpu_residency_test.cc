@@ -63,7 +63,7 @@ class GpuResidencyTest : public ::testing::Test {
     for (const BlockId id : chain) {
       const std::optional<Fetch> fetch = gpu_.BeginFetch(id);
       ASSERT_TRUE(fetch.has_value());
-      EXPECT_TRUE(gpu_.EndFetch(*fetch, 0));
+      EXPECT_EQ(gpu_.EndFetch(*fetch, 0), FetchEnd::kReadable);
     }
   }
   void StoreOnDisk() { disk_.EndStore(disk_.BeginStore({.max_blocks = 32, .max_bytes = 1 << 20})); }
@@ -150,7 +150,7 @@ TEST_F(GpuOverRamTest, WhatIsBeyondATenantsQuotaHoldsUpNoOtherTenantsCopies) {
   ASSERT_EQ(batch.fetches.size(), 2u) << "one of each";
   EXPECT_EQ(batch.fetches[1].id, of_b[0]);
   EXPECT_FALSE(batch.wanted_ram_for.has_value());
-  for (const Fetch& fetch : batch.fetches) EXPECT_TRUE(gpu_.EndFetch(fetch, 0));
+  for (const Fetch& fetch : batch.fetches) EXPECT_EQ(gpu_.EndFetch(fetch, 0), FetchEnd::kReadable);
   EXPECT_EQ(gpu_.BeginWriteBack(all).wanted_ram_for, a) << "the rest finds no room";
 }
 
@@ -179,7 +179,7 @@ TEST_F(GpuResidencyTest, BlocksThatComeAndGoTogetherShareAMark) {
   const std::optional<Fetch> fetch = gpu_.BeginFetch(state_.index.Find({300, 300}));
   ASSERT_TRUE(fetch.has_value());
   EXPECT_EQ(fetch->written.number, 2u) << "behind both steps";
-  EXPECT_TRUE(gpu_.EndFetch(*fetch, 0));
+  EXPECT_EQ(gpu_.EndFetch(*fetch, 0), FetchEnd::kReadable);
   EXPECT_EQ(marks(), 3);
 }
 

@@ -113,6 +113,47 @@ TEST_F(GpuTierTest, WhatAClientPutIntoRamComesToTheGpu) {
   EXPECT_EQ(store_->Match(ns_, tokens, 100).gpu_blocks, kChain);
 }
 
+// A client that keeps its mapping of RAM can change a block that it has sealed. The copy that comes
+// back from the GPU must not pass for what was sealed, whoever asks for it.
+TEST_F(GpuTierTest, WhatChangedInRamOnItsWayToTheGpuDoesNotComeBack) {
+  for (const bool by_demoter : {false, true}) {
+    SCOPED_TRACE(by_demoter);
+    OpenWithGpu(16, 16, 0);
+    const std::vector<TokenId> tokens = PromptTokens(1, kChain);
+    BlockKey parent = ns_.root;
+    for (int64_t i = 0; i < kChain; ++i) {
+      absl::StatusOr<WritableBlock> block = store_->Allocate(ns_);
+      ASSERT_TRUE(block.ok());
+      const BlockContent content =
+          absl::MakeConstSpan(tokens).subspan(i * kBlockTokens, kBlockTokens);
+      FillPayload(ChildKey(parent, content.words()), block->bytes());
+      const absl::Span<std::byte> bytes = block->bytes();
+      parent = store_->Seal(ns_, *std::move(block), parent, content, HashBytes64(bytes)).key();
+      if (i == 3) bytes[100] ^= std::byte{4};
+    }
+    PinAndRead(ns_, tokens);
+    FinishSteps();
+    EXPECT_EQ(wrong_reads_.exchange(0), 1) << "nothing reads them again on the way";
+    // RAM gives up its copies, which the GPU has too, for later ones.
+    SealChain(ns_, PromptTokens(2, 16));
+    ASSERT_EQ(store_->Match(ns_, tokens, 100).gpu_blocks, kChain);
+    ASSERT_EQ(store_->stats().ram_blocks, 16);
+    if (by_demoter) {
+      PinIn(Tier::kGpu, ns_, tokens);
+      SealChainOnGpu(ns_, PromptTokens(3, 12));
+    } else {
+      const PinnedPrefix prefix = PinIn(Tier::kRam, ns_, tokens);
+      EXPECT_EQ(prefix.blocks.size(), 3u);
+      EXPECT_EQ(WrongInRam(prefix), 0);
+      EXPECT_EQ(store_->stats().missed_corrupt_tokens, kBlockTokens);
+    }
+    EXPECT_EQ(store_->stats().corrupt_ram_blocks, 1);
+    EXPECT_LE(store_->Match(ns_, tokens, 100).gpu_blocks, 3) << "with all that is below it";
+    EXPECT_LE(PinAndRead(ns_, tokens).blocks.size(), 3u);
+    FinishSteps();
+  }
+}
+
 TEST_F(GpuTierTest, ALongPrefixPassesThroughASmallRam) {
   constexpr int64_t kLong = 24;
   OpenWithGpu(32, 4, 64);

@@ -145,6 +145,7 @@ TEST_F(StoreModelTest, WithoutDiskTheStoreHoldsExactlyWhatTheModelHolds) {
 }
 
 TEST_F(StoreModelTest, WithDiskFaultsAndRestartsEveryBlockReadIsRight) {
+  eviction_ = StoreOptions().eviction;
   const uint32_t seed = std::random_device()();
   SCOPED_TRACE(testing::Message() << "seed " << seed);
   std::mt19937 random(seed);

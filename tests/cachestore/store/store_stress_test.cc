@@ -75,6 +75,7 @@ class StoreStressTest : public StoreFixture {
 };
 
 TEST_F(StoreStressTest, EveryByteReadIsTheByteSealed) {
+  eviction_ = StoreOptions().eviction;
   const uint32_t seed = std::random_device()();
   SCOPED_TRACE(testing::Message() << "seed " << seed);
   OpenWithDisk(40, 48);

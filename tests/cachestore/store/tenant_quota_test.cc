@@ -305,6 +305,26 @@ TEST_F(TenantQuotaTest, ABlockLargerThanTheDiskQuotaTakesNothing) {
   EXPECT_EQ(PinNow(a_, PromptTokens(1, 1)).disk_blocks, 1);
 }
 
+TEST_F(TenantQuotaTest, ALargeBlockTakesTheDisksSmallOnesOnlyIfItFitsThen) {
+  OpenWithDisk(16, 100);
+  OpenTenants(8, 8, {.ram_bytes = 4, .disk_bytes = 8});
+  const NamespaceHandle large = OpenNamespace(TestIdentity("a", /*heads=*/8));  // 4 slots
+  SealChain(a_, PromptTokens(1, 2));
+  SealChain(a_, PromptTokens(2, 1));
+  ASSERT_TRUE(store_->Demote().ok());
+  PinnedPrefix pinned = PinNow(a_, PromptTokens(1, 2));
+  ASSERT_EQ(pinned.blocks.size(), 2u);
+  SealChain(large, PromptTokens(3, 1));
+  ASSERT_TRUE(store_->Demote().ok());
+  EXPECT_EQ(DiskSlots(large), 0);
+  EXPECT_EQ(DiskSlots(a_), 3) << "the third is not erased, because the other two stay";
+  pinned.blocks.clear();
+  SealChain(large, PromptTokens(4, 1));
+  ASSERT_TRUE(store_->Demote().ok());
+  EXPECT_EQ(DiskSlots(large), 4) << "the chain of two goes from its end";
+  EXPECT_EQ(DiskSlots(a_), 0);
+}
+
 TEST_F(TenantQuotaTest, WhatPinsKeepOnDiskBeyondTheQuotaGoesAfterThem) {
   OpenWithDisk(16, 100);
   OpenTenants(16, 16);
