@@ -36,7 +36,8 @@ class EvictionPolicy {
   // Room for so many blocks without moving what is there.
   virtual void Reserve(size_t num_blocks) = 0;
 
-  // A block is there now, before anything else is told of it, below `parent`; kNoBlock: it is the first one of its chain.
+  // A block is there now, before anything else is told of it, below `parent`; kNoBlock: it is the
+  // first one of its chain.
   virtual void OnInsert(BlockId id, BlockId parent, const BlockKey& key) = 0;
   // It is gone from every tier. REQUIRES: it is in no set.
   virtual void OnErase(BlockId id, const BlockKey& key) = 0;

@@ -43,6 +43,8 @@ absl::Time Soon() { return absl::Now() + absl::Seconds(60); }
 
 std::unique_ptr<TieredStore> OpenStore(int64_t gpu_slots, cachestore::Device* device) {
   cachestore::StoreOptions options;
+  // Whoever is asked next is on the GPU no more, by the order of the asking alone.
+  options.eviction = cachestore::EvictionOrder::kLru;
   options.gpu.capacity_bytes = gpu_slots * kSlotBytes;
   options.ram.capacity_bytes = 64 * kSlotBytes;
   auto store =

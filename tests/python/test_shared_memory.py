@@ -19,7 +19,9 @@ _RAM_BYTES = 16 << 20
 
 @pytest.fixture
 def local_server(start_server: StartServer, short_folder: pathlib.Path) -> Server:
-    server = start_server("--listen", f"unix:{short_folder}/socket", "--ram-bytes", str(_RAM_BYTES))
+    # By the order of LRU what fills RAM anew pushes out all that was there.
+    server = start_server("--listen", f"unix:{short_folder}/socket", "--ram-bytes", str(_RAM_BYTES),
+                          "--eviction", "lru")
     with reprise.Client(server.address) as client:
         try:
             client.session(shared_memory=True).close()
