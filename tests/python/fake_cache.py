@@ -42,6 +42,7 @@ class FakeCache:
         address: what clients connect to.
         held: ids of leases and grants that are held.
         renewals: Renew calls that have come.
+        releases: Release calls that have come.
         fail_next: names of RPCs that are answered UNAVAILABLE once.
         connections: of clients to the arena.
         sealed: bytes of the blocks that clients have sealed.
@@ -55,6 +56,7 @@ class FakeCache:
         self.lock = threading.Condition()
         self.held: dict[bytes, list[int]] = {}
         self.renewals = 0
+        self.releases: list[pb.ReleaseRequest] = []
         self.fail_next: set[str] = set()
         self.connections = 0
         self.sealed: list[bytes] = []
@@ -228,6 +230,7 @@ class FakeCache:
 
     def _release(self, request: pb.ReleaseRequest,
                  context: grpc.ServicerContext) -> pb.ReleaseResponse:
+        self.releases.append(request)
         for held_id in request.lease_ids:
             self._overwrite(self.held.get(held_id, []))
             with self.lock:

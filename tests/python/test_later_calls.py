@@ -171,6 +171,20 @@ def test_a_lease_holds_blocks_and_reads_them_by_its_id(client: reprise.Client,
         kept.wait()
 
 
+def test_how_a_request_ended_is_told(client: reprise.Client, namespace: reprise.Namespace) -> None:
+    put(namespace, 1, 2)
+    ended = client.stats().store["ended_requests"]
+    with client.session() as session:
+        lease = session.acquire(namespace, tokens_of(1, 2), hints=reprise.Hints(session="s"))
+        lease.end_request(reprise.Hints(session="s", finish_reason="end_turn"), output_tokens=3)
+        assert client.stats().store["ended_requests"] == ended + 1
+        assert client.stats().sessions["held_bytes"] == 0
+        with pytest.raises(reprise.InvalidArgument, match="hints.ttl_seconds"):
+            session.acquire(namespace, tokens_of(1)).end_request(reprise.Hints(ttl_seconds=-1))
+        with pytest.raises(reprise.InvalidArgument, match="output_tokens"):
+            session.acquire(namespace, tokens_of(1)).end_request(output_tokens=-1)
+
+
 _HOLD_AND_STOP = """
 import sys, time, reprise
 from conftest import identity

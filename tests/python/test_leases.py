@@ -144,6 +144,32 @@ def test_a_release_that_fails_is_sent_again(start_fake: Callable[..., FakeCache]
         assert not fake.fail_next
 
 
+def test_the_end_of_a_request_is_told_once_no_view_is_left(
+        start_fake: Callable[..., FakeCache]) -> None:
+    fake = start_fake()
+    hints = reprise.Hints(session="s", turn=2, finish_reason="tool_use", session_closed=True)
+    with Connected(fake) as here:
+        lease = here.acquire(1, 2)
+        (first, second) = lease.blocks()
+        with pytest.raises(reprise.BufferInUse):
+            lease.end_request(hints)
+        assert not fake.releases and bytes(first.buffer) == content(1), "the lease goes on"
+        del first, second
+        lease.end_request(hints, output_tokens=7)
+        (told,) = fake.releases
+        assert (told.hints, told.output_tokens) == (hints.to_proto(), 7)
+        assert not fake.held
+        with pytest.raises(reprise.LeaseEnded, match="released"):
+            lease.end_request(hints)
+        here.acquire().end_request(hints)  # nothing is held: nobody is told
+        failing = here.acquire(3)
+        fake.fail_next.add("Release")
+        with pytest.raises(reprise.RepriseError):
+            failing.end_request(hints)
+        fake.await_held(0)  # ended all the same
+    assert len(fake.releases) == 2 and not fake.releases[1].HasField("hints")
+
+
 def test_what_is_held_is_renewed(start_fake: Callable[..., FakeCache]) -> None:
     fake = start_fake(ttl=0.3)
     with Connected(fake) as here:
@@ -333,6 +359,15 @@ def test_asyncio_leases_keep_the_same_promise(start_fake: Callable[..., FakeCach
                 fake.fail_next.add("Release")
                 views.pop()
                 await asyncio.to_thread(fake.await_held, 0)
+                ending = await session.acquire(namespace, prompt_of(3))
+                (view,) = [block async for block in ending.blocks()]
+                with pytest.raises(reprise.BufferInUse):
+                    await ending.end_request()
+                del view
+                await ending.end_request(reprise.Hints(finish_reason="stop"), output_tokens=9)
+                assert (fake.releases[-1].hints.finish_reason, fake.releases[-1].output_tokens) == (
+                    "stop", 9)
+                assert not fake.held
                 nothing = await session.acquire(namespace, [])
                 assert [block async for block in nothing.blocks()] == []
             with pytest.raises(reprise.LeaseEnded, match="closed"):

@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 from google.protobuf.message import Message
 
 from reprise import _wire
+from reprise.v1 import admin_pb2 as admin
 from reprise.v1 import cache_pb2 as cache
 from reprise.v1 import inference_pb2 as inference
 
@@ -61,8 +62,12 @@ GET: Method[cache.GetRequest, _wire.SentBlock] = Method(
 STATS = _method("Cache/Stats", cache.StatsRequest, cache.StatsResponse)
 LIST = _method("Cache/List", cache.ListRequest, cache.ListResponse)
 USAGE = _method("Cache/Usage", cache.UsageRequest, cache.UsageResponse)
+WHAT_IF = _method("Cache/WhatIf", cache.WhatIfRequest, cache.WhatIfResponse)
 WATCH = _method("Cache/Watch", cache.WatchRequest, cache.CacheEvent)
 DEMOTE = _method("Cache/Demote", cache.DemoteRequest, cache.DemoteResponse)
 INVALIDATE = _method("Cache/Invalidate", cache.InvalidateRequest, cache.InvalidateResponse)
 EXPORT = _method("Cache/Export", cache.ExportRequest, cache.FileChunk)
 IMPORT = _method("Cache/Import", cache.FileChunk, cache.ImportResponse)
+
+START_RECORDING = _method("Admin/StartRecording", admin.StartRecordingRequest, admin.RecordingState)
+STOP_RECORDING = _method("Admin/StopRecording", admin.StopRecordingRequest, admin.RecordingState)

@@ -173,6 +173,21 @@ class Client:
         return self._transport.unary(methods.USAGE, cache.UsageRequest(all_tenants=all_tenants),
                                      timeout)
 
+    def what_if(self, *, all_tenants: bool = False,
+                timeout: float | None = None) -> cache.WhatIfResponse:
+        """What other sizes of the cache would have made of the requests of the last hours.
+
+        Of each tenant (the caller's, or with `all_tenants` every one and "", all together) a curve
+        for RAM alone and one for RAM and disk. Each has a point for 0.5, 1, 2 and 4 times the size
+        that there is: its bytes, the predicted share (0 to 1) of looked-up tokens that hit, and the
+        prompt tokens, and seconds, that would not have been computed. A tenant without requests has
+        no curve.
+
+        PermissionDenied: `all_tenants` needs the role admin.
+        """
+        return self._transport.unary(methods.WHAT_IF, cache.WhatIfRequest(all_tenants=all_tenants),
+                                     timeout)
+
     def list(self, *, with_token_ids: bool = False, page_size: int = 0,
              timeout: float | None = None) -> Iterator[cache.ListedBlock]:
         """All blocks of the caller's tenant; as Namespace.list."""

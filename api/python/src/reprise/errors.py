@@ -39,6 +39,12 @@ class NotFound(RepriseError, LookupError):
     code = "NOT_FOUND"
 
 
+class AlreadyExists(RepriseError, FileExistsError):
+    """What the request would make is there."""
+
+    code = "ALREADY_EXISTS"
+
+
 class FailedPrecondition(RepriseError):
     """The server is not in a state for this request; the message says what to change."""
 
@@ -119,9 +125,9 @@ class Internal(RepriseError):
 
 _BY_CODE: dict[str, type[RepriseError]] = {
     kind.code: kind
-    for kind in (InvalidArgument, NotFound, FailedPrecondition, OutOfRange, Unauthenticated,
-                 PermissionDenied, ResourceExhausted, DeadlineExceeded, Cancelled, Unavailable,
-                 Unimplemented, DataLoss, Internal)
+    for kind in (InvalidArgument, NotFound, AlreadyExists, FailedPrecondition, OutOfRange,
+                 Unauthenticated, PermissionDenied, ResourceExhausted, DeadlineExceeded, Cancelled,
+                 Unavailable, Unimplemented, DataLoss, Internal)
 }
 
 

@@ -14,8 +14,8 @@ class Hints:
     Attributes:
         session: id of the conversation.
         turn: of it, from 1.
-        finish_reason: how the turn before ended: "tool_use", "end_turn"; with `put` and `seal`,
-            this one.
+        finish_reason: how the turn before ended: "tool_use", "end_turn"; with `put`, `seal` and
+            `end_request`, this one.
         session_closed: no further turn will come.
         waiting_requests: that are queued at the caller and share the prefix.
         reuse_probability: that the prefix is asked for again, from 0 to 1.

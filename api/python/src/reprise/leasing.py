@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -159,12 +160,14 @@ class LeaseFacts:
         advised_blocks: leading blocks of the prompt to take from the cache.
     """
 
-    def __init__(self, response: pb.AcquireResponse, record: LeaseRecord) -> None:
+    def __init__(self, response: pb.AcquireResponse, record: LeaseRecord,
+                 hold: Hold | None) -> None:
         self.match = Match.from_proto(response.match)
         self.load_time = LoadTime(response.load_time.p50_seconds, response.load_time.p90_seconds)
         self.advice = Advice(response.advice)
         self.advised_blocks = response.advised_blocks
         self._record = record
+        self._hold = hold
 
     @property
     def first_block(self) -> int:
@@ -180,6 +183,30 @@ class LeaseFacts:
     def ready(self) -> bool:
         """All blocks are in RAM, so `blocks` will not wait; also of a lease of nothing."""
         return self._record.settled and self._record.error is None
+
+    def release(self) -> None:
+        """Gives the lease back, once no view is left. Returns at once; again: nothing happens."""
+        self._hold = None
+
+    def _end_request(self, session_id: bytes, hints: Hints,
+                     output_tokens: int) -> pb.ReleaseRequest:
+        """Takes the lease from what holds it. Errors as Lease.end_request names them."""
+        hold, self._hold = self._hold, None
+        ids: list[bytes] = []
+        if hold is not None:
+            ids += hold.ids
+            hold.ids.clear()  # not released by its end
+            still = weakref.ref(hold)
+            del hold
+            self._hold = still()
+        if self._hold is not None:
+            self._hold.ids += ids
+            raise errors.BufferInUse("blocks of the lease are in use; delete their views, and what "
+                                     "was made from them, before its request ends")
+        if not ids and self._record.lease_id:
+            raise errors.LeaseEnded("the lease was released")
+        return pb.ReleaseRequest(session_id=session_id, lease_ids=ids, hints=hints.to_proto(),
+                                 output_tokens=output_tokens)
 
 
 def acquire_request(session_id: bytes, ns: NamespaceRequests, prompt: Prompt, *, first_block: int,

@@ -35,10 +35,9 @@ class Lease(LeaseFacts):
 
     def __init__(self, session: Session, namespace: Namespace, response: pb.AcquireResponse,
                  record: LeaseRecord, hold: Hold | None) -> None:
-        super().__init__(response, record)
+        super().__init__(response, record, hold)
         self._session = session
         self._namespace = namespace
-        self._hold = hold
 
     def wait(self, timeout: float | None = None) -> int:
         """Waits until all blocks are in RAM; how many are good. BLOCKS.
@@ -72,9 +71,30 @@ class Lease(LeaseFacts):
             return
         yield from blocks_in_place(self._record, hold, self._namespace.block_bytes, verify)
 
-    def release(self) -> None:
-        """Gives the lease back, once no view is left. Returns at once; again: nothing happens."""
-        self._hold = None
+    def end_request(self, hints: Hints = Hints(), *, output_tokens: int = 0,
+                    timeout: float | None = None) -> None:
+        """Gives the lease back now, and tells how the request that it was for has ended. BLOCKS.
+
+        The lease ends with the call, also where it fails: no other thread may use it meanwhile. Of
+        a lease of nothing nobody is told.
+
+        Args:
+            hints: `finish_reason` of this turn, `session_closed`, and what else is known by now.
+            output_tokens: length of the answer; 0: not said.
+
+        Raises:
+            BufferInUse: with shared memory: a view of a block is left. The lease goes on.
+            InvalidArgument: a hint is out of its range.
+            LeaseEnded: it was released.
+        """
+        request = self._end_request(self._session.id, hints, output_tokens)
+        if not request.lease_ids:
+            return
+        try:
+            self._session._send_release(request, timeout)
+        except BaseException:
+            self._session._released.put(list(request.lease_ids))
+            raise
 
     def __enter__(self) -> Lease:
         return self
@@ -328,7 +348,8 @@ class Session:
                 pass
             try:
                 if unsent:
-                    self._send_release(unsent)
+                    self._send_release(
+                        pb.ReleaseRequest(session_id=self.id, lease_ids=unsent), self.max_ttl)
                     unsent = []
                 if time.monotonic() >= renew_at:
                     self._renew()
@@ -336,11 +357,10 @@ class Session:
             except errors.RepriseError:
                 not_before = time.monotonic() + RETRY_SECONDS
 
-    def _send_release(self, ids: list[bytes]) -> None:
-        self._transport.unary(methods.RELEASE,
-                              pb.ReleaseRequest(session_id=self.id, lease_ids=ids), self.max_ttl)
+    def _send_release(self, request: pb.ReleaseRequest, timeout: float | None) -> None:
+        self._transport.unary(methods.RELEASE, request, timeout)
         with self._changed:
-            self._book.forget(ids)
+            self._book.forget(list(request.lease_ids))
 
     def _renew(self) -> None:
         with self._changed:

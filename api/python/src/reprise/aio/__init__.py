@@ -11,8 +11,9 @@ Each object is for the event loop in which it is first used. Values, errors and 
 reprise; so are the meanings of the methods, which reprise.Client and its parts document.
 """
 
+from reprise.aio.admin import Admin
 from reprise.aio.client import Client, Generation
 from reprise.aio.namespace import Namespace
 from reprise.aio.session import Grant, Lease, Session
 
-__all__ = ["Client", "Generation", "Grant", "Lease", "Namespace", "Session"]
+__all__ = ["Admin", "Client", "Generation", "Grant", "Lease", "Namespace", "Session"]

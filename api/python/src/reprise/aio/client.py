@@ -131,6 +131,12 @@ class Client:
         return await self._transport.unary(methods.USAGE,
                                            cache.UsageRequest(all_tenants=all_tenants), timeout)
 
+    async def what_if(self, *, all_tenants: bool = False,
+                      timeout: float | None = None) -> cache.WhatIfResponse:
+        """As reprise.Client.what_if."""
+        return await self._transport.unary(methods.WHAT_IF,
+                                           cache.WhatIfRequest(all_tenants=all_tenants), timeout)
+
     async def list(self, *, with_token_ids: bool = False, page_size: int = 0,
                    timeout: float | None = None) -> AsyncIterator[cache.ListedBlock]:
         """As reprise.Client.list."""

@@ -30,10 +30,9 @@ class Lease(LeaseFacts):
 
     def __init__(self, session: Session, namespace: Namespace, response: pb.AcquireResponse,
                  record: LeaseRecord, hold: Hold | None) -> None:
-        super().__init__(response, record)
+        super().__init__(response, record, hold)
         self._session = session
         self._namespace = namespace
-        self._hold = hold
 
     async def wait(self, timeout: float | None = None) -> int:
         """As reprise.Lease.wait."""
@@ -64,9 +63,17 @@ class Lease(LeaseFacts):
         finally:
             stream.cancel()
 
-    def release(self) -> None:
-        """As reprise.Lease.release."""
-        self._hold = None
+    async def end_request(self, hints: Hints = Hints(), *, output_tokens: int = 0,
+                          timeout: float | None = None) -> None:
+        """As reprise.Lease.end_request."""
+        request = self._end_request(self._session.id, hints, output_tokens)
+        if not request.lease_ids:
+            return
+        try:
+            await self._session._send_release(request, timeout)
+        except BaseException:
+            self._session._released.put(list(request.lease_ids))
+            raise
 
     async def __aenter__(self) -> Lease:
         return self
@@ -281,7 +288,8 @@ class Session:
             unsent += await self._released.get(max(0.0, due - clock()))
             try:
                 if unsent:
-                    await self._send_release(unsent)
+                    await self._send_release(
+                        pb.ReleaseRequest(session_id=self.id, lease_ids=unsent), self.max_ttl)
                     unsent = []
                 if clock() >= renew_at:
                     if self._book.holding:
@@ -291,7 +299,6 @@ class Session:
             except errors.RepriseError:
                 not_before = clock() + RETRY_SECONDS
 
-    async def _send_release(self, ids: list[bytes]) -> None:
-        await self._transport.unary(
-            methods.RELEASE, pb.ReleaseRequest(session_id=self.id, lease_ids=ids), self.max_ttl)
-        self._book.forget(ids)
+    async def _send_release(self, request: pb.ReleaseRequest, timeout: float | None) -> None:
+        await self._transport.unary(methods.RELEASE, request, timeout)
+        self._book.forget(list(request.lease_ids))
