@@ -5,13 +5,13 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <optional>
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "api/client/prompt_fields.h"
-#include "api/client/unary_call.h"
 #include "api/limits.h"
 #include "api/status_codec.h"
 #include "cachestore/base/hash.h"
@@ -140,6 +140,21 @@ grpc::Channel* CacheClient::NextChannel() {
 
 absl::StatusOr<v1::OpenNamespaceResponse> CacheClient::OpenNamespace(
     const v1::NamespaceIdentity& identity, absl::Duration timeout) {
+  ASSIGN_OR_RETURN(v1::OpenNamespaceResponse opened, Open(identity, timeout));
+  namespaces_.Add(opened.namespace_id(), identity);
+  return opened;
+}
+
+absl::StatusOr<uint32_t> CacheClient::Reopen(uint32_t namespace_id, absl::Duration timeout) {
+  const std::optional<v1::NamespaceIdentity> identity = namespaces_.IdentityOf(namespace_id);
+  if (!identity.has_value()) return absl::NotFoundError("this client has not opened it");
+  ASSIGN_OR_RETURN(const v1::OpenNamespaceResponse opened, Open(*identity, timeout));
+  namespaces_.SetCurrent(namespace_id, opened.namespace_id());
+  return opened.namespace_id();
+}
+
+absl::StatusOr<v1::OpenNamespaceResponse> CacheClient::Open(const v1::NamespaceIdentity& identity,
+                                                            absl::Duration timeout) {
   v1::OpenNamespaceRequest request;
   *request.mutable_identity() = identity;
   request.set_hash_scheme(std::string(cachestore::kHashSchemeId));
@@ -152,8 +167,8 @@ absl::StatusOr<v1::OpenNamespaceResponse> CacheClient::OpenNamespace(
 absl::StatusOr<v1::MatchResponse> CacheClient::Match(uint32_t namespace_id,
                                                      const BlockContent& prompt,
                                                      absl::Duration timeout) {
-  return CallUnary(*stub_, &v1::Cache::Stub::Match,
-                   PromptRequest<v1::MatchRequest>(namespace_id, prompt), timeout);
+  auto request = PromptRequest<v1::MatchRequest>(namespace_id, prompt);
+  return CallIn(&v1::Cache::Stub::Match, std::move(request), timeout);
 }
 
 absl::StatusOr<v1::ExistsResponse> CacheClient::Exists(uint32_t namespace_id,
@@ -162,14 +177,14 @@ absl::StatusOr<v1::ExistsResponse> CacheClient::Exists(uint32_t namespace_id,
                                                        absl::Duration timeout) {
   auto request = PromptRequest<v1::ExistsRequest>(namespace_id, prompt);
   request.set_independent_keys(independent_keys);
-  return CallUnary(*stub_, &v1::Cache::Stub::Exists, request, timeout);
+  return CallIn(&v1::Cache::Stub::Exists, std::move(request), timeout);
 }
 
 absl::StatusOr<int64_t> CacheClient::Touch(uint32_t namespace_id, const BlockContent& prompt,
                                            absl::Duration timeout, const v1::CacheHints& hints) {
   auto request = PromptRequest<v1::TouchRequest>(namespace_id, prompt);
   *request.mutable_hints() = hints;
-  const auto response = CallUnary(*stub_, &v1::Cache::Stub::Touch, request, timeout);
+  const auto response = CallIn(&v1::Cache::Stub::Touch, std::move(request), timeout);
   if (!response.ok()) return response.status();
   return response->touched_blocks();
 }
@@ -182,7 +197,7 @@ absl::StatusOr<v1::PrefetchResponse> CacheClient::Prefetch(uint32_t namespace_id
   auto request = PromptRequest<v1::PrefetchRequest>(namespace_id, prompt);
   request.set_max_blocks(max_blocks);
   *request.mutable_hints() = hints;
-  return CallUnary(*stub_, &v1::Cache::Stub::Prefetch, request, timeout);
+  return CallIn(&v1::Cache::Stub::Prefetch, std::move(request), timeout);
 }
 
 absl::StatusOr<v1::PutResponse> CacheClient::Put(uint32_t namespace_id, const BlockContent& prefix,
@@ -193,7 +208,7 @@ absl::StatusOr<v1::PutResponse> CacheClient::Put(uint32_t namespace_id, const Bl
   first.set_namespace_id(namespace_id);
   *first.mutable_hints() = hints;
   SetContent(prefix, first.mutable_prefix_token_ids(), first.mutable_prefix_external_keys());
-  return Put(std::move(first), blocks, timeout);
+  return PutIn(std::move(first), blocks, timeout);
 }
 
 absl::StatusOr<v1::PutResponse> CacheClient::PutLone(uint32_t namespace_id,
@@ -202,12 +217,22 @@ absl::StatusOr<v1::PutResponse> CacheClient::PutLone(uint32_t namespace_id,
   v1::PutRequest first;
   first.set_namespace_id(namespace_id);
   first.set_independent_keys(true);
-  return Put(std::move(first), blocks, timeout);
+  return PutIn(std::move(first), blocks, timeout);
 }
 
-absl::StatusOr<v1::PutResponse> CacheClient::Put(v1::PutRequest first,
-                                                 absl::Span<const PutBlock> blocks,
-                                                 absl::Duration timeout) {
+absl::StatusOr<v1::PutResponse> CacheClient::PutIn(v1::PutRequest first,
+                                                   absl::Span<const PutBlock> blocks,
+                                                   absl::Duration timeout) {
+  // Nothing was stored of a Put whose namespace is not found: it may be sent again.
+  return InNamespace(first.namespace_id(), timeout, [&](uint32_t id, absl::Duration left) {
+    first.set_namespace_id(id);
+    return PutOnce(first, blocks, left);
+  });
+}
+
+absl::StatusOr<v1::PutResponse> CacheClient::PutOnce(v1::PutRequest first,
+                                                     absl::Span<const PutBlock> blocks,
+                                                     absl::Duration timeout) {
   const int num_blocks = static_cast<int>(blocks.size());
   LentMemory lent;  // outlives the call
   grpc::ClientContext context;
@@ -274,15 +299,24 @@ absl::StatusOr<int64_t> CacheClient::GetInto(
 absl::StatusOr<int64_t> CacheClient::Read(
     const v1::GetRequest& request, absl::Duration timeout,
     absl::FunctionRef<uint64_t(v1::GetResponse&, const Payload&)> use) {
+  v1::GetRequest asked = request;
+  asked.set_max_message_bytes(kMaxSharedMessageBytes);
+  return InNamespace(request.namespace_id(), timeout, [&](uint32_t id, absl::Duration left) {
+    asked.set_namespace_id(id);
+    return ReadOnce(asked, left, use);
+  });
+}
+
+absl::StatusOr<int64_t> CacheClient::ReadOnce(
+    const v1::GetRequest& request, absl::Duration timeout,
+    absl::FunctionRef<uint64_t(v1::GetResponse&, const Payload&)> use) {
   grpc::ClientContext context;
   SetTimeout(timeout, &context);
   grpc::Channel* const channel = NextChannel();
-  v1::GetRequest asked = request;
-  asked.set_max_message_bytes(kMaxSharedMessageBytes);
   const RpcMethod method(kGetMethod, RpcMethod::SERVER_STREAMING);
   const std::unique_ptr<grpc::ClientReader<grpc::ByteBuffer>> reader(
       grpc::internal::ClientReaderFactory<grpc::ByteBuffer>::Create(channel, method, &context,
-                                                                    asked));
+                                                                    request));
   grpc::ByteBuffer bytes;
   v1::GetResponse message;
   int64_t num_blocks = 0;
@@ -312,7 +346,11 @@ absl::StatusOr<int64_t> CacheClient::Demote(absl::Duration timeout) {
 
 absl::StatusOr<v1::InvalidateResponse> CacheClient::Invalidate(const v1::InvalidateRequest& request,
                                                                absl::Duration timeout) {
-  return CallUnary(*stub_, &v1::Cache::Stub::Invalidate, request, timeout);
+  v1::InvalidateRequest asked = request;
+  return InNamespace(ScopeNamespace(request), timeout, [&](uint32_t id, absl::Duration left) {
+    SetScopeNamespace(id, &asked);
+    return CallUnary(*stub_, &v1::Cache::Stub::Invalidate, asked, left);
+  });
 }
 
 }  // namespace reprise::api

@@ -12,11 +12,15 @@
 #include <vector>
 
 #include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "api/client/channel.h"
+#include "api/client/opened_namespaces.h"
+#include "api/client/unary_call.h"
 #include "api/payload_wire.h"
 #include "cachestore/block/block_content.h"
 #include "reprise/v1/cache.grpc.pb.h"
@@ -39,7 +43,10 @@ class CacheClient {
                        int num_connections = 1);
 
   // Every call BLOCKS, `timeout` at most. Errors are the server's; kUnavailable: no server at the
-  // address; kDeadlineExceeded: `timeout` has passed.
+  // address; kDeadlineExceeded: `timeout` has passed. The ids that OpenNamespace has returned stay
+  // good when the server is started anew: where it knows them no more (kNotFound), what was opened
+  // is opened again and the call made once more. A CacheSession, which ends with its server, knows
+  // nothing of that: who opens another opens the namespace again for it.
 
   absl::StatusOr<v1::OpenNamespaceResponse> OpenNamespace(const v1::NamespaceIdentity& identity,
                                                           absl::Duration timeout);
@@ -131,21 +138,62 @@ class CacheClient {
                                                     absl::Duration timeout);
 
  private:
-  // Sends `first`, which says what kind of run it is, with each of the blocks.
-  absl::StatusOr<v1::PutResponse> Put(v1::PutRequest first, absl::Span<const PutBlock> blocks,
-                                      absl::Duration timeout);
+  // Sends `first`, which says what kind of run it is and in which namespace, with each of the
+  // blocks.
+  absl::StatusOr<v1::PutResponse> PutIn(v1::PutRequest first, absl::Span<const PutBlock> blocks,
+                                        absl::Duration timeout);
+  absl::StatusOr<v1::PutResponse> PutOnce(v1::PutRequest first, absl::Span<const PutBlock> blocks,
+                                          absl::Duration timeout);
 
   // Reads what Get streams; `use` sees each message, its payload beside it, and returns the
   // payload's XXH3-64.
   absl::StatusOr<int64_t> Read(const v1::GetRequest& request, absl::Duration timeout,
                                absl::FunctionRef<uint64_t(v1::GetResponse&, const Payload&)> use);
+  absl::StatusOr<int64_t> ReadOnce(
+      const v1::GetRequest& request, absl::Duration timeout,
+      absl::FunctionRef<uint64_t(v1::GetResponse&, const Payload&)> use);
   // The connection whose turn it is.
   grpc::Channel* NextChannel();
+
+  // Returns `call(id, timeout)`, a Status or StatusOr, with the id that the server has for what was
+  // opened as `namespace_id` (0: nothing); opens it again where the server does not know it.
+  template <typename Call>
+  auto InNamespace(uint32_t namespace_id, absl::Duration timeout, Call call) {
+    const absl::Time deadline = absl::Now() + timeout;
+    const uint32_t id = namespaces_.CurrentOf(namespace_id);
+    auto result = call(id, timeout);
+    if (!IsNotFound(result)) return result;
+    const absl::StatusOr<uint32_t> reopened = Reopen(namespace_id, deadline - absl::Now());
+    // Something else was not found.
+    if (!reopened.ok() || *reopened == id) return result;
+    return call(*reopened, deadline - absl::Now());
+  }
+  // The same for a unary method and the namespace that `request` is about.
+  template <typename Request, typename Response>
+  absl::StatusOr<Response> CallIn(grpc::Status (v1::Cache::Stub::*method)(grpc::ClientContext*,
+                                                                          const Request&,
+                                                                          Response*),
+                                  Request request, absl::Duration timeout) {
+    return InNamespace(request.namespace_id(), timeout, [&](uint32_t id, absl::Duration left) {
+      request.set_namespace_id(id);
+      return CallUnary(*stub_, method, request, left);
+    });
+  }
+  static bool IsNotFound(const absl::Status& status) { return absl::IsNotFound(status); }
+  template <typename Response>
+  static bool IsNotFound(const absl::StatusOr<Response>& result) {
+    return absl::IsNotFound(result.status());
+  }
+  // Opens again what was opened as `namespace_id`; the id that it has now. kNotFound: nothing was.
+  absl::StatusOr<uint32_t> Reopen(uint32_t namespace_id, absl::Duration timeout);
+  absl::StatusOr<v1::OpenNamespaceResponse> Open(const v1::NamespaceIdentity& identity,
+                                                 absl::Duration timeout);
 
   std::vector<std::shared_ptr<grpc::Channel>> channels_;  // constant after construction
   std::atomic<uint32_t> next_channel_ = 0;
   // What of blocks may go into one message of a Put; 0 until the server has said more.
   std::atomic<int64_t> put_message_bytes_ = 0;
+  OpenedNamespaces namespaces_;
   const std::unique_ptr<v1::Cache::Stub> stub_;  // on the first of them
 };
 

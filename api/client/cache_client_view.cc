@@ -3,7 +3,6 @@
 
 #include "api/client/cache_client.h"
 #include "api/client/prompt_fields.h"
-#include "api/client/unary_call.h"
 #include "api/status_codec.h"
 
 namespace reprise::api {
@@ -13,13 +12,13 @@ using cachestore::BlockContent;
 absl::StatusOr<v1::ExplainResponse> CacheClient::Explain(uint32_t namespace_id,
                                                          const BlockContent& prompt,
                                                          absl::Duration timeout) {
-  return CallUnary(*stub_, &v1::Cache::Stub::Explain,
-                   PromptRequest<v1::ExplainRequest>(namespace_id, prompt), timeout);
+  auto request = PromptRequest<v1::ExplainRequest>(namespace_id, prompt);
+  return CallIn(&v1::Cache::Stub::Explain, std::move(request), timeout);
 }
 
 absl::StatusOr<v1::ListResponse> CacheClient::List(const v1::ListRequest& request,
                                                    absl::Duration timeout) {
-  return CallUnary(*stub_, &v1::Cache::Stub::List, request, timeout);
+  return CallIn(&v1::Cache::Stub::List, request, timeout);
 }
 
 absl::StatusOr<v1::UsageResponse> CacheClient::Usage(bool all_tenants, absl::Duration timeout) {
@@ -36,32 +35,40 @@ absl::StatusOr<v1::WhatIfResponse> CacheClient::WhatIf(bool all_tenants, absl::D
 
 absl::Status CacheClient::Watch(const v1::WatchRequest& request, absl::Duration timeout,
                                 absl::FunctionRef<bool(const v1::CacheEvent&)> on_event) {
-  grpc::ClientContext context;
-  SetTimeout(timeout, &context);
-  const auto reader = stub_->Watch(&context, request);
-  v1::CacheEvent event;
-  while (reader->Read(&event)) {
-    if (on_event(event)) continue;
-    context.TryCancel();
-    reader->Finish();
-    return absl::OkStatus();
-  }
-  return FromGrpc(reader->Finish());
+  v1::WatchRequest asked = request;
+  return InNamespace(request.namespace_id(), timeout, [&](uint32_t id, absl::Duration left) {
+    asked.set_namespace_id(id);
+    grpc::ClientContext context;
+    SetTimeout(left, &context);
+    const auto reader = stub_->Watch(&context, asked);
+    v1::CacheEvent event;
+    while (reader->Read(&event)) {
+      if (on_event(event)) continue;
+      context.TryCancel();
+      reader->Finish();
+      return absl::OkStatus();
+    }
+    return FromGrpc(reader->Finish());
+  });
 }
 
 absl::Status CacheClient::Export(const v1::ExportRequest& request, absl::Duration timeout,
                                  absl::FunctionRef<bool(absl::string_view)> on_bytes) {
-  grpc::ClientContext context;
-  SetTimeout(timeout, &context);
-  const auto reader = stub_->Export(&context, request);
-  v1::FileChunk chunk;
-  while (reader->Read(&chunk)) {
-    if (on_bytes(chunk.data())) continue;
-    context.TryCancel();
-    reader->Finish();
-    return absl::CancelledError("whoever takes the file has ended the export");
-  }
-  return FromGrpc(reader->Finish());
+  v1::ExportRequest asked = request;
+  return InNamespace(ScopeNamespace(request), timeout, [&](uint32_t id, absl::Duration left) {
+    SetScopeNamespace(id, &asked);
+    grpc::ClientContext context;
+    SetTimeout(left, &context);
+    const auto reader = stub_->Export(&context, asked);
+    v1::FileChunk chunk;
+    while (reader->Read(&chunk)) {
+      if (on_bytes(chunk.data())) continue;
+      context.TryCancel();
+      reader->Finish();
+      return absl::CancelledError("whoever takes the file has ended the export");
+    }
+    return FromGrpc(reader->Finish());
+  });
 }
 
 absl::StatusOr<v1::ImportResponse> CacheClient::Import(

@@ -1,4 +1,5 @@
-// What names the blocks of a prompt, into a request's fields. Used by the client library alone.
+// What names namespaces and the blocks of a prompt, in a request's fields. Used by the client
+// library alone.
 #pragma once
 
 #include <google/protobuf/repeated_field.h>
@@ -22,6 +23,19 @@ Request PromptRequest(uint32_t namespace_id, const cachestore::BlockContent& pro
   request.set_namespace_id(namespace_id);
   SetContent(prompt, request.mutable_token_ids(), request.mutable_external_keys());
   return request;
+}
+
+// The namespace that the scope of `request` is of; 0: of none.
+template <typename Request>
+uint32_t ScopeNamespace(const Request& request) {
+  return request.has_prefix() ? request.prefix().namespace_id() : request.namespace_id();
+}
+
+// Makes it `id`, if the scope is of one.
+template <typename Request>
+void SetScopeNamespace(uint32_t id, Request* request) {
+  if (request->has_prefix()) request->mutable_prefix()->set_namespace_id(id);
+  if (request->has_namespace_id()) request->set_namespace_id(id);
 }
 
 }  // namespace reprise::api

@@ -3,10 +3,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -337,6 +339,55 @@ TEST_F(CacheServiceTest, BlocksAreMatchedAfterARestart) {
   EXPECT_EQ(MatchedBlocks(tokens_), 4);
   EXPECT_EQ(GetAndCompare(0)["disk"], 4);
   EXPECT_EQ(server_.store().stats().recovered_blocks, 4);
+}
+
+TEST_F(CacheServiceTest, AClientsIdsStayGoodWhenTheServerIsStartedAnew) {
+  PutBlocks(4);
+  const auto ignore = [](const v1::GetResponse&) {};
+  v1::ExportRequest file;
+  file.mutable_prefix()->set_namespace_id(ns_);
+  file.mutable_prefix()->mutable_token_ids()->Assign(tokens_.begin(), tokens_.end());
+  v1::ListRequest list;
+  list.set_namespace_id(ns_);
+  v1::InvalidateRequest all;
+  all.set_namespace_id(ns_);
+  const auto matched = [&](absl::StatusOr<v1::MatchResponse> match) {
+    return match.ok() ? match->matched_tokens() / kTestBlockTokens
+                      : -static_cast<int64_t>(match.status().code());
+  };
+  // Each the first call about the namespace that its server sees, and what it comes to.
+  const std::pair<const char*, std::function<int64_t()>> calls[] = {
+      {"Match", [&] { return matched(client_.Match(ns_, tokens_, kTestTimeout)); }},
+      {"Touch", [&] { return client_.Touch(ns_, tokens_, kTestTimeout).value_or(-1); }},
+      {"Get", [&] { return client_.Get(ns_, tokens_, 0, kTestTimeout, ignore).value_or(-1); }},
+      {"Put", [&] { return int64_t{PutBlocks(4).stored_blocks()}; }},
+      {"Explain",
+       [&] { return int64_t{client_.Explain(ns_, tokens_, kTestTimeout)->blocks_size()}; }},
+      {"List", [&] { return int64_t{client_.List(list, kTestTimeout)->blocks_size()}; }},
+      {"Export",
+       [&] {
+         int64_t bytes = 0;
+         const auto count = [&bytes](absl::string_view piece) {
+           bytes += static_cast<int64_t>(piece.size());
+           return true;
+         };
+         EXPECT_TRUE(client_.Export(file, kTestTimeout, count).ok());
+         return bytes > 4 * block_bytes_ ? 4 : bytes;
+       }},
+      {"Invalidate", [&] { return client_.Invalidate(all, kTestTimeout)->disk_blocks(); }},
+  };
+  for (const auto& [name, call] : calls) {
+    ASSERT_TRUE(client_.Demote(kTestTimeout).ok());
+    server_.Restart();
+    // The first call after a restart may still go to the server that has ended.
+    for (int i = 0; i < 10 && !client_.Stats(kTestTimeout).ok(); ++i) {
+    }
+    EXPECT_EQ(call(), 4) << name;
+  }
+  // What was not opened here is not opened for anybody.
+  CacheClient other(server_.address());
+  EXPECT_EQ(matched(other.Match(ns_, tokens_, kTestTimeout)),
+            -static_cast<int64_t>(absl::StatusCode::kNotFound));
 }
 
 TEST_F(CacheServiceTest, StatsCarryEveryFieldByName) {
