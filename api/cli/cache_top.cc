@@ -35,6 +35,12 @@ absl::StatusOr<TopSample> Look(CacheClient& client, absl::Duration timeout) {
   return sample;
 }
 
+// Whether the server may come back: it is started anew, or hangs.
+bool IsAway(const absl::Status& status) {
+  return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status) ||
+         absl::IsCancelled(status);
+}
+
 absl::Status RunTop(const TopFlags& flags) {
   ASSIGN_OR_RETURN(const auto client, Connect<CacheClient>(flags.server));
   const bool is_terminal = isatty(STDOUT_FILENO) != 0;
@@ -44,8 +50,7 @@ absl::Status RunTop(const TopFlags& flags) {
     if (shown > 0) absl::SleepFor(absl::Seconds(flags.interval_seconds));
     absl::StatusOr<TopSample> now = Look(*client, flags.server.timeout());
     const bool is_last = shown + 1 == count;
-    // It may come back.
-    if (!now.ok() && (is_last || !absl::IsUnavailable(now.status()))) return now.status();
+    if (!now.ok() && (is_last || !IsAway(now.status()))) return now.status();
     std::cout << (is_terminal && !flags.once ? kClearTerminal
                   : shown > 0                ? "\n"
                                              : "")
@@ -53,7 +58,7 @@ absl::Status RunTop(const TopFlags& flags) {
               << absl::FormatTime("%H:%M:%S", absl::Now(), absl::LocalTimeZone()) << "\n"
               << (now.ok() ? TopText(before.has_value() ? &*before : nullptr, *now,
                                      static_cast<size_t>(flags.namespaces))
-                           : absl::StrCat(now.status().message(), "\n"))
+                           : absl::StrCat("the server is away: ", now.status().message(), "\n"))
               << std::flush;
     if (!std::cout) return absl::OkStatus();  // whoever read it has gone
     before.reset();

@@ -138,6 +138,19 @@ TEST_F(CacheViewTest, TopShowsTiersRatesAndNamespaces) {
   EXPECT_THAT(twice.output, HasSubstr("0/s")) << "the second look has rates";
 }
 
+TEST_F(CacheViewTest, TopGoesOnWhenTheServerIsStartedAnew) {
+  // Ends by itself should the server not come back.
+  ChildProcess top(
+      {"cache", "top", "--server", Address("socket"), "--interval", "0.1", "--count", "600"});
+  ASSERT_NE(top.AwaitLine("hit rate"), "");
+  server_->Signal(SIGKILL);
+  server_->Wait();
+  EXPECT_NE(top.AwaitLine("the server is away: "), "");
+  server_ = std::make_unique<ChildProcess>(Serve("disk", "socket", "admin"));
+  EXPECT_EQ(server_->AwaitLine("listening on "), Address("socket"));
+  EXPECT_NE(top.AwaitLine("hit rate"), "");
+}
+
 TEST_F(CacheViewTest, WarmComputesWhatIsNotThereYet) {
   const std::string file = folder_ / "chats.jsonl";
   ASSERT_TRUE(
