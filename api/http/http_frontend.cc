@@ -251,18 +251,25 @@ HttpResponse HttpFrontend::Impl::Metrics() const {
   if (guard_ != nullptr && guard_->tls() != nullptr) {
     input.certificate_ends = guard_->tls()->ends();
   }
+  const cachestore::TieredStore* store = nullptr;
+  const engine::Engine* engine = nullptr;
+  const Server* grpc = nullptr;
   {
     absl::MutexLock lock(&mu_);
     input.ready = state_ == State::kReady;
-    if (store_ != nullptr) {
-      input.store = store_->stats();
-      input.tenants = TenantsWithQuota(*store_);
-      input.what_if = store_->WhatIf();
-    }
-    if (engine_ != nullptr) input.engine = engine_->stats();
-    if (grpc_ != nullptr) input.sessions = grpc_->session_stats();
+    store = store_;
+    engine = engine_;
+    grpc = grpc_;
     if (num_connections_) input.http_connections = num_connections_();
   }
+  // Without the lock, which every request takes: to look at all tenants takes a while.
+  if (store != nullptr) {
+    input.store = store->stats();
+    input.tenants = TenantsWithQuota(*store);
+    input.what_if = store->WhatIf();
+  }
+  if (engine != nullptr) input.engine = engine->stats();
+  if (grpc != nullptr) input.sessions = grpc->session_stats();
   return {.content_type = kMetricsContentType, .body = MetricsText(input)};
 }
 
