@@ -1,11 +1,13 @@
-// Clients of Get that do not read: what they hold of the server's RAM is bounded, others are
-// served.
+// Clients of streams that do not read: what they hold of the server's RAM is bounded, others are
+// served, and who comes to read again learns what it has lost.
 #include <gmock/gmock.h>
+#include <grpcpp/create_channel.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "api/limits.h"
@@ -127,21 +129,124 @@ TEST(StalledReadersTest, AnExportThatNobodyReadsEndsAndHoldsNothing) {
   const auto reader = stub->Export(&context, request);
   // It takes nothing until the server has had enough, which the log of calls would say.
   const absl::Time deadline = absl::Now() + kTestTimeout;
+  int64_t most_pinned = 0;
   const auto await_pinned = [&](bool pinned) {
-    while ((server.store().stats().pinned_blocks > 0) != pinned && absl::Now() < deadline) {
+    const auto now_pinned = [&] {
+      const int64_t blocks = server.store().stats().pinned_blocks;
+      most_pinned = std::max(most_pinned, blocks);
+      return blocks > 0;
+    };
+    while (now_pinned() != pinned && absl::Now() < deadline) {
       EXPECT_TRUE(client.Match(ns->namespace_id(), tokens, kTestTimeout).ok());
     }
-    EXPECT_EQ(server.store().stats().pinned_blocks > 0, pinned);
+    EXPECT_EQ(now_pinned(), pinned);
   };
   await_pinned(true);
   await_pinned(false);
+  EXPECT_LE(most_pinned, kMaxPinnedBytes / kMiB);
   v1::FileChunk chunk;
   int64_t bytes = 0;
   while (reader->Read(&chunk)) bytes += std::ssize(chunk.data());
   const grpc::Status status = reader->Finish();
   EXPECT_EQ(status.error_code(), grpc::StatusCode::DEADLINE_EXCEEDED) << status.error_message();
-  EXPECT_LT(bytes, kBlocks * kMiB);
+  // What was on its way: a stream's window, and what one write more may add.
+  EXPECT_LE(bytes, kStreamWindowBytes + 2 * kMiB);
   EXPECT_TRUE(client.Match(ns->namespace_id(), tokens, kTestTimeout).ok());
+}
+
+// A Watch whose client has a small window and reads nothing until it is asked to.
+class StalledWatch {
+ public:
+  explicit StalledWatch(const std::string& address) {
+    grpc::ChannelArguments arguments;
+    arguments.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 1 << 16);
+    arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+    arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+    stub_ = v1::Cache::NewStub(
+        grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments));
+    SetTimeout(kTestTimeout, &context_);
+    v1::WatchRequest request;
+    request.set_from_sequence(1);
+    request.set_with_token_ids(true);
+    reader_ = stub_->Watch(&context_, request);
+  }
+  ~StalledWatch() {
+    context_.TryCancel();
+    if (reader_ != nullptr) End();
+  }
+
+  // False: there are no more.
+  bool Next(v1::CacheEvent* event) { return reader_->Read(event); }
+  grpc::Status End() {
+    v1::CacheEvent event;
+    while (reader_->Read(&event)) {
+    }
+    return std::exchange(reader_, nullptr)->Finish();
+  }
+
+ private:
+  grpc::ClientContext context_;
+  std::unique_ptr<v1::Cache::Stub> stub_;
+  std::unique_ptr<grpc::ClientReader<v1::CacheEvent>> reader_;
+};
+
+class StalledWatchTest : public ::testing::Test {
+ protected:
+  static constexpr int64_t kRemembered = 64;
+
+  StalledWatchTest() {
+    const auto ns = client_.OpenNamespace(TestIdentity(), kTestTimeout);
+    EXPECT_TRUE(ns.ok()) << ns.status();
+    ns_ = ns->namespace_id();
+    payloads_ = TestPayloads(8, ns->block_bytes());
+  }
+
+  // As many events as no connection holds by itself.
+  void MakeEvents() {
+    v1::InvalidateRequest all;
+    all.set_all(true);
+    for (int i = 0; i < 1500; ++i) {
+      ASSERT_TRUE(client_.Put(ns_, {}, TestBlocks(tokens_, payloads_, 0), kTestTimeout).ok());
+      ASSERT_TRUE(client_.Invalidate(all, kTestTimeout).ok());
+    }
+  }
+
+  TestServer server_{
+      TestServer::Options{.disk_bytes = 0, .max_positions = 0, .remembered_events = kRemembered}};
+  CacheClient client_{server_.address()};
+  uint32_t ns_ = 0;
+  const std::vector<uint32_t> tokens_ = TestTokens(8);
+  std::vector<std::string> payloads_;
+};
+
+TEST_F(StalledWatchTest, IsToldWhatItHasLostAndGoesOn) {
+  StalledWatch watch(server_.address());
+  MakeEvents();
+  const uint64_t end = server_.store().next_event();
+  uint64_t last = 0;
+  int losses = 0;
+  v1::CacheEvent event;
+  while (last + 1 < end && watch.Next(&event)) {
+    if (event.has_lost()) {
+      ++losses;
+      EXPECT_GT(event.lost().next_sequence(), last + 1) << "something is missing";
+      EXPECT_EQ(event.sequence() + 1, event.lost().next_sequence());
+    } else {
+      EXPECT_GT(event.sequence(), last);
+    }
+    last = event.sequence();
+  }
+  EXPECT_EQ(last + 1, end) << "it goes on to the last event";
+  EXPECT_GE(losses, 1);
+}
+
+TEST_F(StalledWatchTest, EndsWithTheServer) {
+  StalledWatch watch(server_.address());
+  MakeEvents();
+  const absl::Time asked = absl::Now();
+  server_.server().Shutdown(asked + kTestTimeout);
+  EXPECT_LT(absl::Now() - asked, kTestTimeout / 2);
+  EXPECT_EQ(watch.End().error_code(), grpc::StatusCode::UNAVAILABLE);
 }
 
 }  // namespace
