@@ -29,27 +29,17 @@ StoreCache::StoreCache(const PolicyMaker& policy, const cachestore::Trace& trace
   root_ = index_.root_node(index_.AddNamespace(kReplayRoot, /*block_words=*/1));
 }
 
-size_t StoreCache::Match(absl::Span<const BlockNumber> chain) {
-  keys_.clear();
-  for (const BlockNumber block : chain) keys_.push_back(KeyOf(block));
-  ids_.resize(chain.size());
-  cachestore::MatchEnd end;
-  const size_t hits = index_.Match(root_, keys_, chain, absl::MakeSpan(ids_), end);
-  CHECK(end != cachestore::MatchEnd::kCollision);
-  return hits;
-}
-
 void StoreCache::Announce(const cachestore::TraceRequest& request,
                           absl::Span<const BlockNumber> chain) {
-  const size_t hits = Match(chain);
-  feed_.OnWaiting(request, keys_, absl::MakeConstSpan(ids_).first(hits));
+  chain_.Look(index_, root_, chain);
+  feed_.OnWaiting(request, chain_.keys, chain_.matched());
 }
 
 size_t StoreCache::Serve(const cachestore::TraceRequest& request,
                          absl::Span<const BlockNumber> chain) {
-  const size_t hits = Match(chain);
-  feed_.OnRequest(request, keys_, absl::MakeConstSpan(ids_).first(hits));
-  const BlockId last_hit = hits > 0 ? ids_[hits - 1] : kNoBlock;
+  const size_t hits = chain_.Look(index_, root_, chain);
+  feed_.OnRequest(request, chain_.keys, chain_.matched());
+  const BlockId last_hit = hits > 0 ? chain_.ids[hits - 1] : kNoBlock;
   // The blocks before it stay because they have children; new ones are no candidates yet.
   if (last_hit != kNoBlock) {
     index_.Pin(last_hit);
@@ -57,9 +47,10 @@ size_t StoreCache::Serve(const cachestore::TraceRequest& request,
   }
   const size_t there = InsertFrom(hits, chain);
   if (last_hit != kNoBlock) index_.Unpin(last_hit);
-  feed_.OnRequestEnd(request, keys_, there == chain.size() && there > 0 ? ids_.back() : kNoBlock);
+  feed_.OnRequestEnd(request, chain_.keys,
+                     there == chain.size() && there > 0 ? chain_.ids.back() : kNoBlock);
   if (there > 0) {
-    const BlockId last = ids_[there - 1];
+    const BlockId last = chain_.ids[there - 1];
     SetCandidate(last, index_.MayDrop(last));
   }
   while (size_ > capacity_) CHECK(Evict());
@@ -69,9 +60,9 @@ size_t StoreCache::Serve(const cachestore::TraceRequest& request,
 size_t StoreCache::InsertFrom(size_t first, absl::Span<const BlockNumber> chain) {
   for (size_t i = first; i < chain.size(); ++i) {
     if (make_room_ == MakeRoom::kBefore && size_ == capacity_ && !Evict()) return i;
-    const BlockId parent = i == 0 ? root_ : ids_[i - 1];
-    ids_[i] = index_.Insert(parent, keys_[i], chain.subspan(i, 1));
-    index_.AttachRam(ids_[i], kAnySlot);
+    const BlockId parent = i == 0 ? root_ : chain_.ids[i - 1];
+    chain_.ids[i] = index_.Insert(parent, chain_.keys[i], chain.subspan(i, 1));
+    index_.AttachRam(chain_.ids[i], kAnySlot);
     ++size_;
   }
   return chain.size();

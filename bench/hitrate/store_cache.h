@@ -5,9 +5,9 @@
 
 #include <cstdint>
 #include <memory>
-#include <vector>
 
 #include "bench/hitrate/block_cache.h"
+#include "bench/hitrate/chain_match.h"
 #include "bench/hitrate/policy_feed.h"
 #include "cachestore/index/prefix_index.h"
 #include "cachestore/policy/eviction_policy.h"
@@ -37,10 +37,8 @@ class StoreCache : public BlockCache {
   int64_t size() const { return size_; }
 
  private:
-  // Fills keys_ and ids_; returns how many of the first blocks are there.
-  size_t Match(absl::Span<const cachestore::BlockNumber> chain);
   // Adds the blocks of `chain` from `first` on, as far as there is room; returns the end of what is
-  // there now. ids_ holds the ids of those before, and then of all.
+  // there now. chain_ holds the ids of those before, and then of all.
   size_t InsertFrom(size_t first, absl::Span<const cachestore::BlockNumber> chain);
   // Whether a block could be dropped: the one that goes first.
   bool Evict();
@@ -54,8 +52,7 @@ class StoreCache : public BlockCache {
   cachestore::PrefixIndex index_{/*listener=*/nullptr, &feed_};
   cachestore::BlockId root_;
   int64_t size_ = 0;
-  std::vector<cachestore::BlockKey> keys_;  // of the request under way
-  std::vector<cachestore::BlockId> ids_;
+  ChainMatch chain_;  // of the request under way
 };
 
 }  // namespace reprise::bench

@@ -1,6 +1,7 @@
 #include "bench/hitrate/tier_cache.h"
 
 #include <utility>
+#include <vector>
 
 #include "bench/hitrate/trace_keys.h"
 #include "cachestore/base/check.h"
@@ -38,21 +39,16 @@ TierCache::TierCache(const PolicyMaker& eviction, const cachestore::Trace& trace
 
 size_t TierCache::Serve(const cachestore::TraceRequest& request,
                         absl::Span<const BlockNumber> chain) {
-  keys_.clear();
-  for (const BlockNumber block : chain) keys_.push_back(KeyOf(block));
-  ids_.resize(chain.size());
-  cachestore::MatchEnd end;
-  const size_t hits = index_.Match(root_, keys_, chain, absl::MakeSpan(ids_), end);
-  CHECK(end != cachestore::MatchEnd::kCollision);
-  feed_.OnRequest(request, keys_, absl::MakeConstSpan(ids_).first(hits));
-  for (size_t i = 0; i < hits; ++i) Hit(ids_[i]);
+  const size_t hits = chain_.Look(index_, root_, chain);
+  feed_.OnRequest(request, chain_.keys, chain_.matched());
+  for (const BlockId id : chain_.matched()) Hit(id);
   for (size_t i = hits; i < chain.size(); ++i) {
-    const BlockId parent = i == 0 ? root_ : ids_[i - 1];
-    ids_[i] = index_.Insert(parent, keys_[i], chain.subspan(i, 1));
-    has_gpu() ? AttachGpu(ids_[i]) : AttachRam(ids_[i]);
+    const BlockId parent = i == 0 ? root_ : chain_.ids[i - 1];
+    chain_.ids[i] = index_.Insert(parent, chain_.keys[i], chain.subspan(i, 1));
+    has_gpu() ? AttachGpu(chain_.ids[i]) : AttachRam(chain_.ids[i]);
     if (i > 0) Refresh(parent);
   }
-  feed_.OnRequestEnd(request, keys_, chain.empty() ? kNoBlock : ids_.back());
+  feed_.OnRequestEnd(request, chain_.keys, chain.empty() ? kNoBlock : chain_.ids.back());
   while (gpu_size_ > capacities_.gpu) EvictFromGpu();
   while (ram_size_ > capacities_.ram) {
     // Where all that RAM has is needed by blocks that only the GPU has, a last one of those goes.

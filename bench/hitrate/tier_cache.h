@@ -13,9 +13,9 @@
 
 #include <cstdint>
 #include <memory>
-#include <vector>
 
 #include "bench/hitrate/block_cache.h"
+#include "bench/hitrate/chain_match.h"
 #include "bench/hitrate/policy_feed.h"
 #include "cachestore/index/prefix_index.h"
 #include "cachestore/policy/admission_policy.h"
@@ -93,8 +93,7 @@ class TierCache : public BlockCache {
   TierTally tally_;
   int64_t gpu_size_ = 0;
   int64_t ram_size_ = 0;
-  std::vector<cachestore::BlockKey> keys_;  // of the request under way
-  std::vector<cachestore::BlockId> ids_;
+  ChainMatch chain_;  // of the request under way
 };
 
 }  // namespace reprise::bench
