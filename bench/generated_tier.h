@@ -34,6 +34,10 @@ class GeneratedTier final : public cachestore::BackingTier {
       absl::FunctionRef<void(const cachestore::BlockKey&, absl::string_view)> visit) override;
   absl::Status ForEach(absl::FunctionRef<void(const cachestore::StoredBlock&)> visit) override;
   absl::Status ForEachKey(absl::FunctionRef<void(const cachestore::BlockKey&)> visit) override;
+  absl::Status SaveState(absl::string_view, absl::string_view) override { return absl::OkStatus(); }
+  absl::StatusOr<std::string> LoadState(absl::string_view name) const override {
+    return absl::NotFoundError(name);
+  }
   int64_t used_bytes() const override { return num_blocks() * block_bytes_; }
   int64_t reserved_bytes() const override { return capacity_bytes(); }
   std::vector<std::string> losses() const override { return {}; }

@@ -12,8 +12,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 
 #include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "cachestore/block/block_id.h"
 #include "cachestore/block/block_key.h"
@@ -70,6 +73,12 @@ class EvictionPolicy {
   virtual bool UsedSince(BlockId id, uint64_t moment) const = 0;
 
   virtual size_t size(CandidateSet set) const = 0;
+
+  // What it has learned, for a policy of another process; empty: it does not learn.
+  virtual std::string SerializeModel() const = 0;
+  // Goes on from there. Call before it is told of a block. kInvalidArgument: these bytes are none
+  // of its own, and nothing has changed.
+  virtual absl::Status RestoreModel(absl::string_view bytes) = 0;
 };
 
 }  // namespace reprise::cachestore

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <compare>
+#include <string>
 #include <vector>
 
 #include "absl/container/btree_set.h"
@@ -29,6 +30,9 @@ class LruPolicy : public EvictionPolicy {
   uint64_t now() const override { return clock_; }
   bool UsedSince(BlockId id, uint64_t moment) const override;
   size_t size(CandidateSet set) const override;
+  std::string SerializeModel() const override { return {}; }
+  // Leaves what another order has learned to that one.
+  absl::Status RestoreModel(absl::string_view) override { return absl::OkStatus(); }
 
  private:
   // Orders blocks: the clock at the last use in the high bits, then the depth, deepest first.

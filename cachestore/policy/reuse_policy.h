@@ -58,9 +58,8 @@ class ReusePolicy : public EvictionPolicy {
   bool UsedSince(BlockId id, uint64_t moment) const override;
   size_t size(CandidateSet set) const override { return sets_.size(set); }
 
-  // What it has learned, for another process (ReuseModel).
-  std::string SerializeModel() const { return model_.Serialize(); }
-  absl::Status RestoreModel(absl::string_view bytes) { return model_.Restore(bytes); }
+  std::string SerializeModel() const override { return model_.Serialize(); }
+  absl::Status RestoreModel(absl::string_view bytes) override { return model_.Restore(bytes); }
 
  private:
   struct Block {

@@ -55,8 +55,8 @@ constexpr absl::Duration kLongestPause = absl::Seconds(5);
 
 }  // namespace
 
-Demoter::Demoter(StoreCore& core) : core_(core), pause_(kFirstPause) {
-  CHECK(core.tier != nullptr);
+Demoter::Demoter(StoreCore& core, absl::Duration save_model_every)
+    : core_(core), pause_(kFirstPause), model_keeper_(core, save_model_every) {
   thread_ = std::thread([this] { Run(); });
 }
 
@@ -87,6 +87,7 @@ std::optional<TakenBlocks> Demoter::DemoteAll(absl::Time deadline) {
 
 void Demoter::Run() {
   while (AwaitWork()) {
+    if (absl::Now() >= model_keeper_.due()) model_keeper_.Save();
     uint64_t events = 0;
     {
       absl::MutexLock lock(&core_.mu);
@@ -100,17 +101,20 @@ void Demoter::Run() {
     absl::MutexLock lock(&core_.mu);
     fruitless_events_ = nothing ? events : std::numeric_limits<uint64_t>::max();
   }
+  model_keeper_.Save();
 }
 
 bool Demoter::AwaitWork() {
+  const absl::Time save_due = model_keeper_.due();
   absl::MutexLock lock(&core_.mu);
   while (!stop_) {
-    if (has_new_request_) return true;
+    const absl::Time now = absl::Now();
+    if (has_new_request_ || now >= save_due) return true;
     const bool changed = core_.work_events != fruitless_events_;
     if (!changed || (requests_.empty() && !HasWork())) {
-      core_.work_cv.Wait(&core_.mu);
-    } else if (absl::Now() < retry_after_) {
-      core_.work_cv.WaitWithDeadline(&core_.mu, retry_after_);
+      core_.work_cv.WaitWithDeadline(&core_.mu, save_due);
+    } else if (now < retry_after_) {
+      core_.work_cv.WaitWithDeadline(&core_.mu, std::min(retry_after_, save_due));
     } else {
       return true;
     }

@@ -3,7 +3,8 @@
 // that, erases condemned ones, and moves everything to disk when asked. While loads wait and RAM is
 // not short, it lets them go first.
 //
-// It does the same for each tenant's quota, beyond which nobody else's blocks are touched.
+// It does the same for each tenant's quota, beyond which nobody else's blocks are touched. Now and
+// then, and at its end, it saves what the order of eviction has learned (ModelKeeper).
 //
 // When the disk refuses writes it lets the RAM tier drop last copies instead, and tries again after
 // a growing pause. Thread-safe.
@@ -17,6 +18,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/time/time.h"
+#include "cachestore/store/model_keeper.h"
 #include "cachestore/store/store_core.h"
 
 namespace reprise::cachestore {
@@ -24,8 +26,8 @@ namespace reprise::cachestore {
 class Demoter {
  public:
   // Starts the thread. REQUIRES: core has a tier; it outlives the demoter.
-  explicit Demoter(StoreCore& core);
-  // Finishes the I/O under way and ends the thread.
+  Demoter(StoreCore& core, absl::Duration save_model_every);
+  // Finishes the I/O under way, saves what was learned and ends the thread.
   ~Demoter();
 
   // Moves the blocks that are in RAM and unpinned now; see TieredStore::Demote. BLOCKS, at most
@@ -48,7 +50,7 @@ class Demoter {
   };
 
   void Run();
-  // Waits until there may be something to do; false when the thread should end.
+  // Waits until there may be something to do, or a save is due; false when the thread should end.
   bool AwaitWork() ABSL_LOCKS_EXCLUDED(core_.mu);
   bool HasWork() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
   void ServeRequests() ABSL_LOCKS_EXCLUDED(core_.mu);
@@ -106,8 +108,9 @@ class Demoter {
   uint64_t fruitless_events_ ABSL_GUARDED_BY(core_.mu) = 0;
   absl::Time retry_after_ ABSL_GUARDED_BY(core_.mu) = absl::InfinitePast();
   absl::Duration pause_ ABSL_GUARDED_BY(core_.mu);
-  uint32_t last_relieved_ = kCommonShare;  // only the thread uses these two
+  uint32_t last_relieved_ = kCommonShare;  // only the thread uses these three
   absl::Time look_beside_after_ = absl::InfinitePast();
+  ModelKeeper model_keeper_;
   std::thread thread_;
 };
 

@@ -15,6 +15,12 @@ absl::Status CheckRange(absl::string_view option, T value, T low, T high) {
                                                  "; it must be between ", low, " and ", high));
 }
 
+absl::Status CheckPositive(absl::string_view option, absl::Duration value) {
+  if (value > absl::ZeroDuration()) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(option, " is ", absl::FormatDuration(value), "; it must be positive"));
+}
+
 constexpr int64_t kMinBytes = 4096;
 constexpr int64_t kMaxSlotBytes = int64_t{1} << 43;  // slots are named by 32-bit numbers
 constexpr int64_t kMaxDiskBytes = int64_t{1} << 50;
@@ -36,11 +42,8 @@ absl::Status StoreOptions::Validate() const {
   RETURN_IF_ERROR(CheckRange("max_loading_tickets", max_loading_tickets, 1, 1 << 20));
   RETURN_IF_ERROR(
       CheckRange("remembered_events", remembered_events, int64_t{1}, kMaxRememberedEvents));
-  if (check_after_idle <= absl::ZeroDuration()) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "check_after_idle is ", absl::FormatDuration(check_after_idle), "; it must be positive"));
-  }
-  return absl::OkStatus();
+  RETURN_IF_ERROR(CheckPositive("check_after_idle", check_after_idle));
+  return CheckPositive("save_model_every", save_model_every);
 }
 
 }  // namespace reprise::cachestore

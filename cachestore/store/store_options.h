@@ -52,6 +52,8 @@ struct StoreOptions {
   // The store checks its own books (StoreStats::integrity_checks) after nobody has used it for so
   // long; infinite: never.
   absl::Duration check_after_idle = absl::Seconds(30);
+  // What the order of eviction has learned is saved with the disk tier so often, and at the end.
+  absl::Duration save_model_every = absl::Minutes(1);
   // Events that are remembered (TieredStore::Events); each takes about 64 bytes.
   int64_t remembered_events = 65536;
 

@@ -52,7 +52,7 @@ struct StoreStats {
   int64_t dropped_blocks = 0;           // left their last tier
   int64_t rejected_blocks = 0;          // not admitted to disk
   int64_t corrupt_ram_blocks = 0;       // dropped because their bytes changed in RAM
-  int64_t failed_disk_writes = 0;       // stores and erases, in batches
+  int64_t failed_disk_writes = 0;       // stores and erases, in batches, and saves
   int64_t rejected_allocations = 0;
   int64_t touched_blocks = 0;       // counted as used by Touch
   int64_t verified_blocks = 0;      // disk copies that Verify found good

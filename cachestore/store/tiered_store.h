@@ -291,8 +291,8 @@ class TieredStore {
                       absl::FunctionRef<bool(const VerifyProgress&)> go_on);
 
   StoreStats stats() const;
-  // Why the disk tier was opened without what it held before (BackingTier::losses); empty when all
-  // is well.
+  // Why the store was opened without what its disk tier held before (BackingTier::losses), or what
+  // the order of eviction had learned; empty when all is well.
   std::vector<std::string> losses() const;
 
   // Slots of `tier` for blocks of `ns` that the budget allows in all.

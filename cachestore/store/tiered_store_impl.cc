@@ -79,7 +79,13 @@ TieredStore::Impl::~Impl() {
 
 absl::Status TieredStore::Impl::Start(const StoreOptions& options) {
   if (core_.tier != nullptr) {
+    losses_ = core_.tier->losses();
     absl::MutexLock lock(&core_.mu);
+    const absl::Status model = RestoreModel(*core_.tier, *core_.state.order);
+    if (!model.ok()) {
+      losses_.push_back(
+          absl::StrCat("what the order of eviction had learned is not used: ", model.message()));
+    }
     RETURN_IF_ERROR(Recover(*core_.tier, derive_, core_.state));
   }
   {
@@ -92,7 +98,9 @@ absl::Status TieredStore::Impl::Start(const StoreOptions& options) {
   }
   promoter_ =
       std::make_unique<Promoter>(core_, *this, transfers_.get(), options.max_loading_tickets);
-  if (core_.tier != nullptr) demoter_ = std::make_unique<Demoter>(core_);
+  if (core_.tier != nullptr) {
+    demoter_ = std::make_unique<Demoter>(core_, options.save_model_every);
+  }
   if (options.check_after_idle < absl::InfiniteDuration()) {
     auditor_ = std::make_unique<Auditor>(core_, invalidating_, options.check_after_idle);
   }

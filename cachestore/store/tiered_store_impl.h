@@ -70,9 +70,7 @@ class TieredStore::Impl : public BlockRegistry {
     return verifier_.Run(max_bytes_per_second, go_on);
   }
   StoreStats stats() const;
-  std::vector<std::string> losses() const {
-    return core_.tier == nullptr ? std::vector<std::string>() : core_.tier->losses();
-  }
+  std::vector<std::string> losses() const { return losses_; }
   int64_t capacity_blocks(const NamespaceHandle& ns, Tier tier) const;
   Tier compute_tier() const { return core_.device == nullptr ? Tier::kRam : Tier::kGpu; }
   absl::Status CopyInto(absl::Span<const BlockCopy> copies);
@@ -107,6 +105,7 @@ class TieredStore::Impl : public BlockRegistry {
   Verifier verifier_{core_};
   const Hash128 secret_;
   // Set by Start. The demoter is null without a tier, the GPU's two without a device.
+  std::vector<std::string> losses_;
   std::unique_ptr<DeviceTransfers> transfers_;
   std::unique_ptr<Promoter> promoter_;
   std::unique_ptr<Demoter> demoter_;

@@ -115,6 +115,14 @@ class BackingTier {
   // The same for the keys alone, in any order and with little memory. BLOCKS.
   virtual absl::Status ForEachKey(absl::FunctionRef<void(const BlockKey&)> visit) = 0;
 
+  // Keeps `bytes`, a few hundred kilobytes at most, under `name` in place of what was kept there:
+  // they survive kill -9 once this returns OK, and after an error the old ones or these do. They
+  // are no part of the budget. BLOCKS.
+  virtual absl::Status SaveState(absl::string_view name, absl::string_view bytes) = 0;
+  // What was saved last. kNotFound: nothing was; kDataLoss: it cannot be read, or is not what was
+  // saved. BLOCKS.
+  virtual absl::StatusOr<std::string> LoadState(absl::string_view name) const = 0;
+
   // Bytes that stored blocks take of the budget, those that are reserved for blocks or taken by
   // them, the budget, and stored blocks.
   virtual int64_t used_bytes() const = 0;

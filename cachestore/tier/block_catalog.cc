@@ -22,6 +22,11 @@ constexpr char kSecretKey[] = "secret";    // 16 bytes: hi, lo, little endian
 constexpr char kCreatedKey[] = "created";  // RFC 3339 text, for people
 constexpr size_t kSecretBytes = 16;
 
+// A saved state: version, XXH3-64 of what follows, bytes.
+constexpr char kStatePrefix[] = "state.";
+constexpr uint32_t kStateVersion = 1;
+constexpr size_t kStateHeaderBytes = 12;
+
 absl::Status FromRocksDb(const rocksdb::Status& status, absl::string_view what) {
   if (status.ok()) return absl::OkStatus();
   const std::string message = absl::StrCat(what, ": ", status.ToString());
@@ -40,6 +45,10 @@ absl::string_view ToView(const rocksdb::Slice& slice) { return {slice.data(), sl
 ABSL_ATTRIBUTE_NOINLINE ABSL_ATTRIBUTE_NO_TAIL_CALL rocksdb::Status WriteInGroup(
     rocksdb::DB& db, rocksdb::WriteBatch* batch) {
   return db.Write(IndexWriteOptions(), batch);
+}
+
+uint64_t HashOf(absl::string_view bytes) {
+  return HashBytes64({reinterpret_cast<const std::byte*>(bytes.data()), bytes.size()});
 }
 
 absl::StatusOr<std::string> RandomBytes(size_t count) {
@@ -137,6 +146,40 @@ absl::Status BlockCatalog::ForEachNamespace(
     visit(DecodeIndexKey(ToView(it->key())), ToView(it->value()));
   }
   return FromRocksDb(it->status(), "scan namespaces");
+}
+
+absl::Status BlockCatalog::SaveState(absl::string_view name, absl::string_view bytes) {
+  std::string value(kStateHeaderBytes, '\0');
+  PutLittleEndian32(kStateVersion, value.data());
+  PutLittleEndian64(HashOf(bytes), value.data() + 4);
+  absl::StrAppend(&value, bytes);
+  rocksdb::WriteBatch batch;
+  RETURN_IF_ERROR(FromRocksDb(batch.Put(meta_, absl::StrCat(kStatePrefix, name), value),
+                              absl::StrCat("write state ", name)));
+  return Write(&batch);
+}
+
+absl::StatusOr<std::string> BlockCatalog::LoadState(absl::string_view name) const {
+  std::string value;
+  const rocksdb::Status found =
+      db_->Get(rocksdb::ReadOptions(), meta_, absl::StrCat(kStatePrefix, name), &value);
+  if (found.IsNotFound()) return absl::NotFoundError(absl::StrCat("no state ", name));
+  RETURN_IF_ERROR(FromRocksDb(found, absl::StrCat("read state ", name)));
+  if (value.size() < kStateHeaderBytes) {
+    return absl::DataLossError(absl::StrCat("state ", name, " of ", value.size(), " bytes"));
+  }
+  const uint32_t version = GetLittleEndian32(value.data());
+  const uint64_t hash = GetLittleEndian64(value.data() + 4);
+  value.erase(0, kStateHeaderBytes);
+  if (version != kStateVersion) {
+    return absl::DataLossError(
+        absl::StrCat("state ", name, " of version ", version, "; this is ", kStateVersion));
+  }
+  if (hash != HashOf(value)) {
+    return absl::DataLossError(
+        absl::StrCat("state ", name, ": its checksum is not that of its ", value.size(), " bytes"));
+  }
+  return value;
 }
 
 absl::StatusOr<std::optional<BlockRecord>> BlockCatalog::Find(const BlockKey& key) const {

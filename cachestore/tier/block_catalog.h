@@ -1,9 +1,9 @@
-// BlockCatalog: the disk tier's metadata in RocksDB. Knows keys, records and namespaces, and
-// nothing of payload files. Every change is one synced write batch: it is whole and durable, or not
-// there.
+// BlockCatalog: the disk tier's metadata in RocksDB. Knows keys, records, namespaces and what is
+// saved beside them under a name, and nothing of payload files. Every change is one synced write
+// batch: it is whole and durable, or not there.
 //
-// Column families: "meta" (secret, created), "namespaces" (root key -> identity encoding) and
-// "blocks" (key -> record, block_record.h). Thread-safe.
+// Column families: "meta" (secret, created, saved states), "namespaces" (root key -> identity
+// encoding) and "blocks" (key -> record, block_record.h). Thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -65,6 +65,10 @@ class BlockCatalog {
   absl::Status ForEachNamespace(
       absl::FunctionRef<void(const BlockKey& root, absl::string_view identity_encoding)> visit)
       const;
+
+  // See BackingTier::SaveState and LoadState.
+  absl::Status SaveState(absl::string_view name, absl::string_view bytes);
+  absl::StatusOr<std::string> LoadState(absl::string_view name) const;
 
   // The record of `key`, or nullopt. kDataLoss: there is one, and it cannot be read.
   absl::StatusOr<std::optional<BlockRecord>> Find(const BlockKey& key) const;

@@ -100,6 +100,13 @@ class DiskTier final : public BackingTier {
   absl::Status ForEach(absl::FunctionRef<void(const StoredBlock&)> visit) override;
   absl::Status ForEachKey(absl::FunctionRef<void(const BlockKey&)> visit) override;
 
+  absl::Status SaveState(absl::string_view name, absl::string_view bytes) override {
+    return catalog_->SaveState(name, bytes);
+  }
+  absl::StatusOr<std::string> LoadState(absl::string_view name) const override {
+    return catalog_->LoadState(name);
+  }
+
   int64_t used_bytes() const override { return used_bytes_.load(std::memory_order_relaxed); }
   int64_t reserved_bytes() const override { return slots_->file_bytes(); }
   std::vector<std::string> losses() const override { return losses_; }

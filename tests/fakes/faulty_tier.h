@@ -30,7 +30,7 @@ class FaultPlan {
     failing_load_ = n;
     any_load_status_ = std::move(status);
   }
-  // Every Store and Erase fails with `status` until it is OK again.
+  // Every Store, Erase and SaveState fails with `status` until it is OK again.
   void FailWrites(absl::Status status) {
     absl::MutexLock lock(&mu_);
     write_status_ = std::move(status);
@@ -115,6 +115,21 @@ class FaultPlan {
     absl::MutexLock lock(&mu_);
     return loads_;
   }
+  // SaveState: no write that waits at the gate.
+  absl::Status SaveStatus() const {
+    absl::MutexLock lock(&mu_);
+    return write_status_;
+  }
+  void NoteSave() {
+    absl::MutexLock lock(&mu_);
+    ++saves_;
+    changed_.SignalAll();
+  }
+  // Saves that have ended.
+  int64_t saves() const {
+    absl::MutexLock lock(&mu_);
+    return saves_;
+  }
   int64_t failed_writes() const {
     absl::MutexLock lock(&mu_);
     return failed_writes_;
@@ -173,6 +188,7 @@ class FaultPlan {
   int64_t writes_ ABSL_GUARDED_BY(mu_) = 0;
   int64_t loads_ ABSL_GUARDED_BY(mu_) = 0;
   int64_t failed_writes_ ABSL_GUARDED_BY(mu_) = 0;
+  int64_t saves_ ABSL_GUARDED_BY(mu_) = 0;
 };
 
 class FaultyTier : public BackingTier {
@@ -230,6 +246,15 @@ class FaultyTier : public BackingTier {
   }
   absl::Status ForEachKey(absl::FunctionRef<void(const BlockKey&)> visit) override {
     return tier_->ForEachKey(visit);
+  }
+  absl::Status SaveState(absl::string_view name, absl::string_view bytes) override {
+    absl::Status status = plan_->SaveStatus();
+    if (status.ok()) status = tier_->SaveState(name, bytes);
+    plan_->NoteSave();
+    return status;
+  }
+  absl::StatusOr<std::string> LoadState(absl::string_view name) const override {
+    return tier_->LoadState(name);
   }
   int64_t used_bytes() const override { return tier_->used_bytes(); }
   int64_t reserved_bytes() const override { return tier_->reserved_bytes(); }

@@ -26,6 +26,7 @@ struct MemoryTierContents {
   };
   std::map<BlockKey, Item> items;
   std::map<BlockKey, std::string> namespaces;
+  std::map<std::string, std::string> states;
   uint64_t next_sequence = 1;
 };
 
@@ -130,6 +131,18 @@ class MemoryBackingTier : public BackingTier {
 
   absl::Status ForEachKey(absl::FunctionRef<void(const BlockKey&)> visit) override {
     return ForEach([&](const StoredBlock& block) { visit(block.key); });
+  }
+
+  absl::Status SaveState(absl::string_view name, absl::string_view bytes) override {
+    absl::MutexLock lock(&mu_);
+    contents_->states[std::string(name)] = std::string(bytes);
+    return absl::OkStatus();
+  }
+  absl::StatusOr<std::string> LoadState(absl::string_view name) const override {
+    absl::MutexLock lock(&mu_);
+    const auto it = contents_->states.find(std::string(name));
+    if (it == contents_->states.end()) return absl::NotFoundError(name);
+    return it->second;
   }
 
   int64_t used_bytes() const override {

@@ -91,6 +91,7 @@ class StoreFixture : public ::testing::Test {
     options.max_loading_tickets = max_loading_tickets_;
     options.disk.admission = admission_;
     options.ram_free_low_watermark = ram_free_low_watermark_;
+    options.save_model_every = save_model_every_;
     auto store = TieredStore::Open(
         options,
         std::make_unique<FaultyTier>(
@@ -159,6 +160,7 @@ class StoreFixture : public ::testing::Test {
   int max_loading_tickets_ = 1024;
   DiskAdmission admission_ = DiskAdmission::kAll;
   double ram_free_low_watermark_ = StoreOptions().ram_free_low_watermark;
+  absl::Duration save_model_every_ = StoreOptions().save_model_every;
   // So that a test knows what goes first, however long it takes.
   EvictionOrder eviction_ = EvictionOrder::kLru;
   KeyDeriver derive_ = ChildKey;

@@ -60,6 +60,19 @@ TEST_P(BackingTierTest, LoadsWhatWasStored) {
   EXPECT_EQ(tier_->num_blocks(), 5);
 }
 
+TEST_P(BackingTierTest, KeepsStatesByTheirNames) {
+  EXPECT_EQ(tier_->LoadState("model").status().code(), absl::StatusCode::kNotFound);
+  const std::string bytes(100'000, '\0');
+  ASSERT_TRUE(tier_->SaveState("model", "old").ok());
+  ASSERT_TRUE(tier_->SaveState("model", bytes).ok());
+  ASSERT_TRUE(tier_->SaveState("other", "").ok());
+  Reopen();
+  EXPECT_EQ(*tier_->LoadState("model"), bytes);
+  EXPECT_EQ(*tier_->LoadState("other"), "");
+  EXPECT_EQ(tier_->LoadState("mode").status().code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(tier_->used_bytes(), 0);
+}
+
 TEST_P(BackingTierTest, EveryLoadOfABatchEndsOnceOnAThreadOfTheTier) {
   constexpr int kBlocks = 40;
   std::vector<SampleBlock> chain = SampleChain(1, kBlocks, kPayloadBytes);

@@ -5,6 +5,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -12,6 +13,7 @@
 #include "cachestore/tier/disk_tier.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "rocksdb/db.h"
 #include "tests/cachestore/tier/block_samples.h"
 
 namespace reprise::cachestore {
@@ -99,6 +101,44 @@ TEST_F(IndexDamageTest, ARecordThatCannotBeReadIsAMissAndCanBeErasedAndStoredAga
   EXPECT_TRUE(stored.ok()) << stored;
   EXPECT_TRUE(LoadAndCompare(*tier_, block).ok());
   EXPECT_EQ(tier_->num_blocks(), 20);
+}
+
+// Changes what was saved as `name` behind the tier's back, which is closed.
+void ChangeState(const std::string& directory, const std::string& name,
+                 const std::function<void(std::string&)>& change) {
+  std::vector<rocksdb::ColumnFamilyHandle*> families;
+  rocksdb::DB* opened = nullptr;
+  const rocksdb::ColumnFamilyOptions options;
+  CHECK(rocksdb::DB::Open(
+            rocksdb::DBOptions(), directory + "/index",
+            {{"default", options}, {"meta", options}, {"namespaces", options}, {"blocks", options}},
+            &families, &opened)
+            .ok());
+  const std::unique_ptr<rocksdb::DB> db(opened);
+  std::string value;
+  CHECK(db->Get(rocksdb::ReadOptions(), families[1], "state." + name, &value).ok());
+  change(value);
+  CHECK(db->Put(rocksdb::WriteOptions(), families[1], "state." + name, value).ok());
+  for (rocksdb::ColumnFamilyHandle* family : families) {
+    CHECK(db->DestroyColumnFamilyHandle(family).ok());
+  }
+}
+
+TEST_F(IndexDamageTest, AStateThatIsNotWhatWasSavedIsDataLoss) {
+  const std::function<void(std::string&)> changes[] = {
+      [](std::string& value) { value[0] = 2; },       // the version
+      [](std::string& value) { value[4] ^= 1; },      // the checksum
+      [](std::string& value) { value.back() ^= 1; },  // the bytes
+      [](std::string& value) { value.pop_back(); },   // one is missing
+      [](std::string& value) { value.resize(11); }};  // so are all, and a part of the header
+  for (const auto& change : changes) {
+    ASSERT_TRUE(tier_->SaveState("model", "learned").ok());
+    tier_.reset();
+    ChangeState(directory_.path(), "model", change);
+    Open();
+    EXPECT_EQ(tier_->LoadState("model").status().code(), absl::StatusCode::kDataLoss);
+    EXPECT_EQ(tier_->num_blocks(), 20) << "and the blocks are there";
+  }
 }
 
 }  // namespace
