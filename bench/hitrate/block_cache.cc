@@ -12,10 +12,12 @@ Tally Replay(const cachestore::Trace& trace, BlockCache& cache) {
     while (cache.queue_ms() > 0 && waiting != trace.requests.end() &&
            waiting->time_ms <= request.time_ms + cache.queue_ms()) {
       trace.ChainOf(*waiting, chain);
-      cache.Announce(*waiting++, chain);
+      if (waiting->is_lookup()) cache.Announce(*waiting, chain);
+      ++waiting;
     }
     trace.ChainOf(request, chain);
-    tally.Add(request, chain.size(), cache.Serve(request, chain), trace.block_tokens);
+    const size_t hits = cache.Serve(request, chain);
+    if (request.is_lookup()) tally.Add(request, chain.size(), hits, trace.block_tokens);
   }
   return tally;
 }

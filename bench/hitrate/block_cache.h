@@ -19,7 +19,8 @@ class BlockCache {
   virtual void Announce(const cachestore::TraceRequest&,
                         absl::Span<const cachestore::BlockNumber> /*chain*/) {}
   // The next request, for the blocks of `chain`, root first. Returns how many of the first ones
-  // were there when it came; which ones are there afterwards is the cache's decision.
+  // were there when it came; which ones are there afterwards is the cache's decision. One that is
+  // no lookup (TraceRequest) brings its blocks, and what it returns is nobody's hit.
   virtual size_t Serve(const cachestore::TraceRequest& request,
                        absl::Span<const cachestore::BlockNumber> chain) = 0;
 };

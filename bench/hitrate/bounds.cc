@@ -16,7 +16,7 @@ using cachestore::kNoBlockNumber;
 using cachestore::Trace;
 using cachestore::TraceRequest;
 
-// Calls `served` with the hits of each request of a cache that keeps what is used next, of the
+// Calls `served` with the hits of each lookup of a cache that keeps what is used next, of the
 // blocks with at least `least_depth` blocks before them.
 void KeepNextUses(const Trace& trace, const UseRuns& next_uses, int64_t capacity,
                   uint32_t least_depth,
@@ -26,7 +26,7 @@ void KeepNextUses(const Trace& trace, const UseRuns& next_uses, int64_t capacity
   std::priority_queue<uint32_t> furthest;  // requests that some are, or were, kept for
   int64_t size = 0;
   for (size_t i = 0; i < trace.requests.size(); ++i) {
-    served(i, kept[i]);
+    if (trace.requests[i].is_lookup()) served(i, kept[i]);
     size -= kept[i];
     kept[i] = 0;
     uint32_t depth = 0;
@@ -35,6 +35,8 @@ void KeepNextUses(const Trace& trace, const UseRuns& next_uses, int64_t capacity
       const int64_t count = int64_t{end} - std::max(depth, std::min(end, least_depth));
       depth = end;
       if (run.request == UseRuns::kNone || count == 0) continue;
+      // Kept for what brings them anyway, they would be of no use.
+      if (!trace.requests[run.request].is_lookup()) continue;
       if (kept[run.request] == 0) furthest.push(run.request);
       kept[run.request] += count;
       size += count;
@@ -49,7 +51,7 @@ void KeepNextUses(const Trace& trace, const UseRuns& next_uses, int64_t capacity
   }
 }
 
-// Calls `served` for each request with the hits of a cache that keeps all that came, and the last
+// Calls `served` for each lookup with the hits of a cache that keeps all that came, and the last
 // block of them (kNoBlockNumber: there are none).
 void ServeAllThatCame(
     const Trace& trace,
@@ -59,7 +61,7 @@ void ServeAllThatCame(
     size_t hits = trace.NumBlocksOf(request);
     BlockNumber block = request.last;
     for (; block != kNoBlockNumber && block >= num_seen; block = trace.parents[block]) --hits;
-    served(request, hits, block);
+    if (request.is_lookup()) served(request, hits, block);
     if (block != request.last) num_seen = request.last + 1;
   }
 }
@@ -93,7 +95,7 @@ Tally InfiniteCacheOfTokens(const Trace& trace) {
   const int64_t block_tokens = trace.block_tokens;
   ServeAllThatCame(trace, [&](const TraceRequest& request, size_t hits, BlockNumber last_hit) {
     const int64_t input = request.input_tokens;
-    int64_t hit_tokens = std::min(static_cast<int64_t>(hits) * block_tokens, input);
+    int64_t hit_tokens = static_cast<int64_t>(hits) * block_tokens;
     const auto before = turns.find(last_hit);
     if (before != turns.end() && !shared[last_hit] && before->second.session == request.session &&
         before->second.tokens <= input) {
@@ -129,6 +131,7 @@ double CostBound(const Trace& trace, const UseRuns& next_uses, int64_t capacity)
   double cost = 0;
   int64_t max_blocks = 0;
   for (const TraceRequest& request : trace.requests) {
+    if (!request.is_lookup()) continue;
     cost += PrefillCost(request.input_tokens);
     max_blocks = std::max(max_blocks, static_cast<int64_t>(trace.NumBlocksOf(request)));
   }

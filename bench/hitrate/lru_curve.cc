@@ -40,9 +40,11 @@ LruCurve::LruCurve(const cachestore::Trace& trace) : hits_(trace.num_blocks() + 
     for (const UseRun& run : last_uses.Of(i)) {
       if (run.request == UseRuns::kNone) continue;
       const int64_t place = stack_size - in_stack.SumBefore(run.request + 1) + taken;
-      // One hit more at capacity place + 1, another at the next one, and so on: a slope.
-      ++hits_[static_cast<size_t>(place) + 1];
-      --hits_[static_cast<size_t>(place) + 1 + run.count];
+      if (trace.requests[i].is_lookup()) {
+        // One hit more at capacity place + 1, another at the next one, and so on: a slope.
+        ++hits_[static_cast<size_t>(place) + 1];
+        --hits_[static_cast<size_t>(place) + 1 + run.count];
+      }
       in_stack.Add(run.request, -int64_t{run.count});
       stack_size -= run.count;
       taken += run.count;

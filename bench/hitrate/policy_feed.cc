@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "absl/container/flat_hash_map.h"
-
 namespace reprise::bench {
 
 using cachestore::BlockId;
@@ -34,9 +32,30 @@ PolicyFeed::PolicyFeed(const PolicyMaker& make, const cachestore::Trace& trace,
     : trace_(trace), options_(options), policy_(make([this] { return now_us_; })) {
   absl::flat_hash_map<uint64_t, uint64_t> last;
   for (const TraceRequest& request : trace.requests) {
-    if (request.session != 0) last[request.session] = NumberOf(request);
+    if (request.session != 0 && request.is_lookup()) last[request.session] = NumberOf(request);
   }
   for (const auto& [session, number] : last) last_of_session_.insert(number);
+  FindAnswers();
+}
+
+void PolicyFeed::FindAnswers() {
+  // An answer goes on behind the last block of its prompt.
+  absl::flat_hash_map<cachestore::BlockNumber, const TraceRequest*> open;
+  for (const TraceRequest& request : trace_.requests) {
+    if (request.is_lookup()) {
+      open[request.last] = &request;
+      continue;
+    }
+    for (cachestore::BlockNumber at = request.last; at != cachestore::kNoBlockNumber;
+         at = trace_.parents[at]) {
+      const auto lookup = open.find(at);
+      if (lookup == open.end()) continue;
+      answered_[NumberOf(request)] = lookup->second;
+      ends_with_answer_.insert(NumberOf(*lookup->second));
+      open.erase(lookup);
+      break;
+    }
+  }
 }
 
 void PolicyFeed::Tell(const TraceRequest& request, RequestHints::Use use,
@@ -58,15 +77,31 @@ void PolicyFeed::OnWaiting(const TraceRequest& request, absl::Span<const BlockKe
 void PolicyFeed::OnRequest(const TraceRequest& request, absl::Span<const BlockKey> keys,
                            absl::Span<const BlockId> matched) {
   now_us_ = std::max(now_us_, request.time_ms * 1000);
-  Tell(request, RequestHints::Use::kRequest, keys, matched);
+  if (request.is_lookup()) return Tell(request, RequestHints::Use::kRequest, keys, matched);
+  // The prompt was in use until its answer was there.
+  for (size_t i = matched.size(); i-- > 0;) {
+    policy_->OnUse(matched[i], i > 0 ? matched[i - 1] : cachestore::kNoBlock);
+  }
 }
 
 void PolicyFeed::OnRequestEnd(const TraceRequest& request, absl::Span<const BlockKey> keys,
                               BlockId last) {
-  cachestore::RequestEnd end = {.output_tokens = request.output_tokens};
+  if (ends_with_answer_.contains(NumberOf(request))) return;
+  const TraceRequest* ended = &request;
+  if (!request.is_lookup()) {
+    const auto answered = answered_.find(NumberOf(request));
+    if (answered == answered_.end()) return;
+    ended = answered->second;
+  }
+  cachestore::RequestEnd end = {.output_tokens = ended->output_tokens};
   if (options_.tells_endings) {
-    end.hints.ending = EndingOf(request.finish);
-    end.hints.session_closed = last_of_session_.contains(NumberOf(request));
+    end.hints.ending = EndingOf(ended->finish);
+    end.hints.session_closed = last_of_session_.contains(NumberOf(*ended));
+  }
+  // A server is not told either where its trace has nothing of it.
+  if (ended->output_tokens == 0 && ended->finish == cachestore::TraceFinish::kUnknown &&
+      !end.hints.session_closed) {
+    return;
   }
   policy_->OnRequestEnd(
       {.block_tokens = trace_.block_tokens, .keys = keys, .last = last, .end = end});

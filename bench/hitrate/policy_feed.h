@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/types/span.h"
 #include "cachestore/block/block_id.h"
@@ -42,7 +43,8 @@ class PolicyFeed : public cachestore::NodeListener {
   void OnRequest(const cachestore::TraceRequest& request,
                  absl::Span<const cachestore::BlockKey> keys,
                  absl::Span<const cachestore::BlockId> matched);
-  // It is over, and `last` is its last block, if that is in the store.
+  // It is over, and `last` is its last block, if that is in the store. Where the trace has what its
+  // answer leaves behind, the policy is told then, with the end of that.
   void OnRequestEnd(const cachestore::TraceRequest& request,
                     absl::Span<const cachestore::BlockKey> keys, cachestore::BlockId last);
   // From the index.
@@ -51,6 +53,8 @@ class PolicyFeed : public cachestore::NodeListener {
   void OnErase(cachestore::BlockId id, const cachestore::BlockKey& key) override;
 
  private:
+  // Fills answered_ and ends_with_answer_.
+  void FindAnswers();
   void Tell(const cachestore::TraceRequest& request, cachestore::RequestHints::Use use,
             absl::Span<const cachestore::BlockKey> keys,
             absl::Span<const cachestore::BlockId> matched);
@@ -62,7 +66,10 @@ class PolicyFeed : public cachestore::NodeListener {
   const cachestore::Trace& trace_;
   const FeedOptions options_;
   int64_t now_us_ = 0;
-  absl::flat_hash_set<uint64_t> last_of_session_;  // numbers
+  absl::flat_hash_set<uint64_t> last_of_session_;  // numbers of lookups
+  // By the number of what is left behind, the lookup that is answered; and the numbers of those.
+  absl::flat_hash_map<uint64_t, const cachestore::TraceRequest*> answered_;
+  absl::flat_hash_set<uint64_t> ends_with_answer_;
   const std::unique_ptr<cachestore::EvictionPolicy> policy_;
 };
 

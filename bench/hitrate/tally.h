@@ -29,15 +29,16 @@ struct Tally {
   double cost = 0;  // of the prefill of all prompts, see PrefillCost
   double saved_cost = 0;
 
-  // A request of `num_blocks` whose first `hits` were there.
+  // A lookup of `num_blocks` whose first `hits` were there. The last token of a prompt is always
+  // computed, for the answer's first one comes from it, so no request has all of its tokens.
   void Add(const cachestore::TraceRequest& request, size_t num_blocks, size_t hits,
            int32_t block_tokens) {
-    AddTokens(request, num_blocks, hits,
-              std::min(static_cast<int64_t>(hits) * block_tokens, int64_t{request.input_tokens}));
+    AddTokens(request, num_blocks, hits, static_cast<int64_t>(hits) * block_tokens);
   }
-  // The same with `hit_tokens_of_it` of its first tokens there.
+  // The same with the KV of `tokens_there` of its first tokens there.
   void AddTokens(const cachestore::TraceRequest& request, size_t num_blocks, size_t hits,
-                 int64_t hit_tokens_of_it) {
+                 int64_t tokens_there) {
+    const int64_t hit_tokens_of_it = std::min(tokens_there, int64_t{request.input_tokens} - 1);
     ++requests;
     blocks += static_cast<int64_t>(num_blocks);
     hit_blocks += static_cast<int64_t>(hits);

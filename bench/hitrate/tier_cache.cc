@@ -41,7 +41,7 @@ size_t TierCache::Serve(const cachestore::TraceRequest& request,
                         absl::Span<const BlockNumber> chain) {
   const size_t hits = chain_.Look(index_, root_, chain);
   feed_.OnRequest(request, chain_.keys, chain_.matched());
-  for (const BlockId id : chain_.matched()) Hit(id);
+  for (const BlockId id : chain_.matched()) Hit(id, request.is_lookup());
   for (size_t i = hits; i < chain.size(); ++i) {
     const BlockId parent = i == 0 ? root_ : chain_.ids[i - 1];
     chain_.ids[i] = index_.Insert(parent, chain_.keys[i], chain.subspan(i, 1));
@@ -57,9 +57,11 @@ size_t TierCache::Serve(const cachestore::TraceRequest& request,
   return hits;
 }
 
-void TierCache::Hit(BlockId id) {
+void TierCache::Hit(BlockId id, bool counts) {
   const Node& node = index_.node(id);
-  ++(node.in_gpu ? tally_.gpu_hits : node.in_ram() ? tally_.ram_hits : tally_.disk_hits);
+  if (counts) {
+    ++(node.in_gpu ? tally_.gpu_hits : node.in_ram() ? tally_.ram_hits : tally_.disk_hits);
+  }
   index_.SetReused(id);
   index_.SetRejected(id, false);
   if (!node.in_memory()) AttachRam(id);

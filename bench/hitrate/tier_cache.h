@@ -56,8 +56,8 @@ class TierCache : public BlockCache {
   bool has_gpu() const { return capacities_.gpu > 0; }
   bool has_disk() const { return capacities_.disk > 0; }
 
-  // Counts a block that is found, and copies it up.
-  void Hit(cachestore::BlockId id);
+  // Copies a block that is found up; counts it if it was looked up.
+  void Hit(cachestore::BlockId id, bool counts);
   void AttachGpu(cachestore::BlockId id);
   void AttachRam(cachestore::BlockId id);
   void DetachGpu(cachestore::BlockId id);

@@ -8,6 +8,7 @@
 // groups. meta is one byte: TraceRequestType in its low half, TraceFinish in its high half. The
 // chain of a request is the path from its root to block `anchor` (0 stands for none), and behind it
 // n_new blocks that nobody had before, with the next free numbers. dt_ms: since the request before.
+// With 0 input tokens nothing is looked up: the blocks are what an answer leaves behind.
 //
 // A request at 7 ms of 1,000 input and 20 output tokens in 512-token blocks, session 3, chat, ended
 // a turn, nothing before it, 2 new blocks:

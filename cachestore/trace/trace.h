@@ -23,8 +23,11 @@ enum class TraceFinish : uint8_t { kUnknown, kToolUse, kEndTurn, kOther };
 inline constexpr int kNumTraceFinishes = 4;
 
 struct TraceRequest {
-  int64_t time_ms = 0;  // since the trace began; never less than that of the request before
-  uint32_t input_tokens = 0;
+  // Whether its blocks are looked up; else an answer leaves them behind, and they are only stored.
+  bool is_lookup() const { return input_tokens > 0; }
+
+  int64_t time_ms = 0;        // since the trace began; never less than that of the request before
+  uint32_t input_tokens = 0;  // 0: see is_lookup
   uint32_t output_tokens = 0;
   uint64_t session = 0;  // 0: unknown
   TraceRequestType type = TraceRequestType::kUnknown;

@@ -78,6 +78,40 @@ TEST(BoundsTest, NoCacheHasMoreHitsThanTheOptimumAndOneHasAsMany) {
   EXPECT_GT(all_hits, 500);
 }
 
+TEST(BoundsTest, WhatAnswersLeaveBehindIsThereAndIsNoHit) {
+  int64_t all_hits = 0;
+  for (uint64_t seed = 0; seed < 20; ++seed) {
+    const Trace trace = RandomTrace(seed, 9, 8, /*answers=*/true);
+    const UseRuns next_uses = UseRuns::Next(trace);
+    const auto hits = [](const TraceRequest& request, size_t n) {
+      return request.is_lookup() ? static_cast<double>(n) : 0;
+    };
+    for (int capacity = 1; capacity <= 8; capacity += 2) {
+      const Tally tally = Optimum(trace, next_uses, capacity);
+      EXPECT_EQ(static_cast<double>(tally.hit_blocks), BestOfAllCaches(trace, capacity, hits))
+          << "seed " << seed << ", capacity " << capacity;
+      all_hits += tally.hit_blocks;
+    }
+    EXPECT_EQ(InfiniteCache(trace).hit_blocks, Optimum(trace, next_uses, 8).hit_blocks);
+  }
+  EXPECT_GT(all_hits, 300);
+}
+
+TEST(BoundsTest, NoPromptIsServedWithoutItsLastToken) {
+  Trace trace;
+  trace.block_tokens = 16;
+  const BlockNumber full = trace.AddBlock(cachestore::kNoBlockNumber);
+  const BlockNumber partial = trace.AddBlock(full);
+  for (const TraceRequest& request :
+       {TraceRequest{.input_tokens = 16, .last = full}, {.input_tokens = 20, .last = partial}}) {
+    trace.requests = {request, request, {.input_tokens = 40, .last = trace.AddBlock(request.last)}};
+    const auto own = static_cast<int64_t>(request.input_tokens) - 1;
+    const auto of_longer = 16 * static_cast<int64_t>(trace.NumBlocksOf(request));
+    EXPECT_EQ(InfiniteCache(trace).hit_tokens, own + of_longer);
+    EXPECT_EQ(InfiniteCache(trace).requests, 3);
+  }
+}
+
 TEST(BoundsTest, NoCacheSavesMoreThanTheCostBound) {
   for (uint64_t seed = 0; seed < 20; ++seed) {
     Trace trace = RandomTrace(seed, 12, 8);
@@ -89,8 +123,8 @@ TEST(BoundsTest, NoCacheSavesMoreThanTheCostBound) {
       for (const TraceRequest& request : trace.requests) cost += PrefillCost(request.input_tokens);
       const double best =
           BestOfAllCaches(trace, capacity, [](const TraceRequest& request, size_t hits) {
-            return PrefillCost(
-                std::min<double>(20'000.0 * static_cast<double>(hits), request.input_tokens));
+            return PrefillCost(std::min(20'000.0 * static_cast<double>(hits),
+                                        std::max(0.0, request.input_tokens - 1.0)));
           });
       const double bound = CostBound(trace, next_uses, capacity);
       EXPECT_LE(best / cost, bound + 1e-9) << "seed " << seed << ", capacity " << capacity;
@@ -121,7 +155,8 @@ TEST(BoundsTest, TheCostBoundIsWhatItsStepsComeTo) {
               1e-12);
   // With two depths a step no block counts for less than it is worth.
   const Trace many = ChainTwice(2 * kCostLevels);
-  EXPECT_NEAR(CostBound(many, UseRuns::Next(many), 2 * kCostLevels), 0.5, 1e-12);
+  EXPECT_NEAR(CostBound(many, UseRuns::Next(many), 2 * kCostLevels),
+              InfiniteCache(many).cost_ratio(), 1e-12);
 }
 
 TEST(BoundsTest, AnInfiniteCacheKeepsWhatCameOnce) {
@@ -228,7 +263,7 @@ std::unique_ptr<cachestore::EvictionPolicy> Make(const std::function<int64_t()>&
 
 TEST(LruTest, CurveAndStoreHaveTheHitsOfLru) {
   for (uint64_t seed = 0; seed < 10; ++seed) {
-    const Trace trace = RandomTrace(seed, 400, 60);
+    const Trace trace = RandomTrace(seed, 400, 60, /*answers=*/seed % 2 == 1);
     const LruCurve curve(trace);
     for (const int64_t capacity : {1, 2, 3, 5, 8, 13, 30, 59, 60}) {
       SlowLru slow(static_cast<size_t>(capacity));
@@ -282,6 +317,7 @@ TEST(StoreCacheTest, ARequestsOwnBlocksMayGoOnlyWhenRoomIsMadeAfterwards) {
   TraceRequest a, b;
   a.last = trace.AddBlock(cachestore::kNoBlockNumber);
   b.last = trace.AddBlock(cachestore::kNoBlockNumber);
+  a.input_tokens = b.input_tokens = 16;
   for (const TraceRequest& request : {a, b, b, a}) trace.requests.push_back(request);
   const auto hits = [&trace](MakeRoom make_room) {
     StoreCache store(Make<Newest>, trace, 1, make_room);

@@ -9,8 +9,10 @@
 namespace reprise::bench {
 
 // `num_requests` requests with blocks of 16 tokens, of which there are at most `max_blocks`: some
-// go on where an earlier one ended, some branch off, some come again, some are empty.
-inline cachestore::Trace RandomTrace(uint64_t seed, int num_requests, size_t max_blocks) {
+// go on where an earlier one ended, some branch off, some come again, some are empty. With
+// `answers` every other one leaves some behind, which are no lookup.
+inline cachestore::Trace RandomTrace(uint64_t seed, int num_requests, size_t max_blocks,
+                                     bool answers = false) {
   std::mt19937_64 random(seed);
   cachestore::Trace trace;
   trace.name = "random";
@@ -30,6 +32,12 @@ inline cachestore::Trace RandomTrace(uint64_t seed, int num_requests, size_t max
     request.input_tokens = 16 * num_blocks - (num_blocks > 0 ? random() % 16 : 0);
     request.output_tokens = static_cast<uint32_t>(random() % 100);
     request.type = static_cast<cachestore::TraceRequestType>(random() % 3);
+    trace.requests.push_back(request);
+    if (!answers || num_blocks == 0 || random() % 2 == 0) continue;
+    request.input_tokens = request.output_tokens = 0;
+    for (uint64_t n = random() % 3; n > 0 && trace.num_blocks() < max_blocks; --n) {
+      request.last = trace.AddBlock(request.last);
+    }
     trace.requests.push_back(request);
   }
   return trace;

@@ -135,9 +135,9 @@ TEST(TierCacheTest, EveryPolicyKeepsTheTiersWithinTheirSizes) {
 TEST(TierCacheTest, AnAdmittedTailTakesItsAncestorsToDisk) {
   Trace trace;
   trace.block_tokens = 16;
-  cachestore::TraceRequest request;
+  cachestore::TraceRequest request = {.input_tokens = 48};
   for (int i = 0; i < 3; ++i) request.last = trace.AddBlock(request.last);
-  cachestore::TraceRequest other;
+  cachestore::TraceRequest other = {.input_tokens = 16};
   other.last = trace.AddBlock(cachestore::kNoBlockNumber);
   trace.requests = {request, other};
   // The chain's tail goes for the other block, and takes the two before it along.
@@ -166,8 +166,7 @@ class Script {
   const Trace& trace() const { return trace_; }
   // Asks for the chain that ends with `last`; returns the hits.
   size_t Ask(TierCache& cache, BlockNumber last) {
-    cachestore::TraceRequest request;
-    request.last = last;
+    cachestore::TraceRequest request = {.input_tokens = 1, .last = last};
     std::vector<BlockNumber> chain;
     trace_.ChainOf(request, chain);
     return cache.Serve(request, chain);
