@@ -1,7 +1,7 @@
-// Demoter: the one thread that writes to the disk tier. It keeps the oldest RAM blocks clean (also
-// on disk), so that Allocate can take their slots at once; it erases disk copies to make room for
-// that, erases condemned ones, and moves everything to disk when asked. While loads wait and RAM is
-// not short, it lets them go first.
+// Demoter: the one thread that writes to the disk tier. It keeps the RAM blocks that go first clean
+// (also on disk), so that Allocate can take their slots at once; it erases disk copies to make room
+// for that, erases condemned ones, and moves everything to disk when asked. While loads wait and
+// RAM is not short, it lets them go before.
 //
 // It does the same for each tenant's quota, beyond which nobody else's blocks are touched. Now and
 // then, and at its end, it saves what the order of eviction has learned (ModelKeeper).

@@ -1,6 +1,6 @@
-// GpuDemoter: keeps the oldest GPU blocks clean (a copy in RAM or on disk too), so that Allocate
-// can take their slots at once, and copies to RAM whatever must go on to disk. It owns one thread.
-// Where RAM takes nothing, it lets the GPU tier drop last copies instead. Thread-safe.
+// GpuDemoter: keeps the GPU blocks that go first clean (a copy in RAM or on disk too), so that
+// Allocate can take their slots at once, and copies to RAM whatever must go on to disk. It owns one
+// thread. Where RAM takes nothing, it lets the GPU tier drop last copies instead. Thread-safe.
 #pragma once
 
 #include <cstdint>

@@ -1,8 +1,8 @@
 // RamResidency: decides about the RAM tier: which slot a block gets, what is evicted or dropped for
 // it, what a seal and a pin mean. Owns nothing; works on StoreState.
 //
-// Victims go in the policy's order, whatever their size: a slab of older blocks of another size is
-// given up before younger blocks of the wanted one.
+// Victims go in the policy's order, whatever their size: a slab of another size whose blocks go
+// first is given up before blocks of the wanted one.
 //
 // A tenant with a quota finds its victims among its own blocks once the quota is used up, so that
 // nobody else loses anything by it. Only where all of RAM is used up as well, because quotas add up

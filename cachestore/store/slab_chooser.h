@@ -1,6 +1,6 @@
 // SlabChooser: finds blocks of other sizes that lie side by side in RAM and may go for a block of a
-// given size. It only proposes. Without it, sizes would keep the slabs that they got first, however
-// old their blocks are.
+// given size. It only proposes. Without it, sizes would keep the slabs that they got first,
+// whatever is in them.
 //
 // A step looks at a bounded number of slabs and the next one goes on behind them. Owns nothing but
 // its place; works on StoreState. Thread-compatible: StoreCore::mu guards every call.

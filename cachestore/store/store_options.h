@@ -42,8 +42,8 @@ struct StoreOptions {
   GpuOptions gpu;  // needs a Device (TieredStore::Open)
   RamOptions ram;
   DiskOptions disk;
-  // The demoter starts when less than this share of RAM is free or holds old blocks that are on
-  // disk too (their slots can be taken at once), and writes to disk until it is twice as much.
+  // The demoter starts when less than this share of RAM is free or holds blocks that go first and
+  // are on disk too (their slots can be taken at once), and writes to disk until it is twice that.
   double ram_free_low_watermark = 0.05;
   // The same for the GPU: blocks are copied to RAM until so much is free or held below too.
   double gpu_free_low_watermark = 0.05;

@@ -11,10 +11,10 @@
 //  (5) No tier ever holds more bytes than its budget.
 //  (6) A tenant with a quota takes no more than it: what is evicted for more is its own. As long as
 //      the quotas fit into the tier together, and every tenant has one, nobody loses anything by
-//      what another one does. Quotas that do not fit are limits only: of what is too much, the
-//      least recently used goes, whoever's it is; and so it does for the slots that a tenant is
-//      given beyond its quota, because a sequence of its cannot go on without them
-//      (Purpose::kCompute), where RAM is full and the tenant has nothing left to evict.
+//      what another one does. Quotas that do not fit are limits only: of what is too much, that
+//      goes which the order of eviction puts first, whoever's it is; and so it does for the slots
+//      that a tenant is given beyond its quota, because a sequence of its cannot go on without
+//      them (Purpose::kCompute), where RAM is full and the tenant has nothing left to evict.
 //  (7) When the device fails, its tier is given up: what only it had is a miss, nothing is wrong.
 //
 // A cache miss is not an error, and a block whose bytes fail verification is a miss, counted in
@@ -212,11 +212,12 @@ class TieredStore {
   // What tenants may take of RAM and disk from now on, those that have a quota; replaces what was
   // set before. A namespace's tenant is that of its identity, so what was recovered counts as its
   // tenant's before anybody has opened it. Quotas are the process's, not kept on disk. What goes
-  // beyond a quota is given up, oldest first: at once where it can be, else as soon as the disk has
-  // it and nobody pins it. What a sequence computes on (Purpose::kCompute), and what the GPU gives
-  // back while there is a disk, comes in all the same and goes the same way. On disk a quota is
-  // kept by erasing the tenant's oldest blocks; what it has no room for is dropped when RAM gives
-  // it up. BLOCKS for a look at every block, in steps, when a tenant gets its first quota.
+  // beyond a quota is given up, in the order of eviction: at once where it can be, else as soon as
+  // the disk has it and nobody pins it. What a sequence computes on (Purpose::kCompute), and what
+  // the GPU gives back while there is a disk, comes in all the same and goes the same way. On disk
+  // a quota is kept by erasing those of the tenant's blocks that go first; what it has no room for
+  // is dropped when RAM gives it up. BLOCKS for a look at every block, in steps, when a tenant gets
+  // its first quota.
   void SetQuotas(const QuotasByTenant& quotas);
   // Those that are set.
   QuotasByTenant Quotas() const;
