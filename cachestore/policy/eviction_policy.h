@@ -6,7 +6,10 @@
 // What a set means is the owner's business: blocks of one slot size that may be evicted from RAM,
 // for example. A block is in at most one set of each membership, and has one place in the order
 // whatever sets it is in, so that victims of different sets can be compared. Blocks used together
-// go from the end of their chain. The order may change with time, between calls that are not const.
+// go from the end of their chain, where the policy knows no difference between them. The order may
+// change with time, between calls that are not const. All calls but SetOf are for blocks that are
+// there: after OnInsert and before OnErase.
+//
 // Thread-compatible: the owner's lock guards every call.
 #pragma once
 
@@ -57,6 +60,7 @@ class EvictionPolicy {
   // Moves `id` from the set of this membership that it is in to `set`; kNoSet for none. Its place
   // in the order stays what it was.
   virtual void Place(BlockId id, Membership membership, CandidateSet set) = 0;
+  // kNoSet for a block that is not there.
   virtual CandidateSet SetOf(BlockId id, Membership membership) const = 0;
 
   // The block of `set` that goes first; kNoBlock when the set is empty.
@@ -65,7 +69,7 @@ class EvictionPolicy {
   // false or there are no more. `consider` must not change the policy.
   virtual void ProposeVictims(CandidateSet set,
                               absl::FunctionRef<bool(BlockId)> consider) const = 0;
-  // Whether `a` goes before `b`. Both are, or were, in some set.
+  // Whether `a` goes before `b`.
   virtual bool GoesBefore(BlockId a, BlockId b) const = 0;
 
   // A moment between uses, and whether `id` was used after it.

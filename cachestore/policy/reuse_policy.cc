@@ -17,9 +17,6 @@ constexpr int64_t kRewrittenShare = 10;
 constexpr size_t kMinGhosts = 65536;
 constexpr size_t kBlocksPerGhost = 8;
 
-// Requests that wait longer are taken to be given up.
-constexpr int64_t kMaxWaitUs = 60'000'000;
-constexpr size_t kMaxAwaitedBlocks = 65536;
 constexpr uint32_t kMaxAwaited = 255;
 constexpr RankedSets::Rank kAwaited = {.level = 0xffff,
                                        .group = (uint64_t{1} << RankedSets::kGroupBits) - 1};
@@ -39,15 +36,16 @@ uint16_t Saturated(int64_t value) {
 ReusePolicy::ReusePolicy(Clock clock)
     : clock_(std::move(clock)), start_us_(clock_()), now_us_(start_us_), ghosts_(kMinGhosts) {}
 
-ReusePolicy::Block& ReusePolicy::Entry(BlockId id) {
-  if (id >= blocks_.size()) blocks_.resize(size_t{id} + 1);
+ReusePolicy::Block& ReusePolicy::At(BlockId id) {
+  CHECK(id < blocks_.size() && blocks_[id].group != kNoGroup);
   return blocks_[id];
 }
 
 void ReusePolicy::OnInsert(BlockId id, BlockId parent, const BlockKey& key) {
   ghosts_.set_capacity(std::max(kMinGhosts, ++num_blocks_ / kBlocksPerGhost));
-  Block& block = Entry(id);
-  block = Block();
+  if (id >= blocks_.size()) blocks_.resize(size_t{id} + 1);
+  Block& block = blocks_[id];
+  CHECK(block.group == kNoGroup);
   if (parent != kNoBlock) {
     block.depth = std::min<uint32_t>(blocks_[parent].depth + 1, RankedSets::kMaxDepth);
   }
@@ -59,32 +57,35 @@ void ReusePolicy::OnInsert(BlockId id, BlockId parent, const BlockKey& key) {
   }
   block.uses = 1;
   block.since = 1;
-  if (parent == kNoBlock || blocks_[parent].group == kNoGroup) {
+  if (parent == kNoBlock) {
     Advance();
-    Join(id, NewGroup(UseRole::kNew, block.depth));
-    return;
+    block.group = NewGroup(UseRole::kNew, block.depth);
+  } else {
+    block.group = GroupBelow(parent, block);
   }
-  const UseGroups::Group& above = groups_.at(blocks_[parent].group);
+  groups_.AddMember(block.group);
+}
+
+GroupId ReusePolicy::GroupBelow(BlockId parent, Block& block) {
+  const UseGroups::Group& above = groups_.at(At(parent).group);
   RequestId request = above.request;
   if (!requests_.IsLast(request)) {
     // Two answers to one prompt are written side by side.
-    if (above.role == UseRole::kNew || above.role == UseRole::kOutput) {
-      return Join(id, blocks_[parent].group);
-    }
+    if (above.role == UseRole::kNew || above.role == UseRole::kOutput) return At(parent).group;
     request = requests_.Continue(request);
   }
   Conversation& conversation = requests_.conversation_of(request);
   conversation.blocks = std::max<int64_t>(conversation.blocks, block.depth + 1);
   block.since = Saturated(conversation.turn);
-  Join(id, GroupFor(request, RoleOfNew(request, block.depth)));
+  return GroupFor(request, RoleOfNew(request, block.depth));
 }
 
 void ReusePolicy::OnErase(BlockId id, const BlockKey& key) {
   --num_blocks_;
-  Block& block = blocks_[id];
+  Block& block = At(id);
+  for (const CandidateSet set : block.sets) CHECK(set == kNoSet);
   const Ghost ghost = {block.group, block.uses, block.since};
   block = Block();
-  if (ghost.group == kNoGroup) return;
   // A request may have looked for the key while the block could not be read any more.
   const std::optional<Ghost> twin = ghosts_.Take(key);
   AddGhost(key, ghost);
@@ -94,7 +95,7 @@ void ReusePolicy::OnErase(BlockId id, const BlockKey& key) {
 void ReusePolicy::OnRequest(const StoreRequest& request) {
   Advance();
   if (request.hints.use == RequestHints::Use::kAhead) return OnWaiting(request);
-  EndWaiting(request.hints.request);
+  Release(waiting_.Take(request.hints.request));
   if (request.keys.empty()) return;
   const Known known = Look(request);
   if (request.hints.use == RequestHints::Use::kPart && IsPartOfOpen(known)) {
@@ -151,7 +152,7 @@ void ReusePolicy::ObserveReuse(const StoreRequest& request, size_t known) {
     const GroupId group = GroupOfKnown(request, i);
     size_t end = i + 1;
     while (end < known && GroupOfKnown(request, end) == group) ++end;
-    if (group != kNoGroup) groups_.ObserveReuse(group, static_cast<uint32_t>(end - i));
+    groups_.ObserveReuse(group, static_cast<uint32_t>(end - i));
     i = end;
   }
 }
@@ -256,7 +257,7 @@ void ReusePolicy::OnRequestEnd(const StoreRequestEnd& end) {
 }
 
 bool ReusePolicy::IsPartOfOpen(const Known& known) const {
-  if (known.last_group == kNoGroup) return known.blocks == 0;
+  if (known.blocks == 0) return true;
   const UseGroups::Group& group = groups_.at(known.last_group);
   return requests_.at(group.request).is_open && now_us_ - group.used_us < kMaxOpenUs;
 }
@@ -266,24 +267,20 @@ void ReusePolicy::Refresh(absl::Span<const BlockId> matched) {
   for (const BlockId id : matched) {
     blocks_[id].used = TickOf(now_us_);
     const GroupId group = blocks_[id].group;
-    if (group != kNoGroup && group != before) groups_.Restart(group, now_us_);
+    if (group != before) groups_.Restart(group, now_us_);
     before = group;
   }
 }
 
 void ReusePolicy::OnUse(BlockId id, BlockId) {
   Advance();
-  Entry(id).used = TickOf(now_us_);
-  if (blocks_[id].group == kNoGroup) {
-    Join(id, NewGroup(UseRole::kNew, blocks_[id].depth));
-  } else {
-    groups_.Restart(blocks_[id].group, now_us_);
-  }
+  At(id).used = TickOf(now_us_);
+  groups_.Restart(blocks_[id].group, now_us_);
 }
 
 void ReusePolicy::OnRecover(BlockId id) {
   Advance();
-  const Block& block = Entry(id);
+  const Block& block = At(id);
   // They come from the youngest end of a chain up to its root.
   GroupId group = kNoGroup;
   if (last_recovered_ != kNoBlock && blocks_[last_recovered_].depth == block.depth + 1) {
@@ -308,44 +305,33 @@ GroupId ReusePolicy::NewGroup(UseRole role, uint32_t depth) {
 void ReusePolicy::OnWaiting(const StoreRequest& request) {
   // Nobody could say that it has come.
   if (request.hints.request == 0) return;
-  EndWaiting(request.hints.request);
-  Waiting waiting = {now_us_ + kMaxWaitUs, request.hints.request, {}};
-  for (const BlockId id : request.matched) {
-    if (blocks_[id].awaited == kMaxAwaited || waiting.blocks.size() == kMaxAwaitedBlocks) continue;
+  Release(waiting_.Take(request.hints.request));
+  std::vector<BlockId> blocks;
+  for (const BlockId id :
+       request.matched.first(std::min(request.matched.size(), WaitingRequests::kMaxBlocks))) {
+    if (blocks_[id].awaited == kMaxAwaited) continue;
     Reenter(id, [](Block& block) { ++block.awaited; });
-    waiting.blocks.push_back(id);
+    blocks.push_back(id);
   }
-  awaited_blocks_ += waiting.blocks.size();
-  waiting_.push_back(std::move(waiting));
-  while (awaited_blocks_ > kMaxAwaitedBlocks) EndOldestWaiting();
+  if (!blocks.empty()) waiting_.Add(request.hints.request, now_us_, std::move(blocks));
+  ReleaseOverdue();
 }
 
-void ReusePolicy::EndWaiting(uint64_t request) {
-  if (request == 0) return;
-  const auto at = std::find_if(waiting_.begin(), waiting_.end(),
-                               [&](const Waiting& waiting) { return waiting.request == request; });
-  if (at == waiting_.end()) return;
-  Release(*at);
-  waiting_.erase(at);
-}
-
-void ReusePolicy::EndOldestWaiting() {
-  Release(waiting_.front());
-  waiting_.pop_front();
-}
-
-void ReusePolicy::Release(const Waiting& waiting) {
-  awaited_blocks_ -= waiting.blocks.size();
+void ReusePolicy::Release(absl::Span<const BlockId> awaited) {
   // Those that were erased meanwhile are awaited no more.
-  for (const BlockId id : waiting.blocks) {
+  for (const BlockId id : awaited) {
     if (blocks_[id].awaited > 0) Reenter(id, [](Block& block) { --block.awaited; });
   }
+}
+
+void ReusePolicy::ReleaseOverdue() {
+  while (waiting_.HasOverdue(now_us_)) Release(waiting_.TakeFirst());
 }
 
 void ReusePolicy::Advance() {
   now_us_ = std::max(now_us_, clock_());
   groups_.Advance(now_us_);
-  while (!waiting_.empty() && waiting_.front().until_us <= now_us_) EndOldestWaiting();
+  ReleaseOverdue();
 }
 
 void ReusePolicy::Join(BlockId id, GroupId group) {
@@ -353,7 +339,7 @@ void ReusePolicy::Join(BlockId id, GroupId group) {
   groups_.AddMember(group);
   const GroupId before = blocks_[id].group;
   Reenter(id, [&](Block& block) { block.group = group; });
-  if (before != kNoGroup) groups_.RemoveMember(before);
+  groups_.RemoveMember(before);
 }
 
 template <typename Change>
@@ -369,8 +355,7 @@ void ReusePolicy::Reenter(BlockId id, Change change) {
 }
 
 RankedSets::Rank ReusePolicy::RankOf(const Block& block) const {
-  if (block.awaited > 0) return kAwaited;
-  return block.group == kNoGroup ? RankedSets::Rank() : groups_.at(block.group).rank();
+  return block.awaited > 0 ? kAwaited : groups_.at(block.group).rank();
 }
 
 void ReusePolicy::EnterSet(BlockId id, CandidateSet set) {
@@ -387,11 +372,8 @@ void ReusePolicy::LeaveSet(BlockId id, CandidateSet set) {
 }
 
 void ReusePolicy::Place(BlockId id, Membership membership, CandidateSet set) {
-  CandidateSet& current = Entry(id).sets[static_cast<size_t>(membership)];
+  CandidateSet& current = At(id).sets[static_cast<size_t>(membership)];
   if (current == set) return;
-  if (set != kNoSet && blocks_[id].group == kNoGroup) {
-    Join(id, NewGroup(UseRole::kNew, blocks_[id].depth));
-  }
   if (current != kNoSet) LeaveSet(id, current);
   current = set;
   if (set != kNoSet) EnterSet(id, set);

@@ -14,7 +14,6 @@
 
 #include <array>
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <string>
 #include <utility>
@@ -27,6 +26,7 @@
 #include "cachestore/policy/request_book.h"
 #include "cachestore/policy/reuse_model.h"
 #include "cachestore/policy/use_groups.h"
+#include "cachestore/policy/waiting_requests.h"
 
 namespace reprise::cachestore {
 
@@ -73,13 +73,6 @@ class ReusePolicy : public EvictionPolicy {
   };
   static_assert(sizeof(Block) == 28);
 
-  // A request that is waiting, and the blocks that it will use.
-  struct Waiting {
-    int64_t until_us = 0;
-    uint64_t request = 0;  // RequestHints::request
-    std::vector<BlockId> blocks;
-  };
-
   // Known are the blocks that some request has used before; leading ones of a request's.
   struct Known {
     size_t blocks = 0;
@@ -92,7 +85,8 @@ class ReusePolicy : public EvictionPolicy {
   // Lasts for two years.
   uint32_t TickOf(int64_t us) const { return static_cast<uint32_t>((us - start_us_) >> 14); }
 
-  Block& Entry(BlockId id);
+  // REQUIRES: the block is there.
+  Block& At(BlockId id);
 
   // The parts of OnRequest.
   Known Look(const StoreRequest& request);
@@ -112,9 +106,9 @@ class ReusePolicy : public EvictionPolicy {
   void Refresh(absl::Span<const BlockId> matched);
 
   void OnWaiting(const StoreRequest& request);
-  void EndWaiting(uint64_t request);
-  void EndOldestWaiting();
-  void Release(const Waiting& waiting);
+  // Those of a request that waits no more.
+  void Release(absl::Span<const BlockId> awaited);
+  void ReleaseOverdue();
   void Advance();
 
   // What a block that comes below those of the request is to it.
@@ -124,6 +118,8 @@ class ReusePolicy : public EvictionPolicy {
   GroupId GroupFor(RequestId request, UseRole role);
   // A group for a block of which no request told.
   GroupId NewGroup(UseRole role, uint32_t depth);
+  // The group that a new block joins which comes below `parent`.
+  GroupId GroupBelow(BlockId parent, Block& block);
 
   void Join(BlockId id, GroupId group);
   // Takes the block out of its sets, changes it, and puts it back.
@@ -144,8 +140,7 @@ class ReusePolicy : public EvictionPolicy {
   GhostTable ghosts_;
   std::vector<Block, HugePageAllocator<Block>> blocks_;  // by BlockId
   size_t num_blocks_ = 0;
-  std::deque<Waiting> waiting_;  // the one that has waited the longest first
-  size_t awaited_blocks_ = 0;    // of all of them
+  WaitingRequests waiting_;
   BlockId last_recovered_ = kNoBlock;
 };
 

@@ -54,7 +54,8 @@ void Candidates::CountClean(CandidateSet set, int64_t bytes) {
 }
 
 void Candidates::Update(BlockId id) {
-  if (state_.index.node(id).is_root) return;
+  // The policy is not told of these.
+  if (state_.index.node(id).is_root || state_.index.node(id).is_private) return;
   const CandidateSet before = state_.order->SetOf(id, Membership::kRam);
   const CandidateSet after = RamSetFor(state_, id);
   CountClean(before, -state_.slot_bytes(id));
