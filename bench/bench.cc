@@ -182,7 +182,7 @@ void AddKvQuant(api::FlagSet& bench) {
 void AddStore(api::FlagSet& bench) {
   Suite<StoreBenchOptions> suite(bench, "store",
                                  "the store in process: keys, matching, RAM, growth, contention");
-  suite.AddGroups("keys, match, ram, redis, metadata, growth, contention");
+  suite.AddGroups("keys, match, ram, redis, metadata, policy, growth, contention");
   suite.AddQuick();
   suite.Finish(
       "Takes a minute and 8 GiB of RAM, and a machine with nothing else to do.\n\n"

@@ -1,13 +1,9 @@
-#include <malloc.h>
-
-#include <cstring>
-#include <fstream>
-#include <functional>
 #include <memory>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "bench/generated_tier.h"
+#include "bench/private_memory.h"
 #include "bench/store_rows.h"
 #include "bench/synthetic.h"
 #include "cachestore/base/status_macros.h"
@@ -23,19 +19,6 @@ using cachestore::TokenId;
 
 constexpr int64_t kBlockBytes = 4096;
 constexpr int64_t kChainBlocks = 64;
-
-// Bytes of this process's private memory that the kernel holds for it. The arena's are shared
-// memory and not among them.
-absl::StatusOr<int64_t> PrivateBytes() {
-  malloc_trim(0);  // what was freed is not the store's
-  std::ifstream in("/proc/self/status");
-  std::string name;
-  int64_t kibibytes = 0;
-  while (in >> name) {
-    if (name == "RssAnon:" && in >> kibibytes) return kibibytes * 1024;
-  }
-  return absl::UnavailableError("/proc/self/status has no RssAnon");
-}
 
 // Puts `num_blocks` blocks of new chains; their payload does not matter and is not written.
 absl::Status PutBlocks(TieredStore& store, const NamespaceHandle& ns, int64_t num_blocks) {

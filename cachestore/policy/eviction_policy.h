@@ -27,13 +27,16 @@
 
 namespace reprise::cachestore {
 
-// Numbers a candidate set; small numbers, chosen by the owner.
+// Numbers a candidate set; small numbers, chosen by the owner: less than kMaxCandidateSets.
 using CandidateSet = uint32_t;
 inline constexpr CandidateSet kNoSet = 0xffffffff;
+inline constexpr CandidateSet kMaxCandidateSets = 2'000'000;
 
 // The ways in which a block can be a candidate at the same time: for its copy in each tier.
 enum class Membership : uint8_t { kRam, kDisk, kGpu };
 inline constexpr int kNumMemberships = 3;
+inline constexpr Membership kMemberships[] = {Membership::kRam, Membership::kDisk,
+                                              Membership::kGpu};
 
 class EvictionPolicy {
  public:

@@ -83,7 +83,7 @@ GroupId ReusePolicy::GroupBelow(BlockId parent, Block& block) {
 void ReusePolicy::OnErase(BlockId id, const BlockKey& key) {
   --num_blocks_;
   Block& block = At(id);
-  for (const CandidateSet set : block.sets) CHECK(set == kNoSet);
+  CHECK(block.sets.empty());
   const Ghost ghost = {block.group, block.uses, block.since};
   block = Block();
   // A request may have looked for the key while the block could not be read any more.
@@ -345,12 +345,12 @@ void ReusePolicy::Join(BlockId id, GroupId group) {
 template <typename Change>
 void ReusePolicy::Reenter(BlockId id, Change change) {
   Block& block = blocks_[id];
-  for (const CandidateSet set : block.sets) {
-    if (set != kNoSet) LeaveSet(id, set);
+  for (const Membership membership : kMemberships) {
+    if (block.sets.of(membership) != kNoSet) LeaveSet(id, block.sets.of(membership));
   }
   change(block);
-  for (const CandidateSet set : block.sets) {
-    if (set != kNoSet) EnterSet(id, set);
+  for (const Membership membership : kMemberships) {
+    if (block.sets.of(membership) != kNoSet) EnterSet(id, block.sets.of(membership));
   }
 }
 
@@ -372,15 +372,16 @@ void ReusePolicy::LeaveSet(BlockId id, CandidateSet set) {
 }
 
 void ReusePolicy::Place(BlockId id, Membership membership, CandidateSet set) {
-  CandidateSet& current = At(id).sets[static_cast<size_t>(membership)];
-  if (current == set) return;
-  if (current != kNoSet) LeaveSet(id, current);
-  current = set;
+  BlockSets& sets = At(id).sets;
+  const CandidateSet before = sets.of(membership);
+  if (before == set) return;
+  if (before != kNoSet) LeaveSet(id, before);
+  sets.Set(membership, set);
   if (set != kNoSet) EnterSet(id, set);
 }
 
 CandidateSet ReusePolicy::SetOf(BlockId id, Membership membership) const {
-  return id < blocks_.size() ? blocks_[id].sets[static_cast<size_t>(membership)] : kNoSet;
+  return id < blocks_.size() ? blocks_[id].sets.of(membership) : kNoSet;
 }
 
 bool ReusePolicy::GoesBefore(BlockId a, BlockId b) const {

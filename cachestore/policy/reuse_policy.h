@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "cachestore/base/huge_page_allocator.h"
+#include "cachestore/policy/block_sets.h"
 #include "cachestore/policy/eviction_policy.h"
 #include "cachestore/policy/ghost_table.h"
 #include "cachestore/policy/ranked_sets.h"
@@ -66,12 +67,12 @@ class ReusePolicy : public EvictionPolicy {
     GroupId group = kNoGroup;
     uint32_t depth : RankedSets::kDepthBits = 0;
     uint32_t awaited : 8 = 0;  // waiting requests that will use it
-    CandidateSet sets[kNumMemberships] = {kNoSet, kNoSet, kNoSet};  // by Membership
-    uint16_t uses = 0;                                              // requests that used it
+    BlockSets sets;
+    uint16_t uses = 0;   // requests that used it
     uint16_t since = 0;  // the turn of its conversation in which it came
     uint32_t used = 0;   // when its last use ended, in ticks
   };
-  static_assert(sizeof(Block) == 28);
+  static_assert(sizeof(Block) == 24);
 
   // Known are the blocks that some request has used before; leading ones of a request's.
   struct Known {

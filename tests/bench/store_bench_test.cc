@@ -21,13 +21,26 @@ TEST(StoreBenchTest, QuickFormMeasuresEveryRow) {
     EXPECT_FALSE(row.goal.has_value()) << row.metric;
     EXPECT_TRUE(row.context.contains("machine")) << row.metric;
   }
-  for (const char* metric :
-       {"keys.chain_50k_tokens", "match.verified_blocks_per_s_per_core", "ram.put_2mib",
-        "ram.put_2mib_checksummed", "ram.get_128kib", "ram.get_2mib", "ram.get_16mib",
-        "ram.put_2mib_vs_redis", "ram.get_2mib_vs_redis", "store.metadata_bytes_per_block",
-        "store.metadata_bytes_per_block_on_disk", "growth.match", "growth.put", "growth.get",
-        "growth.evict", "contention.lookups_2_threads", "contention.lookups_8_threads",
-        "contention.lookups_64_threads"}) {
+  for (const char* metric : {"keys.chain_50k_tokens",
+                             "match.verified_blocks_per_s_per_core",
+                             "ram.put_2mib",
+                             "ram.put_2mib_checksummed",
+                             "ram.get_128kib",
+                             "ram.get_2mib",
+                             "ram.get_16mib",
+                             "ram.put_2mib_vs_redis",
+                             "ram.get_2mib_vs_redis",
+                             "store.metadata_bytes_per_block",
+                             "store.metadata_bytes_per_block_on_disk",
+                             "policy.bytes_per_block",
+                             "policy.evict_ns",
+                             "growth.match",
+                             "growth.put",
+                             "growth.get",
+                             "growth.evict",
+                             "contention.lookups_2_threads",
+                             "contention.lookups_8_threads",
+                             "contention.lookups_64_threads"}) {
     EXPECT_TRUE(metrics.contains(metric)) << metric;
   }
 }
