@@ -22,6 +22,7 @@
 #include "cachestore/base/status_macros.h"
 #include "engine/backend/cuda/model_shape.h"
 #include "engine/backend/cuda/open_card.h"
+#include "engine/model/prefill_cost.h"
 
 namespace reprise::api {
 namespace {
@@ -42,6 +43,16 @@ absl::StatusOr<engine::cuda::OpenedCard> OpenCardFor(const ServeOptions& options
       engine::cuda::CheckModelShape({config.head_dim, config.hidden_size, config.intermediate_size,
                                      config.experts.intermediate_size}));
   return engine::cuda::OpenCard();
+}
+
+// What the store is opened with: what it holds is of the model that is served, if there is one.
+absl::StatusOr<cachestore::StoreOptions> StoreOptionsFor(const ServeOptions& options) {
+  cachestore::StoreOptions store = options.store;
+  if (options.engine.model_folder.empty()) return store;
+  ASSIGN_OR_RETURN(const engine::ModelConfig config,
+                   engine::ReadModelConfig(options.engine.model_folder));
+  store.attention_tokens = engine::AttentionTokens(config);
+  return store;
 }
 
 void PrintStore(const cachestore::StoreOptions& options, const cachestore::TieredStore& store) {
@@ -157,8 +168,9 @@ absl::Status Serve(const ServeOptions& options, Guard* guard, ShutdownSignal* si
   }
   ASSIGN_OR_RETURN(const std::unique_ptr<HttpFrontend> http, StartHttp(options, guard, &log));
   ASSIGN_OR_RETURN(engine::cuda::OpenedCard card, OpenCardFor(options));
+  ASSIGN_OR_RETURN(const cachestore::StoreOptions store_options, StoreOptionsFor(options));
   ASSIGN_OR_RETURN(const std::unique_ptr<cachestore::TieredStore> store,
-                   cachestore::TieredStore::Open(options.store, card.device.get()));
+                   cachestore::TieredStore::Open(store_options, card.device.get()));
   PrintStore(options.store, *store);
   parts.store = store.get();
   std::unique_ptr<engine::Engine> engine;

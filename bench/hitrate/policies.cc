@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "bench/hitrate/baselines/baselines.h"
+#include "bench/hitrate/tally.h"
 #include "cachestore/policy/lru_policy.h"
 #include "cachestore/policy/reuse_policy.h"
 
@@ -32,6 +33,10 @@ std::unique_ptr<cachestore::EvictionPolicy> MakeReuse(std::function<int64_t()> c
   return std::make_unique<cachestore::ReusePolicy>(std::move(clock));
 }
 
+std::unique_ptr<cachestore::EvictionPolicy> MakeReuseByCost(std::function<int64_t()> clock) {
+  return std::make_unique<cachestore::ReusePolicy>(std::move(clock), kAttentionEqualsProducts);
+}
+
 ReplayPolicy Published(const std::string& name,
                        std::unique_ptr<BlockPolicy> (*make)(size_t num_blocks, int64_t capacity)) {
   return {.name = name, .make = [make](const Trace& trace, int64_t capacity, MakeRoom) {
@@ -47,6 +52,7 @@ const std::vector<ReplayPolicy>& ReplayPolicies() {
       OfStore(kDefaultPolicy, MakeReuse),
       OfStore("reuse+queue", MakeReuse, {.queue_ms = kQueueMs}),
       OfStore(kPolicyWithHints, MakeReuse, {.tells_endings = true}),
+      OfStore("reuse+cost", MakeReuseByCost),
       Published("fifo", MakeFifo),
       Published("lfu", MakeLfu),
       Published("lru-2", MakeLru2),

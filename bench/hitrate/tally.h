@@ -10,11 +10,11 @@ namespace reprise::bench {
 
 // Of a model of 70B parameters: at so many tokens before it, a token's attention costs as much as
 // all its products.
-inline constexpr double kAttentionEqualsProducts = 53'000;
+inline constexpr int64_t kAttentionEqualsProducts = 53'000;
 
 // What the prefill of the first `tokens` of a prompt costs, in tokens at position 0.
 inline double PrefillCost(double tokens) {
-  return tokens + tokens * (tokens - 1) / (2 * kAttentionEqualsProducts);
+  return tokens + tokens * (tokens - 1) / static_cast<double>(2 * kAttentionEqualsProducts);
 }
 
 // What a hit ratio is of.

@@ -108,6 +108,7 @@ RequestId RequestBook::Begin(RequestId turn_before, const RequestTraits& traits,
   features[kKnownTokens] = TokenBin(traits.known_tokens);
   features[kTurnAndNewTokens] = Cross(conversation.turn - 1, TokenBin(new_tokens / 8) / 2);
   SetOutput(features, 0);
+  request.block_tokens = static_cast<int32_t>(traits.block_tokens);
   request.told_number = hints.request;
   request.is_open = hints.use == RequestHints::Use::kRequest;
   Remember(request, hints);

@@ -21,6 +21,7 @@ inline constexpr GroupId kNoGroup = 0xffffffff;
 // What is known of a request when it comes, in tokens and seconds.
 struct RequestTraits {
   int64_t used_us = 0;
+  int64_t block_tokens = 0;  // 0: not known
   int64_t prompt_tokens = 0;
   int64_t known_tokens = 0;  // of them, in blocks that some request had used before
   int32_t prompt_blocks = 0;
@@ -45,6 +46,7 @@ struct Request {
   uint32_t conversation = 0;
   uint32_t groups = 0;  // that refer to it
   Features features = {};
+  int32_t block_tokens = 0;     // 0: not known
   uint64_t told_number = 0;     // the caller's for it; 0: not told
   bool is_open = false;         // the caller told of it, and not yet of its end
   int8_t priority = 0;          // the caller's, in steps of a factor of two

@@ -33,8 +33,12 @@ uint16_t Saturated(int64_t value) {
 
 }  // namespace
 
-ReusePolicy::ReusePolicy(Clock clock)
-    : clock_(std::move(clock)), start_us_(clock_()), now_us_(start_us_), ghosts_(kMinGhosts) {}
+ReusePolicy::ReusePolicy(Clock clock, int64_t attention_tokens)
+    : clock_(std::move(clock)),
+      start_us_(clock_()),
+      now_us_(start_us_),
+      groups_(model_, requests_, sets_, attention_tokens),
+      ghosts_(kMinGhosts) {}
 
 ReusePolicy::Block& ReusePolicy::At(BlockId id) {
   CHECK(id < blocks_.size() && blocks_[id].group != kNoGroup);
@@ -63,7 +67,7 @@ void ReusePolicy::OnInsert(BlockId id, BlockId parent, const BlockKey& key) {
   } else {
     block.group = GroupBelow(parent, block);
   }
-  groups_.AddMember(block.group);
+  groups_.AddMember(block.group, block.depth);
 }
 
 GroupId ReusePolicy::GroupBelow(BlockId parent, Block& block) {
@@ -110,6 +114,7 @@ void ReusePolicy::OnRequest(const StoreRequest& request) {
   const RequestId id = requests_.Begin(
       known.turn_before,
       {.used_us = now_us_,
+       .block_tokens = request.block_tokens,
        .prompt_tokens = request.prompt_tokens,
        .known_tokens = std::min(known_blocks * request.block_tokens, request.prompt_tokens),
        .prompt_blocks = static_cast<int32_t>(prompt_blocks),
@@ -189,7 +194,7 @@ void ReusePolicy::MoveToGroupsOf(RequestId id, const StoreRequest& request, cons
       ghost.uses = Saturated(ghost.uses + 1);
       const GroupId before = ghost.group;
       ghost.group = GroupFor(id, role_of(i, ghost.uses, ghost.since));
-      groups_.AddMember(ghost.group);
+      groups_.AddMember(ghost.group, static_cast<uint32_t>(i));
       groups_.RemoveMember(before);
       continue;
     }
@@ -203,7 +208,7 @@ void ReusePolicy::MoveToGroupsOf(RequestId id, const StoreRequest& request, cons
 
 void ReusePolicy::ExpectBlock(RequestId id, const BlockKey& key, size_t depth) {
   const GroupId group = GroupFor(id, RoleOfNew(id, static_cast<uint32_t>(depth)));
-  groups_.AddMember(group);
+  groups_.AddMember(group, static_cast<uint32_t>(depth));
   const uint16_t turn = Saturated(requests_.conversation_of(id).turn);
   AddGhost(key, {group, /*uses=*/1, /*since=*/turn});
 }
@@ -336,7 +341,7 @@ void ReusePolicy::Advance() {
 
 void ReusePolicy::Join(BlockId id, GroupId group) {
   if (blocks_[id].group == group) return;
-  groups_.AddMember(group);
+  groups_.AddMember(group, blocks_[id].depth);
   const GroupId before = blocks_[id].group;
   Reenter(id, [&](Block& block) { block.group = group; });
   groups_.RemoveMember(before);

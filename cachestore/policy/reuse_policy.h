@@ -8,6 +8,9 @@
 // blocks. With RequestHints::Use::kAhead and a number, the blocks that a waiting request will use
 // go last until it has come, or for a minute.
 //
+// A hit counts for what it saves: with `attention_tokens` a token's prefill costs 1 + position /
+// attention_tokens, so what comes late in long prompts stays longer.
+//
 // No knobs, no warm-up, and no random number: the same calls at the same times give the same order.
 // Thread-compatible.
 #pragma once
@@ -36,7 +39,9 @@ class ReusePolicy : public EvictionPolicy {
   // Microseconds since any moment, never less than before.
   using Clock = std::function<int64_t()>;
 
-  explicit ReusePolicy(Clock clock);
+  // `attention_tokens`: how far into a prompt a token's attention takes as much to compute as all
+  // else of it; 0: all tokens cost the same.
+  explicit ReusePolicy(Clock clock, int64_t attention_tokens = 0);
   ReusePolicy(const ReusePolicy&) = delete;
   ReusePolicy& operator=(const ReusePolicy&) = delete;
 
@@ -137,7 +142,7 @@ class ReusePolicy : public EvictionPolicy {
   ReuseModel model_;
   RequestBook requests_;
   RankedSets sets_;
-  UseGroups groups_{model_, requests_, sets_};
+  UseGroups groups_;
   GhostTable ghosts_;
   std::vector<Block, HugePageAllocator<Block>> blocks_;  // by BlockId
   size_t num_blocks_ = 0;

@@ -8,7 +8,8 @@
 namespace reprise::cachestore {
 namespace {
 
-// Levels are logarithms of hits per second held: so many for a factor of two, from 2^-32 on.
+// Levels are logarithms of hits per second held, weighted by their cost: so many for a factor of
+// two, from 2^-32 on.
 constexpr float kLevelsPerOctave = 16;
 constexpr float kLowestOctave = -32;
 constexpr int kMaxLevel = 1023;
@@ -58,9 +59,11 @@ GroupId UseGroups::Begin(RequestId request, UseRole role, int64_t now_us) {
   return id;
 }
 
-void UseGroups::AddMember(GroupId id) {
-  ++groups_[id].size;
-  ++groups_[id].members;
+void UseGroups::AddMember(GroupId id, uint32_t depth) {
+  Group& group = groups_[id];
+  ++group.size;
+  ++group.members;
+  group.deepest = std::max(group.deepest, depth);
 }
 
 void UseGroups::RemoveMember(GroupId id) {
@@ -118,6 +121,15 @@ void UseGroups::ChangeRole(GroupId id, UseRole role, int64_t now_us) {
   Rate(id);
 }
 
+double UseGroups::CostOf(const Group& group) const {
+  if (attention_tokens_ == 0) return 1;
+  // That of the deepest member: it goes first. By the shallowest one, the beginning of a long
+  // prompt would go before its end, which is worth nothing without it.
+  const double tokens =
+      static_cast<double>(group.deepest) * requests_.at(group.request).block_tokens;
+  return 1 + tokens / attention_tokens_;
+}
+
 uint16_t UseGroups::LevelOf(const Group& group) const {
   const Request& request = requests_.at(group.request);
   const float age = ages_.start(group.interval);
@@ -127,7 +139,7 @@ uint16_t UseGroups::LevelOf(const Group& group) const {
     const double wait = std::max(request.told_seconds - age, request.told_seconds / 8 + 0.1f);
     index = request.told_probability / wait;
   }
-  const double octave = std::log2(index) + request.priority - kLowestOctave;
+  const double octave = std::log2(index * CostOf(group)) + request.priority - kLowestOctave;
   return static_cast<uint16_t>(std::clamp<double>(octave * kLevelsPerOctave, 0, kMaxLevel));
 }
 

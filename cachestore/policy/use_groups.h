@@ -31,6 +31,7 @@ class UseGroups {
     GroupId older = kNoGroup;  // its neighbours among the groups of its interval
     GroupId younger = kNoGroup;
     std::array<CandidateSet, 4> sets = {kNoSet, kNoSet, kNoSet, kNoSet};  // where its blocks are
+    uint32_t deepest = 0;  // place in the chain, from 0, of the deepest member ever
     uint16_t level = 0;
     UseRole role = UseRole::kNew;
     uint8_t interval = 0;
@@ -40,9 +41,14 @@ class UseGroups {
     RankedSets::Rank rank() const { return {level, number}; }
   };
 
-  // All of them outlive it.
-  UseGroups(ReuseModel& model, RequestBook& requests, RankedSets& sets)
-      : model_(model), requests_(requests), sets_(sets) {
+  static_assert(sizeof(Group) == 64);
+
+  // The first three outlive it. `attention_tokens`: see ReusePolicy.
+  UseGroups(ReuseModel& model, RequestBook& requests, RankedSets& sets, int64_t attention_tokens)
+      : model_(model),
+        requests_(requests),
+        sets_(sets),
+        attention_tokens_(static_cast<double>(attention_tokens)) {
     for (List& list : lists_) list = {};
   }
 
@@ -58,7 +64,8 @@ class UseGroups {
     return id != kNoGroup && groups_[id].number == number && groups_[id].members > 0;
   }
 
-  void AddMember(GroupId id);
+  // A member that is so deep in its chain.
+  void AddMember(GroupId id, uint32_t depth);
   // A member belongs to another group now, or is forgotten.
   void RemoveMember(GroupId id);
   // The model learns that `count` of the members are used again now. They are still members.
@@ -91,12 +98,15 @@ class UseGroups {
   void Append(GroupId id);
   void Unlink(GroupId id);
   void Observe(const Group& group, uint32_t count, bool used_again);
+  // What it takes to compute the token anew that goes first, over one at the beginning of a prompt.
+  double CostOf(const Group& group) const;
   uint16_t LevelOf(const Group& group) const;
   void SetLevel(GroupId id);
 
   ReuseModel& model_;
   RequestBook& requests_;
   RankedSets& sets_;
+  const double attention_tokens_;
   AgeScale ages_;
   std::vector<Group> groups_;
   std::vector<GroupId> free_;

@@ -24,6 +24,7 @@ absl::Status CheckPositive(absl::string_view option, absl::Duration value) {
 constexpr int64_t kMinBytes = 4096;
 constexpr int64_t kMaxSlotBytes = int64_t{1} << 43;  // slots are named by 32-bit numbers
 constexpr int64_t kMaxDiskBytes = int64_t{1} << 50;
+constexpr int64_t kMaxAttentionTokens = int64_t{1} << 40;
 constexpr int64_t kMaxRememberedEvents = int64_t{1} << 24;  // 1 GiB
 
 }  // namespace
@@ -37,6 +38,8 @@ absl::Status StoreOptions::Validate() const {
     RETURN_IF_ERROR(
         CheckRange("disk.capacity_bytes", disk.capacity_bytes, kMinBytes, kMaxDiskBytes));
   }
+  RETURN_IF_ERROR(
+      CheckRange("attention_tokens", attention_tokens, int64_t{0}, kMaxAttentionTokens));
   RETURN_IF_ERROR(CheckRange("ram_free_low_watermark", ram_free_low_watermark, 0.0, 0.5));
   RETURN_IF_ERROR(CheckRange("gpu_free_low_watermark", gpu_free_low_watermark, 0.0, 0.5));
   RETURN_IF_ERROR(CheckRange("max_loading_tickets", max_loading_tickets, 1, 1 << 20));

@@ -39,6 +39,10 @@ enum class EvictionOrder {
 
 struct StoreOptions {
   EvictionOrder eviction = EvictionOrder::kReuse;
+  // How far into a prompt a token's attention takes as much to compute as all else of it, for the
+  // model whose KV this is: kReuse keeps longer what costs more to compute anew. 0: all tokens cost
+  // the same.
+  int64_t attention_tokens = 0;
   GpuOptions gpu;  // needs a Device (TieredStore::Open)
   RamOptions ram;
   DiskOptions disk;

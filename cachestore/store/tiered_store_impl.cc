@@ -35,9 +35,9 @@ int64_t SteadyMicroseconds() {
       .count();
 }
 
-std::unique_ptr<EvictionPolicy> MakePolicy(EvictionOrder order) {
-  if (order == EvictionOrder::kLru) return std::make_unique<LruPolicy>();
-  return std::make_unique<ReusePolicy>(SteadyMicroseconds);
+std::unique_ptr<EvictionPolicy> MakePolicy(const StoreOptions& options) {
+  if (options.eviction == EvictionOrder::kLru) return std::make_unique<LruPolicy>();
+  return std::make_unique<ReusePolicy>(SteadyMicroseconds, options.attention_tokens);
 }
 
 // Without a disk tier nothing is persisted, so the keys of one process are its own.
@@ -53,7 +53,7 @@ TieredStore::Impl::Impl(const StoreOptions& options, std::unique_ptr<HostArena> 
                         DeviceMemory gpu, std::unique_ptr<BackingTier> tier, KeyDeriver derive)
     : derive_(derive),
       low_watermark_(options.ram_free_low_watermark),
-      core_(std::move(arena), std::move(gpu), std::move(tier), MakePolicy(options.eviction),
+      core_(std::move(arena), std::move(gpu), std::move(tier), MakePolicy(options),
             MakeAdmissionPolicy(options.disk.admission),
             static_cast<size_t>(options.remembered_events)),
       secret_(core_.tier == nullptr ? RandomSecret() : core_.tier->secret()) {

@@ -30,10 +30,11 @@ struct Turn {
 class Tier {
  public:
   template <typename Policy>
-  static Tier Of(size_t capacity) {
+  static Tier Of(size_t capacity, int64_t attention_tokens = 0) {
     Tier tier(capacity);
     if constexpr (std::is_same_v<Policy, ReusePolicy>) {
-      tier.policy_ = std::make_unique<ReusePolicy>([now = tier.now_us_] { return *now; });
+      tier.policy_ =
+          std::make_unique<ReusePolicy>([now = tier.now_us_] { return *now; }, attention_tokens);
     } else {
       tier.policy_ = std::make_unique<Policy>();
     }
@@ -285,6 +286,18 @@ TEST(ReusePolicyTest, WhatTheCallerExpectsCounts) {
   EXPECT_EQ(next_of({.priority = 8}), 12u);
   EXPECT_EQ(next_of({.reuse_probability = 1.0, .next_use = absl::Seconds(60)}), 12u);
   EXPECT_EQ(next_of({.priority = 8, .ttl = absl::Seconds(20)}), 2u);
+}
+
+TEST(ReusePolicyTest, WhatCostsMoreToComputeAnewStaysLonger) {
+  const auto next_of = [](int64_t attention_tokens) {
+    Tier tier = Tier::Of<ReusePolicy>(200, attention_tokens);
+    // As old as each other, but for a little.
+    tier.Serve({.chain = Chain(100, 100), .at = 0});
+    tier.Serve({.chain = Chain(1, 2), .at = 0.1});
+    return tier.Next();
+  };
+  EXPECT_EQ(next_of(0), 199u);
+  EXPECT_EQ(next_of(10'000), 2u) << "a token at 51,200 costs six of those at the beginning";
 }
 
 TEST(ReusePolicyTest, TheSameRequestsGiveTheSameOrder) {

@@ -24,6 +24,8 @@ TEST(StoreOptionsTest, EachBadOptionIsNamedWithItsValue) {
               HasSubstr("ram.capacity_bytes is -5"));
   EXPECT_THAT(message([](auto& o) { o.disk.capacity_bytes = 0; }),
               HasSubstr("disk.capacity_bytes is 0"));
+  EXPECT_THAT(message([](auto& o) { o.attention_tokens = -1; }),
+              HasSubstr("attention_tokens is -1"));
   EXPECT_THAT(message([](auto& o) { o.max_loading_tickets = 0; }),
               HasSubstr("max_loading_tickets is 0"));
   EXPECT_THAT(message([](auto& o) { o.remembered_events = int64_t{1} << 40; }),
