@@ -93,7 +93,7 @@ constexpr Series<S> kStoreSeries[] = {
     {"reprise_corrupt_ram_blocks_total", kCounter, &S::corrupt_ram_blocks,
      "Blocks dropped because their bytes changed in RAM."},
     {"reprise_failed_disk_writes_total", kCounter, &S::failed_disk_writes,
-     "Batches of stores or erases that the disk failed."},
+     "Batches of stores or erases, and saves, that the disk failed."},
     {"reprise_rejected_allocations_total", kCounter, &S::rejected_allocations,
      "Allocations refused for want of room."},
     {"reprise_cache_requests_total", kCounter, &S::requests,
@@ -230,7 +230,8 @@ constexpr Series<L> kSessionSeries[] = {
 
 // By CacheTier and Removal.
 constexpr const char* kTierLabels[] = {"gpu", "ram", "disk"};
-constexpr const char* kRemovalLabels[] = {"evicted", "invalidated", "failed_verification", "lost"};
+constexpr const char* kRemovalLabels[] = {"evicted", "invalidated", "failed_verification", "lost",
+                                          "not_admitted"};
 static_assert(std::size(kTierLabels) == cachestore::kNumCacheTiers &&
               std::size(kRemovalLabels) == cachestore::kNumRemovals);
 

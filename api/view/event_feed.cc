@@ -25,6 +25,8 @@ const char* ReasonName(Removal why) {
       return "invalidated";
     case Removal::kFailedVerification:
       return "failed_verification";
+    case Removal::kNotAdmitted:
+      return "not_admitted";
     case Removal::kLost:
       break;
   }

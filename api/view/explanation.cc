@@ -30,6 +30,8 @@ v1::BlockVerdict ToProto(BlockVerdict verdict) {
       return v1::BLOCK_VERDICT_LOST;
     case BlockVerdict::kEvicted:
       return v1::BLOCK_VERDICT_EVICTED;
+    case BlockVerdict::kNotAdmitted:
+      return v1::BLOCK_VERDICT_NOT_ADMITTED;
     case BlockVerdict::kInvalidated:
       return v1::BLOCK_VERDICT_INVALIDATED;
     case BlockVerdict::kFailedVerification:
@@ -55,6 +57,8 @@ std::string Fate(const cachestore::ExplainedBlock& block, absl::Time now) {
   switch (block.verdict) {
     case BlockVerdict::kEvicted:
       return absl::StrCat("was evicted to make room", when);
+    case BlockVerdict::kNotAdmitted:
+      return absl::StrCat("was evicted from RAM and not worth a write to disk", when);
     case BlockVerdict::kInvalidated:
       return absl::StrCat("was invalidated", when);
     case BlockVerdict::kFailedVerification:

@@ -34,8 +34,9 @@ enum class Removal : uint8_t {
   kInvalidated,
   kFailedVerification,  // its bytes are not what was stored
   kLost,                // it could not be read, the device failed, or it went with an ancestor
+  kNotAdmitted,         // it made room, and was not worth a write to disk
 };
-inline constexpr int kNumRemovals = 4;
+inline constexpr int kNumRemovals = 5;
 
 // A change of the tiers in which a block is found, or of what it takes on disk.
 struct ResidencyChange {

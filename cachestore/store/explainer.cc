@@ -16,6 +16,8 @@ BlockVerdict VerdictOf(Removal why) {
       return BlockVerdict::kInvalidated;
     case Removal::kFailedVerification:
       return BlockVerdict::kFailedVerification;
+    case Removal::kNotAdmitted:
+      return BlockVerdict::kNotAdmitted;
     case Removal::kLost:
       break;
   }

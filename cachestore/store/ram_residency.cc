@@ -158,8 +158,9 @@ void RamResidency::Take(BlockId id) {
     return;
   }
   CHECK(MayLeaveRam(state_, id) || state_.index.MayDrop(id));
-  state_.counters.dropped_blocks += state_.index.node(id).in_gpu ? 0 : 1;
-  Release(id);
+  const PrefixIndex::Node& node = state_.index.node(id);
+  state_.counters.dropped_blocks += node.in_gpu ? 0 : 1;
+  Release(id, node.rejected ? Removal::kNotAdmitted : Removal::kEvicted);
   state_.index.RemoveIfGone(id);
 }
 
