@@ -165,19 +165,23 @@ void AddServeFlags(FlagSet& flags, ServeOptions* options) {
             "folder of the disk tier, made when missing; without it blocks live in RAM alone");
   flags.AddBytes("disk-bytes", &options->store.disk.capacity_bytes, "disk space for KV blocks");
   flags.AddChoice(
-      "disk-admission", {"all", "useful"}, "all",
+      "disk-admission", {"all", "useful", "likely"}, "all",
       [options](const std::string& name) {
-        options->store.disk.admission =
-            name == "useful" ? cachestore::DiskAdmission::kUseful : cachestore::DiskAdmission::kAll;
+        using cachestore::DiskAdmission;
+        options->store.disk.admission = name == "useful"   ? DiskAdmission::kUseful
+                                        : name == "likely" ? DiskAdmission::kLikely
+                                                           : DiskAdmission::kAll;
       },
-      "which blocks are written to disk: all, or, once it is full, useful ones only: none that "
-      "nobody asked for again and that would push out a block used later");
+      "which blocks are written to disk when RAM gives them up: all; once it is full, useful ones "
+      "only: none that nobody asked for again and that would push out a block used later; or those "
+      "that are likely to be asked for again, as learned while serving: fewer writes, a few hits "
+      "less");
   for (const char* of_disk : {"disk-bytes", "disk-admission"}) flags.Need(of_disk, "disk-dir");
   flags.AddChoice(
       "eviction", {"reuse", "lru"}, "reuse",
       [options](const std::string& name) {
-        options->store.eviction = name == "lru" ? cachestore::EvictionOrder::kLru
-                                                : cachestore::EvictionOrder::kReuse;
+        options->store.eviction =
+            name == "lru" ? cachestore::EvictionOrder::kLru : cachestore::EvictionOrder::kReuse;
       },
       "which blocks are given up first: those worth the least to keep, as learned while serving, "
       "or those used the longest ago");

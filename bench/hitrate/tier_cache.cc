@@ -147,7 +147,8 @@ bool TierCache::Admits(BlockId id) const {
   return admission_->Admit(
       {.reused = index_.node(id).reused,
        .disk_is_full = is_full,
-       .goes_before_victim = on_disk != kNoBlock && eviction_->GoesBefore(id, on_disk)});
+       .goes_before_victim = on_disk != kNoBlock && eviction_->GoesBefore(id, on_disk),
+       .reuse_probability = eviction_->ReuseProbability(id)});
 }
 
 bool TierCache::WriteToDisk(BlockId id) {

@@ -74,6 +74,8 @@ class EvictionPolicy {
                               absl::FunctionRef<bool(BlockId)> consider) const = 0;
   // Whether `a` goes before `b`.
   virtual bool GoesBefore(BlockId a, BlockId b) const = 0;
+  // The probability that a request uses `id` again, as far as can be told; 1: it cannot.
+  virtual double ReuseProbability(BlockId id) const = 0;
 
   // A moment between uses, and whether `id` was used after it.
   virtual uint64_t now() const = 0;

@@ -27,6 +27,7 @@ class LruPolicy : public EvictionPolicy {
   BlockId Best(CandidateSet set) const override;
   void ProposeVictims(CandidateSet set, absl::FunctionRef<bool(BlockId)> consider) const override;
   bool GoesBefore(BlockId a, BlockId b) const override;
+  double ReuseProbability(BlockId) const override { return 1; }
   uint64_t now() const override { return clock_; }
   bool UsedSince(BlockId id, uint64_t moment) const override;
   size_t size(CandidateSet set) const override;

@@ -21,6 +21,8 @@ constexpr float kMaxLogit = 4;
 // Before anything was seen; a block that was left behind comes back less often.
 constexpr double kFirstHazard = 0.08;
 constexpr double kFirstSupersededHazard = 0.002;
+// Three minutes: who has seen less says nothing of what comes back later.
+constexpr int kLeastSeen = 18;
 // So few are left that what comes after changes nothing.
 constexpr float kNegligible = 0.01f;
 
@@ -131,6 +133,17 @@ double ReuseModel::Index(UseRole role, const Features& features, int interval) c
     }
   }
   return best_hits / best_seconds;
+}
+
+double ReuseModel::ReuseProbability(UseRole role, const Features& features, int interval) const {
+  const auto& base = state_.base[static_cast<int>(role)];
+  const auto is_seen = [&](int i) { return base[i].squares > Parameter().squares; };
+  const bool is_new = !is_seen(std::max(interval, kLeastSeen));
+  double unused = 1;
+  for (int i = interval; i < AgeScale::kNumIntervals && (is_new || is_seen(i)); ++i) {
+    unused *= 1 - Hazard(role, i, BandSum(role, features, i / kIntervalsPerBand));
+  }
+  return 1 - unused;
 }
 
 std::string ReuseModel::Serialize() const {

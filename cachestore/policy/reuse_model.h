@@ -54,6 +54,11 @@ class ReuseModel {
   // give up (the Gittins index of a block that is kept until it is used or given up). Positive.
   double Index(UseRole role, const Features& features, int interval) const;
 
+  // The probability that a block is used again in the interval or later, up to the oldest one that
+  // a use in the role has reached. Before one has reached this one, or three minutes, as a model
+  // has it that has learned nothing of what comes: high.
+  double ReuseProbability(UseRole role, const Features& features, int interval) const;
+
   // The learned state, for Restore of the same version; of another one, kInvalidArgument says so
   // and nothing changes.
   std::string Serialize() const;

@@ -397,6 +397,11 @@ bool ReusePolicy::GoesBefore(BlockId a, BlockId b) const {
   return a < b;
 }
 
+double ReusePolicy::ReuseProbability(BlockId id) const {
+  const Block& block = blocks_[id];
+  return block.awaited > 0 || block.group == kNoGroup ? 1 : groups_.ReuseProbability(block.group);
+}
+
 bool ReusePolicy::UsedSince(BlockId id, uint64_t moment) const { return blocks_[id].used > moment; }
 
 }  // namespace reprise::cachestore

@@ -59,6 +59,7 @@ class ReusePolicy : public EvictionPolicy {
     sets_.Visit(set, consider);
   }
   bool GoesBefore(BlockId a, BlockId b) const override;
+  double ReuseProbability(BlockId id) const override;
   // Of UsedSince, in ticks of 16 ms: what is used in the tick of a moment was used before it.
   uint64_t now() const override { return TickOf(clock_()); }
   bool UsedSince(BlockId id, uint64_t moment) const override;

@@ -143,6 +143,17 @@ uint16_t UseGroups::LevelOf(const Group& group) const {
   return static_cast<uint16_t>(std::clamp<double>(octave * kLevelsPerOctave, 0, kMaxLevel));
 }
 
+double UseGroups::ReuseProbability(GroupId id) const {
+  const Group& group = groups_[id];
+  const Request& request = requests_.at(group.request);
+  const float age = ages_.start(group.interval);
+  if (request.ttl_seconds > 0 && age >= request.ttl_seconds) return 0;
+  if (request.told_probability >= 0 && age < 2 * request.told_seconds) {
+    return request.told_probability;
+  }
+  return model_.ReuseProbability(group.role, request.features, group.interval);
+}
+
 void UseGroups::Rate(GroupId id) {
   groups_[id].is_stale = true;
   if (groups_[id].sets[0] != kNoSet) SetLevel(id);

@@ -78,6 +78,8 @@ class UseGroups {
   void Restart(GroupId id, int64_t now_us);
   // The same as members of another role.
   void ChangeRole(GroupId id, UseRole role, int64_t now_us);
+  // That a member is used again, at the group's age.
+  double ReuseProbability(GroupId id) const;
   // What is known of the request has changed.
   void Rate(GroupId id);
   // Has the level be that of the age. Call before a block comes into a set, or is compared.

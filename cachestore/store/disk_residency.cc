@@ -75,7 +75,8 @@ bool DiskResidency::IsAdmitted(BlockId id) const {
   return admission_.Admit(
       {.reused = state_.index.node(id).reused,
        .disk_is_full = size_class < class_is_full_.size() && class_is_full_[size_class],
-       .goes_before_victim = victim != kNoBlock && state_.order->GoesBefore(id, victim)});
+       .goes_before_victim = victim != kNoBlock && state_.order->GoesBefore(id, victim),
+       .reuse_probability = state_.order->ReuseProbability(id)});
 }
 
 StoreBatch DiskResidency::BeginStore(const StoreGoal& goal) {

@@ -23,6 +23,10 @@ enum class DiskAdmission {
   // On a full disk, none that nobody asked for again and that would push out one worth more: saves
   // writes where many prompts are seen once.
   kUseful,
+  // None that is hardly used again, as far as EvictionOrder::kReuse has learned: saves writes where
+  // conversations end unannounced, and loses what comes back later than it has seen so far. Of
+  // kLru, which learns nothing, all.
+  kLikely,
 };
 
 struct DiskOptions {

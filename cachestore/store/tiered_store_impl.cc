@@ -25,7 +25,14 @@ constexpr int64_t kMaxReservedBlocks = int64_t{1} << 22;
 constexpr absl::Duration kRoomSearchPause = absl::Milliseconds(20);
 
 std::unique_ptr<AdmissionPolicy> MakeAdmissionPolicy(DiskAdmission admission) {
-  if (admission == DiskAdmission::kUseful) return std::make_unique<AdmitUseful>();
+  switch (admission) {
+    case DiskAdmission::kAll:
+      break;
+    case DiskAdmission::kUseful:
+      return std::make_unique<AdmitUseful>();
+    case DiskAdmission::kLikely:
+      return std::make_unique<AdmitLikely>();
+  }
   return std::make_unique<AdmitAll>();
 }
 

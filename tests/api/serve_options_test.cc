@@ -112,6 +112,13 @@ TEST_F(ServeOptionsTest, EveryFlagReachesItsOption) {
   EXPECT_TRUE(options_.allow_insecure_remote);
 }
 
+TEST_F(ServeOptionsTest, TheOtherAdmissionsAreTaken) {
+  EXPECT_EQ(Run({"--disk-dir", "d"}), 0) << err_.str();
+  EXPECT_EQ(options_.store.disk.admission, cachestore::DiskAdmission::kAll);
+  EXPECT_EQ(Run({"--disk-dir", "d", "--disk-admission", "likely"}), 0) << err_.str();
+  EXPECT_EQ(options_.store.disk.admission, cachestore::DiskAdmission::kLikely);
+}
+
 TEST_F(ServeOptionsTest, ConfigFileTakesEverythingThatFlagsTake) {
   const std::string path = WriteConfig(
       "# a comment\n"
