@@ -149,7 +149,7 @@ void AddFrontier(const TierSweep& sweep, const TierSweep::Line& line, const Tier
                                 {"ram_blocks", absl::StrCat(sweep.capacities.ram)},
                                 {"disk_blocks", absl::StrCat(sweep.capacities.disk)},
                                 {"machine", MachineInWords()}}});
-    if (with_goals && line.admission == kDefaultAdmission) rows.back().goal = goal;
+    if (with_goals && line.admission == kLearnedAdmission) rows.back().goal = goal;
   };
   add("hitrate.disk_frontier_hits", line.tiers.disk_hits, all.tiers.disk_hits,
       {.bound = Goal::Bound::kAtLeast, .value = kLeastHitsKept});

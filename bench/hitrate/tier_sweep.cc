@@ -26,6 +26,7 @@ const std::vector<AdmissionChoice>& AdmissionChoices() {
   static const auto* const choices = new std::vector<AdmissionChoice>{
       Admission<cachestore::AdmitAll>(kAdmitEverything),
       Admission<cachestore::AdmitUseful>("useful"),
+      Admission<cachestore::AdmitLikely>(kLearnedAdmission),
   };
   return *choices;
 }

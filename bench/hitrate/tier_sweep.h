@@ -25,8 +25,8 @@ struct TierPercents {
 // Writes all that RAM gives up: what the others are measured by.
 inline constexpr char kAdmitEverything[] = "all";
 
-// What the store runs with, if it is not told otherwise.
-inline constexpr char kDefaultAdmission[] = "all";
+// The one that asks what the order has learned: its figures have goals.
+inline constexpr char kLearnedAdmission[] = "likely";
 
 struct AdmissionChoice {
   std::string name;

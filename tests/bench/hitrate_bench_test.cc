@@ -172,16 +172,16 @@ TEST(HitrateScoreTest, TheDiskFrontierIsMeasuredByWritingEverything) {
   sweep.is_chat = true;
   sweep.lines = {{"other", kAdmitEverything, {}, {.disk_hits = 1, .disk_writes = 1}},
                  {kDefaultPolicy, kAdmitEverything, {}, {.disk_hits = 100, .disk_writes = 1000}},
-                 {kDefaultPolicy, "some", {}, {.disk_hits = 96, .disk_writes = 500}}};
+                 {kDefaultPolicy, kLearnedAdmission, {}, {.disk_hits = 96, .disk_writes = 500}}};
   std::map<std::string, Result> rows;
   for (const Result& row : DiskFrontierRows({sweep}, true)) rows[row.metric] = row;
   EXPECT_EQ(rows.size(), 4u);
-  EXPECT_NEAR(rows.at("hitrate.disk_frontier_hits.some").ours, 0.96, 1e-12);
-  EXPECT_NEAR(rows.at("hitrate.disk_frontier_writes.some").ours, 0.5, 1e-12);
+  EXPECT_NEAR(rows.at("hitrate.disk_frontier_hits.likely").ours, 0.96, 1e-12);
+  EXPECT_NEAR(rows.at("hitrate.disk_frontier_writes.likely").ours, 0.5, 1e-12);
   EXPECT_EQ(rows.at("hitrate.disk_frontier_writes.all").ours, 1);
-  // The store's default has the goals.
+  // The goals are of the one that asks what the order has learned.
   for (const auto& [metric, row] : rows) {
-    EXPECT_EQ(row.goal.has_value(), metric.ends_with(kDefaultAdmission)) << metric;
+    EXPECT_EQ(row.goal.has_value(), metric.ends_with(kLearnedAdmission)) << metric;
   }
   sweep.is_chat = false;
   EXPECT_TRUE(DiskFrontierRows({sweep}, true).empty());
