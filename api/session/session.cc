@@ -144,7 +144,7 @@ absl::StatusOr<std::vector<v1::LeaseState>> Session::Renew(
   return states;
 }
 
-void Session::TellEnd(const Lease& lease, const cachestore::RequestEnd& end) {
+void Session::TellEnd(const Lease& lease, const cachestore::RequestEnd& end) const {
   if (!lease.blocks.has_value()) return;
   std::vector<cachestore::BlockKey> keys;
   keys.reserve(lease.blocks->size());
@@ -154,21 +154,24 @@ void Session::TellEnd(const Lease& lease, const cachestore::RequestEnd& end) {
 
 int64_t Session::Release(const std::vector<absl::string_view>& ids,
                          const cachestore::RequestEnd* end) {
-  int64_t released = 0;
   Freed freed;
-  absl::MutexLock lock(&mu_);
-  for (const absl::string_view id : ids) {
-    if (const auto lease = leases_.find(id); lease != leases_.end()) {
-      if (end != nullptr) TellEnd(lease->second, *end);
-      Drop(lease, /*released=*/true, freed);
-      parts_.stats->Add(&Counts::released_leases, 1);
-      ++released;
-    } else if (const auto grant = grants_.find(id); grant != grants_.end()) {
-      Drop(grant, /*released=*/true, freed);
-      ++released;
+  {
+    absl::MutexLock lock(&mu_);
+    for (const absl::string_view id : ids) {
+      if (const auto lease = leases_.find(id); lease != leases_.end()) {
+        Drop(lease, /*released=*/true, freed);
+      } else if (const auto grant = grants_.find(id); grant != grants_.end()) {
+        Drop(grant, /*released=*/true, freed);
+      }
     }
   }
-  return released;
+  const auto leases = static_cast<int64_t>(freed.leases.size());
+  parts_.stats->Add(&Counts::released_leases, leases);
+  // The pins are not let go of yet: no block can go before the store has heard of its request.
+  if (end != nullptr) {
+    for (const Lease& lease : freed.leases) TellEnd(lease, *end);
+  }
+  return leases + static_cast<int64_t>(freed.grants.size());
 }
 
 absl::StatusOr<LeasedBlocks> Session::BlocksOf(absl::string_view lease_id, BlockRange range,

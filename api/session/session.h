@@ -224,9 +224,9 @@ class Session : public std::enable_shared_from_this<Session> {
                                    const cachestore::BlockContent& prompt, const Plan& plan,
                                    const cachestore::RequestHints& hints)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  // Tells the store how the request of a lease has ended.
-  void TellEnd(const Lease& lease, const cachestore::RequestEnd& end)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Tells the store how the request of a lease, which is the caller's alone, has ended.
+  void TellEnd(const Lease& lease, const cachestore::RequestEnd& end) const
+      ABSL_LOCKS_EXCLUDED(mu_);
   // A ticket for the range that tells the keeper when it is done.
   cachestore::PinTicket Pin(const cachestore::NamespaceHandle& ns,
                             const cachestore::BlockContent& prompt, cachestore::BlockRange range,

@@ -7,9 +7,11 @@
 #include <cstring>
 #include <memory>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
+#include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
 #include "api/block_source.h"
 #include "tests/fakes/store_fixture.h"
@@ -253,6 +255,46 @@ TEST_F(SessionTableTest, WhatAClientReleasesGoesAtOnce) {
   const v1::LeaseState lease = Acquire(*session);
   EXPECT_EQ(session->Release({lease.lease_id()}), 1);
   EXPECT_EQ(pinned(), 0);
+}
+
+// Asks a session while the store's lock is held for the end of a request.
+class AsksAtTheEnd final : public cachestore::RequestObserver {
+ public:
+  explicit AsksAtTheEnd(std::shared_ptr<Session> session) : session_(std::move(session)) {}
+  ~AsksAtTheEnd() override {
+    if (asker_.joinable()) asker_.join();
+  }
+
+  void OnRequest(const cachestore::StoreRequest& /*request*/) override {}
+  void OnEnd(const cachestore::StoreRequestEnd& end) override {
+    ended_blocks_ = static_cast<int64_t>(end.keys.size());
+    asker_ = std::thread([this] {
+      EXPECT_TRUE(session_->Info().has_value());
+      answered_.Notify();
+    });
+    in_time_ = answered_.WaitForNotificationWithTimeout(absl::Seconds(10));
+  }
+  int64_t ended_blocks() const { return ended_blocks_; }
+  bool answered_in_time() const { return in_time_; }
+
+ private:
+  const std::shared_ptr<Session> session_;
+  absl::Notification answered_;
+  std::thread asker_;
+  int64_t ended_blocks_ = 0;
+  bool in_time_ = false;
+};
+
+TEST_F(SessionTableTest, ASessionAnswersWhileTheStoreHearsHowItsRequestsEnded) {
+  const auto session = Open();
+  const v1::LeaseState lease = Acquire(*session);
+  const auto asks = std::make_shared<AsksAtTheEnd>(session);
+  store_->Watch(asks);
+  const cachestore::RequestEnd end = {.hints = {}, .output_tokens = 7};
+  EXPECT_EQ(session->Release({lease.lease_id()}, &end), 1);
+  store_->Watch(nullptr);
+  EXPECT_EQ(asks->ended_blocks(), 4) << "the blocks are pinned until the store has heard";
+  EXPECT_TRUE(asks->answered_in_time());
 }
 
 TEST_F(SessionTableTest, AnEndedSessionIsThereUntilTheLastConnectionHasGone) {
