@@ -112,14 +112,16 @@ absl::StatusOr<std::unique_ptr<BlockSource>> CacheService::SourceOf(const Princi
                      FindSession(principal, request.session_id()));
     return std::make_unique<LeaseSource>(std::move(session), request.lease_id(), first, deadline);
   }
-  ASSIGN_OR_RETURN(const NamespaceHandle ns, namespaces_.Find(principal, request.namespace_id()));
+  ASSIGN_OR_RETURN(const NamespaceRights rights,
+                   namespaces_.FindRights(principal, request.namespace_id()));
+  const NamespaceHandle& ns = rights.handle;
   ASSIGN_OR_RETURN(PromptContent prompt,
                    PromptContent::Of(ns, request.token_ids(), request.external_keys()));
   if (!request.independent_keys()) {
     // Without hints it may as well be a part of what was asked for otherwise.
     std::optional<cachestore::RequestHints> hints;
     if (request.has_hints()) {
-      ASSIGN_OR_RETURN(hints, HintsFrom(request.hints(), principal));
+      ASSIGN_OR_RETURN(hints, HintsFrom(request.hints(), principal, rights));
     }
     return std::make_unique<PrefixSource>(store_, ns, std::move(prompt), first, deadline,
                                           std::move(hints));

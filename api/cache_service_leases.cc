@@ -121,10 +121,12 @@ grpc::Status CacheService::Exists(grpc::ServerContext* context, const v1::Exists
 
 absl::StatusOr<v1::TouchResponse> CacheService::Touch(const Principal& principal,
                                                       const v1::TouchRequest& request) {
-  ASSIGN_OR_RETURN(const NamespaceHandle ns, namespaces_.Find(principal, request.namespace_id()));
+  ASSIGN_OR_RETURN(const NamespaceRights rights,
+                   namespaces_.FindRights(principal, request.namespace_id()));
+  const NamespaceHandle& ns = rights.handle;
   ASSIGN_OR_RETURN(const PromptContent prompt,
                    PromptContent::Of(ns, request.token_ids(), request.external_keys()));
-  ASSIGN_OR_RETURN(const RequestHints hints, HintsFrom(request.hints(), principal));
+  ASSIGN_OR_RETURN(const RequestHints hints, HintsFrom(request.hints(), principal, rights));
   v1::TouchResponse response;
   response.set_touched_blocks(store_->Touch(ns, prompt.view(), prompt.num_blocks(), hints));
   return response;
@@ -137,10 +139,12 @@ grpc::Status CacheService::Touch(grpc::ServerContext* context, const v1::TouchRe
 
 absl::StatusOr<v1::PrefetchResponse> CacheService::Prefetch(const Principal& principal,
                                                             const v1::PrefetchRequest& request) {
-  ASSIGN_OR_RETURN(const NamespaceHandle ns, namespaces_.Find(principal, request.namespace_id()));
+  ASSIGN_OR_RETURN(const NamespaceRights rights,
+                   namespaces_.FindRights(principal, request.namespace_id()));
+  const NamespaceHandle& ns = rights.handle;
   ASSIGN_OR_RETURN(const PromptContent prompt,
                    PromptContent::Of(ns, request.token_ids(), request.external_keys()));
-  ASSIGN_OR_RETURN(RequestHints hints, HintsFrom(request.hints(), principal));
+  ASSIGN_OR_RETURN(RequestHints hints, HintsFrom(request.hints(), principal, rights));
   hints.use = RequestHints::Use::kAhead;
   const double seconds = request.deadline_seconds();
   if (request.max_blocks() < 0 || !std::isfinite(seconds) || seconds < 0) {
@@ -177,11 +181,13 @@ absl::StatusOr<v1::AcquireResponse> CacheService::AcquireLease(const Principal& 
                                                                const v1::AcquireRequest& request) {
   ASSIGN_OR_RETURN(const std::shared_ptr<Session> session,
                    FindSession(principal, request.session_id()));
-  ASSIGN_OR_RETURN(const NamespaceHandle ns, namespaces_.Find(principal, request.namespace_id()));
+  ASSIGN_OR_RETURN(const NamespaceRights rights,
+                   namespaces_.FindRights(principal, request.namespace_id()));
+  const NamespaceHandle& ns = rights.handle;
   ASSIGN_OR_RETURN(const PromptContent prompt,
                    PromptContent::Of(ns, request.token_ids(), request.external_keys()));
-  ASSIGN_OR_RETURN(const RequestHints hints, HintsFrom(request.hints(), principal));
-  return session->Acquire(ns, prompt.view(), request, hints);
+  ASSIGN_OR_RETURN(const RequestHints hints, HintsFrom(request.hints(), principal, rights));
+  return session->Acquire(ns, prompt.view(), request, hints, /*only_reads=*/!rights.may_write);
 }
 
 grpc::ServerUnaryReactor* CacheService::Acquire(grpc::CallbackServerContext* context,

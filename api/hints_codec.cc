@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "api/session/reader_hints.h"
 #include "cachestore/base/hash.h"
 #include "cachestore/base/status_macros.h"
 #include "engine/sched/request.h"
@@ -84,6 +85,12 @@ absl::StatusOr<RequestHints> HintsFrom(const v1::CacheHints& message, const Prin
   if (message.has_reuse_in_seconds()) hints.next_use = absl::Seconds(message.reuse_in_seconds());
   if (message.ttl_seconds() > 0) hints.ttl = absl::Seconds(message.ttl_seconds());
   return hints;
+}
+
+absl::StatusOr<RequestHints> HintsFrom(const v1::CacheHints& message, const Principal& principal,
+                                       const NamespaceRights& rights) {
+  ASSIGN_OR_RETURN(const RequestHints hints, HintsFrom(message, principal));
+  return rights.may_write ? hints : HintsOfReader(hints);
 }
 
 void AddHintsOf(const v1::Conversation& conversation, RequestHints* hints) {

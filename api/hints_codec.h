@@ -7,6 +7,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "api/auth/principal.h"
+#include "api/namespace_table.h"
 #include "cachestore/policy/request_hints.h"
 #include "reprise/v1/cache.pb.h"
 #include "reprise/v1/inference.pb.h"
@@ -25,6 +26,12 @@ inline absl::StatusOr<cachestore::RequestHints> HintsFrom(const v1::CacheHints& 
                                                           const Principal& principal) {
   return HintsFrom(message, principal, principal.tenant);
 }
+
+// The same of a request about a namespace with `rights`: of a caller that only reads it, what
+// HintsOfReader leaves.
+absl::StatusOr<cachestore::RequestHints> HintsFrom(const v1::CacheHints& message,
+                                                   const Principal& principal,
+                                                   const NamespaceRights& rights);
 
 // What a conversation tells by itself, where `hints` leave it open: which turn of it comes, and
 // whether a tool has answered to the one before.

@@ -40,8 +40,8 @@ absl::StatusOr<uint32_t> NamespaceTable::Open(const Principal& principal,
   return id;
 }
 
-absl::StatusOr<NamespaceTable::Entry> NamespaceTable::FindEntry(const Principal& principal,
-                                                                uint32_t namespace_id) const {
+absl::StatusOr<NamespaceRights> NamespaceTable::FindRights(const Principal& principal,
+                                                           uint32_t namespace_id) const {
   absl::MutexLock lock(&mu_);
   const auto it = entries_.find(namespace_id);
   const auto may_know = [&principal](const std::string& tenant) {
@@ -53,24 +53,25 @@ absl::StatusOr<NamespaceTable::Entry> NamespaceTable::FindEntry(const Principal&
         absl::StrCat("namespace_id ", namespace_id,
                      " is not open in this server process; call OpenNamespace first"));
   }
-  return it->second;
+  return NamespaceRights{.handle = it->second.handle,
+                         .may_write = it->second.tenant != kSharedTenant || principal.publisher};
 }
 
 absl::StatusOr<NamespaceHandle> NamespaceTable::Find(const Principal& principal,
                                                      uint32_t namespace_id) const {
-  ASSIGN_OR_RETURN(const Entry entry, FindEntry(principal, namespace_id));
-  return entry.handle;
+  ASSIGN_OR_RETURN(const NamespaceRights rights, FindRights(principal, namespace_id));
+  return rights.handle;
 }
 
 absl::StatusOr<NamespaceHandle> NamespaceTable::FindToWrite(const Principal& principal,
                                                             uint32_t namespace_id) const {
-  ASSIGN_OR_RETURN(const Entry entry, FindEntry(principal, namespace_id));
-  if (entry.tenant == kSharedTenant && !principal.publisher) {
+  ASSIGN_OR_RETURN(const NamespaceRights rights, FindRights(principal, namespace_id));
+  if (!rights.may_write) {
     return absl::PermissionDeniedError(
         absl::StrCat("namespace_id ", namespace_id,
                      " is shared; to change it needs a credential with the role publisher"));
   }
-  return entry.handle;
+  return rights.handle;
 }
 
 }  // namespace reprise::api

@@ -15,6 +15,12 @@
 
 namespace reprise::api {
 
+// A namespace, and what a caller may do with it. Plain data.
+struct NamespaceRights {
+  cachestore::NamespaceHandle handle;
+  bool may_write = false;
+};
+
 class NamespaceTable {
  public:
   // `store` must outlive the table.
@@ -30,6 +36,9 @@ class NamespaceTable {
   // know of.
   absl::StatusOr<cachestore::NamespaceHandle> Find(const Principal& principal,
                                                    uint32_t namespace_id) const;
+  // The same, and whether FindToWrite would find it.
+  absl::StatusOr<NamespaceRights> FindRights(const Principal& principal,
+                                             uint32_t namespace_id) const;
   // For what stores blocks or takes them out. kPermissionDenied besides: it is shared, and
   // `principal` is no publisher.
   absl::StatusOr<cachestore::NamespaceHandle> FindToWrite(const Principal& principal,
@@ -40,8 +49,6 @@ class NamespaceTable {
     cachestore::NamespaceHandle handle;
     std::string tenant;
   };
-
-  absl::StatusOr<Entry> FindEntry(const Principal& principal, uint32_t namespace_id) const;
 
   cachestore::TieredStore* const store_;
   mutable absl::Mutex mu_;

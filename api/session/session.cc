@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "api/session/random_id.h"
+#include "api/session/reader_hints.h"
 #include "cachestore/base/status_macros.h"
 #include "cachestore/pool/slot_pool.h"
 
@@ -149,7 +150,9 @@ void Session::TellEnd(const Lease& lease, const cachestore::RequestEnd& end) con
   std::vector<cachestore::BlockKey> keys;
   keys.reserve(lease.blocks->size());
   for (const LeasedBlock& block : *lease.blocks) keys.push_back(block.pin->key());
-  parts_.store->EndRequest(lease.ns, keys, end, lease.first_block);
+  cachestore::RequestEnd told = end;
+  if (lease.only_reads) told.hints = HintsOfReader(end.hints);
+  parts_.store->EndRequest(lease.ns, keys, told, lease.first_block);
 }
 
 int64_t Session::Release(const std::vector<absl::string_view>& ids,

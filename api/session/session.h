@@ -116,11 +116,13 @@ class Session : public std::enable_shared_from_this<Session> {
   // Matches, pins and starts loading (cache.proto). Never blocks. kInvalidArgument: a field out of
   // range; kResourceExhausted: the session, or all of them, hold as much as they may; kNotFound:
   // the session has ended.
-  // `hints` are the request's.
+  // `hints` are the request's. Where the caller `only_reads` the namespace, of those that come with
+  // the lease's Release what HintsOfReader leaves counts.
   absl::StatusOr<v1::AcquireResponse> Acquire(const cachestore::NamespaceHandle& ns,
                                               const cachestore::BlockContent& prompt,
                                               const v1::AcquireRequest& request,
-                                              const cachestore::RequestHints& hints = {});
+                                              const cachestore::RequestHints& hints = {},
+                                              bool only_reads = false);
 
   // Extends leases and grants, all of them if `ids` is empty, and tells their state, without
   // places. Of all, only that of leases. kInvalidArgument: `ttl_seconds` is out of range.
@@ -174,6 +176,7 @@ class Session : public std::enable_shared_from_this<Session> {
  private:
   struct Lease {
     cachestore::NamespaceHandle ns;
+    bool only_reads = false;  // the client, in the namespace
     int64_t first_block = 0;
     int64_t num_blocks = 0;  // held, or hoped for
     int64_t slot_bytes = 0;  // of each

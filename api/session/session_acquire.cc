@@ -133,7 +133,8 @@ absl::StatusOr<std::string> Session::Hold(const NamespaceHandle& ns, const Block
 absl::StatusOr<v1::AcquireResponse> Session::Acquire(const NamespaceHandle& ns,
                                                      const BlockContent& prompt,
                                                      const v1::AcquireRequest& request,
-                                                     const cachestore::RequestHints& hints) {
+                                                     const cachestore::RequestHints& hints,
+                                                     bool only_reads) {
   v1::AcquireResponse response;
   ASSIGN_OR_RETURN(const Plan plan, PlanOf(ns, prompt, request, response));
   if (response.advice() == v1::LOAD_ADVICE_LOAD) {
@@ -150,7 +151,10 @@ absl::StatusOr<v1::AcquireResponse> Session::Acquire(const NamespaceHandle& ns,
     return response;
   }
   ASSIGN_OR_RETURN(const std::string id, Hold(ns, prompt, plan, hints));
-  if (!id.empty()) *response.mutable_lease() = StateOf(id, leases_.at(id), /*with_places=*/true);
+  if (id.empty()) return response;
+  Lease& lease = leases_.at(id);
+  lease.only_reads = only_reads;
+  *response.mutable_lease() = StateOf(id, lease, /*with_places=*/true);
   return response;
 }
 

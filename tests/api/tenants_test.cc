@@ -5,12 +5,15 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "api/auth/rate_limiter.h"
+#include "api/client/session.h"
 #include "api/limits.h"
 #include "reprise/v1/admin.pb.h"
 #include "tests/api/bare_calls.h"
+#include "tests/api/hints_keeper.h"
 #include "tests/api/raw_http2.h"
 #include "tests/api/tenants_fixture.h"
 
@@ -125,6 +128,64 @@ TEST_F(TenantsTest, ASharedNamespaceIsReadByAllAndWrittenByPublishers) {
     CacheClient client = ClientOf(token);
     EXPECT_EQ(client.OpenNamespace(identity, kTestTimeout).status().code(),
               absl::StatusCode::kPermissionDenied);
+  }
+}
+
+TEST_F(TenantsTest, WhoOnlyReadsASharedNamespaceCannotHaveItsBlocksGoSooner) {
+  const auto shared = OpenShared(file_.publisher, OwnIdentity());
+  ASSERT_TRUE(shared.ok()) << shared.status();
+  CacheClient publisher = ClientOf(file_.publisher);
+  ASSERT_TRUE(Put(publisher, shared->namespace_id(), shared->block_bytes()).ok());
+  v1::CacheHints worthless;
+  worthless.set_session("s");
+  worthless.set_turn(2);
+  worthless.set_waiting_requests(3);
+  worthless.set_finish_reason("end_turn");
+  worthless.set_session_closed(true);
+  worthless.set_reuse_probability(0);
+  worthless.set_reuse_in_seconds(86400);
+  worthless.set_priority(-100);
+  worthless.set_ttl_seconds(0.001);
+  const auto keeper = std::make_shared<HintsKeeper>();
+  server_.store().Watch(keeper);
+  // Every call that takes hints and writes nothing; the hints that came through.
+  const auto hints_of = [&](const std::string& token) {
+    CacheClient client = ClientOf(token);
+    const uint32_t ns = OpenShared(token, OwnIdentity())->namespace_id();
+    EXPECT_TRUE(client.Touch(ns, tokens_, kTestTimeout, worthless).ok());
+    EXPECT_TRUE(client.Prefetch(ns, tokens_, 0, kTestTimeout, worthless).ok());
+    v1::GetRequest get;
+    get.set_namespace_id(ns);
+    get.mutable_token_ids()->Assign(tokens_.begin(), tokens_.end());
+    *get.mutable_hints() = worthless;
+    EXPECT_TRUE(client.Get(get, kTestTimeout, [](const v1::GetResponse&) {}).ok());
+    auto session = CacheSession::Open(server_.address(), {.access = {.token = token}});
+    EXPECT_TRUE(session.ok()) << session.status();
+    v1::AcquireRequest wanted;
+    *wanted.mutable_hints() = worthless;
+    auto acquired = (*session)->Acquire(ns, tokens_, wanted, kTestTimeout);
+    EXPECT_TRUE(acquired.ok()) << acquired.status();
+    EXPECT_TRUE(
+        (*session)->EndRequest(std::move(acquired->lease), worthless, 5, kTestTimeout).ok());
+    return keeper->Take();
+  };
+  const auto of_reader = hints_of(file_.alice);
+  const auto of_publisher = hints_of(file_.publisher);
+  server_.store().Watch(nullptr);
+  EXPECT_GE(of_reader.size(), 4u);
+  EXPECT_EQ(of_reader.size(), of_publisher.size());
+  for (const cachestore::RequestHints& hints : of_reader) {
+    EXPECT_EQ(hints.ending, cachestore::RequestHints::Ending::kUnknown);
+    EXPECT_FALSE(hints.session_closed);
+    EXPECT_FALSE(hints.reuse_probability || hints.next_use || hints.ttl);
+    EXPECT_EQ(hints.priority, 0);
+    EXPECT_NE(hints.session, 0u);
+    EXPECT_EQ(hints.turn, 2);
+    EXPECT_EQ(hints.waiting_requests, 3);
+  }
+  for (const cachestore::RequestHints& hints : of_publisher) {
+    EXPECT_TRUE(hints.session_closed && hints.reuse_probability && hints.next_use && hints.ttl);
+    EXPECT_EQ(hints.priority, -100);
   }
 }
 
