@@ -166,6 +166,8 @@ absl::Status TakeHints(JsonFields& fields, v1::GenerateRequest* request) {
   if (key.has_value() || user.has_value()) {
     request->mutable_hints()->set_session(key.has_value() ? *key : *user);
   }
+  ASSIGN_OR_RETURN(const auto closed, fields.Bool("session_closed"));
+  if (closed.value_or(false)) request->mutable_hints()->set_session_closed(true);
   ASSIGN_OR_RETURN(const auto salt, fields.String("cache_salt"));
   request->set_salt(salt.value_or(""));
   ASSIGN_OR_RETURN(const auto priority, fields.Int32("priority"));

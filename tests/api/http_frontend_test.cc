@@ -18,6 +18,7 @@
 #include "api/auth/secret_token.h"
 #include "api/cli/text_file.h"
 #include "tests/api/credentials_fixture.h"
+#include "tests/api/hints_keeper.h"
 #include "tests/api/log_file.h"
 #include "tests/api/raw_http.h"
 #include "tests/api/temp_folder.h"
@@ -97,6 +98,22 @@ class HttpFrontendTest : public ::testing::Test {
   std::unique_ptr<TestServer> server_;
   std::unique_ptr<HttpFrontend> http_;
 };
+
+TEST_F(HttpFrontendTest, ASessionIsNamedAndClosed) {
+  StartReady({});
+  const auto keeper = std::make_shared<HintsKeeper>();
+  server_->store().Watch(keeper);
+  Complete(R"(,"prompt_cache_key":"chat-17","user":"ann")");
+  const auto open = keeper->Take();
+  Complete(R"(,"prompt_cache_key":"chat-17","session_closed":true)");
+  const auto closed = keeper->Take();
+  server_->store().Watch(nullptr);
+  ASSERT_FALSE(open.empty() || closed.empty());
+  EXPECT_NE(open.back().session, 0u);
+  EXPECT_EQ(closed.back().session, open.back().session);
+  EXPECT_FALSE(open.back().session_closed);
+  EXPECT_TRUE(closed.back().session_closed);
+}
 
 TEST_F(HttpFrontendTest, EveryAnswerIsALineOfTheLogWithTheRequestsId) {
   StartReady({});

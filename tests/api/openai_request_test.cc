@@ -66,7 +66,7 @@ TEST(OpenAiRequestTest, EveryParameterReachesItsField) {
       "logit_bias":{"5":-100},"logprobs":true,"top_logprobs":4,"stream":true,
       "stream_options":{"include_usage":true},"user":"u","top_k":9,"min_p":0.5,
       "repetition_penalty":1.5,"stop_token_ids":[3],"ignore_eos":true,"cache_salt":"s",
-      "priority":-2)");
+      "priority":-2,"session_closed":true)");
   EXPECT_EQ(call.model, "m");
   EXPECT_TRUE(call.stream);
   EXPECT_TRUE(call.include_usage);
@@ -88,6 +88,7 @@ TEST(OpenAiRequestTest, EveryParameterReachesItsField) {
   EXPECT_THAT(request.stop().token_ids(), ElementsAre(3u));
   EXPECT_TRUE(request.stop().ignore_eos());
   EXPECT_EQ(request.hints().session(), "u");
+  EXPECT_TRUE(request.hints().session_closed());
   EXPECT_EQ(request.salt(), "s");
   EXPECT_EQ(request.priority(), -2);
 }

@@ -193,6 +193,17 @@ def test_who_goes_in_the_middle_frees_the_request(
     assert samples["reprise_running_requests"] == 0
 
 
+def test_a_session_has_a_name_and_an_end(ai: openai.OpenAI) -> None:
+    arguments = dict(model="tiny", messages=[{"role": "user", "content": "Hello"}], max_tokens=1,
+                     temperature=0, prompt_cache_key="chat-17")
+    first = ai.chat.completions.create(**arguments)
+    last = ai.chat.completions.create(**arguments, extra_body={"session_closed": True})
+    assert first.choices[0].message.content == last.choices[0].message.content
+    with pytest.raises(openai.BadRequestError) as wrong:
+        ai.chat.completions.create(**arguments, extra_body={"session_closed": "yes"})
+    assert wrong.value.param == "session_closed"
+
+
 def test_tools_change_what_the_template_is_told(ai: openai.OpenAI) -> None:
     tools = [{"type": "function", "function": {"name": "now", "parameters": {}}}]
     for choice in ("auto", "none"):
