@@ -10,6 +10,7 @@
 #include "api/answer.h"
 #include "api/auth/caller.h"
 #include "api/cache_service.h"
+#include "api/end_call.h"
 #include "api/hints_codec.h"
 #include "api/limits.h"
 #include "api/prompt_content.h"
@@ -174,7 +175,10 @@ grpc::ServerWriteReactor<v1::SessionEvent>* CacheService::OpenSession(
                         "shared memory is not for the credential of a tenant; open the session "
                         "without it"});
   }
-  return SessionStream::Start(&sessions_, context, OwnerOf(principal), *request);
+  const auto end_call = [](grpc::ServerContextBase* call, const absl::Status& status) {
+    EndCall(call, ToGrpc(status));
+  };
+  return SessionStream::Start(&sessions_, context, OwnerOf(principal), *request, end_call);
 }
 
 absl::StatusOr<v1::AcquireResponse> CacheService::AcquireLease(const Principal& principal,

@@ -19,4 +19,13 @@ void EndCall(grpc::ServerContextBase* context, const grpc::Status& status) {
                                status.error_message().c_str(), nullptr);
 }
 
+void EndCalls(const Guard* guard, const grpc::Status& status) {
+  // Without the table's lock: gRPC may run a call's reactions on this thread, to its end.
+  for (grpc_call* call : CallerTable::Get().EndCallsOf(guard, FromGrpc(status))) {
+    grpc_call_cancel_with_status(call, static_cast<grpc_status_code>(status.error_code()),
+                                 status.error_message().c_str(), nullptr);
+    grpc_call_unref(call);
+  }
+}
+
 }  // namespace reprise::api

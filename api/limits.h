@@ -72,6 +72,8 @@ inline constexpr int64_t kMaxSendBytes = int64_t{512} << 20;
 // holds.
 inline constexpr absl::Duration kMaxReadStall = absl::Minutes(1);
 inline constexpr absl::Duration kMaxReadStallIfShort = absl::Seconds(2);
+// Behind the end of a shutdown's grace, what is left of calls is cancelled.
+inline constexpr absl::Duration kMaxCallEnd = absl::Seconds(1);
 // How long gRPC may take to end its connections, once it is shut down.
 inline constexpr absl::Duration kMaxSendEnd = absl::Seconds(10);
 // Get calls at once. They have no threads. More are answered RESOURCE_EXHAUSTED.

@@ -1,5 +1,6 @@
 #include "api/server.h"
 
+#include <grpcpp/alarm.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/resource_quota.h>
@@ -12,9 +13,11 @@
 #include "absl/time/clock.h"
 #include "api/auth/caller.h"
 #include "api/auth/listener_credentials.h"
+#include "api/end_call.h"
 #include "api/limits.h"
 #include "api/log/call_log_interceptor.h"
 #include "api/reflection_limit.h"
+#include "api/status_codec.h"
 #include "cachestore/base/status_macros.h"
 
 namespace reprise::api {
@@ -130,9 +133,16 @@ Server::~Server() {
 void Server::Shutdown(absl::Time deadline) {
   if (server_ == nullptr) return;
   server_->GetHealthCheckService()->Shutdown();
+  const absl::Status shutting_down = absl::UnavailableError("the server is shutting down");
   // They would go on for as long as there is time.
-  cache_service_.EndStreams(absl::UnavailableError("the server is shutting down"));
-  server_->Shutdown(absl::ToChronoTime(deadline));
+  cache_service_.EndStreams(shutting_down);
+  // What is left then is told why; of gRPC it would hear CANCELLED, as if the client had wanted it.
+  grpc::Alarm no_more_time;
+  no_more_time.Set(absl::ToChronoTime(deadline),
+                   [guard = guard_, status = ToGrpc(shutting_down)](bool is_time) {
+                     if (is_time) EndCalls(guard, status);
+                   });
+  server_->Shutdown(absl::ToChronoTime(deadline + kMaxCallEnd));
   server_->Wait();
   server_.reset();
   arena_socket_.reset();

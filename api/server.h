@@ -68,7 +68,7 @@ class Server {
   const SendBudget& send_budget() const { return cache_service_.send_budget(); }
 
   // Turns health to NOT_SERVING, ends sessions, takes no new calls, lets running ones go on until
-  // `deadline`, then cancels them. BLOCKS until the last has ended.
+  // `deadline`, then ends them with UNAVAILABLE. BLOCKS until the last has ended.
   void Shutdown(absl::Time deadline);
 
  private:

@@ -68,6 +68,10 @@ class CallerInterceptor final : public grpc::experimental::Interceptor {
                                     PeerOf(listener_, context_->peer(), connection));
     grpc_auth_context_release(connection);
     caller_.author = principal.value_or(Nobody());
+    {
+      absl::MutexLock lock(&caller_.mu);
+      caller_.call = context_->c_call();
+    }
     CallerTable::Get().Add(context_, &caller_);
     // Not OK: the credentials were changed since the call was let in.
     const absl::Status allowed =
@@ -117,6 +121,8 @@ class CallerInterceptor final : public grpc::experimental::Interceptor {
   void EndAnswer() {
     closed_ = true;
     answer_limit_.reset();
+    absl::MutexLock lock(&caller_.mu);
+    caller_.call = nullptr;
   }
   void EndShare() {
     if (!caller_.shared_as.has_value()) return;

@@ -25,4 +25,19 @@ Caller* CallerTable::Find(const grpc::ServerContextBase& context) const {
   return it == callers_.end() ? nullptr : it->second;
 }
 
+std::vector<grpc_call*> CallerTable::EndCallsOf(const Guard* guard, const absl::Status& status) {
+  std::vector<grpc_call*> calls;
+  absl::MutexLock lock(&mu_);
+  for (const auto& entry : callers_) {
+    Caller& caller = *entry.second;
+    if (caller.guard != guard) continue;
+    absl::MutexLock call_lock(&caller.mu);
+    if (caller.call == nullptr) continue;
+    if (caller.end.ok()) caller.end = status;
+    grpc_call_ref(caller.call);
+    calls.push_back(caller.call);
+  }
+  return calls;
+}
+
 }  // namespace reprise::api

@@ -3,10 +3,12 @@
 // owns the entries. Thread-safe; an entry's work is its call's, one thread at a time.
 #pragma once
 
+#include <grpc/grpc.h>
 #include <grpcpp/server_context.h>
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
@@ -31,9 +33,11 @@ struct Caller {
   CallShare* share = nullptr;            // of the listener
   std::optional<std::string> shared_as;  // the tenant under which the call counts in it
 
-  // How the server has ended the call from outside of its handler; OK: it has not.
   absl::Mutex mu;
+  // How the server has ended the call from outside of its handler; OK: it has not.
   absl::Status end ABSL_GUARDED_BY(mu);
+  // Null: it is over for gRPC, which may let go of it.
+  grpc_call* call ABSL_GUARDED_BY(mu) = nullptr;
 };
 
 class CallerTable {
@@ -47,6 +51,9 @@ class CallerTable {
   void Remove(const grpc::ServerContextBase* context, const Caller* caller);
   // nullptr: the call has no CallerInterceptor. Good as long as the call's context lives.
   Caller* Find(const grpc::ServerContextBase& context) const;
+  // Notes that the server ends the calls of `guard`'s listeners that are not over, with `status`,
+  // and returns them, each with a reference that the caller gives back.
+  std::vector<grpc_call*> EndCallsOf(const Guard* guard, const absl::Status& status);
 
  private:
   mutable absl::Mutex mu_;

@@ -23,8 +23,8 @@ std::string ShortName(const std::string& name) {
 
 grpc::ServerWriteReactor<v1::SessionEvent>* SessionStream::Start(
     SessionTable* table, grpc::CallbackServerContext* context, const SessionOwner& owner,
-    const v1::OpenSessionRequest& request) {
-  std::shared_ptr<SessionStream> stream(new SessionStream(table, context));
+    const v1::OpenSessionRequest& request, EndCall end_call) {
+  std::shared_ptr<SessionStream> stream(new SessionStream(table, context, end_call));
   const absl::StatusOr<std::shared_ptr<Session>> session =
       table->Open(owner, request.shared_memory(), stream);
   {
@@ -93,9 +93,9 @@ void SessionStream::OnLease(const v1::LeaseState& state) {
     if (static_cast<int64_t>(unsent_.size()) >= table_->limits().unsent_events) {
       behind = true;
       EndLocked(absl::ResourceExhaustedError("the client does not read what its leases come to"));
-      // The running write waits for the client; only cancelling the call ends it. Under the lock,
-      // because the context is good only before Finish.
-      context_->TryCancel();
+      // The running write waits for the client; only the call's end from outside ends it. Under the
+      // lock, because the context is good only before Finish.
+      end_call_(context_, *end_);
     } else {
       *unsent_.emplace_back().mutable_lease() = state;
     }
@@ -109,7 +109,7 @@ void SessionStream::OnEnd(const absl::Status& status) {
     if (end_.has_value()) return;
     EndLocked(status);
     // As above, where a write is running.
-    if (writing_) context_->TryCancel();
+    if (writing_) end_call_(context_, status);
   }
   Advance();
 }

@@ -25,13 +25,17 @@ namespace reprise::api {
 
 class SessionStream final : public grpc::ServerWriteReactor<v1::SessionEvent>, public SessionSink {
  public:
+  // Ends a call from outside of it, with a status that the client is told.
+  using EndCall = void (*)(grpc::ServerContextBase*, const absl::Status&);
+
   // Opens a session of `owner` in `table` and returns the call's reactor, which deletes itself.
   // What the table refuses ends the call with its status. `table` and `context` must outlive the
   // call.
   static grpc::ServerWriteReactor<v1::SessionEvent>* Start(SessionTable* table,
                                                            grpc::CallbackServerContext* context,
                                                            const SessionOwner& owner,
-                                                           const v1::OpenSessionRequest& request);
+                                                           const v1::OpenSessionRequest& request,
+                                                           EndCall end_call);
 
   // SessionSink.
   void OnLease(const v1::LeaseState& state) override;
@@ -43,8 +47,8 @@ class SessionStream final : public grpc::ServerWriteReactor<v1::SessionEvent>, p
   void OnDone() override;
 
  private:
-  SessionStream(SessionTable* table, grpc::CallbackServerContext* context)
-      : table_(table), context_(context) {}
+  SessionStream(SessionTable* table, grpc::CallbackServerContext* context, EndCall end_call)
+      : table_(table), context_(context), end_call_(end_call) {}
 
   // Nothing more is told; the call ends with `status`.
   void EndLocked(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -56,6 +60,7 @@ class SessionStream final : public grpc::ServerWriteReactor<v1::SessionEvent>, p
 
   SessionTable* const table_;
   grpc::CallbackServerContext* const context_;
+  const EndCall end_call_;
 
   absl::Mutex mu_;
   std::deque<v1::SessionEvent> unsent_ ABSL_GUARDED_BY(mu_);

@@ -174,20 +174,32 @@ TEST(ServerTest, SilentReflectionEnds) {
   }
 }
 
-TEST(ServerTest, ASilentPutOrImportEndsAndWhatWasPutStays) {
-  LogFile log({.format = LogFormat::kJson});
-  std::optional<TestServer> server(TestServer::Options{
-      .max_positions = 0, .max_message_time = absl::Seconds(2), .log = &log.log()});
-  CacheClient client(server->address());
-  const auto ns = client.OpenNamespace(TestIdentity(), kTestTimeout);
-  ASSERT_TRUE(ns.ok()) << ns.status();
-  const std::vector<uint32_t> tokens = TestTokens(1);
+// What puts one block, in a namespace that `client` opens.
+v1::PutRequest OneBlock(CacheClient& client) {
   v1::PutRequest block;
+  const auto ns = client.OpenNamespace(TestIdentity(), kTestTimeout);
+  EXPECT_TRUE(ns.ok()) << ns.status();
+  const std::vector<uint32_t> tokens = TestTokens(1);
   block.set_namespace_id(ns->namespace_id());
   block.mutable_token_ids()->Assign(tokens.begin(), tokens.end());
   block.set_payload(TestPayloads(1, ns->block_bytes()).front());
   block.set_payload_xxh3(cachestore::HashBytes64(absl::MakeConstSpan(
       reinterpret_cast<const std::byte*>(block.payload().data()), block.payload().size())));
+  return block;
+}
+
+// How many of its blocks are there.
+int64_t MatchedBlocks(CacheClient& client, const v1::PutRequest& block) {
+  const auto match = client.Match(block.namespace_id(), TestTokens(1), kTestTimeout);
+  return match.ok() ? match->ram_blocks() : -1;
+}
+
+TEST(ServerTest, ASilentPutOrImportEndsAndWhatWasPutStays) {
+  LogFile log({.format = LogFormat::kJson});
+  std::optional<TestServer> server(TestServer::Options{
+      .max_positions = 0, .max_message_time = absl::Seconds(2), .log = &log.log()});
+  CacheClient client(server->address());
+  const v1::PutRequest block = OneBlock(client);
   const auto stub = v1::Cache::NewStub(ConnectTo(server->address()));
   grpc::ClientContext put_context;
   SetTimeout(kTestTimeout, &put_context);
@@ -197,7 +209,7 @@ TEST(ServerTest, ASilentPutOrImportEndsAndWhatWasPutStays) {
   const grpc::Status put_status = put->Finish();
   EXPECT_EQ(put_status.error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
   EXPECT_THAT(put_status.error_message(), HasSubstr("no whole message for 2s"));
-  EXPECT_EQ(client.Match(ns->namespace_id(), tokens, kTestTimeout)->ram_blocks(), 1);
+  EXPECT_EQ(MatchedBlocks(client, block), 1);
   grpc::ClientContext import_context;
   SetTimeout(kTestTimeout, &import_context);
   v1::ImportResponse import_response;
@@ -225,6 +237,41 @@ TEST(ServerTest, AnAnswerThatIsNotTakenHoldsAThreadForATimeOnly) {
   CacheClient client = server.cache();
   const absl::Time deadline = absl::Now() + kTestTimeout;
   while (!client.Stats(kTestTimeout).ok()) ASSERT_LT(absl::Now(), deadline);
+}
+
+// Of a call that has a thread, and of one that has none and is in the engine.
+TEST(ServerTest, CallsThatOutlastAShutdownsGraceEndAsUnavailable) {
+  LogFile log({.format = LogFormat::kJson});
+  std::optional<TestServer> server(
+      TestServer::Options{.max_positions = 1 << 15, .log = &log.log()});
+  grpc::ClientContext put_context;
+  v1::PutResponse response;
+  const auto put = v1::Cache::NewStub(ConnectTo(server->address()))->Put(&put_context, &response);
+  CacheClient client(server->address());
+  const v1::PutRequest block = OneBlock(client);
+  ASSERT_TRUE(put->Write(block));
+  while (MatchedBlocks(client, block) == 0) {  // until the call is there, and has a thread
+  }
+  v1::GenerateRequest request;
+  request.set_text("x");
+  request.mutable_stop()->set_ignore_eos(true);
+  grpc::ClientContext generate_context;
+  const auto generate =
+      v1::Inference::NewStub(ConnectTo(server->address()))->Generate(&generate_context, request);
+  v1::GenerateResponse chunk;
+  ASSERT_TRUE(generate->Read(&chunk));
+  server->server().Shutdown(absl::Now());
+  while (generate->Read(&chunk)) {
+  }
+  EXPECT_EQ(put->Finish().error_code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_EQ(generate->Finish().error_code(), grpc::StatusCode::UNAVAILABLE);
+  server.reset();
+  const std::vector<nlohmann::json> lines = log.Lines();
+  EXPECT_EQ(lines.size(), 2u);
+  for (const nlohmann::json& line : lines) {
+    EXPECT_EQ(line["status"], "UNAVAILABLE");
+    EXPECT_EQ(line["cause"], "the server is shutting down");
+  }
 }
 
 TEST(ServerTest, AfterShutdownNobodyAnswers) {

@@ -71,8 +71,13 @@ class RawSession {
   }
   // Ends the stream.
   grpc::Status End() {
-    if (std::exchange(ended_, true)) return grpc::Status::OK;
+    if (ended_) return grpc::Status::OK;
     context_.TryCancel();
+    return AwaitEnd();
+  }
+  // How the server ends it.
+  grpc::Status AwaitEnd() {
+    ended_ = true;
     while (NextEvent().event_case() != v1::SessionEvent::EVENT_NOT_SET) {
     }
     return stream_->Finish();

@@ -244,6 +244,7 @@ TEST_F(SessionTest, AClientThatReadsNoEventsLosesItsSession) {
   EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
   EXPECT_TRUE(BecomesFree());
   EXPECT_EQ(Stat("sessions"), 0);
+  EXPECT_EQ(session.AwaitEnd().error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
 }
 
 TEST_F(SessionTest, ASessionHoldsAsManyBytesAsItMay) {

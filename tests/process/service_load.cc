@@ -8,7 +8,7 @@
 //     putting CHAIN              from now on blocks of it may be in the store
 //     acked CHAIN                the server has acknowledged all of its blocks
 //     durable CHAIN              a demotion that began after that has ended, and all are on disk
-//     alone wrong CHAIN                bytes that were read are not the right ones; it ends with 3
+//     wrong CHAIN                bytes that were read are not the right ones; it ends with 3
 //
 // TOKEN is a tenant's, or, with shared memory, an operator's. FLAGS, letters: m shared memory; d
 // demotes, and says what is durable; and two for tests of the tests: l says that a chain was
@@ -32,6 +32,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "api/client/cache_client.h"
@@ -74,10 +75,12 @@ class Load {
     if (!ns.ok() || ns->block_bytes() != kChainBlockBytes) return Fail(ns.status());
     ns_ = ns->namespace_id();
     const bool shared = Has('m');
-    auto session = CacheSession::Open(address_, {.access = access_,
-                                                 .client_name = absl::StrCat("load ", client_),
-                                                 .shared_memory = shared,
-                                                 .write_shared_memory = shared});
+    auto session =
+        CacheSession::Open(address_, {.access = access_,
+                                      .client_name = absl::StrCat("load ", client_),
+                                      .shared_memory = shared,
+                                      .write_shared_memory = shared,
+                                      .on_end = [this](const absl::Status&) { ended_.Notify(); }});
     if (!session.ok()) return Fail(session.status());
     session_ = *std::move(session);
     if (shared) {
@@ -111,9 +114,10 @@ class Load {
       case absl::StatusCode::kAborted:
       case absl::StatusCode::kDeadlineExceeded:
         return false;
-      case absl::StatusCode::kCancelled:  // the server drains
+      case absl::StatusCode::kCancelled:  // the server's last resort
       case absl::StatusCode::kNotFound:   // of a session that ended with the server
-        if (!session_->status().ok()) {
+        // The answer may come before the session's thread has heard of it.
+        if (ended_.WaitForNotificationWithTimeout(kTimeout)) {
           stop = broken = true;
           return false;
         }
@@ -294,6 +298,7 @@ class Load {
   const std::unique_ptr<v1::Cache::Stub> stub_;
   uint32_t ns_ = 0;
   std::unique_ptr<MappedArena> arena_;  // null: no shared memory
+  absl::Notification ended_;            // the session's end
   std::unique_ptr<CacheSession> session_;
   std::atomic<int> exit_code_ = 0;
   absl::Mutex mu_;

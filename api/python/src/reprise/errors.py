@@ -82,7 +82,7 @@ class DeadlineExceeded(RepriseError, TimeoutError):
 
 
 class Cancelled(RepriseError):
-    """The call was cancelled, by the caller or by a server that shuts down."""
+    """The call was cancelled, by the caller or because it has lasted too long."""
 
     code = "CANCELLED"
 
