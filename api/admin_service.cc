@@ -13,6 +13,7 @@
 #include "api/auth/caller.h"
 #include "api/auth/principal.h"
 #include "api/limits.h"
+#include "api/stall_limit.h"
 #include "api/status_codec.h"
 
 namespace reprise::api {
@@ -50,7 +51,9 @@ grpc::Status AdminService::Verify(grpc::ServerContext* context, const v1::Verify
         "max_bytes_per_second is ", request->max_bytes_per_second(), "; it must not be negative"));
   }
   if (!status.ok()) return End(*context, "Verify", status);
+  StallLimit limit(context, StallLimit::LimitsOf(absl::InfiniteDuration(), max_message_time_));
   v1::VerifyProgress progress;
+  const auto write = [&] { return writer->Write(progress); };
   absl::Time next_message = absl::InfinitePast();
   status =
       store_->Verify(request->max_bytes_per_second(), [&](const cachestore::VerifyProgress& now) {
@@ -60,11 +63,11 @@ grpc::Status AdminService::Verify(grpc::ServerContext* context, const v1::Verify
         if (context->IsCancelled()) return false;
         if (absl::Now() < next_message) return true;
         next_message = absl::Now() + kProgressInterval;
-        return writer->Write(progress);
+        return limit.During(write);
       });
   if (status.ok()) {
     progress.set_done(true);
-    writer->Write(progress);
+    limit.During(write);
   }
   return End(*context, "Verify", status,
              absl::StrCat(progress.verified_blocks(), " blocks are good, ",

@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "api/auth/guard.h"
 #include "api/record/recording.h"
 #include "api/session/session_table.h"
@@ -23,14 +24,15 @@ class AdminService final : public v1::Admin::Service {
   using Drainer = std::function<void()>;
 
   // What it is about must outlive the service; `drain` may be empty where nobody can be told to
-  // end.
+  // end. A Verify whose client takes more than `max_message_time` for a message ends.
   AdminService(Guard* guard, cachestore::TieredStore* store, SessionTable* sessions,
-               Recording* recording, Drainer drain)
+               Recording* recording, Drainer drain, absl::Duration max_message_time)
       : guard_(guard),
         store_(store),
         sessions_(sessions),
         recording_(recording),
-        drain_(std::move(drain)) {}
+        drain_(std::move(drain)),
+        max_message_time_(max_message_time) {}
 
   grpc::Status Verify(grpc::ServerContext* context, const v1::VerifyRequest* request,
                       grpc::ServerWriter<v1::VerifyProgress>* writer) override;
@@ -55,6 +57,7 @@ class AdminService final : public v1::Admin::Service {
   SessionTable* const sessions_;
   Recording* const recording_;
   const Drainer drain_;
+  const absl::Duration max_message_time_;
 };
 
 }  // namespace reprise::api

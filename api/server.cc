@@ -33,7 +33,8 @@ Server::Server(const ServedParts& parts, std::unique_ptr<Guard> open_guard)
                      parts.max_message_time),
       inference_service_(parts.engine, parts.model_name),
       recording_(parts.store),
-      admin_service_(guard_, parts.store, &cache_service_.sessions(), &recording_, parts.drain) {}
+      admin_service_(guard_, parts.store, &cache_service_.sessions(), &recording_, parts.drain,
+                     parts.max_message_time) {}
 
 namespace {
 

@@ -7,6 +7,9 @@
 #include <memory>
 #include <string>
 
+#include "absl/time/clock.h"
+#include "api/client/admin_client.h"
+#include "tests/api/raw_http2.h"
 #include "tests/api/tenants_fixture.h"
 
 namespace reprise::api {
@@ -130,6 +133,21 @@ TEST_F(AdminTest, AnOperatorSeesSessionsAndEndsOne) {
   EXPECT_THAT(AuditText(), AllOf(HasSubstr("\"EndSession\""), HasSubstr("\"ListSessions\"")));
   of_bob.context.TryCancel();
   of_bob.Finish();
+}
+
+TEST(AdminThreadsTest, AVerifyThatNobodyReadsHoldsAThreadForATimeOnly) {
+  TestServer server(
+      {.max_positions = 0, .max_message_time = absl::Milliseconds(200), .admin = true});
+  constexpr int kCalls = 100;
+  RawHttp2 rude(server.server().admin_address(), /*window=*/0);
+  for (int i = 0; i < kCalls; ++i) rude.Call("/reprise.v1.Admin/Verify", {});
+  // All end, those that found no thread at once.
+  EXPECT_TRUE(rude.AwaitEnds(kCalls));
+  // A thread goes a moment after its call.
+  AdminClient admin(server.server().admin_address().ToString());
+  const absl::Time deadline = absl::Now() + kTestTimeout;
+  const auto go_on = [](const v1::VerifyProgress&) { return true; };
+  while (!admin.Verify(0, kTestTimeout, go_on).ok()) ASSERT_LT(absl::Now(), deadline);
 }
 
 }  // namespace

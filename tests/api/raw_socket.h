@@ -6,6 +6,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <cstddef>
@@ -20,18 +21,27 @@ class RawSocket {
  public:
   // `receive_bytes`: of the system's buffer for what was not read yet; 0: as usual.
   explicit RawSocket(const ListenAddress& address, int receive_bytes = 0) {
-    fd_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const bool is_unix = !address.unix_path.empty();
+    fd_ = socket(is_unix ? AF_UNIX : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     CHECK(fd_ >= 0);
     if (receive_bytes > 0) {
       setsockopt(fd_, SOL_SOCKET, SO_RCVBUF, &receive_bytes, sizeof(receive_bytes));
     }
     const timeval minute = {.tv_sec = 60};
     setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &minute, sizeof(minute));
-    sockaddr_in name = {};
-    name.sin_family = AF_INET;
-    name.sin_port = htons(address.port);
-    name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    CHECK(connect(fd_, reinterpret_cast<const sockaddr*>(&name), sizeof(name)) == 0);
+    if (is_unix) {
+      sockaddr_un name = {};
+      name.sun_family = AF_UNIX;
+      CHECK(address.unix_path.size() < sizeof(name.sun_path));
+      address.unix_path.copy(name.sun_path, address.unix_path.size());
+      Connect(name);
+    } else {
+      sockaddr_in name = {};
+      name.sin_family = AF_INET;
+      name.sin_port = htons(address.port);
+      name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+      Connect(name);
+    }
   }
   ~RawSocket() { Close(); }
   RawSocket(const RawSocket&) = delete;
@@ -55,6 +65,11 @@ class RawSocket {
   ssize_t Receive(char* bytes, size_t size, int flags = 0) { return recv(fd_, bytes, size, flags); }
 
  private:
+  template <typename Name>
+  void Connect(const Name& name) {
+    CHECK(connect(fd_, reinterpret_cast<const sockaddr*>(&name), sizeof(name)) == 0);
+  }
+
   int fd_ = -1;
 };
 
