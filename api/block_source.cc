@@ -20,8 +20,6 @@ namespace {
 
 // Keys that are loaded side by side: each is a ticket of its own, and the store has 1,024 of them.
 constexpr int64_t kMaxLoneTickets = 128;
-// How often a lease that is loading is asked for.
-constexpr absl::Duration kLeasePoll = absl::Milliseconds(5);
 
 const char* TierOf(bool from_gpu, bool from_disk) {
   return from_gpu ? "gpu" : from_disk ? "disk" : "ram";
@@ -122,28 +120,24 @@ absl::StatusOr<std::vector<FoundBlock>> LoneBlockSource::Take() {
 }
 
 LeaseSource::LeaseSource(std::shared_ptr<Session> session, std::string lease_id,
-                         int64_t first_block, absl::Time deadline)
+                         int64_t first_block)
     : session_(std::move(session)),
       lease_id_(std::move(lease_id)),
-      deadline_(deadline),
       next_(first_block),
       end_(first_block) {}
 
 int64_t LeaseSource::batch_bytes() const { return batch() * block_bytes_; }
 
 void LeaseSource::Begin(std::function<void()> on_ready) {
-  on_ready_ = std::move(on_ready);
-  Poll();
-}
-
-void LeaseSource::Poll() {
-  leased_ = session_->BlocksOf(lease_id_, {.first = next_, .count = batch()}, absl::Now());
-  if (leased_.status().code() != absl::StatusCode::kDeadlineExceeded || absl::Now() >= deadline_) {
-    return on_ready_();
-  }
-  // A new one each time: the function of the last one is what calls this.
-  alarm_ = std::make_unique<grpc::Alarm>();
-  alarm_->Set(absl::ToChronoTime(absl::Now() + kLeasePoll), [this](bool) { Poll(); });
+  const auto ask = [this] {
+    leased_ = session_->BlocksOf(lease_id_, {.first = next_, .count = batch()});
+  };
+  ask();
+  if (!absl::IsUnavailable(leased_.status())) return on_ready();
+  session_->WhenSettled(lease_id_, [ask, on_ready = std::move(on_ready)] {
+    ask();
+    on_ready();
+  });
 }
 
 absl::StatusOr<std::vector<FoundBlock>> LeaseSource::Take() {

@@ -2,8 +2,6 @@
 // prefix, of a lease, or of keys that stand alone. Never blocks. Thread-compatible.
 #pragma once
 
-#include <grpcpp/alarm.h>
-
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -111,27 +109,20 @@ class LoneBlockSource final : public BlockSource {
 // free when it ends.
 class LeaseSource final : public BlockSource {
  public:
-  // From block `first_block` of the prompt on. A lease that is loading is waited for, until
-  // `deadline` at most.
-  LeaseSource(std::shared_ptr<Session> session, std::string lease_id, int64_t first_block,
-              absl::Time deadline);
+  // From block `first_block` of the prompt on. A lease that is loading is waited for.
+  LeaseSource(std::shared_ptr<Session> session, std::string lease_id, int64_t first_block);
   int64_t batch_bytes() const override;
   bool over() const override { return over_; }
   void Begin(std::function<void()> on_ready) override;
-  // kNotFound: the lease has ended; kDeadlineExceeded: it was still loading.
+  // kNotFound: the lease has ended.
   absl::StatusOr<std::vector<FoundBlock>> Take() override;
 
  private:
   // Blocks of the next batch. The first one has none: it finds out what there is.
   int64_t batch() const { return std::min(batch_, end_ - next_); }
-  // Asks for the next batch until the lease is ready.
-  void Poll();
 
   const std::shared_ptr<Session> session_;
   const std::string lease_id_;
-  const absl::Time deadline_;
-  std::function<void()> on_ready_;
-  std::unique_ptr<grpc::Alarm> alarm_;
   absl::StatusOr<LeasedBlocks> leased_;
   int64_t next_;             // block of the prompt
   int64_t end_;              // of the lease, once it is known

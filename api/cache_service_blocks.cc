@@ -110,7 +110,7 @@ absl::StatusOr<std::unique_ptr<BlockSource>> CacheService::SourceOf(const Princi
   if (!request.lease_id().empty()) {
     ASSIGN_OR_RETURN(std::shared_ptr<Session> session,
                      FindSession(principal, request.session_id()));
-    return std::make_unique<LeaseSource>(std::move(session), request.lease_id(), first, deadline);
+    return std::make_unique<LeaseSource>(std::move(session), request.lease_id(), first);
   }
   ASSIGN_OR_RETURN(const NamespaceRights rights,
                    namespaces_.FindRights(principal, request.namespace_id()));

@@ -177,20 +177,16 @@ int64_t Session::Release(const std::vector<absl::string_view>& ids,
   return leases + static_cast<int64_t>(freed.grants.size());
 }
 
-absl::StatusOr<LeasedBlocks> Session::BlocksOf(absl::string_view lease_id, BlockRange range,
-                                               absl::Time deadline) {
+absl::StatusOr<LeasedBlocks> Session::BlocksOf(absl::string_view lease_id, BlockRange range) const {
   absl::MutexLock lock(&mu_);
-  while (true) {
-    const auto lease = leases_.find(lease_id);
-    if (lease == leases_.end()) {
-      return absl::NotFoundError("the session has no such lease: it has ended, or never was");
-    }
-    if (lease->second.blocks.has_value()) return SomeOf(lease->second, range);
-    if (absl::Now() >= deadline) {
-      return absl::DeadlineExceededError("the lease's blocks are still being loaded");
-    }
-    changed_.WaitWithDeadline(&mu_, deadline);
+  const auto lease = leases_.find(lease_id);
+  if (lease == leases_.end()) {
+    return absl::NotFoundError("the session has no such lease: it has ended, or never was");
   }
+  if (!lease->second.blocks.has_value()) {
+    return absl::UnavailableError("the lease's blocks are still being loaded");
+  }
+  return SomeOf(lease->second, range);
 }
 
 LeasedBlocks Session::SomeOf(const Lease& lease, BlockRange range) {
@@ -218,7 +214,6 @@ void Session::WhenSettled(absl::string_view lease_id, std::function<void()> then
 void Session::Wake(Lease& lease) {
   for (std::function<void()>& then : lease.waiting) parts_.keeper->Post(std::move(then));
   lease.waiting.clear();
-  changed_.SignalAll();
 }
 
 void Session::Settle(const std::string& lease_id) {

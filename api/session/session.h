@@ -135,12 +135,12 @@ class Session : public std::enable_shared_from_this<Session> {
                   const cachestore::RequestEnd* end = nullptr);
 
   // Those blocks of a lease that are in `range` of the prompt; they stay pinned for as long as they
-  // are shared, whatever becomes of the lease. Waits while they are loaded. BLOCKS, until
-  // `deadline` at most. kNotFound: there is no such lease, or it has ended; kDeadlineExceeded.
-  absl::StatusOr<LeasedBlocks> BlocksOf(absl::string_view lease_id, cachestore::BlockRange range,
-                                        absl::Time deadline);
+  // are shared, whatever becomes of the lease. kNotFound: there is no such lease, or it has ended;
+  // kUnavailable: it is loading.
+  absl::StatusOr<LeasedBlocks> BlocksOf(absl::string_view lease_id,
+                                        cachestore::BlockRange range) const;
 
-  // Runs `then` on the keeper's thread once BlocksOf need not wait: soon, if it need not now. So
+  // Runs `then` on the keeper's thread once the lease is not loading: soon, if it is not now. So
   // often as it is asked, also when the session ends.
   void WhenSettled(absl::string_view lease_id, std::function<void()> then);
 
@@ -244,7 +244,7 @@ class Session : public std::enable_shared_from_this<Session> {
   // How a lease or grant ends. `released`: by the client, which uses it no more.
   void Drop(Leases::iterator lease, bool released, Freed& freed) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Drop(Grants::iterator grant, bool released, Freed& freed) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  // It is not loading any more: wakes those who wait.
+  // It is not loading any more: runs what waits for that.
   void Wake(Lease& lease) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void EndLocked(Freed& freed) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void GiveBytes(int64_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -264,7 +264,6 @@ class Session : public std::enable_shared_from_this<Session> {
 
   mutable absl::Mutex mu_;
   SessionOrigin origin_ ABSL_GUARDED_BY(mu_);
-  absl::CondVar changed_;  // a lease has become ready or ended
   bool ended_ ABSL_GUARDED_BY(mu_) = false;
   int anchors_ ABSL_GUARDED_BY(mu_) = 0;
   int64_t held_bytes_ ABSL_GUARDED_BY(mu_) = 0;

@@ -163,7 +163,7 @@ TEST_F(SessionTableTest, PlacesOfReadyBlocksCountFromTheArenasBegin) {
   const auto session = Open();
   const v1::LeaseState lease = Acquire(*session);
   ASSERT_EQ(lease.places_size(), 4);
-  const auto leased = session->BlocksOf(lease.lease_id(), {.first = 0, .count = 4}, absl::Now());
+  const auto leased = session->BlocksOf(lease.lease_id(), {.first = 0, .count = 4});
   ASSERT_TRUE(leased.ok());
   ASSERT_EQ(leased->blocks.size(), 4u);
   for (int i = 0; i < 4; ++i) {
@@ -176,7 +176,7 @@ TEST_F(SessionTableTest, PlacesOfReadyBlocksCountFromTheArenasBegin) {
 TEST_F(SessionTableTest, AGetOfALeaseHoldsOnlyItsBatchWhenTheLeaseEnds) {
   const auto session = Open("alice", /*shared=*/false);
   const v1::LeaseState lease = Acquire(*session);
-  LeaseSource source(session, lease.lease_id(), /*first_block=*/1, absl::Now());
+  LeaseSource source(session, lease.lease_id(), /*first_block=*/1);
   std::vector<FoundBlock> sent;
   int64_t counted = 0;  // bytes that the source asked room for
   const auto next = [&]() -> absl::Status {
@@ -204,7 +204,7 @@ TEST_F(SessionTableTest, AGetOfALeaseHoldsOnlyItsBatchWhenTheLeaseEnds) {
 TEST_F(SessionTableTest, AGetOfALeaseSendsAllOfItAndNoMoreThanItHasRoomFor) {
   const auto session = Open("alice", /*shared=*/false);
   const v1::LeaseState lease = Acquire(*session);
-  LeaseSource source(session, lease.lease_id(), /*first_block=*/0, absl::Now());
+  LeaseSource source(session, lease.lease_id(), /*first_block=*/0);
   std::vector<int64_t> sent;
   while (!source.over()) {
     const int64_t room = source.batch_bytes();
@@ -219,7 +219,7 @@ TEST_F(SessionTableTest, AGetOfALeaseSendsAllOfItAndNoMoreThanItHasRoomFor) {
     EXPECT_EQ(bytes, room);
   }
   EXPECT_EQ(sent, (std::vector<int64_t>{0, 1, 2, 3}));
-  LeaseSource behind(session, lease.lease_id(), /*first_block=*/9, absl::Now());
+  LeaseSource behind(session, lease.lease_id(), /*first_block=*/9);
   behind.Begin([] {});
   EXPECT_TRUE(behind.Take()->empty());
   EXPECT_TRUE(behind.over());
@@ -231,8 +231,7 @@ TEST_F(SessionTableTest, WhatAConnectedClientSawStaysAfterItsLeaseHasExpired) {
   ASSERT_TRUE(anchor.ok());
   const v1::LeaseState lease = Acquire(*session, 0.01);
   EXPECT_EQ(heard_->AwaitState(0).phase(), v1::LEASE_PHASE_ENDED);
-  EXPECT_EQ(session->BlocksOf(lease.lease_id(), {}, absl::Now()).status().code(),
-            absl::StatusCode::kNotFound);
+  EXPECT_EQ(session->BlocksOf(lease.lease_id(), {}).status().code(), absl::StatusCode::kNotFound);
   EXPECT_EQ(pinned(), 4);
   EXPECT_EQ(table_->stats().held_bytes, 4 * cachestore::kSlotBytes);
   EXPECT_EQ(table_->stats().leases, 0);
