@@ -141,8 +141,9 @@ void AddServeFlags(FlagSet& flags, ServeOptions* options) {
   AddAccessFlags(flags, options);
   AddLogFlags(flags, &options->log);
   flags.Add("record", &options->record_file, "FILE",
-            "records the stream of requests into this new file, as numbers, lengths and times "
-            "(KTR1, gzip): no tokens, text or keys; `reprise bench hitrate` replays it");
+            "records the stream of requests into this new file (FILE.1, FILE.2 ... where it is "
+            "there), as numbers, lengths and times (KTR1, gzip): no tokens, text or keys; "
+            "`reprise bench hitrate` replays it");
   flags.Add(
       "shutdown-grace", &options->shutdown_grace_seconds, "SECONDS",
       "how long running calls may go on after SIGTERM before they are cancelled; RAM's blocks "

@@ -74,7 +74,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ListenAddress& liste
   server->guard_->FollowLimits(
       [store = parts.store](const LimitsByTenant& limits) { store->SetQuotas(QuotasOf(limits)); });
   if (!parts.record_file.empty()) {
-    RETURN_IF_ERROR(server->recording_.Start(parts.record_file, /*max_bytes=*/0).status());
+    RETURN_IF_ERROR(server->recording_.StartNext(parts.record_file, /*max_bytes=*/0).status());
   }
   if (!parts.arena_socket.empty()) {
     ASSIGN_OR_RETURN(server->arena_socket_,

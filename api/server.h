@@ -64,6 +64,7 @@ class Server {
   SessionTable& sessions() { return cache_service_.sessions(); }
   // Of sessions, leases and prefetches.
   LeaseStats::Values session_stats() const { return cache_service_.session_stats(); }
+  RecordingTotals recording_totals() const { return recording_.totals(); }
   // What Get calls hold of RAM.
   const SendBudget& send_budget() const { return cache_service_.send_budget(); }
 

@@ -269,7 +269,10 @@ HttpResponse HttpFrontend::Impl::Metrics() const {
     input.what_if = store->WhatIf();
   }
   if (engine != nullptr) input.engine = engine->stats();
-  if (grpc != nullptr) input.sessions = grpc->session_stats();
+  if (grpc != nullptr) {
+    input.sessions = grpc->session_stats();
+    input.recordings = grpc->recording_totals();
+  }
   return {.content_type = kMetricsContentType, .body = MetricsText(input)};
 }
 

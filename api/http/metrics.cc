@@ -228,6 +228,15 @@ constexpr Series<L> kSessionSeries[] = {
      nullptr, nullptr, 1e-6},
 };
 
+using R = RecordingTotals;
+constexpr Series<R> kRecordingSeries[] = {
+    {"reprise_recordings", kGauge, &R::running, "Recordings of requests under way: 0 or 1."},
+    {"reprise_recorded_requests_total", kCounter, &R::requests, "Requests in recordings' files."},
+    {"reprise_recording_dropped_requests_total", kCounter, &R::dropped_requests,
+     "Requests that a recording left out: they came faster than they were written, or after it had "
+     "ended by itself, or with other blocks."},
+};
+
 // By CacheTier and Removal.
 constexpr const char* kTierLabels[] = {"gpu", "ram", "disk"};
 constexpr const char* kRemovalLabels[] = {"evicted", "invalidated", "failed_verification", "lost",
@@ -371,6 +380,7 @@ std::string MetricsText(const MetricsInput& input) {
   AppendTransferTimes(input.store, &families);
   Append(kEngineSeries, input.engine, &families);
   Append(kSessionSeries, input.sessions, &families);
+  Append(kRecordingSeries, input.recordings, &families);
   AppendTenants(input.tenants, &families);
   AppendWhatIf(input.what_if, &families);
   std::ostringstream out;

@@ -10,6 +10,7 @@
 
 #include "absl/time/time.h"
 #include "api/log/call_times.h"
+#include "api/record/recording_totals.h"
 #include "api/session/lease_stats.h"
 #include "cachestore/store/store_stats.h"
 #include "cachestore/store/tenant_quota.h"
@@ -31,6 +32,7 @@ struct MetricsInput {
   cachestore::StoreStats store;
   engine::EngineStats engine;
   LeaseStats::Values sessions;
+  RecordingTotals recordings;
   std::vector<TenantBytes> tenants;  // that have a quota
   CallTimes::ByRpc calls;
   cachestore::WhatIfReport what_if;

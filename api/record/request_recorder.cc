@@ -1,9 +1,7 @@
 #include "api/record/request_recorder.h"
 
 #include <algorithm>
-#include <filesystem>
 #include <limits>
-#include <system_error>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -53,13 +51,12 @@ int64_t RequestRecorder::Record::bytes() const {
 absl::StatusOr<std::shared_ptr<RequestRecorder>> RequestRecorder::Start(
     const std::string& path, const RecordingLimits& limits) {
   if (path.empty()) return absl::InvalidArgumentError("path is missing");
-  std::error_code error;
-  if (std::filesystem::exists(path, error)) {
+  // The tokens of a block are told by the first request.
+  absl::StatusOr<std::unique_ptr<KtrWriter>> writer = KtrWriter::CreateNew(path, 1);
+  if (absl::IsAlreadyExists(writer.status())) {
     return absl::AlreadyExistsError(
-        absl::StrCat(path, " is there already; move it away or name another file"));
+        absl::StrCat(writer.status().message(), "; move it away or name another file"));
   }
-  // With the tokens of a block once they are known: the file is good from now on.
-  absl::StatusOr<std::unique_ptr<KtrWriter>> writer = KtrWriter::Create(path, 1);
   if (!writer.ok()) return absl::InvalidArgumentError(writer.status().message());
   return std::shared_ptr<RequestRecorder>(new RequestRecorder(path, limits, *std::move(writer)));
 }
@@ -182,8 +179,7 @@ void RequestRecorder::Run() {
 
 absl::Status RequestRecorder::Write(const std::vector<Record>& batch, int64_t block_tokens) {
   if (writer_->num_requests() == 0) {
-    RETURN_IF_ERROR(writer_->Close());
-    ASSIGN_OR_RETURN(writer_, KtrWriter::Create(path_, static_cast<int32_t>(block_tokens)));
+    writer_->SetBlockTokens(static_cast<int32_t>(block_tokens));
   }
   for (const Record& record : batch) RETURN_IF_ERROR(Write(record));
   RETURN_IF_ERROR(writer_->Flush());

@@ -78,8 +78,21 @@ struct KtrWriter::Compressor {
 
 absl::StatusOr<std::unique_ptr<KtrWriter>> KtrWriter::Create(const std::string& path,
                                                              int32_t block_tokens) {
+  return Open(path, block_tokens, "wb");
+}
+
+absl::StatusOr<std::unique_ptr<KtrWriter>> KtrWriter::CreateNew(const std::string& path,
+                                                                int32_t block_tokens) {
+  return Open(path, block_tokens, "wbx");
+}
+
+absl::StatusOr<std::unique_ptr<KtrWriter>> KtrWriter::Open(const std::string& path,
+                                                           int32_t block_tokens, const char* mode) {
   CHECK(block_tokens > 0);
-  std::FILE* const file = std::fopen(path.c_str(), "wb");
+  std::FILE* const file = std::fopen(path.c_str(), mode);
+  if (file == nullptr && errno == EEXIST) {
+    return absl::AlreadyExistsError(absl::StrCat(path, " is there already"));
+  }
   if (file == nullptr) {
     return absl::InternalError(absl::StrCat("cannot make ", path, ": ", std::strerror(errno)));
   }
@@ -95,6 +108,11 @@ KtrWriter::KtrWriter(std::string path, int32_t block_tokens, std::FILE* file)
       compressor_(std::make_unique<Compressor>(Z_DEFAULT_COMPRESSION)) {}
 
 KtrWriter::~KtrWriter() { Close().IgnoreError(); }
+
+void KtrWriter::SetBlockTokens(int32_t block_tokens) {
+  CHECK(block_tokens > 0 && num_requests_ == 0);
+  block_tokens_ = block_tokens;
+}
 
 absl::Status KtrWriter::Append(const KtrRequest& request) {
   CHECK(file_ != nullptr);

@@ -34,10 +34,15 @@ class KtrWriter {
   // Makes the file, in place of what is there. kInternal: names the cause.
   static absl::StatusOr<std::unique_ptr<KtrWriter>> Create(const std::string& path,
                                                            int32_t block_tokens);
+  // The same of a new file; kAlreadyExists: something is there, and stays as it is.
+  static absl::StatusOr<std::unique_ptr<KtrWriter>> CreateNew(const std::string& path,
+                                                              int32_t block_tokens);
   ~KtrWriter();  // as Close, and nobody hears of errors
   KtrWriter(const KtrWriter&) = delete;
   KtrWriter& operator=(const KtrWriter&) = delete;
 
+  // In the file with the next Flush. REQUIRES: there is no request yet.
+  void SetBlockTokens(int32_t block_tokens);
   // Adds a request. REQUIRES: not closed; the anchor is a block of the trace. kInternal: a write
   // failed; then every later call fails too.
   absl::Status Append(const KtrRequest& request);
@@ -55,6 +60,9 @@ class KtrWriter {
  private:
   struct Compressor;
   KtrWriter(std::string path, int32_t block_tokens, std::FILE* file);
+  // `mode` is fopen's.
+  static absl::StatusOr<std::unique_ptr<KtrWriter>> Open(const std::string& path,
+                                                         int32_t block_tokens, const char* mode);
   absl::Status WriteHeader();
   // Compresses `pending_` to the file; ends the gzip member if asked to.
   absl::Status Compress(bool end_member);
@@ -62,7 +70,7 @@ class KtrWriter {
   absl::Status WriteError() const;
 
   const std::string path_;
-  const int32_t block_tokens_;
+  int32_t block_tokens_;
   std::FILE* file_;  // null: closed
   std::unique_ptr<Compressor> compressor_;
   std::string pending_;   // encoded requests, not compressed yet

@@ -117,10 +117,10 @@ TEST(MetricsTest, EveryStatisticIsThere) {
     const bool is_bucket = absl::StartsWith(line, "reprise_transfer_seconds");
     if (!absl::StartsWith(line, "#") && !is_bucket) ++series;
   }
-  // Without the sum missed_tokens, and with what is an array and what the HTTP server says of
-  // itself.
+  // Without the sum missed_tokens, and with what is an array, what the HTTP server says of itself,
+  // and three of recordings.
   EXPECT_EQ(series, stats.store().size() - 1 + stats.engine().size() + stats.sessions().size() +
-                        cachestore::kNumRemovals * cachestore::kNumCacheTiers + 2);
+                        cachestore::kNumRemovals * cachestore::kNumCacheTiers + 2 + 3);
 }
 
 TEST(MetricsTest, BucketsCountAllThatTookNoLonger) {

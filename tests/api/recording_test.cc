@@ -15,6 +15,7 @@
 #include "api/client/session.h"
 #include "bench/hitrate/store_cache.h"
 #include "cachestore/policy/lru_policy.h"
+#include "cachestore/policy/reuse_policy.h"
 #include "cachestore/trace/ktr_trace.h"
 #include "tests/api/cache_service_fixture.h"
 
@@ -60,7 +61,10 @@ class RecordingTest : public CacheServiceTest {
 
   // Looks the prompt up and stores what of it is missing; returns how many blocks there were.
   int64_t Serve(const std::vector<uint32_t>& prompt, const v1::CacheHints& hints) {
-    const auto hits = client_.Touch(ns_, prompt, kTestTimeout, hints);
+    return Serve(ns_, prompt, hints);
+  }
+  int64_t Serve(uint32_t ns, const std::vector<uint32_t>& prompt, const v1::CacheHints& hints) {
+    const auto hits = client_.Touch(ns, prompt, kTestTimeout, hints);
     EXPECT_TRUE(hits.ok()) << hits.status();
     const auto num_blocks = static_cast<int64_t>(prompt.size()) / kTestBlockTokens;
     const absl::Span<const uint32_t> tokens(prompt);
@@ -70,7 +74,7 @@ class RecordingTest : public CacheServiceTest {
       blocks.push_back({tokens.subspan(i * kTestBlockTokens, kTestBlockTokens), payload});
     }
     if (blocks.empty()) return *hits;
-    const auto put = client_.Put(ns_, tokens.first(*hits * kTestBlockTokens), blocks, kTestTimeout);
+    const auto put = client_.Put(ns, tokens.first(*hits * kTestBlockTokens), blocks, kTestTimeout);
     EXPECT_EQ(put->stored_blocks(), static_cast<int64_t>(blocks.size())) << put.status();
     return *hits;
   }
@@ -151,6 +155,73 @@ TEST_F(RecordingTest, TheFileTellsTheRequestsAndAReplayHitsWhatTheServerHit) {
   }
   EXPECT_GT(all_hits, 0);
   EXPECT_GT(server_.store().stats().dropped_blocks, 100) << "nothing had to go: this shows nothing";
+}
+
+class LearnedRecordingTest : public RecordingTest {
+ protected:
+  LearnedRecordingTest()
+      : RecordingTest({.ram_bytes = kSlots * 4096,
+                       .disk_bytes = 0,
+                       .eviction = cachestore::EvictionOrder::kReuse,
+                       .max_positions = 0,
+                       .admin = true}) {}
+};
+
+// Blocks' ages are compared in steps of half an octave from half a second on, and a trace has
+// milliseconds: an age may be in another step. Nothing else differs.
+TEST_F(LearnedRecordingTest, AReplayHitsWhatTheLearnedOrderHitWithHintsAndTenants) {
+  v1::NamespaceIdentity other = TestIdentity();
+  other.set_salt("another");
+  const auto other_ns = client_.OpenNamespace(other, kTestTimeout);
+  ASSERT_TRUE(other_ns.ok()) << other_ns.status();
+  Start("run.ktr.gz");
+  const auto prompts = Prompts(400);
+  std::vector<int64_t> hits;
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    v1::CacheHints hints;
+    if (i % 3 > 0) hints.set_session(absl::StrCat("session ", i % 3));
+    hints.set_finish_reason("tool_use");
+    hits.push_back(Serve(i % 4 == 0 ? other_ns->namespace_id() : ns_, prompts[i], hints));
+  }
+  EXPECT_EQ(Stop().dropped_requests(), 0);
+  const Trace trace = Read("run.ktr.gz");
+  ASSERT_EQ(trace.requests.size(), prompts.size());
+  bench::StoreCache cache(
+      [](std::function<int64_t()> clock) {
+        return std::make_unique<cachestore::ReusePolicy>(std::move(clock));
+      },
+      trace, kSlots, bench::MakeRoom::kBefore);
+  std::vector<uint32_t> chain;
+  int64_t all_hits = 0;
+  size_t different = 0;
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    trace.ChainOf(trace.requests[i], chain);
+    different += static_cast<int64_t>(cache.Serve(trace.requests[i], chain)) == hits[i] ? 0 : 1;
+    all_hits += hits[i];
+  }
+  EXPECT_LE(different, prompts.size() / 100);
+  EXPECT_GT(all_hits, 0);
+  EXPECT_GT(server_.store().stats().dropped_blocks, 100) << "nothing had to go: this shows nothing";
+}
+
+TEST_F(RecordingTest, AServerThatIsStartedAgainRecordsIntoTheNextFile) {
+  Recording recording(&server_.store());
+  for (const char* name : {"run.ktr.gz", "run.ktr.gz.1", "run.ktr.gz.2"}) {
+    const auto begun = recording.StartNext(Path("run.ktr.gz"), 0);
+    ASSERT_TRUE(begun.ok()) << begun.status();
+    EXPECT_EQ(begun->path, Path(name));
+    EXPECT_EQ(recording.totals().running, 1);
+    Serve(TestTokens(2), {});
+    ASSERT_TRUE(recording.Stop().ok());
+  }
+  // The first one is as it was.
+  EXPECT_EQ(Read("run.ktr.gz").requests.size(), 1u);
+  EXPECT_EQ(Read("run.ktr.gz.2").requests.size(), 1u);
+  EXPECT_EQ(recording.totals().running, 0);
+  EXPECT_EQ(recording.totals().requests, 3);
+  EXPECT_EQ(recording.totals().dropped_requests, 0);
+  EXPECT_EQ(recording.StartNext(Path("no/such/folder.ktr.gz"), 0).status().code(),
+            absl::StatusCode::kInvalidArgument);
 }
 
 TEST_F(RecordingTest, ThereIsOneAtATimeIntoANewFile) {
