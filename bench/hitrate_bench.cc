@@ -13,6 +13,7 @@
 #include "bench/hitrate/sweep.h"
 #include "bench/hitrate/tier_sweep.h"
 #include "bench/hitrate/trace_file.h"
+#include "bench/hitrate/what_if_replay.h"
 #include "bench/hitrate_rows.h"
 #include "bench/hitrate_table.h"
 #include "bench/progress.h"
@@ -135,8 +136,9 @@ absl::StatusOr<std::vector<Result>> RunHitrateBench(const HitrateBenchOptions& o
   const MakeRoom make_room = options.room == "before" ? MakeRoom::kBefore : MakeRoom::kAfter;
   std::vector<Sweep> sweeps;
   std::vector<TierSweep> tier_sweeps;
+  std::vector<WhatIfSweep> what_if_sweeps;
   {
-    size_t replays = 1 + policies.size() * (percents.size() + options.blocks.size());
+    size_t replays = 5 + policies.size() * (percents.size() + options.blocks.size());
     for (const ReplayPolicy& policy : policies) {
       if (policy.make_eviction != nullptr) replays += AdmissionChoices().size();
     }
@@ -148,6 +150,7 @@ absl::StatusOr<std::vector<Result>> RunHitrateBench(const HitrateBenchOptions& o
                                 PercentsOf(percents, options.blocks, trace.num_blocks()), make_room,
                                 step));
       tier_sweeps.push_back(RunTierSweep(trace, policies, tiers, step));
+      what_if_sweeps.push_back(RunWhatIf(trace, step));
     }
   }
   for (const Sweep& sweep : sweeps) PrintSweep(sweep, options.figure, out);
@@ -164,6 +167,7 @@ absl::StatusOr<std::vector<Result>> RunHitrateBench(const HitrateBenchOptions& o
   for (Result& row : DiskFrontierRows(tier_sweeps, HasGoals(options) && options.tiers.empty())) {
     rows.push_back(std::move(row));
   }
+  for (Result& row : WhatIfRows(what_if_sweeps, HasGoals(options))) rows.push_back(std::move(row));
   return rows;
 }
 

@@ -26,6 +26,7 @@ constexpr double kLeastGapClosedByHints = 0.65;
 constexpr double kMostUsPerRequest = 15;
 constexpr double kLeastHitsKept = 0.95;
 constexpr double kMostWritesKept = 0.60;
+constexpr double kMostWhatIfPoints = 2;
 
 class Rows {
  public:
@@ -167,6 +168,29 @@ std::vector<Result> DiskFrontierRows(const std::vector<TierSweep>& sweeps, bool 
       if (line.policy != kDefaultPolicy || !sweep.is_chat) continue;
       if (line.admission == kAdmitEverything) all = &line;  // comes first
       if (all != nullptr) AddFrontier(sweep, line, *all, with_goals, rows);
+    }
+  }
+  return rows;
+}
+
+std::vector<Result> WhatIfRows(const std::vector<WhatIfSweep>& sweeps, bool with_goals) {
+  std::vector<Result> rows;
+  for (const WhatIfSweep& sweep : sweeps) {
+    for (const WhatIfSweep::Line& line : sweep.lines) {
+      Result& row = rows.emplace_back();
+      row.metric = absl::StrCat("whatif.error.", line.policy, ".", line.tier);
+      row.unit = "points, the most";
+      row.ours = 100 * line.LargestError();
+      row.context = {{"policy", line.policy},
+                     {"traces", sweep.trace},
+                     {"sampling_rate", absl::StrFormat("1/%.0f", 1 / line.sampling_rate)},
+                     {"machine", MachineInWords()}};
+      for (const WhatIfSweep::Point& point : line.points) {
+        row.context[absl::StrFormat("at_%gx", point.factor)] = absl::StrFormat(
+            "%.1f predicted, %.1f measured", 100 * point.predicted, 100 * point.measured);
+      }
+      if (!with_goals) continue;
+      row.goal = {.bound = Goal::Bound::kAtMost, .value = kMostWhatIfPoints};
     }
   }
   return rows;

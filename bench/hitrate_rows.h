@@ -5,6 +5,7 @@
 
 #include "bench/hitrate/sweep.h"
 #include "bench/hitrate/tier_sweep.h"
+#include "bench/hitrate/what_if_replay.h"
 #include "bench/report.h"
 
 namespace reprise::bench {
@@ -17,5 +18,8 @@ std::vector<Result> HitrateRows(const std::vector<Sweep>& sweeps, bool with_goal
 // For each admission policy and trace of chats, what the disk keeps of its hits and of its writes
 // against writing everything that RAM gives up, under the store's default eviction policy.
 std::vector<Result> DiskFrontierRows(const std::vector<TierSweep>& sweeps, bool with_goals);
+
+// whatif.error for each trace, policy and tier.
+std::vector<Result> WhatIfRows(const std::vector<WhatIfSweep>& sweeps, bool with_goals);
 
 }  // namespace reprise::bench

@@ -12,7 +12,7 @@
 #include "cachestore/base/check.h"
 #include "cachestore/base/status_macros.h"
 #include "cachestore/index/prefix_index.h"
-#include "cachestore/policy/sampled_lru_curve.h"
+#include "cachestore/policy/sampled_curve.h"
 #include "cachestore/store/tiered_store.h"
 
 namespace reprise::bench {
@@ -149,7 +149,7 @@ absl::StatusOr<std::vector<Result>> MeasureMatch(Extent extent) {
   const int count = ByExtent(extent, 6, 600);
   std::vector<BlockId> ids(4096);
   // As a store of some GiB has it, which has seen all blocks.
-  cachestore::SampledLruCurve curve(16384);
+  cachestore::SampledCurve curve(16384);
   prompts.SecondsPerBlock(4 * count, [&](const Prompt& prompt) {
     curve.OnLookup({prompt.keys, kBlockBytes, kBlockTokens});
     return prompt.keys.size();

@@ -6,6 +6,7 @@
 
 #include "absl/types/span.h"
 #include "bench/hitrate/tally.h"
+#include "cachestore/policy/miss_ratio_curve.h"
 #include "cachestore/trace/trace.h"
 
 namespace reprise::bench {
@@ -23,6 +24,8 @@ class BlockCache {
   // no lookup (TraceRequest) brings its blocks, and what it returns is nobody's hit.
   virtual size_t Serve(const cachestore::TraceRequest& request,
                        absl::Span<const cachestore::BlockNumber> chain) = 0;
+  // The order in which it gives up blocks, for a SampledCurve; null: LRU's, or not known.
+  virtual cachestore::PlaceInOrder Places() { return nullptr; }
 };
 
 // Replays the whole trace against `cache`.

@@ -35,6 +35,12 @@ void StoreCache::Announce(const cachestore::TraceRequest& request,
   feed_.OnWaiting(request, chain_.keys, chain_.matched());
 }
 
+cachestore::PlaceInOrder StoreCache::Places() {
+  if (!policy_->has_places()) return nullptr;
+  return
+      [this](const cachestore::BlockKey& key) { return policy_->PlaceOf(index_.Find(key), key); };
+}
+
 size_t StoreCache::Serve(const cachestore::TraceRequest& request,
                          absl::Span<const BlockNumber> chain) {
   const size_t hits = chain_.Look(index_, root_, chain);

@@ -30,6 +30,7 @@ class StoreCache : public BlockCache {
   int64_t queue_ms() const override { return feed_.options().queue_ms; }
   void Announce(const cachestore::TraceRequest& request,
                 absl::Span<const cachestore::BlockNumber> chain) override;
+  cachestore::PlaceInOrder Places() override;
 
   size_t Serve(const cachestore::TraceRequest& request,
                absl::Span<const cachestore::BlockNumber> chain) override;

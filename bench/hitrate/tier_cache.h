@@ -46,6 +46,7 @@ class TierCache : public BlockCache {
 
   size_t Serve(const cachestore::TraceRequest& request,
                absl::Span<const cachestore::BlockNumber> chain) override;
+  cachestore::PlaceInOrder Places() override;
 
   const TierTally& tally() const { return tally_; }
   int64_t gpu_size() const { return gpu_size_; }

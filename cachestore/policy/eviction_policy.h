@@ -15,6 +15,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "absl/functional/function_ref.h"
@@ -76,6 +77,14 @@ class EvictionPolicy {
   virtual bool GoesBefore(BlockId a, BlockId b) const = 0;
   // The probability that a request uses `id` again, as far as can be told; 1: it cannot.
   virtual double ReuseProbability(BlockId id) const = 0;
+
+  // Whether PlaceOf tells anything; else what goes first is what was used first.
+  virtual bool has_places() const { return false; }
+  // Where the block of `key` stands in the order of all blocks, larger: it goes later; of blocks
+  // that have left the store (`id` is kNoBlock) where they would. nullopt: not remembered.
+  virtual std::optional<uint64_t> PlaceOf(BlockId /*id*/, const BlockKey& /*key*/) {
+    return std::nullopt;
+  }
 
   // A moment between uses, and whether `id` was used after it.
   virtual uint64_t now() const = 0;

@@ -5,6 +5,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <optional>
 
 #include "absl/types/span.h"
 #include "cachestore/block/block_key.h"
@@ -19,6 +21,9 @@ struct BlockRun {
   uint32_t group = 0;  // small numbers
 };
 
+// Where a block stands in an order of eviction; larger: it goes later. nullopt: nothing is known.
+using PlaceInOrder = std::function<std::optional<uint64_t>(const BlockKey& key)>;
+
 class MissRatioCurve {
  public:
   virtual ~MissRatioCurve() = default;
@@ -27,6 +32,11 @@ class MissRatioCurve {
   virtual void OnLookup(const BlockRun& run) = 0;
   // They came in, or were used, and nothing was looked up.
   virtual void OnStore(const BlockRun& run) = 0;
+  // Takes in what the order has become. Between calls what is used counts as what goes last. Takes
+  // some 0.2 us a sample: call it now and then.
+  virtual void Order() = 0;
+  // Caches that are larger are of no interest.
+  virtual void Reach(double capacity_bytes) = 0;
   // What was seen so far counts so much less from now on.
   virtual void Age(double factor) = 0;
 

@@ -402,6 +402,20 @@ double ReusePolicy::ReuseProbability(BlockId id) const {
   return block.awaited > 0 || block.group == kNoGroup ? 1 : groups_.ReuseProbability(block.group);
 }
 
+std::optional<uint64_t> ReusePolicy::PlaceOf(BlockId id, const BlockKey& key) {
+  // Rank, then how far above the greatest depth: level and group leave so many bits. What left the
+  // store was the deepest of its group.
+  constexpr int kBits = 14;
+  constexpr uint32_t kMost = (1u << kBits) - 1;
+  const Ghost* const ghost = id == kNoBlock ? ghosts_.Find(key) : nullptr;
+  if (id == kNoBlock && ghost == nullptr) return std::nullopt;
+  const GroupId group = ghost != nullptr ? ghost->group : blocks_[id].group;
+  groups_.Freshen(group);
+  const RankedSets::Rank rank = groups_.at(group).rank();
+  const uint32_t depth = ghost != nullptr ? kMost : std::min(blocks_[id].depth, kMost);
+  return (uint64_t{rank.level} << RankedSets::kGroupBits | rank.group) << kBits | (kMost - depth);
+}
+
 bool ReusePolicy::UsedSince(BlockId id, uint64_t moment) const { return blocks_[id].used > moment; }
 
 }  // namespace reprise::cachestore

@@ -18,6 +18,7 @@
 #include <array>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -60,6 +61,8 @@ class ReusePolicy : public EvictionPolicy {
   }
   bool GoesBefore(BlockId a, BlockId b) const override;
   double ReuseProbability(BlockId id) const override;
+  bool has_places() const override { return true; }
+  std::optional<uint64_t> PlaceOf(BlockId id, const BlockKey& key) override;
   // Of UsedSince, in ticks of 16 ms: what is used in the tick of a moment was used before it.
   uint64_t now() const override { return TickOf(clock_()); }
   bool UsedSince(BlockId id, uint64_t moment) const override;

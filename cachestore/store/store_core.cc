@@ -52,11 +52,28 @@ FetchEnd StoreCore::EndFetch(const Fetch& fetch, uint64_t payload_hash) {
   return end;
 }
 
+PlaceInOrder StoreCore::Places() const ABSL_NO_THREAD_SAFETY_ANALYSIS {
+  if (!state.order->has_places()) return nullptr;
+  return [this](const BlockKey& key) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+    return state.order->PlaceOf(state.index.Find(key), key);
+  };
+}
+
+ShareSizes StoreCore::SizesOf(uint32_t share) const {
+  const TenantQuota& quota = state.shares[share].quota;
+  const auto limited = [](int64_t bytes, int64_t all) {
+    return bytes > 0 ? std::min(bytes, all) : all;
+  };
+  return {.gpu_bytes = state.gpu.capacity_bytes(),
+          .ram_bytes = limited(quota.ram_bytes, state.pool.capacity_bytes()),
+          .disk_bytes = limited(quota.disk_bytes, tier == nullptr ? 0 : tier->capacity_bytes())};
+}
+
 void StoreCore::NoteRequest(const StoreRequest& request) {
   if (request.hints.use == RequestHints::Use::kRequest) {
     ++state.counters.requests;
-    what_if.OnLookup(Watched(request.namespace_id, request.block_tokens, request.keys),
-                     absl::Now());
+    const WatchedRun run = Watched(request.namespace_id, request.block_tokens, request.keys);
+    what_if.OnLookup(run, SizesOf(run.share), absl::Now());
   }
   state.order->OnRequest(request);
   if (observer != nullptr) observer->OnRequest(request);

@@ -53,7 +53,7 @@ struct StoreCore {
         ram(state),
         gpu(state, ram, device),
         disk(state, ram, gpu, *admission),
-        what_if(static_cast<int64_t>(arena->bytes().size())) {}
+        what_if(static_cast<int64_t>(arena->bytes().size()), Places()) {}
 
   const std::unique_ptr<HostArena> arena;
   Device* const device;  // null: there is no GPU tier
@@ -133,6 +133,10 @@ struct StoreCore {
             .share = record.share,
             .tenant = record.tenant};
   }
+  // Of the order of eviction; null: it is LRU. Call what it returns with the lock held.
+  PlaceInOrder Places() const;
+  // What a share may take: its quotas, or the tiers.
+  ShareSizes SizesOf(uint32_t share) const ABSL_SHARED_LOCKS_REQUIRED(mu);
   bool NeedsRelief() const ABSL_SHARED_LOCKS_REQUIRED(mu) {
     return state.wanted_bytes > 0 || ReadyBytes() < low_watermark_bytes;
   }

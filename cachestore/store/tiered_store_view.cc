@@ -98,19 +98,26 @@ void TieredStore::Impl::EndRequest(const NamespaceHandle& ns, absl::Span<const B
 }
 
 WhatIfReport TieredStore::Impl::WhatIf() const {
-  absl::ReaderMutexLock lock(&core_.mu);
-  const int64_t ram = core_.state.pool.capacity_bytes();
-  const int64_t disk = core_.tier == nullptr ? 0 : core_.tier->capacity_bytes();
-  const auto limited = [](int64_t quota, int64_t all) {
-    return quota > 0 ? std::min(quota, all) : all;
-  };
-  std::vector<ShareSizes> sizes;
-  for (const Share& share : core_.state.shares) {
-    sizes.push_back({.gpu_bytes = core_.state.gpu.capacity_bytes(),
-                     .ram_bytes = limited(share.quota.ram_bytes, ram),
-                     .disk_bytes = limited(share.quota.disk_bytes, disk)});
+  WhatIfReport report;
+  {
+    absl::ReaderMutexLock lock(&core_.mu);
+    report.sampling_rate = core_.what_if.sampling_rate();
+    report.all = WhatIfCurves::Nothing(core_.SizesOf(kCommonShare));
   }
-  return core_.what_if.Report(sizes);
+  const auto add = [](const std::vector<WhatIfPoint>& points, std::vector<WhatIfPoint>& sums) {
+    for (size_t i = 0; i < points.size(); ++i) sums[i].hit_tokens += points[i].hit_tokens;
+  };
+  // Requests may come between one tenant and the next.
+  for (uint32_t number = 0;; ++number) {
+    absl::ReaderMutexLock lock(&core_.mu);
+    if (number == core_.what_if.num_tenants()) break;
+    const ShareSizes sizes = core_.SizesOf(core_.what_if.ShareOf(number));
+    const TenantWhatIf& tenant = report.tenants.emplace_back(core_.what_if.OfTenant(number, sizes));
+    report.all.looked_up_tokens += tenant.looked_up_tokens;
+    add(tenant.ram, report.all.ram);
+    add(tenant.disk, report.all.disk);
+  }
+  return report;
 }
 
 std::vector<ExplainedBlock> TieredStore::Impl::Explain(const NamespaceHandle& ns,

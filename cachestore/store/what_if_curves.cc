@@ -4,7 +4,7 @@
 #include <cmath>
 #include <utility>
 
-#include "cachestore/policy/sampled_lru_curve.h"
+#include "cachestore/policy/sampled_curve.h"
 
 namespace reprise::cachestore {
 namespace {
@@ -12,6 +12,8 @@ namespace {
 constexpr double kFactors[] = {0.5, 1, 2, 4};
 constexpr absl::Duration kHalfLife = absl::Hours(1);
 constexpr absl::Duration kAgingInterval = absl::Minutes(1);
+// As the samples take up to 2 ms to put in order, that is less than a hundredth of the time.
+constexpr absl::Duration kOrderingInterval = absl::Milliseconds(500);
 
 constexpr uint32_t kUnknown = 0xffffffff;
 constexpr absl::string_view kOthers = "(others)";
@@ -29,19 +31,19 @@ size_t Within(int64_t bytes, double part, size_t each, size_t least, size_t most
 
 }  // namespace
 
-WhatIfCurves::WhatIfCurves(int64_t ram_bytes)
-    : common_samples_(Within(ram_bytes, 0.005, SampledLruCurve::kSampleBytes, 256, kMostSamples)),
-      share_samples_(
-          Within(ram_bytes, 0.0005, SampledLruCurve::kSampleBytes, 64, kMostShareSamples)),
-      max_tenants_(Within(ram_bytes, 0.002, SampledLruCurve::kGroupBytes, 4, kMostTenants)) {}
+WhatIfCurves::WhatIfCurves(int64_t ram_bytes, PlaceInOrder place_of)
+    : common_samples_(Within(ram_bytes, 0.005, SampledCurve::kSampleBytes, 256, kMostSamples)),
+      share_samples_(Within(ram_bytes, 0.0005, SampledCurve::kSampleBytes, 64, kMostShareSamples)),
+      max_tenants_(Within(ram_bytes, 0.002, SampledCurve::kGroupBytes, 4, kMostTenants)),
+      place_of_(std::move(place_of)) {}
 
-MissRatioCurve& WhatIfCurves::CurveOf(uint32_t share) {
+WhatIfCurves::Curve& WhatIfCurves::CurveOf(uint32_t share) {
   if (share >= curves_.size()) curves_.resize(size_t{share} + 1);
-  if (curves_[share] == nullptr) {
-    curves_[share] =
-        std::make_unique<SampledLruCurve>(share == 0 ? common_samples_ : share_samples_);
+  if (curves_[share].curve == nullptr) {
+    curves_[share].curve =
+        std::make_unique<SampledCurve>(share == 0 ? common_samples_ : share_samples_, place_of_);
   }
-  return *curves_[share];
+  return curves_[share];
 }
 
 uint32_t WhatIfCurves::TenantOf(const WatchedRun& run) {
@@ -67,71 +69,80 @@ BlockRun WhatIfCurves::RunOf(const WatchedRun& run) {
           .group = TenantOf(run)};
 }
 
-void WhatIfCurves::OnLookup(const WatchedRun& run, absl::Time now) {
+void WhatIfCurves::OnLookup(const WatchedRun& run, const ShareSizes& sizes, absl::Time now) {
   Age(now);
   const BlockRun blocks = RunOf(run);
   tenants_[blocks.group].share = run.share;
   if (run.disk_bytes > 0) {
     ram_per_disk_byte_ = static_cast<double>(run.slot_bytes) / static_cast<double>(run.disk_bytes);
   }
-  CurveOf(run.share).OnLookup(blocks);
+  Curve& its = CurveOf(run.share);
+  its.curve->Reach(RamAndDisk(kFactors[std::size(kFactors) - 1], sizes));
+  if (now - its.ordered >= kOrderingInterval) {
+    its.curve->Order();
+    its.ordered = now;
+  }
+  its.curve->OnLookup(blocks);
 }
 
-void WhatIfCurves::OnStore(const WatchedRun& run) { CurveOf(run.share).OnStore(RunOf(run)); }
+void WhatIfCurves::OnStore(const WatchedRun& run) { CurveOf(run.share).curve->OnStore(RunOf(run)); }
+
+double WhatIfCurves::Ram(double factor, const ShareSizes& sizes) const {
+  return static_cast<double>(sizes.gpu_bytes) + factor * static_cast<double>(sizes.ram_bytes);
+}
+
+double WhatIfCurves::RamAndDisk(double factor, const ShareSizes& sizes) const {
+  return Ram(factor, sizes) + factor * static_cast<double>(sizes.disk_bytes) * ram_per_disk_byte_;
+}
 
 void WhatIfCurves::Age(absl::Time now) {
   if (now - aged_ < kAgingInterval) return;
   if (aged_ != absl::InfinitePast()) {
     const double factor = std::exp2(-absl::FDivDuration(now - aged_, kHalfLife));
-    for (const auto& curve : curves_) {
-      if (curve != nullptr) curve->Age(factor);
+    for (const Curve& its : curves_) {
+      if (its.curve != nullptr) its.curve->Age(factor);
     }
   }
   aged_ = now;
 }
 
-WhatIfReport WhatIfCurves::Report(absl::Span<const ShareSizes> sizes) const {
-  WhatIfReport report;
-  const auto begin = [&](TenantWhatIf& of, const ShareSizes& size) {
-    for (const double factor : kFactors) {
-      const double ram = factor * static_cast<double>(size.ram_bytes);
-      of.ram.push_back({.factor = factor, .bytes = static_cast<int64_t>(ram)});
-      if (size.disk_bytes == 0) continue;
-      const double disk = factor * static_cast<double>(size.disk_bytes);
-      of.disk.push_back({.factor = factor, .bytes = static_cast<int64_t>(ram + disk)});
-    }
-  };
-  begin(report.all, sizes[0]);
-  for (uint32_t number = 0; number < tenants_.size(); ++number) {
-    const uint32_t share = tenants_[number].share;
-    if (share >= curves_.size() || curves_[share] == nullptr || share >= sizes.size()) continue;
-    const MissRatioCurve& curve = *curves_[share];
-    TenantWhatIf& tenant = report.tenants.emplace_back();
-    tenant.tenant = tenants_[number].name;
-    tenant.looked_up_tokens = curve.LookedUpTokens(number);
-    const ShareSizes& size = sizes[share];
-    begin(tenant, size);
-    const auto gpu = static_cast<double>(size.gpu_bytes);
-    for (size_t i = 0; i < std::size(kFactors); ++i) {
-      const double ram = gpu + kFactors[i] * static_cast<double>(size.ram_bytes);
-      tenant.ram[i].hit_tokens = curve.HitTokens(number, ram);
-      report.all.ram[i].hit_tokens += tenant.ram[i].hit_tokens;
-      if (size.disk_bytes == 0) continue;
-      const double disk = kFactors[i] * static_cast<double>(size.disk_bytes) * ram_per_disk_byte_;
-      tenant.disk[i].hit_tokens = curve.HitTokens(number, ram + disk);
-      report.all.disk[i].hit_tokens += tenant.disk[i].hit_tokens;
-    }
-    report.all.looked_up_tokens += tenant.looked_up_tokens;
+TenantWhatIf WhatIfCurves::Nothing(const ShareSizes& sizes) {
+  TenantWhatIf nothing;
+  for (const double factor : kFactors) {
+    const double ram = factor * static_cast<double>(sizes.ram_bytes);
+    nothing.ram.push_back({.factor = factor, .bytes = static_cast<int64_t>(ram)});
+    if (sizes.disk_bytes == 0) continue;
+    const double disk = factor * static_cast<double>(sizes.disk_bytes);
+    nothing.disk.push_back({.factor = factor, .bytes = static_cast<int64_t>(ram + disk)});
   }
-  if (!curves_.empty() && curves_[0] != nullptr) {
-    report.sampling_rate = curves_[0]->sampling_rate();
+  return nothing;
+}
+
+TenantWhatIf WhatIfCurves::OfTenant(uint32_t number, const ShareSizes& sizes) const {
+  // There is one: the tenant has looked something up in this share, or stored it.
+  const MissRatioCurve& curve = *curves_[tenants_[number].share].curve;
+  TenantWhatIf tenant = Nothing(sizes);
+  tenant.tenant = tenants_[number].name;
+  tenant.looked_up_tokens = curve.LookedUpTokens(number);
+  for (WhatIfPoint& point : tenant.ram) {
+    point.hit_tokens = curve.HitTokens(number, Ram(point.factor, sizes));
   }
-  return report;
+  for (WhatIfPoint& point : tenant.disk) {
+    point.hit_tokens = curve.HitTokens(number, RamAndDisk(point.factor, sizes));
+  }
+  return tenant;
+}
+
+double WhatIfCurves::sampling_rate() const {
+  if (curves_.empty() || curves_[0].curve == nullptr) return 0;
+  return curves_[0].curve->sampling_rate();
 }
 
 size_t WhatIfCurves::memory_bytes() const {
   size_t bytes = tenant_of_.capacity() * sizeof(uint32_t);
-  for (const auto& curve : curves_) bytes += curve == nullptr ? 0 : curve->memory_bytes();
+  for (const Curve& its : curves_) {
+    bytes += sizeof(Curve) + (its.curve == nullptr ? 0 : its.curve->memory_bytes());
+  }
   return bytes;
 }
 

@@ -2,8 +2,8 @@
 // without a quota are one cache, each with one is a cache of its own. A store that is small takes
 // few samples, so that all of it stays below a hundredth of RAM's budget. Thread-compatible.
 //
-// They are those of LRU, whatever policy the store has; blocks on the GPU count as the part of RAM
-// used last, and RAM and disk as one cache with room for both.
+// They are those of the store's order of eviction. Blocks on the GPU count as the part of RAM that
+// goes last, and RAM and disk as one cache with room for both.
 #pragma once
 
 #include <cstdint>
@@ -41,13 +41,23 @@ struct ShareSizes {
 
 class WhatIfCurves {
  public:
-  explicit WhatIfCurves(int64_t ram_bytes);
+  // `place_of`: in the order of eviction; null: that is LRU. Called from OnLookup.
+  WhatIfCurves(int64_t ram_bytes, PlaceInOrder place_of);
 
-  void OnLookup(const WatchedRun& run, absl::Time now);
+  // `sizes`: of its share. Twice a second, for some milliseconds at most, it takes in as well what
+  // the order has become.
+  void OnLookup(const WatchedRun& run, const ShareSizes& sizes, absl::Time now);
   void OnStore(const WatchedRun& run);
 
-  // `sizes`: of each share, by number.
-  WhatIfReport Report(absl::Span<const ShareSizes> sizes) const;
+  // Tenants that have looked anything up, by number, and what each has. Some ten microseconds a
+  // tenant: with many of them, let others have the lock in between.
+  uint32_t num_tenants() const { return static_cast<uint32_t>(tenants_.size()); }
+  uint32_t ShareOf(uint32_t tenant) const { return tenants_[tenant].share; }
+  // Of nobody: the sizes, with no lookups.
+  static TenantWhatIf Nothing(const ShareSizes& sizes);
+  TenantWhatIf OfTenant(uint32_t tenant, const ShareSizes& sizes) const;
+  // Of the tenants without a quota.
+  double sampling_rate() const;
 
   size_t memory_bytes() const;
 
@@ -56,8 +66,16 @@ class WhatIfCurves {
     std::string name;
     uint32_t share = 0;  // of its last lookup
   };
+  // Of one share.
+  struct Curve {
+    std::unique_ptr<MissRatioCurve> curve;  // null: nothing was looked up
+    absl::Time ordered = absl::InfinitePast();
+  };
 
-  MissRatioCurve& CurveOf(uint32_t share);
+  Curve& CurveOf(uint32_t share);
+  // Bytes of a cache of `factor` times the share's RAM, and of its disk as well.
+  double Ram(double factor, const ShareSizes& sizes) const;
+  double RamAndDisk(double factor, const ShareSizes& sizes) const;
   // The tenant's number; that of all others once there are too many.
   uint32_t TenantOf(const WatchedRun& run);
   BlockRun RunOf(const WatchedRun& run);
@@ -66,7 +84,8 @@ class WhatIfCurves {
   const size_t common_samples_;
   const size_t share_samples_;
   const size_t max_tenants_;
-  std::vector<std::unique_ptr<MissRatioCurve>> curves_;  // by share; null: nothing was looked up
+  const PlaceInOrder place_of_;
+  std::vector<Curve> curves_;  // by share
   std::vector<Tenant> tenants_;
   absl::flat_hash_map<std::string, uint32_t> numbers_;  // of tenants
   std::vector<uint32_t> tenant_of_;                     // by namespace id; kUnknown

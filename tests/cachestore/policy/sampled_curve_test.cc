@@ -1,4 +1,4 @@
-#include "cachestore/policy/sampled_lru_curve.h"
+#include "cachestore/policy/sampled_curve.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -76,7 +76,7 @@ double MeasuredHitRatio(const std::vector<Chain>& requests, size_t capacity) {
   return static_cast<double>(hits) / static_cast<double>(looked_up);
 }
 
-void Look(const std::vector<Chain>& requests, SampledLruCurve& curve) {
+void Look(const std::vector<Chain>& requests, SampledCurve& curve) {
   std::vector<BlockKey> keys;
   for (const Chain& chain : requests) {
     keys.clear();
@@ -85,13 +85,13 @@ void Look(const std::vector<Chain>& requests, SampledLruCurve& curve) {
   }
 }
 
-double Predicted(const SampledLruCurve& curve, double blocks, uint32_t group = 0) {
+double Predicted(const SampledCurve& curve, double blocks, uint32_t group = 0) {
   return curve.HitTokens(group, blocks * kBlockBytes) / curve.LookedUpTokens(group);
 }
 
-TEST(SampledLruCurveTest, PredictsWhatReplaysMeasureWithinTwoPoints) {
+TEST(SampledCurveTest, PredictsWhatReplaysMeasureWithinTwoPoints) {
   const std::vector<Chain> requests = Conversations(25000, /*seed=*/1);
-  SampledLruCurve curve(16384);
+  SampledCurve curve(16384);
   Look(requests, curve);
   EXPECT_LE(curve.sampling_rate(), 1.0 / 32) << "else this shows nothing";
   // Half, once, twice and four times 4,000 blocks.
@@ -102,28 +102,100 @@ TEST(SampledLruCurveTest, PredictsWhatReplaysMeasureWithinTwoPoints) {
   }
 }
 
-TEST(SampledLruCurveTest, TakesNoMoreMemoryThanItIsGiven) {
-  SampledLruCurve curve(256);
+// Blocks of conversations in four classes, the best first to last: those of the beginnings that are
+// shared, and others by a number that nobody asked for.
+uint64_t PlaceOf(uint64_t block) { return (block < 1000 ? 4 : block % 4) << 32 | block; }
+
+// The same of a cache that gives up the block with the least PlaceOf.
+double MeasuredHitRatioByPlace(const std::vector<Chain>& requests, size_t capacity) {
+  std::set<uint64_t> there;  // places
+  size_t hits = 0;
+  size_t looked_up = 0;
+  for (const Chain& chain : requests) {
+    looked_up += chain.size();
+    for (const uint64_t block : chain) hits += there.contains(PlaceOf(block)) ? 1 : 0;
+    for (const uint64_t block : chain) there.insert(PlaceOf(block));
+    while (there.size() > capacity) there.erase(there.begin());
+  }
+  return static_cast<double>(hits) / static_cast<double>(looked_up);
+}
+
+TEST(SampledCurveTest, FollowsAnOrderThatIsNotLru) {
+  const std::vector<Chain> requests = Conversations(25000, /*seed=*/1);
+  std::unordered_map<uint64_t, uint64_t> places;  // by key
+  for (const Chain& chain : requests) {
+    for (const uint64_t block : chain) places[KeyOf(block).lo] = PlaceOf(block);
+  }
+  SampledCurve curve(16384, [&](const BlockKey& key) { return places.at(key.lo); });
+  SampledCurve lru(16384);
+  for (size_t i = 0; i < requests.size(); i += 5) {
+    const std::vector<Chain> some(requests.begin() + static_cast<std::ptrdiff_t>(i),
+                                  requests.begin() + static_cast<std::ptrdiff_t>(i + 5));
+    Look(some, curve);
+    curve.Order();
+    Look(some, lru);
+    lru.Order();
+  }
+  EXPECT_EQ(lru.sampling_rate(), curve.sampling_rate());
+  for (const size_t capacity : {1000, 2000, 4000, 8000}) {
+    const double measured = MeasuredHitRatioByPlace(requests, capacity);
+    const auto blocks = static_cast<double>(capacity);
+    EXPECT_NEAR(Predicted(curve, blocks), measured, 0.02) << capacity << " blocks";
+    EXPECT_GT(std::abs(Predicted(lru, blocks) - measured), 0.05) << "else this shows nothing";
+  }
+}
+
+TEST(SampledCurveTest, WhatIsOutOfReachIsForgottenAndMoreOfTheRestIsWatched) {
+  const std::vector<Chain> requests = Conversations(25000, /*seed=*/1);
+  SampledCurve near(512);
+  near.Reach(3000 * kBlockBytes);
+  SampledCurve all(512);
+  Look(requests, near);
+  Look(requests, all);
+  EXPECT_GE(near.sampling_rate(), 4 * all.sampling_rate());
+  for (const size_t capacity : {500, 1000, 3000}) {
+    EXPECT_NEAR(Predicted(near, static_cast<double>(capacity)),
+                MeasuredHitRatio(requests, capacity), 0.04)
+        << capacity << " blocks";
+  }
+}
+
+TEST(SampledCurveTest, TheRateRisesAgainWhenFewerBlocksAreOfInterest) {
+  const std::vector<Chain> requests = Conversations(25000, /*seed=*/1);
+  SampledCurve curve(512);
+  Look(requests, curve);
+  const double before = curve.sampling_rate();
+  curve.Reach(1000 * kBlockBytes);
+  const std::vector<Chain> more = Conversations(40000, /*seed=*/2);
+  Look(more, curve);
+  EXPECT_GE(curve.sampling_rate(), 2 * before);
+  curve.Age(0);
+  const std::vector<Chain> last(more.begin() + 20000, more.end());
+  Look(last, curve);
+  EXPECT_NEAR(Predicted(curve, 1000), MeasuredHitRatio(last, 1000), 0.05);
+}
+
+TEST(SampledCurveTest, TakesNoMoreMemoryThanItIsGiven) {
+  SampledCurve curve(256);
   Look(Conversations(10000, 4), curve);
-  EXPECT_LT(curve.sampling_rate(), SampledLruCurve::kFullRate);
-  EXPECT_LE(curve.memory_bytes(),
-            256 * SampledLruCurve::kSampleBytes + SampledLruCurve::kGroupBytes);
+  EXPECT_LT(curve.sampling_rate(), SampledCurve::kFullRate);
+  EXPECT_LE(curve.memory_bytes(), 256 * SampledCurve::kSampleBytes + SampledCurve::kGroupBytes);
   // And it is still of use.
   EXPECT_NEAR(Predicted(curve, 4000), MeasuredHitRatio(Conversations(10000, 4), 4000), 0.1);
 }
 
-TEST(SampledLruCurveTest, FirstBlocksThatAllShareAreHitsWhetherTheyAreSampledOrNot) {
+TEST(SampledCurveTest, FirstBlocksThatAllShareAreHitsWhetherTheyAreSampledOrNot) {
   for (uint64_t shared = 0; shared < 16; ++shared) {
     std::vector<Chain> requests;
     for (uint64_t i = 0; i < 4000; ++i) requests.push_back({shared, 1000000 + i});
-    SampledLruCurve curve(16384);
+    SampledCurve curve(16384);
     Look(requests, curve);
     EXPECT_NEAR(Predicted(curve, 100), 0.5, 0.02) << shared;
   }
 }
 
-TEST(SampledLruCurveTest, WhatIsStoredIsThereAndCountsAsNoLookup) {
-  SampledLruCurve curve(16384);
+TEST(SampledCurveTest, WhatIsStoredIsThereAndCountsAsNoLookup) {
+  SampledCurve curve(16384);
   std::vector<BlockKey> keys;
   for (uint64_t i = 0; i < 4000; ++i) keys.push_back(KeyOf(i));
   const BlockRun run = {.keys = keys, .block_bytes = kBlockBytes, .block_tokens = kBlockTokens};
@@ -136,8 +208,8 @@ TEST(SampledLruCurveTest, WhatIsStoredIsThereAndCountsAsNoLookup) {
   EXPECT_NEAR(Predicted(curve, 2000), 0.5, 0.1);
 }
 
-TEST(SampledLruCurveTest, GroupsShareTheCacheAndAreToldApart) {
-  SampledLruCurve curve(16384);
+TEST(SampledCurveTest, GroupsShareTheCacheAndAreToldApart) {
+  SampledCurve curve(16384);
   std::vector<BlockKey> keys;
   for (uint64_t i = 0; i < 4000; ++i) keys.push_back(KeyOf(i));
   curve.OnLookup({keys, kBlockBytes, kBlockTokens, /*group=*/0});
@@ -149,8 +221,8 @@ TEST(SampledLruCurveTest, GroupsShareTheCacheAndAreToldApart) {
   EXPECT_EQ(curve.HitTokens(7, 1e12), 0);
 }
 
-TEST(SampledLruCurveTest, TheOldCountsLess) {
-  SampledLruCurve curve(16384);
+TEST(SampledCurveTest, TheOldCountsLess) {
+  SampledCurve curve(16384);
   std::vector<BlockKey> keys;
   for (uint64_t i = 0; i < 4000; ++i) keys.push_back(KeyOf(i));
   const BlockRun run = {.keys = keys, .block_bytes = kBlockBytes, .block_tokens = kBlockTokens};
