@@ -86,6 +86,7 @@ GroupId ReusePolicy::GroupBelow(BlockId parent, Block& block) {
 
 void ReusePolicy::OnErase(BlockId id, const BlockKey& key) {
   --num_blocks_;
+  is_full_ = true;
   Block& block = At(id);
   CHECK(block.sets.empty());
   const Ghost ghost = {block.group, block.uses, block.since};
@@ -125,6 +126,7 @@ void ReusePolicy::OnRequest(const StoreRequest& request) {
   for (const auto& [group, number] : left) {
     if (groups_.Is(group, number)) groups_.ChangeRole(group, UseRole::kSuperseded, now_us_);
   }
+  CompareOrders(id, request);
 }
 
 ReusePolicy::Known ReusePolicy::Look(const StoreRequest& request) {
@@ -204,6 +206,16 @@ void ReusePolicy::MoveToGroupsOf(RequestId id, const StoreRequest& request, cons
     block.uses = Saturated(block.uses + 1);
     Join(block_id, GroupFor(id, role_of(i, block.uses, block.since)));
   }
+}
+
+void ReusePolicy::CompareOrders(RequestId id, const StoreRequest& request) {
+  if (!is_full_) return;
+  shadows_.OnRequest(request.keys, num_blocks_, [&](size_t i) {
+    if (i < request.matched.size()) return blocks_[request.matched[i]].group;
+    const Ghost* ghost = ghosts_.Find(request.keys[i]);
+    return ghost != nullptr ? ghost->group : GroupFor(id, RoleOfNew(id, static_cast<uint32_t>(i)));
+  });
+  groups_.SetOrder(shadows_.lru_is_better() ? UseGroups::Order::kAge : UseGroups::Order::kWorth);
 }
 
 void ReusePolicy::ExpectBlock(RequestId id, const BlockKey& key, size_t depth) {
@@ -366,14 +378,16 @@ RankedSets::Rank ReusePolicy::RankOf(const Block& block) const {
 void ReusePolicy::EnterSet(BlockId id, CandidateSet set) {
   const Block& block = blocks_[id];
   if (block.awaited == 0) groups_.Freshen(block.group);
-  const bool is_first = sets_.Insert(set, RankOf(block), block.depth, id);
-  if (is_first && block.awaited == 0) groups_.EnterSet(block.group, set);
+  const CandidateSet ranked = RankedSetOf(set);
+  const bool is_first = sets_.Insert(ranked, RankOf(block), block.depth, id);
+  if (is_first && block.awaited == 0) groups_.EnterSet(block.group, ranked);
 }
 
 void ReusePolicy::LeaveSet(BlockId id, CandidateSet set) {
   const Block& block = blocks_[id];
-  const bool was_last = sets_.Erase(set, RankOf(block), block.depth, id);
-  if (was_last && block.awaited == 0) groups_.LeaveSet(block.group, set);
+  const CandidateSet ranked = RankedSetOf(set);
+  const bool was_last = sets_.Erase(ranked, RankOf(block), block.depth, id);
+  if (was_last && block.awaited == 0) groups_.LeaveSet(block.group, ranked);
 }
 
 void ReusePolicy::Place(BlockId id, Membership membership, CandidateSet set) {

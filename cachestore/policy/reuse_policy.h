@@ -11,6 +11,10 @@
 // A hit counts for what it saves: with `attention_tokens` a token's prefill costs 1 + position /
 // attention_tokens, so what comes late in long prompts stays longer.
 //
+// Where LRU would do better than the model, as a sample of the requests of late says
+// (ShadowCaches), blocks go in its order until that is over: those used the longest ago first, of
+// the same priority.
+//
 // No knobs, no warm-up, and no random number: the same calls at the same times give the same order.
 // Thread-compatible.
 #pragma once
@@ -30,6 +34,7 @@
 #include "cachestore/policy/ranked_sets.h"
 #include "cachestore/policy/request_book.h"
 #include "cachestore/policy/reuse_model.h"
+#include "cachestore/policy/shadow_caches.h"
 #include "cachestore/policy/use_groups.h"
 #include "cachestore/policy/waiting_requests.h"
 
@@ -55,9 +60,9 @@ class ReusePolicy : public EvictionPolicy {
   void OnRecover(BlockId id) override;
   void Place(BlockId id, Membership membership, CandidateSet set) override;
   CandidateSet SetOf(BlockId id, Membership membership) const override;
-  BlockId Best(CandidateSet set) const override { return sets_.Best(set); }
+  BlockId Best(CandidateSet set) const override { return sets_.Best(RankedSetOf(set)); }
   void ProposeVictims(CandidateSet set, absl::FunctionRef<bool(BlockId)> consider) const override {
-    sets_.Visit(set, consider);
+    sets_.Visit(RankedSetOf(set), consider);
   }
   bool GoesBefore(BlockId a, BlockId b) const override;
   double ReuseProbability(BlockId id) const override;
@@ -66,7 +71,7 @@ class ReusePolicy : public EvictionPolicy {
   // Of UsedSince, in ticks of 16 ms: what is used in the tick of a moment was used before it.
   uint64_t now() const override { return TickOf(clock_()); }
   bool UsedSince(BlockId id, uint64_t moment) const override;
-  size_t size(CandidateSet set) const override { return sets_.size(set); }
+  size_t size(CandidateSet set) const override { return sets_.size(RankedSetOf(set)); }
 
   std::string SerializeModel() const override { return model_.Serialize(); }
   absl::Status RestoreModel(absl::string_view bytes) override { return model_.Restore(bytes); }
@@ -95,6 +100,9 @@ class ReusePolicy : public EvictionPolicy {
   // Lasts for two years.
   uint32_t TickOf(int64_t us) const { return static_cast<uint32_t>((us - start_us_) >> 14); }
 
+  // The owner's sets come behind the one that is not its.
+  static CandidateSet RankedSetOf(CandidateSet set) { return UseGroups::kShadowSet + 1 + set; }
+
   // REQUIRES: the block is there.
   Block& At(BlockId id);
 
@@ -106,6 +114,8 @@ class ReusePolicy : public EvictionPolicy {
   static GroupsOfTurn NoGroups();
   GroupsOfTurn GroupsOf(RequestId request);
   void MoveToGroupsOf(RequestId id, const StoreRequest& request, const Known& known);
+  // Whether the order that is learned serves requests like this one better than LRU would.
+  void CompareOrders(RequestId id, const StoreRequest& request);
   // The request will bring a block with this key, by which it is known when it comes.
   void ExpectBlock(RequestId id, const BlockKey& key, size_t depth);
   void AddGhost(const BlockKey& key, const Ghost& ghost);
@@ -147,9 +157,11 @@ class ReusePolicy : public EvictionPolicy {
   RequestBook requests_;
   RankedSets sets_;
   UseGroups groups_;
+  ShadowCaches shadows_{groups_, sets_};
   GhostTable ghosts_;
   std::vector<Block, HugePageAllocator<Block>> blocks_;  // by BlockId
   size_t num_blocks_ = 0;
+  bool is_full_ = false;  // a block had to go, so the order matters
   WaitingRequests waiting_;
   BlockId last_recovered_ = kNoBlock;
 };

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "cachestore/base/check.h"
 
@@ -100,6 +101,16 @@ void UseGroups::Advance(int64_t now_us) {
       Rate(id);
     }
   }
+  for (; num_misplaced_ > 0 && left > 0; --left) {
+    --num_misplaced_;
+    PlaceAt(num_misplaced_, groups_[num_misplaced_].learned_level);
+  }
+}
+
+void UseGroups::SetOrder(Order order) {
+  if (order == order_) return;
+  order_ = order;
+  num_misplaced_ = static_cast<GroupId>(groups_.size());
 }
 
 void UseGroups::Restart(GroupId id, int64_t now_us) {
@@ -154,23 +165,39 @@ double UseGroups::ReuseProbability(GroupId id) const {
   return model_.ReuseProbability(group.role, request.features, group.interval);
 }
 
+uint16_t UseGroups::AgeLevelOf(const Group& group) const {
+  // Of equal levels the lower number goes first: that of the earlier request.
+  const int priority = requests_.at(group.request).priority;
+  return static_cast<uint16_t>(priority - std::numeric_limits<int8_t>::min());
+}
+
 void UseGroups::Rate(GroupId id) {
   groups_[id].is_stale = true;
   if (groups_[id].sets[0] != kNoSet) SetLevel(id);
 }
 
 void UseGroups::SetLevel(GroupId id) {
+  groups_[id].is_stale = false;
+  PlaceAt(id, LevelOf(groups_[id]));
+}
+
+void UseGroups::PlaceAt(GroupId id, uint16_t learned_level) {
   Group& group = groups_[id];
-  group.is_stale = false;
-  const uint16_t level = LevelOf(group);
-  if (level == group.level) return;
+  const uint16_t level = order_ == Order::kAge ? AgeLevelOf(group) : learned_level;
+  if (level == group.level && learned_level == group.learned_level) return;
+  const auto move = [&](CandidateSet set) {
+    const RankedSets::Rank from = RankIn(set, id);
+    const uint16_t to = set == kShadowSet ? learned_level : level;
+    if (to != from.level) sets_.Move(set, from, to);
+  };
   for (const CandidateSet set : group.sets) {
-    if (set != kNoSet) sets_.Move(set, group.rank(), level);
+    if (set != kNoSet) move(set);
   }
   if (group.in_more_sets) {
-    for (const CandidateSet set : more_sets_.at(id)) sets_.Move(set, group.rank(), level);
+    for (const CandidateSet set : more_sets_.at(id)) move(set);
   }
   group.level = level;
+  group.learned_level = learned_level;
 }
 
 void UseGroups::EnterSet(GroupId id, CandidateSet set) {

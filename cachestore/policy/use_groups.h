@@ -31,8 +31,9 @@ class UseGroups {
     GroupId older = kNoGroup;  // its neighbours among the groups of its interval
     GroupId younger = kNoGroup;
     std::array<CandidateSet, 4> sets = {kNoSet, kNoSet, kNoSet, kNoSet};  // where its blocks are
-    uint32_t deepest = 0;  // place in the chain, from 0, of the deepest member ever
-    uint16_t level = 0;
+    uint32_t deepest = 0;        // place in the chain, from 0, of the deepest member ever
+    uint16_t level = 0;          // in the store's sets
+    uint16_t learned_level = 0;  // the model's, in the shadow set
     UseRole role = UseRole::kNew;
     uint8_t interval = 0;
     bool in_more_sets = false;  // in more_sets_ too
@@ -42,6 +43,12 @@ class UseGroups {
   };
 
   static_assert(sizeof(Group) == 64);
+
+  // By what groups go first in the store's sets.
+  enum class Order : uint8_t { kWorth, kAge };
+
+  // A candidate set that is not the store's, in which groups always go by worth (ShadowCaches).
+  static constexpr CandidateSet kShadowSet = 0;
 
   // The first three outlive it. `attention_tokens`: see ReusePolicy.
   UseGroups(ReuseModel& model, RequestBook& requests, RankedSets& sets, int64_t attention_tokens)
@@ -59,6 +66,11 @@ class UseGroups {
   // kRecovered, whose last use nobody knows, 48 minutes ago.
   GroupId Begin(RequestId request, UseRole role, int64_t now_us);
   const Group& at(GroupId id) const { return groups_[id]; }
+  // As a set sees it.
+  RankedSets::Rank RankIn(CandidateSet set, GroupId id) const {
+    const Group& group = groups_[id];
+    return {set == kShadowSet ? group.learned_level : group.level, group.number};
+  }
   // Whether it is still that group.
   bool Is(GroupId id, uint64_t number) const {
     return id != kNoGroup && groups_[id].number == number && groups_[id].members > 0;
@@ -74,6 +86,8 @@ class UseGroups {
   // Time passes, up to now: looks at the groups that came into their next interval, at most so many
   // a call; the others stay what they were until the next one.
   void Advance(int64_t now_us);
+  // From here on. Groups take their new places some at each Advance.
+  void SetOrder(Order order);
   // The age begins anew; what was learned stays.
   void Restart(GroupId id, int64_t now_us);
   // The same as members of another role.
@@ -102,8 +116,12 @@ class UseGroups {
   void Observe(const Group& group, uint32_t count, bool used_again);
   // What it takes to compute the token anew that goes first, over one at the beginning of a prompt.
   double CostOf(const Group& group) const;
+  // By what a group is worth, and by age alone.
   uint16_t LevelOf(const Group& group) const;
+  uint16_t AgeLevelOf(const Group& group) const;
   void SetLevel(GroupId id);
+  // Moves the group to where this worth puts it, in all of its sets.
+  void PlaceAt(GroupId id, uint16_t learned_level);
 
   ReuseModel& model_;
   RequestBook& requests_;
@@ -112,6 +130,8 @@ class UseGroups {
   AgeScale ages_;
   std::vector<Group> groups_;
   std::vector<GroupId> free_;
+  Order order_ = Order::kWorth;
+  GroupId num_misplaced_ = 0;  // groups below this number may stand where another order put them
   std::array<List, AgeScale::kNumIntervals> lists_;
   absl::flat_hash_map<GroupId, std::vector<CandidateSet>> more_sets_;
 };

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "cachestore/policy/lru_policy.h"
+#include "tests/fakes/test_seed.h"
 
 namespace reprise::cachestore {
 namespace {
@@ -102,7 +103,8 @@ class Tier {
 
   explicit Tier(size_t capacity) : capacity_(capacity) {}
   static BlockKey KeyOf(uint64_t name) {
-    return {.hi = name, .lo = (name + 1) * 0x9e3779b97f4a7c15};
+    const uint64_t lo = (name + 1) * 0x9e3779b97f4a7c15;
+    return {.hi = (lo ^ lo >> 29) * 0xbf58476d1ce4e5b9, .lo = lo};
   }
   std::vector<BlockId> Look(const Turn& turn) {
     keys_.clear();
@@ -300,6 +302,49 @@ TEST(ReusePolicyTest, WhatCostsMoreToComputeAnewStaysLonger) {
   EXPECT_EQ(next_of(10'000), 2u) << "a token at 51,200 costs six of those at the beginning";
 }
 
+// Documents, which nobody asks for again, among conversations that come back after 10 seconds.
+std::multimap<double, Turn> DocumentsAmongConversations(const RequestHints& of_conversations) {
+  std::multimap<double, Turn> turns;
+  for (uint64_t i = 0; i < 4000; ++i) {
+    const double at = 0.5 * static_cast<double>(i);
+    turns.emplace(at, Turn{.chain = Chain(1000000 + 100 * i, 20), .at = at});
+    for (const double turn_at : {at + 0.1, at + 10.1}) {
+      turns.emplace(turn_at,
+                    Turn{.chain = Chain(100 * i, 10), .at = turn_at, .hints = of_conversations});
+    }
+  }
+  return turns;
+}
+
+// The caller is wrong about when they are over, and no model learns that.
+const RequestHints kOverTooSoon = {.use = RequestHints::Use::kRequest, .ttl = absl::Seconds(5)};
+
+TEST(ReusePolicyTest, WhereItDoesWorseThanLruItDoesAsLru) {
+  const std::multimap<double, Turn> turns = DocumentsAmongConversations(kOverTooSoon);
+  const size_t lru = HitsOf<LruPolicy>(turns, 1500);
+  EXPECT_EQ(lru, 4000u * 10);
+  EXPECT_GT(HitsOf<ReusePolicy>(turns, 1500), lru * 9 / 10);
+}
+
+TEST(ReusePolicyTest, WhereItDoesBetterThanLruItStaysSo) {
+  const std::multimap<double, Turn> turns =
+      DocumentsAmongConversations({.use = RequestHints::Use::kRequest});
+  EXPECT_LT(HitsOf<LruPolicy>(turns, 500), 4000u);
+  EXPECT_GT(HitsOf<ReusePolicy>(turns, 500), 4000u * 10 * 9 / 10);
+}
+
+TEST(ReusePolicyTest, PrioritiesHoldWhileItDoesAsLru) {
+  Tier tier = Tier::Of<ReusePolicy>(1500);
+  for (const auto& [at, turn] : DocumentsAmongConversations(kOverTooSoon)) {
+    // One conversation has it, long after LRU was found to do better.
+    Turn served = turn;
+    if (turn.chain.front() == 200000) served.hints.priority = 4;
+    tier.Serve(served);
+  }
+  EXPECT_TRUE(tier.Has(200000));
+  EXPECT_FALSE(tier.Has(200100));
+}
+
 TEST(ReusePolicyTest, TheSameRequestsGiveTheSameOrder) {
   const std::multimap<double, Turn> turns = ConversationsAmongScans();
   const auto order = [&turns] {
@@ -350,6 +395,27 @@ TEST(ReusePolicyTest, RecoveredBlocksGoInTheOrderTheyAreToldOf) {
     return true;
   });
   EXPECT_EQ(proposed, order);
+}
+
+// A caller that names its blocks itself may name several alike, or give one two parents.
+TEST(ReusePolicyTest, KeysThatRepeatDoNoHarm) {
+  std::mt19937 random(TestSeed());
+  int64_t now_us = 0;
+  ReusePolicy policy([&now_us] { return now_us; });
+  const RequestHints hints = {.use = RequestHints::Use::kRequest};
+  for (int step = 0; step < 3000; ++step) {
+    now_us += 100'000;
+    // Some blocks are there, which is how much the policy compares orders for.
+    const BlockId id = static_cast<BlockId>(step % 100);
+    if (step >= 100) policy.OnErase(id, {.hi = ~uint64_t{0}, .lo = 1000 + id});
+    policy.OnInsert(id, kNoBlock, {.hi = ~uint64_t{0}, .lo = 1000 + id});
+    std::vector<BlockKey> keys(random() % 6 + 1);
+    for (BlockKey& key : keys) key = {.hi = 0, .lo = random() % 8};
+    policy.OnRequest({.block_tokens = kBlockTokens,
+                      .prompt_tokens = static_cast<int64_t>(keys.size()) * kBlockTokens,
+                      .keys = keys,
+                      .hints = hints});
+  }
 }
 
 // Random use of every call, with chains that branch: the books agree at any moment, and nothing of

@@ -1,0 +1,47 @@
+#include "cachestore/policy/order_contest.h"
+
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "tests/fakes/test_seed.h"
+
+namespace reprise::cachestore {
+namespace {
+
+constexpr size_t kRoom = 100;
+
+void Add(OrderContest& contest, int rounds, size_t model_hits, size_t lru_hits) {
+  for (int i = 0; i < rounds; ++i) {
+    contest.Add({.lookups = 4, .model_hits = model_hits, .lru_hits = lru_hits}, kRoom);
+  }
+}
+
+TEST(OrderContestTest, LruWinsWhereItLeadsAndLosesWhereItLeadsNoMore) {
+  OrderContest contest;
+  Add(contest, 1000, 3, 2);
+  EXPECT_FALSE(contest.lru_is_better());
+  Add(contest, 1000, 2, 3);
+  EXPECT_TRUE(contest.lru_is_better());
+  Add(contest, 1000, 3, 2);
+  EXPECT_FALSE(contest.lru_is_better());
+}
+
+TEST(OrderContestTest, AFewLookupsDecideNothing) {
+  OrderContest contest;
+  Add(contest, 5, 0, 4);
+  EXPECT_FALSE(contest.lru_is_better());
+}
+
+TEST(OrderContestTest, ChanceDecidesNothing) {
+  std::mt19937 random(TestSeed());
+  OrderContest contest;
+  for (int i = 0; i < 20'000; ++i) {
+    const bool lru_leads = random() % 2 == 0;
+    Add(contest, 1, lru_leads ? 1 : 2, lru_leads ? 2 : 1);
+    EXPECT_FALSE(contest.lru_is_better());
+  }
+}
+
+}  // namespace
+}  // namespace reprise::cachestore
