@@ -19,7 +19,7 @@ uint64_t GroupOf(uint64_t rank_word) {
 }  // namespace
 
 RankedSets::Entry RankedSets::EntryOf(uint64_t group, uint32_t depth, BlockId id) {
-  const uint64_t word = group << kDepthBits | (kMaxDepth - std::min(depth, kMaxDepth));
+  const uint64_t word = group << kDepthBits | std::min(depth, kMaxDepth);
   return {static_cast<uint32_t>(word >> 32), static_cast<uint32_t>(word), id};
 }
 
@@ -54,7 +54,7 @@ void RankedSets::Move(CandidateSet set, const Rank& from, uint16_t level) {
 BlockId RankedSets::Best(CandidateSet set) const {
   if (size(set) == 0) return kNoBlock;
   const Set& its = sets_[set];
-  return its.blocks.lower_bound(EntryOf(GroupOf(*its.ranks.begin()), kMaxDepth, 0))->id;
+  return std::prev(EndOf(its, GroupOf(*its.ranks.begin())))->id;
 }
 
 void RankedSets::Visit(CandidateSet set, absl::FunctionRef<bool(BlockId)> consider) const {
@@ -62,8 +62,9 @@ void RankedSets::Visit(CandidateSet set, absl::FunctionRef<bool(BlockId)> consid
   const Set& its = sets_[set];
   for (const uint64_t rank : its.ranks) {
     const uint64_t group = GroupOf(rank);
-    for (auto at = its.blocks.lower_bound(EntryOf(group, kMaxDepth, 0));
-         at != its.blocks.end() && at->group() == group; ++at) {
+    auto at = EndOf(its, group);
+    while (at != its.blocks.begin() && std::prev(at)->group() == group) {
+      --at;
       if (!consider(at->id)) return;
     }
   }

@@ -23,12 +23,13 @@ class RankedSets {
  public:
   static constexpr int kGroupBits = 40;
   static constexpr int kDepthBits = 24;
+  static constexpr uint64_t kMaxGroup = (uint64_t{1} << kGroupBits) - 2;
   static constexpr uint32_t kMaxDepth = (1u << kDepthBits) - 1;
 
   // A group as a set sees it. Low ones go first.
   struct Rank {
     uint16_t level = 0;
-    uint64_t group = 0;  // less than 2^kGroupBits
+    uint64_t group = 0;  // up to kMaxGroup
     friend auto operator<=>(const Rank&, const Rank&) = default;
   };
 
@@ -46,8 +47,8 @@ class RankedSets {
   size_t size(CandidateSet set) const { return set < sets_.size() ? sets_[set].blocks.size() : 0; }
 
  private:
-  // Group (40 bits) and how far above the greatest depth (24 bits), in two words, because one of 64
-  // bits would pad an entry to 16 bytes.
+  // Group (40 bits) and depth (24 bits), in two words, because one of 64 bits would pad an entry to
+  // 16 bytes. New blocks come behind all others then, where a tree's nodes stay full.
   struct Entry {
     uint32_t high = 0;
     uint32_t low = 0;
@@ -63,6 +64,10 @@ class RankedSets {
   };
 
   static Entry EntryOf(uint64_t group, uint32_t depth, BlockId id);
+  // The end of the group's blocks, of which the last one goes first.
+  static auto EndOf(const Set& set, uint64_t group) {
+    return set.blocks.lower_bound(EntryOf(group + 1, 0, 0));
+  }
 
   std::vector<Set> sets_;  // by CandidateSet
 };

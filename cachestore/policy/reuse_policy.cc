@@ -18,8 +18,7 @@ constexpr size_t kMinGhosts = 65536;
 constexpr size_t kBlocksPerGhost = 8;
 
 constexpr uint32_t kMaxAwaited = 255;
-constexpr RankedSets::Rank kAwaited = {.level = 0xffff,
-                                       .group = (uint64_t{1} << RankedSets::kGroupBits) - 1};
+constexpr RankedSets::Rank kAwaited = {.level = 0xffff, .group = RankedSets::kMaxGroup};
 
 // A request whose end nobody tells of is over then, if nobody looks at its blocks.
 constexpr int64_t kMaxOpenUs = 600'000'000;
@@ -408,7 +407,7 @@ bool ReusePolicy::GoesBefore(BlockId a, BlockId b) const {
   const RankedSets::Rank rank_b = RankOf(blocks_[b]);
   if (rank_a != rank_b) return rank_a < rank_b;
   if (blocks_[a].depth != blocks_[b].depth) return blocks_[a].depth > blocks_[b].depth;
-  return a < b;
+  return a > b;
 }
 
 double ReusePolicy::ReuseProbability(BlockId id) const {
