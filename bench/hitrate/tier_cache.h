@@ -51,6 +51,8 @@ class TierCache : public BlockCache {
   const TierTally& tally() const { return tally_; }
   int64_t gpu_size() const { return gpu_size_; }
   int64_t ram_size() const { return ram_size_; }
+  // Different ones, in whatever tier, and the root.
+  int64_t num_blocks() const { return index_.num_nodes(); }
   int64_t disk_size() const { return index_.num_on_disk(); }
 
  private:

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <memory>
 
+#include "absl/functional/function_ref.h"
 #include "absl/strings/str_cat.h"
 #include "bench/hitrate/tier_cache.h"
 #include "bench/hitrate/trace_keys.h"
@@ -25,16 +27,15 @@ constexpr size_t kMaxSamples = 16384;
 constexpr int64_t kOrderingMs = 500;
 constexpr uint64_t kBlockBytes = 4096;  // any number
 
-std::unique_ptr<BlockCache> CacheOf(const ReplayPolicy& policy, const Trace& trace, bool has_disk,
-                                    double factor) {
-  const auto blocks = [&](double percent) {
-    return std::max<int64_t>(
-        1, std::llround(factor * percent / 100 * static_cast<double>(trace.num_blocks())));
-  };
-  if (!has_disk) return policy.make(trace, blocks(kWhatIfRam), MakeRoom::kAfter);
-  return std::make_unique<TierCache>(
+int64_t BlocksOf(const Trace& trace, double percent) {
+  return std::max<int64_t>(1,
+                           std::llround(percent / 100 * static_cast<double>(trace.num_blocks())));
+}
+
+TierCache WithDisk(const ReplayPolicy& policy, const Trace& trace, double factor) {
+  return TierCache(
       policy.make_eviction, trace, std::make_unique<cachestore::AdmitAll>(),
-      TierCapacities{.ram = blocks(kWhatIfRam), .disk = blocks(kWhatIfDisk)});
+      {.ram = BlocksOf(trace, factor * kWhatIfRam), .disk = BlocksOf(trace, factor * kWhatIfDisk)});
 }
 
 // Replays the trace against `cache`; `curve` sees the lookups.
@@ -66,31 +67,68 @@ double WhatIfSweep::Line::LargestError() const {
   return error;
 }
 
+namespace {
+
+// The points of `line` for a cache of `blocks` blocks at factor 1, as `curve` has them and as
+// `replay` measures.
+void Compare(const SampledCurve& curve, double blocks,
+             absl::FunctionRef<Tally(double factor)> replay, WhatIfSweep::Line& line) {
+  line.sampling_rate = curve.sampling_rate();
+  for (const double factor : kFactors) {
+    const double hits = curve.HitTokens(0, factor * blocks * double{kBlockBytes});
+    line.points.push_back({.factor = factor,
+                           .predicted = hits / curve.LookedUpTokens(0),
+                           .measured = replay(factor).block_ratio()});
+  }
+}
+
+// The reach of a curve for so many blocks at factor 1.
+double ReachOf(double blocks) {
+  return kFactors[std::size(kFactors) - 1] * blocks * double{kBlockBytes};
+}
+
+WhatIfSweep::Line RamAlone(const Trace& trace, const ReplayPolicy& policy) {
+  WhatIfSweep::Line line = {.policy = policy.name, .tier = "ram"};
+  const auto cache_of = [&](double factor) {
+    return policy.make(trace, BlocksOf(trace, factor * kWhatIfRam), MakeRoom::kAfter);
+  };
+  const auto blocks = static_cast<double>(BlocksOf(trace, kWhatIfRam));
+  const auto cache = cache_of(1);
+  SampledCurve curve(kMaxSamples, cache->Places());
+  curve.Reach(ReachOf(blocks));
+  Watch(trace, *cache, curve);
+  Compare(
+      curve, blocks, [&](double factor) { return Replay(trace, *cache_of(factor)); }, line);
+  return line;
+}
+
+WhatIfSweep::Line RamAndDisk(const Trace& trace, const ReplayPolicy& policy) {
+  WhatIfSweep::Line line = {.policy = policy.name, .tier = "disk"};
+  TierCache cache = WithDisk(policy, trace, 1);
+  SampledCurve curve(kMaxSamples, cache.Places());
+  curve.Reach(ReachOf(static_cast<double>(BlocksOf(trace, kWhatIfRam + kWhatIfDisk))));
+  Watch(trace, cache, curve);
+  // What both have counts once, as in the store (ShareSizes::only_in_ram).
+  Compare(
+      curve, static_cast<double>(cache.num_blocks()),
+      [&](double factor) {
+        TierCache other = WithDisk(policy, trace, factor);
+        return Replay(trace, other);
+      },
+      line);
+  return line;
+}
+
+}  // namespace
+
 WhatIfSweep RunWhatIf(const Trace& trace, const SweepStep& step) {
   WhatIfSweep sweep = {.trace = trace.name};
   for (const ReplayPolicy& policy : ReplayPolicies()) {
     if (policy.name != "lru" && policy.name != kDefaultPolicy) continue;
-    for (const bool has_disk : {false, true}) {
-      const double percent = kWhatIfRam + (has_disk ? kWhatIfDisk : 0);
-      const double bytes =
-          percent / 100 * static_cast<double>(trace.num_blocks()) * double{kBlockBytes};
-      step(absl::StrCat(trace.name, ", ", policy.name, ", what-if curve"));
-      const auto cache = CacheOf(policy, trace, has_disk, 1);
-      SampledCurve curve(kMaxSamples, cache->Places());
-      curve.Reach(kFactors[std::size(kFactors) - 1] * bytes);
-      Watch(trace, *cache, curve);
-      WhatIfSweep::Line line = {.policy = policy.name,
-                                .tier = has_disk ? "disk" : "ram",
-                                .sampling_rate = curve.sampling_rate()};
-      for (const double factor : kFactors) {
-        const auto other = CacheOf(policy, trace, has_disk, factor);
-        line.points.push_back(
-            {.factor = factor,
-             .predicted = curve.HitTokens(0, factor * bytes) / curve.LookedUpTokens(0),
-             .measured = Replay(trace, *other).block_ratio()});
-      }
-      sweep.lines.push_back(std::move(line));
-    }
+    step(absl::StrCat(trace.name, ", ", policy.name, ", what-if curve of RAM"));
+    sweep.lines.push_back(RamAlone(trace, policy));
+    step(absl::StrCat(trace.name, ", ", policy.name, ", what-if curve of RAM and disk"));
+    sweep.lines.push_back(RamAndDisk(trace, policy));
   }
   return sweep;
 }

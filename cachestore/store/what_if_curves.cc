@@ -92,7 +92,9 @@ double WhatIfCurves::Ram(double factor, const ShareSizes& sizes) const {
 }
 
 double WhatIfCurves::RamAndDisk(double factor, const ShareSizes& sizes) const {
-  return Ram(factor, sizes) + factor * static_cast<double>(sizes.disk_bytes) * ram_per_disk_byte_;
+  const double disk = factor * static_cast<double>(sizes.disk_bytes) * ram_per_disk_byte_;
+  const double ram = Ram(factor, sizes);
+  return std::max(ram, sizes.only_in_ram * ram + disk);
 }
 
 void WhatIfCurves::Age(absl::Time now) {

@@ -3,7 +3,8 @@
 // few samples, so that all of it stays below a hundredth of RAM's budget. Thread-compatible.
 //
 // They are those of the store's order of eviction. Blocks on the GPU count as the part of RAM that
-// goes last, and RAM and disk as one cache with room for both.
+// goes last, and RAM and disk as one cache with room for what both have, as much of it twice as
+// now.
 #pragma once
 
 #include <cstdint>
@@ -37,6 +38,7 @@ struct ShareSizes {
   int64_t gpu_bytes = 0;
   int64_t ram_bytes = 0;
   int64_t disk_bytes = 0;
+  double only_in_ram = 1;  // of what is in RAM, the part that is not on disk as well
 };
 
 class WhatIfCurves {
