@@ -14,6 +14,7 @@
 #include "bench/hitrate/tier_sweep.h"
 #include "bench/hitrate/trace_file.h"
 #include "bench/hitrate/what_if_replay.h"
+#include "bench/hitrate_policy_rows.h"
 #include "bench/hitrate_rows.h"
 #include "bench/hitrate_table.h"
 #include "bench/progress.h"
@@ -168,6 +169,9 @@ absl::StatusOr<std::vector<Result>> RunHitrateBench(const HitrateBenchOptions& o
     rows.push_back(std::move(row));
   }
   for (Result& row : WhatIfRows(what_if_sweeps, HasGoals(options))) rows.push_back(std::move(row));
+  for (Result& row : PolicyCostRows(traces, options.extent, HasGoals(options))) {
+    rows.push_back(std::move(row));
+  }
   return rows;
 }
 

@@ -30,13 +30,6 @@ bool MostAreOf(const cachestore::Trace& trace, TraceRequestType a, TraceRequestT
   return 2 * static_cast<size_t>(count) > trace.requests.size();
 }
 
-// Of this thread: what else the machine does counts little.
-double CpuSeconds() {
-  timespec now = {};
-  CHECK(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now) == 0);
-  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
-}
-
 SweepCell Measure(const cachestore::Trace& trace, BlockCache& cache, int64_t capacity,
                   const LruCurve& lru) {
   SweepCell cell;
@@ -50,6 +43,12 @@ SweepCell Measure(const cachestore::Trace& trace, BlockCache& cache, int64_t cap
 }
 
 }  // namespace
+
+double CpuSeconds() {
+  timespec now = {};
+  CHECK(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now) == 0);
+  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+}
 
 bool IsChat(const cachestore::Trace& trace) {
   return MostAreOf(trace, TraceRequestType::kUnknown, TraceRequestType::kChat);

@@ -49,6 +49,9 @@ struct Sweep {
 bool IsChat(const cachestore::Trace& trace);
 bool IsAgent(const cachestore::Trace& trace);
 
+// CPU time of this thread: what else the machine does counts little.
+double CpuSeconds();
+
 // Tells what comes next: "<trace>, <policy>, <percent> %".
 using SweepStep = std::function<void(const std::string& what)>;
 
