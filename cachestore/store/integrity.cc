@@ -72,6 +72,7 @@ StateCheck::StateCheck(const StoreState& state) : state_(state) {
   totals_.held.resize(state.book.num_namespaces());
   totals_.candidates.resize(state.lines.size() * kNumCandidateKinds);
   totals_.clean_of_shares.resize(state_.shares.size());
+  totals_.twice_held.resize(state_.shares.size());
 }
 
 absl::Status StateCheck::CheckOrders(BlockId id) {
@@ -138,6 +139,9 @@ absl::Status StateCheck::CheckNode(BlockId id) {
   for (const CacheTier tier : kCacheTiers) {
     totals_.in_tiers[node.namespace_id][tier] += node.tiers().Has(tier);
   }
+  if (node.tiers().Has(CacheTier::kRam) && node.tiers().Has(CacheTier::kDisk)) {
+    totals_.twice_held[state_.namespace_of(id).share] += state_.slot_bytes(id);
+  }
   TierCounts& held = totals_.held[node.namespace_id];
   held[CacheTier::kGpu] += node.in_gpu ? state_.slot_bytes(id) : 0;
   held[CacheTier::kRam] += node.in_ram() ? state_.slot_bytes(id) : 0;
@@ -198,6 +202,8 @@ absl::Status StateCheck::Finish() const {
   for (uint32_t share = 0; share < totals_.clean_of_shares.size(); ++share) {
     RETURN_IF_ERROR(Same(absl::StrCat("clean bytes of share ", share),
                          state_.shares[share].clean_bytes, totals_.clean_of_shares[share]));
+    RETURN_IF_ERROR(Same(absl::StrCat("bytes in RAM and on disk of share ", share),
+                         state_.book.twice_held_bytes_of_share(share), totals_.twice_held[share]));
   }
   RETURN_IF_ERROR(Same("owned slots", state_.ram_copies.size(), totals_.in_ram));
   RETURN_IF_ERROR(Same("used slots", state_.pool.used_slots(),

@@ -42,6 +42,7 @@ class StateCheck {
     std::vector<TierCounts> held;          // the same: bytes of slots, and disk copies
     std::vector<int64_t> candidates;       // by set
     std::vector<int64_t> clean_of_shares;  // by number
+    std::vector<int64_t> twice_held;       // the same: bytes of RAM with what is on disk too
     int64_t in_gpu = 0;
     int64_t pinned_on_gpu = 0;
     int64_t gpu_bytes = 0;  // slots of the blocks on the GPU

@@ -4,16 +4,25 @@ namespace reprise::cachestore {
 
 void ResidencyBook::JoinShare(uint32_t namespace_id, uint32_t share) {
   DiskCopies& disk = disk_[namespace_id];
-  if (share >= disk_bytes_of_shares_.size()) disk_bytes_of_shares_.resize(size_t{share} + 1);
-  disk_bytes_of_shares_[disk.share] -= disk.copies * disk.copy_bytes;
-  disk_bytes_of_shares_[share] += disk.copies * disk.copy_bytes;
+  if (share >= bytes_of_shares_.size()) bytes_of_shares_.resize(size_t{share} + 1);
+  bytes_of_shares_[disk.share].on_disk -= disk.copies * disk.copy_bytes;
+  bytes_of_shares_[share].on_disk += disk.copies * disk.copy_bytes;
+  bytes_of_shares_[disk.share].twice_held -= disk.twice_held * disk.slot_bytes;
+  bytes_of_shares_[share].twice_held += disk.twice_held * disk.slot_bytes;
   disk.share = share;
 }
 
 void ResidencyBook::OnChange(const ResidencyChange& change) {
   DiskCopies& disk = disk_[change.namespace_id];
   disk.copies += change.disk_copies;
-  disk_bytes_of_shares_[disk.share] += change.disk_copies * disk.copy_bytes;
+  const auto is_twice_held = [](const TierSet& tiers) {
+    return tiers.Has(CacheTier::kRam) && tiers.Has(CacheTier::kDisk);
+  };
+  const int twice_held = is_twice_held(change.after) - is_twice_held(change.before);
+  disk.twice_held += twice_held;
+  ShareBytes& bytes = bytes_of_shares_[disk.share];
+  bytes.on_disk += change.disk_copies * disk.copy_bytes;
+  bytes.twice_held += twice_held * disk.slot_bytes;
   TierCounts& blocks = blocks_[change.namespace_id];
   for (const CacheTier tier : kCacheTiers) {
     const bool is_there = change.after.Has(tier);

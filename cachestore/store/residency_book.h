@@ -30,12 +30,13 @@ class TierCounts {
 
 class ResidencyBook : public ResidencyListener {
  public:
-  // Namespaces count from 0, as the index's. A disk copy takes `copy_bytes` of the budget.
-  void AddNamespace(int64_t copy_bytes) {
+  // Namespaces count from 0, as the index's. A disk copy takes `copy_bytes` of the budget, a block
+  // in RAM `slot_bytes`.
+  void AddNamespace(int64_t copy_bytes, int64_t slot_bytes) {
     blocks_.emplace_back();
-    disk_.push_back({.copy_bytes = copy_bytes});
+    disk_.push_back({.copy_bytes = copy_bytes, .slot_bytes = slot_bytes});
   }
-  // From here on its disk copies count for this share; before, for kCommonShare.
+  // From here on its copies count for this share; before, for kCommonShare.
   void JoinShare(uint32_t namespace_id, uint32_t share);
   // From here on changes are events of `log`, which outlives the book.
   void TellEvents(EventLog& log) { log_ = &log; }
@@ -50,7 +51,11 @@ class ResidencyBook : public ResidencyListener {
   int64_t disk_copies(uint32_t namespace_id) const { return disk_[namespace_id].copies; }
   // Bytes of the disk's budget that those of a share take.
   int64_t disk_bytes_of_share(uint32_t share) const {
-    return share < disk_bytes_of_shares_.size() ? disk_bytes_of_shares_[share] : 0;
+    return share < bytes_of_shares_.size() ? bytes_of_shares_[share].on_disk : 0;
+  }
+  // Bytes of RAM with blocks of a share that can be found on disk as well.
+  int64_t twice_held_bytes_of_share(uint32_t share) const {
+    return share < bytes_of_shares_.size() ? bytes_of_shares_[share].twice_held : 0;
   }
   size_t num_namespaces() const { return blocks_.size(); }
   // Fills in how many blocks left each tier, by the reason.
@@ -60,13 +65,19 @@ class ResidencyBook : public ResidencyListener {
   struct DiskCopies {
     int64_t copies = 0;
     int64_t copy_bytes = 0;
+    int64_t twice_held = 0;  // blocks that can be found in RAM too
+    int64_t slot_bytes = 0;
     uint32_t share = kCommonShare;
+  };
+  struct ShareBytes {
+    int64_t on_disk = 0;     // that disk copies take
+    int64_t twice_held = 0;  // of RAM, with what can be found on disk as well
   };
 
   EventLog* log_ = nullptr;
   std::vector<TierCounts> blocks_;  // by namespace id
   std::vector<DiskCopies> disk_;    // the same
-  std::vector<int64_t> disk_bytes_of_shares_ = {0};
+  std::vector<ShareBytes> bytes_of_shares_{1};
   std::array<TierCounts, kNumRemovals> removed_ = {};
 };
 

@@ -65,12 +65,12 @@ ShareSizes StoreCore::SizesOf(uint32_t share) const {
     return bytes > 0 ? std::min(bytes, all) : all;
   };
   const int64_t in_ram = state.RamBytesOf(share);
-  const int64_t clean = std::min(state.shares[share].clean_bytes, in_ram);
+  const int64_t on_disk_too = std::min(state.book.twice_held_bytes_of_share(share), in_ram);
   return {.gpu_bytes = state.gpu.capacity_bytes(),
           .ram_bytes = limited(quota.ram_bytes, state.pool.capacity_bytes()),
           .disk_bytes = limited(quota.disk_bytes, tier == nullptr ? 0 : tier->capacity_bytes()),
           .only_in_ram =
-              in_ram == 0 ? 1 : 1 - static_cast<double>(clean) / static_cast<double>(in_ram)};
+              in_ram == 0 ? 1 : 1 - static_cast<double>(on_disk_too) / static_cast<double>(in_ram)};
 }
 
 void StoreCore::NoteRequest(const StoreRequest& request) {

@@ -67,7 +67,8 @@ struct StoreState {
     const auto share = share_of_tenant.find(record.tenant);
     record.size_class = SizeClassOf(record.payload_bytes);
     namespaces.push_back(std::move(record));
-    book.AddNamespace(namespaces.back().disk_bytes);
+    book.AddNamespace(namespaces.back().disk_bytes,
+                      static_cast<int64_t>(class_slot_bytes[namespaces.back().size_class]));
     JoinShare(static_cast<uint32_t>(namespaces.size() - 1),
               share == share_of_tenant.end() ? kCommonShare : share->second);
   }

@@ -189,6 +189,25 @@ TEST_F(DiskResidencyTest, OnAFullDiskABlockNobodyAskedForAgainIsNotAdmittedBefor
   EXPECT_EQ(state_.index.Find({400, 400}), kNoBlock);
 }
 
+TEST_F(DiskResidencyTest, WhatIsInRamAndOnDiskIsKnownWhetherItMayGoOrNot) {
+  const auto twice_held = [&] { return state_.book.twice_held_bytes_of_share(kCommonShare); };
+  const BlockId on_disk = SealChain(300, 1)[0];
+  EXPECT_EQ(twice_held(), 0);
+  StoreAll();
+  EXPECT_EQ(twice_held(), 4096);
+  SealChain(400, 1);
+  ram_.Pin(on_disk);
+  EXPECT_EQ(twice_held(), 4096);
+  ram_.Unpin(on_disk);
+  disk_.NoteDiskFull(4096, true);
+  EXPECT_TRUE(Begin(Goal(32)).blocks.empty());
+  EXPECT_EQ(state_.counters.rejected_blocks, 1);
+  EXPECT_EQ(state_.clean_bytes, 2 * 4096) << "the one that is rejected may go at once as well";
+  EXPECT_EQ(twice_held(), 4096);
+  ram_.TakeVictims(2, Victims::kClean, state_.order->now());
+  EXPECT_EQ(twice_held(), 0);
+}
+
 TEST_F(DiskResidencyTest, ARejectedBlockThatIsUsedAgainIsConsideredAgain) {
   const BlockId on_disk = SealChain(300, 1)[0];
   StoreAll();
