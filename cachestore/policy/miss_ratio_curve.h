@@ -33,8 +33,8 @@ class MissRatioCurve {
   // They came in, or were used, and nothing was looked up.
   virtual void OnStore(const BlockRun& run) = 0;
   // Takes in what the order has become. Between calls what is used counts as what goes last. Takes
-  // some 0.2 us a sample: call it now and then.
-  virtual void Order() = 0;
+  // some 0.2 us a sample: call it now and then. Returns how many samples it looked at.
+  virtual size_t Order() = 0;
   // Caches that are larger are of no interest.
   virtual void Reach(double capacity_bytes) = 0;
   // What was seen so far counts so much less from now on.

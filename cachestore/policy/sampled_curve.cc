@@ -104,7 +104,11 @@ void SampledCurve::OnStore(const BlockRun& run) {
 
 void SampledCurve::Push(const BlockRun& run) {
   if (at_place_.size() + found_.size() > sums_.size()) {
-    place_of_ == nullptr ? Restack(Standing()) : Order();
+    if (place_of_ == nullptr) {
+      Restack(Standing());
+    } else {
+      Order();
+    }
   }
   for (auto i = found_.rbegin(); i != found_.rend(); ++i) {
     const BlockKey& key = run.keys[*i];
@@ -143,8 +147,9 @@ void SampledCurve::AddAt(uint32_t place, int64_t bytes) {
   for (size_t i = size_t{place} + 1; i <= sums_.size(); i += i & (~i + 1)) sums_[i - 1] += bytes;
 }
 
-void SampledCurve::Order() {
-  if (place_of_ == nullptr || first_unordered_ == at_place_.size()) return;
+size_t SampledCurve::Order() {
+  if (place_of_ == nullptr || first_unordered_ == at_place_.size()) return 0;
+  const size_t looked_at = samples_.size();
   for (Sample& sample : samples_) {
     const std::optional<uint64_t> order = place_of_(sample.key);
     const bool is_new = sample.place >= first_unordered_;
@@ -177,6 +182,7 @@ void SampledCurve::Order() {
   std::reverse(stack.begin(), stack.end());
   Restack(std::move(stack));
   first_unordered_ = at_place_.size();
+  return looked_at;
 }
 
 SampledCurve::Stack SampledCurve::Standing() const {

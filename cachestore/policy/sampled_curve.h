@@ -42,7 +42,7 @@ class SampledCurve : public MissRatioCurve {
 
   void OnLookup(const BlockRun& run) override;
   void OnStore(const BlockRun& run) override;
-  void Order() override;
+  size_t Order() override;
   void Reach(double capacity_bytes) override { reach_bytes_ = capacity_bytes; }
   void Age(double factor) override;
   double LookedUpTokens(uint32_t group) const override;

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <string>
 #include <vector>
@@ -43,11 +44,13 @@ struct ShareSizes {
 
 class WhatIfCurves {
  public:
-  // `place_of`: in the order of eviction; null: that is LRU. Called from OnLookup.
+  // `place_of`: in the order of eviction; null: that is LRU. Called from OnLookup and
+  // OnStore.
   WhatIfCurves(int64_t ram_bytes, PlaceInOrder place_of);
 
-  // `sizes`: of its share. Twice a second, for some milliseconds at most, it takes in as well what
-  // the order has become.
+  // `sizes`: of its share. Now and then one of the curves, the one that has waited the longest,
+  // takes in as well what the order has become: some milliseconds at most, and all of them together
+  // a two-hundredth of the time.
   void OnLookup(const WatchedRun& run, const ShareSizes& sizes, absl::Time now);
   void OnStore(const WatchedRun& run);
 
@@ -72,9 +75,12 @@ class WhatIfCurves {
   struct Curve {
     std::unique_ptr<MissRatioCurve> curve;  // null: nothing was looked up
     absl::Time ordered = absl::InfinitePast();
+    bool is_unordered = false;  // in unordered_
   };
 
   Curve& CurveOf(uint32_t share);
+  // Has the next curve of unordered_ take in what the order has become, if it is time.
+  void OrderOne(absl::Time now);
   // Bytes of a cache of `factor` times the share's RAM, and of its disk as well.
   double Ram(double factor, const ShareSizes& sizes) const;
   double RamAndDisk(double factor, const ShareSizes& sizes) const;
@@ -88,6 +94,9 @@ class WhatIfCurves {
   const size_t max_tenants_;
   const PlaceInOrder place_of_;
   std::vector<Curve> curves_;  // by share
+  // Shares whose curves were asked since they were ordered, the one that has waited longest first.
+  std::deque<uint32_t> unordered_;
+  absl::Time order_after_ = absl::InfinitePast();
   std::vector<Tenant> tenants_;
   absl::flat_hash_map<std::string, uint32_t> numbers_;  // of tenants
   std::vector<uint32_t> tenant_of_;                     // by namespace id; kUnknown
