@@ -58,7 +58,10 @@ std::string Fate(const cachestore::ExplainedBlock& block, absl::Time now) {
     case BlockVerdict::kEvicted:
       return absl::StrCat("was evicted to make room", when);
     case BlockVerdict::kNotAdmitted:
-      return absl::StrCat("was evicted from RAM and not worth a write to disk", when);
+      return absl::StrCat(
+          "was evicted from RAM and not admitted to disk (not worth a write, or no room in its "
+          "quota)",
+          when);
     case BlockVerdict::kInvalidated:
       return absl::StrCat("was invalidated", when);
     case BlockVerdict::kFailedVerification:

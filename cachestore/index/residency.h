@@ -34,7 +34,7 @@ enum class Removal : uint8_t {
   kInvalidated,
   kFailedVerification,  // its bytes are not what was stored
   kLost,                // it could not be read, the device failed, or it went with an ancestor
-  kNotAdmitted,         // it made room, and was not worth a write to disk
+  kNotAdmitted,  // it made room, and was not worth a write to disk, or its quota there had no room
 };
 inline constexpr int kNumRemovals = 5;
 

@@ -15,7 +15,7 @@ enum class BlockVerdict : uint8_t {
   kDisk,
   kNeverStored,  // not as far as the store remembers: never, or before the events that it keeps
   kEvicted,      // it had to make room
-  kNotAdmitted,  // the same, and it was not worth a write to disk
+  kNotAdmitted,  // the same, and it was not worth a write to disk, or its quota there had no room
   kInvalidated,
   kFailedVerification,  // its bytes were not what was stored
   kLost,                // it could not be read, the device failed, or it went with an ancestor
