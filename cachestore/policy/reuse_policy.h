@@ -134,7 +134,7 @@ class ReusePolicy : public EvictionPolicy {
   // What a block that comes below those of the request is to it.
   UseRole RoleOfNew(RequestId request, uint32_t depth) const;
   // The group of the last request of a conversation for this role, begun if there is none. Give a
-  // new one a member next.
+  // new one a member next, or hold it.
   GroupId GroupFor(RequestId request, UseRole role);
   // A group for a block of which no request told.
   GroupId NewGroup(UseRole role, uint32_t depth);

@@ -78,8 +78,8 @@ void ShadowCaches::UseInModel(absl::FunctionRef<GroupId(size_t)> group_of) {
       ++model_size_;
     }
     sample.group = group_of(sample.depth);
-    groups_.AddMember(sample.group, sample.depth);
-    if (before != kNoGroup) groups_.RemoveMember(before);
+    groups_.Hold(sample.group);
+    if (before != kNoGroup) groups_.Release(before);
     parent = i;
   }
   for (const Index i : path_) {
@@ -97,7 +97,7 @@ void ShadowCaches::EvictFromModel() {
   const Index i = sets_.Best(UseGroups::kShadowSet);
   Leave(i);
   Sample& sample = samples_[i];
-  groups_.RemoveMember(sample.group);
+  groups_.Release(sample.group);
   sample.group = kNoGroup;
   --model_size_;
   const Index parent = sample.parent;

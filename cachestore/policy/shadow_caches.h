@@ -5,8 +5,9 @@
 // than kMaxSamples / kFirstRate. Both serve the same requests, whatever the store itself did with
 // them, so that only the order makes a difference.
 //
-// What the model's cache holds are members of UseGroups, and stand in a candidate set of their own
-// (UseGroups::kShadowSet) as long as no other sampled block of their chain is below them there.
+// What the model's cache holds holds its groups in UseGroups, and stands in a candidate set of its
+// own (UseGroups::kShadowSet) as long as no other sampled block of its chain is below it there.
+// Nothing is learned from it.
 // Thread-compatible.
 #pragma once
 
@@ -34,7 +35,7 @@ class ShadowCaches {
 
   // A request uses the blocks of `keys`, root first, all of which are in the store then, which has
   // room for `capacity` blocks. `group_of` says to which group the block of a key belongs now; what
-  // it returns is given a member at once.
+  // it returns is held at once.
   void OnRequest(absl::Span<const BlockKey> keys, size_t capacity,
                  absl::FunctionRef<GroupId(size_t)> group_of);
 

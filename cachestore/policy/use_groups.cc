@@ -13,7 +13,6 @@ namespace {
 // two, from 2^-32 on.
 constexpr float kLevelsPerOctave = 16;
 constexpr float kLowestOctave = -32;
-constexpr int kMaxLevel = 1023;
 
 // What became older in an idle night is not all looked at under the lock that a request waits for.
 constexpr int kMostAtOnce = 64;
@@ -70,7 +69,20 @@ void UseGroups::AddMember(GroupId id, uint32_t depth) {
 void UseGroups::RemoveMember(GroupId id) {
   Group& group = groups_[id];
   CHECK(group.members > 0);
-  if (--group.members > 0) return;
+  --group.members;
+  RemoveIfGone(id);
+}
+
+void UseGroups::Release(GroupId id) {
+  Group& group = groups_[id];
+  CHECK(group.holders > 0);
+  --group.holders;
+  RemoveIfGone(id);
+}
+
+void UseGroups::RemoveIfGone(GroupId id) {
+  const Group& group = groups_[id];
+  if (group.members > 0 || group.holders > 0) return;
   CHECK(group.sets[0] == kNoSet);
   Unlink(id);
   requests_.RemoveGroup(group.request);
@@ -78,6 +90,7 @@ void UseGroups::RemoveMember(GroupId id) {
 }
 
 void UseGroups::Observe(const Group& group, uint32_t count, bool used_again) {
+  if (count == 0) return;
   model_.Observe(group.role, requests_.at(group.request).features, group.interval, used_again,
                  WeightOf(count, group.size));
 }

@@ -1,6 +1,7 @@
 // UseGroups: the blocks that one request used in one role, as a group that shares its fate: one
 // age, one worth, one observation for the model. Members are blocks in the store, and ghosts:
-// blocks that have left it and are watched on. A group without members is gone.
+// blocks that have left it and are watched on. A group may be held besides (ShadowCaches), of which
+// the model learns nothing. One without members and holders is gone.
 //
 // A group grows older through the intervals of AgeScale. At each one the model learns that it was
 // not used again, and the group's level, what its blocks are worth to keep, is taken anew, in all
@@ -28,21 +29,23 @@ class UseGroups {
     RequestId request = kNoRequest;
     uint32_t size = 0;  // members ever
     uint32_t members = 0;
+    uint32_t holders = 0;
     GroupId older = kNoGroup;  // its neighbours among the groups of its interval
     GroupId younger = kNoGroup;
     std::array<CandidateSet, 4> sets = {kNoSet, kNoSet, kNoSet, kNoSet};  // where its blocks are
-    uint32_t deepest = 0;        // place in the chain, from 0, of the deepest member ever
-    uint16_t level = 0;          // in the store's sets
-    uint16_t learned_level = 0;  // the model's, in the shadow set
-    UseRole role = UseRole::kNew;
-    uint8_t interval = 0;
-    bool in_more_sets = false;  // in more_sets_ too
-    bool is_stale = true;       // the level is that of a younger age
+    uint32_t deepest = 0;     // place in the chain, from 0, of the deepest member ever
+    uint16_t level : 10 = 0;  // in the store's sets
+    uint8_t interval : 6 = 0;
+    uint16_t learned_level : 10 = 0;  // the model's, in the shadow set
+    UseRole role : 3 = UseRole::kNew;
+    bool in_more_sets : 1 = false;  // in more_sets_ too
+    bool is_stale : 1 = true;       // the level is that of a younger age
 
     RankedSets::Rank rank() const { return {level, number}; }
   };
 
   static_assert(sizeof(Group) == 64);
+  static_assert(AgeScale::kNumIntervals <= 1 << 6 && kNumUseRoles <= 1 << 3);
 
   // By what groups go first in the store's sets.
   enum class Order : uint8_t { kWorth, kAge };
@@ -62,8 +65,8 @@ class UseGroups {
   // The number of the request's group for this role.
   static uint64_t NumberOf(const Request& request, UseRole role);
 
-  // A new group of the request, without members: give it one next. Its age begins now; that of
-  // kRecovered, whose last use nobody knows, 48 minutes ago.
+  // A new group of the request, without members: give it one next, or hold it. Its age begins now;
+  // that of kRecovered, whose last use nobody knows, 48 minutes ago.
   GroupId Begin(RequestId request, UseRole role, int64_t now_us);
   const Group& at(GroupId id) const { return groups_[id]; }
   // As a set sees it.
@@ -73,13 +76,17 @@ class UseGroups {
   }
   // Whether it is still that group.
   bool Is(GroupId id, uint64_t number) const {
-    return id != kNoGroup && groups_[id].number == number && groups_[id].members > 0;
+    return id != kNoGroup && groups_[id].number == number &&
+           groups_[id].members + groups_[id].holders > 0;
   }
 
   // A member that is so deep in its chain.
   void AddMember(GroupId id, uint32_t depth);
   // A member belongs to another group now, or is forgotten.
   void RemoveMember(GroupId id);
+  // The group stays, and its age goes on, until Release.
+  void Hold(GroupId id) { ++groups_[id].holders; }
+  void Release(GroupId id);
   // The model learns that `count` of the members are used again now. They are still members.
   void ObserveReuse(GroupId id, uint32_t count);
 
@@ -106,6 +113,9 @@ class UseGroups {
   void LeaveSet(GroupId id, CandidateSet set);
 
  private:
+  // As Group has bits for. An order by age has fewer levels.
+  static constexpr int kMaxLevel = (1 << 10) - 1;
+
   struct List {
     GroupId oldest = kNoGroup;
     GroupId youngest = kNoGroup;
@@ -113,6 +123,7 @@ class UseGroups {
 
   void Append(GroupId id);
   void Unlink(GroupId id);
+  void RemoveIfGone(GroupId id);
   void Observe(const Group& group, uint32_t count, bool used_again);
   // What it takes to compute the token anew that goes first, over one at the beginning of a prompt.
   double CostOf(const Group& group) const;
