@@ -189,7 +189,9 @@ void ReusePolicy::MoveToGroupsOf(RequestId id, const StoreRequest& request, cons
     if (conversation.has_partial_tail && i + 1 == request.keys.size()) return UseRole::kPartialTail;
     return goes_on && uses <= conversation.turn - since + 1 ? UseRole::kLineage : UseRole::kShared;
   };
-  for (size_t i = 0; i < known.blocks; ++i) {
+  // The deepest first: a group's level is taken when its first block comes into a set, and counts
+  // how deep it reaches.
+  for (size_t i = known.blocks; i-- > 0;) {
     if (i >= request.matched.size()) {
       Ghost& ghost = *ghosts_.Find(request.keys[i]);
       ghost.uses = Saturated(ghost.uses + 1);

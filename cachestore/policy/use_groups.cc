@@ -147,8 +147,9 @@ void UseGroups::ChangeRole(GroupId id, UseRole role, int64_t now_us) {
 
 double UseGroups::CostOf(const Group& group) const {
   if (attention_tokens_ == 0) return 1;
-  // That of the deepest member: it goes first. By the shallowest one, the beginning of a long
-  // prompt would go before its end, which is worth nothing without it.
+  // That of the deepest member when the level was taken, as the deepest goes first. By the
+  // shallowest one, the beginning of a long prompt would go before its end, which is worth nothing
+  // without it.
   const double tokens =
       static_cast<double>(group.deepest) * requests_.at(group.request).block_tokens;
   return 1 + tokens / attention_tokens_;

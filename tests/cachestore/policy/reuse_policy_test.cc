@@ -290,6 +290,29 @@ TEST(ReusePolicyTest, WhatTheCallerExpectsCounts) {
   EXPECT_EQ(next_of({.priority = 8, .ttl = absl::Seconds(20)}), 2u);
 }
 
+TEST(ReusePolicyTest, ALongPromptThatIsTouchedRanksByAllOfIt) {
+  constexpr BlockId kLong = 50;
+  ReusePolicy policy([] { return int64_t{0}; }, /*attention_tokens=*/kBlockTokens);
+  // A long prompt and then a short one, all in a candidate set.
+  std::vector<BlockId> chains[2];
+  std::vector<BlockKey> keys[2];
+  for (BlockId id = 0; id < kLong + 1; ++id) {
+    std::vector<BlockId>& chain = chains[id == kLong];
+    keys[id == kLong].push_back({.hi = ~uint64_t{0}, .lo = id});
+    policy.OnInsert(id, chain.empty() ? kNoBlock : chain.back(), keys[id == kLong].back());
+    policy.Place(id, Membership::kRam, kLeaves);
+    chain.push_back(id);
+  }
+  for (int i = 0; i < 2; ++i) {
+    policy.OnRequest({.block_tokens = kBlockTokens,
+                      .prompt_tokens = kBlockTokens * static_cast<int64_t>(keys[i].size()),
+                      .keys = keys[i],
+                      .matched = chains[i],
+                      .hints = {.use = RequestHints::Use::kRequest}});
+  }
+  EXPECT_EQ(policy.Best(kLeaves), kLong) << "the short one, although it was used last";
+}
+
 TEST(ReusePolicyTest, WhatCostsMoreToComputeAnewStaysLonger) {
   const auto next_of = [](int64_t attention_tokens) {
     Tier tier = Tier::Of<ReusePolicy>(200, attention_tokens);
