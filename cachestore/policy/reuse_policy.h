@@ -12,8 +12,8 @@
 // attention_tokens, so what comes late in long prompts stays longer.
 //
 // Where LRU would do better than the model, as a sample of the requests of late says
-// (ShadowCaches), blocks go in its order until that is over: those used the longest ago first, of
-// the same priority.
+// (ShadowCaches), blocks go in its order until that is over: by the request that used them last, of
+// the same priority, the earliest first.
 //
 // No knobs, no warm-up, and no random number: the same calls at the same times give the same order.
 // Thread-compatible.

@@ -180,7 +180,8 @@ double UseGroups::ReuseProbability(GroupId id) const {
 }
 
 uint16_t UseGroups::AgeLevelOf(const Group& group) const {
-  // Of equal levels the lower number goes first: that of the earlier request.
+  // Of equal levels the lower number goes first: that of the earlier request, whatever uses that
+  // are none have had the age begin anew since.
   const int priority = requests_.at(group.request).priority;
   return static_cast<uint16_t>(priority - std::numeric_limits<int8_t>::min());
 }
