@@ -154,7 +154,7 @@ bool TierCache::Admits(BlockId id) const {
       {.reused = index_.node(id).reused,
        .disk_is_full = is_full,
        .goes_before_victim = on_disk != kNoBlock && eviction_->GoesBefore(id, on_disk),
-       .reuse_probability = eviction_->ReuseProbability(id)});
+       .reuse_probability = [&] { return eviction_->ReuseProbability(id); }});
 }
 
 bool TierCache::WriteToDisk(BlockId id) {

@@ -2,14 +2,17 @@
 // evicts and never before: blocks are written lazily, not through. Immutable; thread-safe.
 #pragma once
 
+#include "absl/functional/function_ref.h"
+
 namespace reprise::cachestore {
 
-// What is known of a block when its turn comes.
+// What is known of a block when its turn comes. Valid during the call.
 struct AdmissionRequest {
   bool reused = false;              // a request found it since it came into the store
   bool disk_is_full = false;        // another block must leave the disk for it
   bool goes_before_victim = false;  // and that one goes later than this one
-  double reuse_probability = 1;     // EvictionPolicy::ReuseProbability
+  // EvictionPolicy::ReuseProbability, which takes a microsecond: only who reads it asks.
+  absl::FunctionRef<double()> reuse_probability;
 };
 
 class AdmissionPolicy {
@@ -39,7 +42,7 @@ class AdmitUseful : public AdmissionPolicy {
 class AdmitLikely : public AdmissionPolicy {
  public:
   bool Admit(const AdmissionRequest& request) const override {
-    return request.reuse_probability >= kLeastProbability;
+    return request.reuse_probability() >= kLeastProbability;
   }
 
  private:

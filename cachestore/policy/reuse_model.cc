@@ -70,6 +70,28 @@ void ReuseModel::Parameter::Step(float gradient, float rate) {
   value -= rate * gradient / std::sqrt(squares);
 }
 
+class ReuseModel::Hazards {
+ public:
+  // Both outlive it.
+  Hazards(const ReuseModel& model, UseRole role, const Features& features)
+      : model_(model), role_(role), features_(features) {}
+
+  float In(int interval) {
+    if (interval / kIntervalsPerBand != band_) {
+      band_ = interval / kIntervalsPerBand;
+      band_sum_ = model_.BandSum(role_, features_, band_);
+    }
+    return model_.Hazard(role_, interval, band_sum_);
+  }
+
+ private:
+  const ReuseModel& model_;
+  const UseRole role_;
+  const Features& features_;
+  int band_ = -1;
+  float band_sum_ = 0;  // of band_
+};
+
 ReuseModel::ReuseModel() {
   for (int role = 0; role < kNumUseRoles; ++role) {
     const bool is_left = IsLeftBehind(static_cast<UseRole>(role));
@@ -111,19 +133,14 @@ void ReuseModel::Observe(UseRole role, const Features& features, int interval, b
 }
 
 double ReuseModel::Index(UseRole role, const Features& features, int interval) const {
+  Hazards hazards(*this, role, features);
   float unused = 1;
   float hits = 0;
   float seconds = 0;
   float best_hits = 0;
   float best_seconds = 1;
-  int band = -1;
-  float band_sum = 0;
   for (int i = interval; i < AgeScale::kNumIntervals && unused > kNegligible; ++i) {
-    if (i / kIntervalsPerBand != band) {
-      band = i / kIntervalsPerBand;
-      band_sum = BandSum(role, features, band);
-    }
-    const float hazard = Hazard(role, i, band_sum);
+    const float hazard = hazards.In(i);
     hits += unused * hazard;
     seconds += unused * ages_.length(i) * (1 - hazard / 2);
     unused *= 1 - hazard;
@@ -139,9 +156,10 @@ double ReuseModel::ReuseProbability(UseRole role, const Features& features, int 
   const auto& base = state_.base[static_cast<int>(role)];
   const auto is_seen = [&](int i) { return base[i].squares > Parameter().squares; };
   const bool is_new = !is_seen(std::max(interval, kLeastSeen));
+  Hazards hazards(*this, role, features);
   double unused = 1;
   for (int i = interval; i < AgeScale::kNumIntervals && (is_new || is_seen(i)); ++i) {
-    unused *= 1 - Hazard(role, i, BandSum(role, features, i / kIntervalsPerBand));
+    unused *= 1 - hazards.In(i);
   }
   return 1 - unused;
 }

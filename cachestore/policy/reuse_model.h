@@ -81,6 +81,9 @@ class ReuseModel {
     std::array<std::array<Weights, kNumBands>, kNumKinds> weights;
   };
 
+  // Of one use, in one interval after the other.
+  class Hazards;
+
   // What the features add in each band; the same for all intervals of it.
   float BandSum(UseRole role, const Features& features, int band) const;
   float Hazard(UseRole role, int interval, float band_sum) const;

@@ -76,7 +76,7 @@ bool DiskResidency::IsAdmitted(BlockId id) const {
       {.reused = state_.index.node(id).reused,
        .disk_is_full = size_class < class_is_full_.size() && class_is_full_[size_class],
        .goes_before_victim = victim != kNoBlock && state_.order->GoesBefore(id, victim),
-       .reuse_probability = state_.order->ReuseProbability(id)});
+       .reuse_probability = [&] { return state_.order->ReuseProbability(id); }});
 }
 
 StoreBatch DiskResidency::BeginStore(const StoreGoal& goal) {

@@ -45,7 +45,7 @@ class AdmissionTest : public ::testing::Test {
   }
   double Probability(uint64_t name) const { return policy_.ReuseProbability(ids_.at(name)); }
   bool Admits(uint64_t name) const {
-    return AdmitLikely().Admit({.reuse_probability = Probability(name)});
+    return AdmitLikely().Admit({.reuse_probability = [&] { return Probability(name); }});
   }
 
   // Prompts of four blocks, one a second, that nobody asks for again. Returns the first block of
