@@ -86,8 +86,10 @@ std::optional<TakenBlocks> Demoter::DemoteAll(absl::Time deadline) {
 }
 
 void Demoter::Run() {
-  while (AwaitWork()) {
+  for (Wake wake = AwaitWork(); wake != Wake::kEnd; wake = AwaitWork()) {
     if (absl::Now() >= model_keeper_.due()) model_keeper_.Save();
+    // What the disk has refused waits for its time.
+    if (wake == Wake::kSave) continue;
     uint64_t events = 0;
     {
       absl::MutexLock lock(&core_.mu);
@@ -104,22 +106,19 @@ void Demoter::Run() {
   model_keeper_.Save();
 }
 
-bool Demoter::AwaitWork() {
+Demoter::Wake Demoter::AwaitWork() {
   const absl::Time save_due = model_keeper_.due();
   absl::MutexLock lock(&core_.mu);
   while (!stop_) {
     const absl::Time now = absl::Now();
-    if (has_new_request_ || now >= save_due) return true;
     const bool changed = core_.work_events != fruitless_events_;
-    if (!changed || (requests_.empty() && !HasWork())) {
-      core_.work_cv.WaitWithDeadline(&core_.mu, save_due);
-    } else if (now < retry_after_) {
-      core_.work_cv.WaitWithDeadline(&core_.mu, std::min(retry_after_, save_due));
-    } else {
-      return true;
-    }
+    const bool has_work = changed && (!requests_.empty() || HasWork());
+    if (has_new_request_ || (has_work && now >= retry_after_)) return Wake::kWork;
+    if (now >= save_due) return Wake::kSave;
+    core_.work_cv.WaitWithDeadline(&core_.mu,
+                                   has_work ? std::min(retry_after_, save_due) : save_due);
   }
-  return false;
+  return Wake::kEnd;
 }
 
 bool Demoter::HasWork() const {

@@ -43,6 +43,7 @@ class Demoter {
   static constexpr absl::Duration kWantLasts = absl::Milliseconds(100);
 
   enum class Outcome { kProgress, kNothing, kRefused };
+  enum class Wake { kWork, kSave, kEnd };
   struct Request {
     uint64_t moment = 0;  // of the policy; blocks used since are left alone
     TakenBlocks taken;
@@ -50,8 +51,8 @@ class Demoter {
   };
 
   void Run();
-  // Waits until there may be something to do, or a save is due; false when the thread should end.
-  bool AwaitWork() ABSL_LOCKS_EXCLUDED(core_.mu);
+  // Waits until there may be something to do, or, with nothing to do yet, a save is due.
+  Wake AwaitWork() ABSL_LOCKS_EXCLUDED(core_.mu);
   bool HasWork() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu);
   void ServeRequests() ABSL_LOCKS_EXCLUDED(core_.mu);
   // Moves the blocks not used since `moment`; adds them to `taken`. False: some can move only when

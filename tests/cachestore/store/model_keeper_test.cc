@@ -121,5 +121,19 @@ TEST_F(ModelKeeperTest, ASaveThatFailsCountsAndTheNextOneIsDue) {
   EXPECT_EQ(contents_->states.size(), 1u);
 }
 
+TEST_F(ModelKeeperTest, ASaveThatIsDueBringsNoRefusedWriteForward) {
+  save_model_every_ = absl::Milliseconds(1);
+  Open();
+  Teach();
+  ASSERT_TRUE(store_->Demote().ok());
+  faults_->FailWrites(absl::UnavailableError("gone"));
+  EXPECT_FALSE(store_->Invalidate(AllBlocks{}, absl::Now()).ok());
+  const int64_t saves = faults_->saves();
+  while (faults_->saves() < saves + 100) Request(++last_prompt_, 1);
+  // They come at 50 ms, 150, 350: twenty would be a minute.
+  EXPECT_LT(faults_->failed_writes(), 20);
+  faults_->FailWrites(absl::OkStatus());
+}
+
 }  // namespace
 }  // namespace reprise::cachestore
