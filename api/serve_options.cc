@@ -146,8 +146,8 @@ void AddServeFlags(FlagSet& flags, ServeOptions* options) {
             "`reprise bench hitrate` replays it");
   flags.Add(
       "shutdown-grace", &options->shutdown_grace_seconds, "SECONDS",
-      "how long running calls may go on after SIGTERM before they are cancelled; RAM's blocks "
-      "are written to disk after that");
+      "how long running calls may go on after SIGTERM before they end with UNAVAILABLE; RAM's "
+      "blocks are written to disk after that");
   flags.AtLeast("shutdown-grace", 0);
   flags.AddChoice(
       "device", {"cpu", "cuda"}, "cpu",
