@@ -6,7 +6,6 @@
 #include <map>
 #include <vector>
 
-#include "cachestore/policy/lru_policy.h"
 #include "cachestore/policy/reuse_policy.h"
 
 namespace reprise::cachestore {
@@ -112,10 +111,6 @@ TEST_F(AdmissionTest, WhatTheCallerSaysGoesBeforeWhatIsLearned) {
   Tell({last, last + 1}, {.use = RequestHints::Use::kAhead, .request = 7});
   EXPECT_EQ(Probability(last + 1), 1) << "a waiting request will use it";
   EXPECT_FALSE(Admits(last + 2));
-}
-
-TEST_F(AdmissionTest, AnOrderThatLearnsNothingHasAllAdmitted) {
-  EXPECT_EQ(LruPolicy().ReuseProbability(0), 1);
 }
 
 }  // namespace

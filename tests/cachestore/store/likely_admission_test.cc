@@ -98,6 +98,15 @@ TEST_F(LikelyAdmissionTest, WithoutTheModelItIs) {
   EXPECT_EQ(store_->stats().rejected_blocks, 0);
 }
 
+TEST_F(LikelyAdmissionTest, UnderAnOrderThatLearnsNothingAllIsWritten) {
+  eviction_ = EvictionOrder::kLru;
+  OpenWithDisk(32, 32);
+  Converse();
+  EXPECT_EQ(OnDisk(first_turn_), kShared + 2);
+  EXPECT_EQ(OnDisk(second_turn_), kShared + 4);
+  EXPECT_EQ(store_->stats().rejected_blocks, 0);
+}
+
 TEST_F(LikelyAdmissionTest, WhatWasNotAdmittedSaysSo) {
   OpenWithDisk(32, 32);
   Converse();
