@@ -11,7 +11,6 @@ absl::StatusOr<std::vector<Result>> RunStoreBench(const StoreBenchOptions& optio
                     {"ram", [&] { return MeasureRam(options.extent); }},
                     {"redis", [&] { return MeasureRamPeer(options.extent); }},
                     {"metadata", [&] { return MeasureMetadata(options.extent); }},
-                    {"policy", [&] { return MeasurePolicy(options.extent); }},
                     {"growth", [&] { return MeasureGrowth(options.extent); }},
                     {"contention", [&] { return MeasureContention(options.extent); }}},
                    options.groups, options.extent);

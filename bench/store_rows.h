@@ -29,9 +29,6 @@ absl::StatusOr<std::vector<Result>> MeasureRamPeer(Extent extent);
 // store.metadata_bytes_per_block: what a block costs beside its payload.
 absl::StatusOr<std::vector<Result>> MeasureMetadata(Extent extent);
 
-// policy.*: memory and time of the order of eviction alone.
-absl::StatusOr<std::vector<Result>> MeasurePolicy(Extent extent);
-
 // growth.*: what match, put, get and evict cost in a store of 10^4 to 10^7 blocks.
 absl::StatusOr<std::vector<Result>> MeasureGrowth(Extent extent);
 

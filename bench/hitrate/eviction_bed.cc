@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "bench/hitrate/sweep.h"
 #include "bench/hitrate/trace_keys.h"
 #include "cachestore/base/check.h"
 
@@ -14,6 +15,7 @@ using cachestore::Membership;
 namespace {
 
 constexpr cachestore::CandidateSet kEnds = 0;
+constexpr cachestore::CandidateSet kCopiesAbove = 1;
 constexpr int64_t kBlockTokens = 16;
 constexpr int64_t kPromptTokens = kBlockTokens * EvictionBed::kChainBlocks;
 constexpr int64_t kHourUs = 3'600'000'000;
@@ -28,10 +30,11 @@ EvictionBed::EvictionBed(const PolicyMaker& make, int64_t num_blocks)
   while (num_victims_ == 0) ServeOne();
 }
 
-int64_t EvictionBed::Serve(int64_t num_victims) {
+double EvictionBed::Serve(int64_t num_victims) {
   const int64_t before = num_victims_;
+  victim_seconds_ = 0;
   while (num_victims_ - before < num_victims) ServeOne();
-  return num_victims_ - before;
+  return victim_seconds_ / static_cast<double>(num_victims_ - before);
 }
 
 cachestore::BlockKey EvictionBed::KeyOfBlock(size_t chain, size_t depth) const {
@@ -40,19 +43,26 @@ cachestore::BlockKey EvictionBed::KeyOfBlock(size_t chain, size_t depth) const {
 
 void EvictionBed::PlaceEnd(const Chain& chain, bool candidate) {
   if (chain.ids.empty()) return;
-  policy_->Place(chain.ids.back(), Membership::kRam, candidate ? kEnds : cachestore::kNoSet);
+  policy_->Place(chain.ids.back(), Membership::kDisk, candidate ? kEnds : cachestore::kNoSet);
 }
 
-BlockId EvictionBed::Evict() {
+void EvictionBed::Evict() {
   const BlockId id = policy_->Best(kEnds);
   Chain& chain = chains_[chain_of_[id]];
   CHECK(chain.ids.back() == id);
   PlaceEnd(chain, false);
   chain.ids.pop_back();
+  policy_->Place(id, Membership::kRam, cachestore::kNoSet);
   policy_->OnErase(id, KeyOfBlock(chain_of_[id], chain.ids.size()));
   PlaceEnd(chain, true);
   ++num_victims_;
-  return id;
+  free_.push_back(id);
+}
+
+void EvictionBed::MakeRoom(size_t num_blocks) {
+  const double begin = CpuSeconds();
+  while (free_.size() + static_cast<size_t>(num_blocks_) - chain_of_.size() < num_blocks) Evict();
+  victim_seconds_ += CpuSeconds() - begin;
 }
 
 void EvictionBed::ServeOne() {
@@ -75,14 +85,20 @@ void EvictionBed::ServeOne() {
                       .keys = keys_,
                       .matched = chain.ids,
                       .hints = hints});
+  MakeRoom(kChainBlocks - chain.ids.size());
   while (chain.ids.size() < kChainBlocks) {
-    const bool is_full = static_cast<int64_t>(chain_of_.size()) == num_blocks_;
-    const BlockId id = is_full ? Evict() : static_cast<BlockId>(chain_of_.size());
-    if (!is_full) chain_of_.emplace_back();
+    BlockId id = static_cast<BlockId>(chain_of_.size());
+    if (free_.empty()) {
+      chain_of_.emplace_back();
+    } else {
+      id = free_.back();
+      free_.pop_back();
+    }
     chain_of_[id] = static_cast<uint32_t>(number);
     const BlockId parent = chain.ids.empty() ? kNoBlock : chain.ids.back();
     policy_->OnInsert(id, parent, keys_[chain.ids.size()]);
     policy_->OnUse(id, parent);
+    policy_->Place(id, Membership::kRam, kCopiesAbove);
     chain.ids.push_back(id);
   }
   const cachestore::RequestEnd end = {.output_tokens = 100};

@@ -1,7 +1,8 @@
 // EvictionBed: an eviction policy of the store, full of made-up blocks and nothing else: no index,
 // no bytes. Conversations of 32 blocks come, in virtual time; every third request goes back to one
 // of the last quarter, whose missing blocks come again. For each block that comes one goes, as in
-// the last tier: the end of a conversation, the one that the policy says. Thread-compatible.
+// the last tier: the end of a conversation, the one that the policy says. All blocks have a copy in
+// a tier above as well, which could go too. Thread-compatible.
 #pragma once
 
 #include <cstdint>
@@ -22,8 +23,9 @@ class EvictionBed {
   // Full of `num_blocks` blocks, at least kChainBlocks. An hour of virtual time brings as many.
   EvictionBed(const PolicyMaker& make, int64_t num_blocks);
 
-  // Serves requests until at least `num_victims` more blocks had to go; returns how many had.
-  int64_t Serve(int64_t num_victims);
+  // Serves requests until at least `num_victims` more blocks had to go; returns CPU seconds for
+  // each that went: to ask for it and to take it away, not what the requests cost beside that.
+  double Serve(int64_t num_victims);
 
  private:
   struct Chain {
@@ -35,7 +37,9 @@ class EvictionBed {
   // Has the end of the chain be a candidate, or not, if there is one.
   void PlaceEnd(const Chain& chain, bool candidate);
   // Takes the block that goes first; its id is free then.
-  cachestore::BlockId Evict();
+  void Evict();
+  // Until as many blocks may come.
+  void MakeRoom(size_t num_blocks);
 
   const int64_t num_blocks_;
   int64_t now_us_ = 0;
@@ -43,7 +47,9 @@ class EvictionBed {
   std::mt19937_64 random_;
   std::vector<Chain> chains_;
   std::vector<uint32_t> chain_of_;  // by id: -> chains_
+  std::vector<cachestore::BlockId> free_;
   int64_t num_victims_ = 0;
+  double victim_seconds_ = 0;  // CPU time
   std::vector<cachestore::BlockKey> keys_;  // of the request under way
 };
 

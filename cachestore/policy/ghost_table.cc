@@ -5,7 +5,7 @@
 namespace reprise::cachestore {
 
 Ghost* GhostTable::Find(const BlockKey& key) {
-  const auto it = ghosts_.find(key.lo);
+  const auto it = ghosts_.find(ShortOf(key));
   return it == ghosts_.end() ? nullptr : &it->second.ghost;
 }
 
@@ -20,13 +20,13 @@ absl::InlinedVector<Ghost, 2> GhostTable::Add(const BlockKey& key, const Ghost& 
     forgotten.push_back(it->second.ghost);
     ghosts_.erase(it);
   }
-  CHECK(ghosts_.emplace(key.lo, Entry{ghost, next_serial_}).second);
-  order_.push_back({key.lo, next_serial_++});
+  CHECK(ghosts_.emplace(ShortOf(key), Entry{ghost, next_serial_}).second);
+  order_.push_back({ShortOf(key), next_serial_++});
   return forgotten;
 }
 
 std::optional<Ghost> GhostTable::Take(const BlockKey& key) {
-  const auto it = ghosts_.find(key.lo);
+  const auto it = ghosts_.find(ShortOf(key));
   if (it == ghosts_.end()) return std::nullopt;
   const Ghost ghost = it->second.ghost;
   ghosts_.erase(it);

@@ -4,6 +4,7 @@
 // a mistake spoils one observation, never data. Thread-compatible.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -39,18 +40,24 @@ class GhostTable {
   size_t size() const { return ghosts_.size(); }
 
  private:
+  // In two words, because one of 64 bits would pad what lies beside it.
+  using ShortKey = std::array<uint32_t, 2>;
   struct Entry {
     Ghost ghost;
     uint32_t serial = 0;  // that of its place in order_
   };
   struct Place {
-    uint64_t key = 0;
+    ShortKey key = {};
     uint32_t serial = 0;
   };
 
+  static ShortKey ShortOf(const BlockKey& key) {
+    return {static_cast<uint32_t>(key.lo >> 32), static_cast<uint32_t>(key.lo)};
+  }
+
   size_t capacity_;
   uint32_t next_serial_ = 0;
-  absl::flat_hash_map<uint64_t, Entry> ghosts_;
+  absl::flat_hash_map<ShortKey, Entry> ghosts_;
   std::deque<Place> order_;  // those that were taken out meanwhile have another serial, or are gone
 };
 

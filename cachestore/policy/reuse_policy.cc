@@ -15,7 +15,7 @@ constexpr int64_t kRewrittenTokens = 1024;
 constexpr int64_t kRewrittenShare = 10;
 
 constexpr size_t kMinGhosts = 65536;
-constexpr size_t kBlocksPerGhost = 8;
+constexpr size_t kBlocksPerGhost = 16;
 
 constexpr uint32_t kMaxAwaited = 255;
 constexpr RankedSets::Rank kAwaited = {.level = 0xffff, .group = RankedSets::kMaxGroup};

@@ -4,7 +4,7 @@
 // A request parts the blocks of its chain into groups that share a fate, by what they were to it
 // (UseRole); every block is in the group of the request that used it last. A block's place in the
 // order is that of its group, which changes with the group's age; of a group the deepest block goes
-// first. Blocks that left the store are watched on as ghosts, 65,536 of them or one for eight
+// first. Blocks that left the store are watched on as ghosts, 65,536 of them or one for 16
 // blocks. With RequestHints::Use::kAhead and a number, the blocks that a waiting request will use
 // go last until it has come, or for a minute.
 //
