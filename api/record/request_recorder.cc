@@ -167,7 +167,7 @@ void RequestRecorder::Run() {
     if (batch.empty()) continue;
     const absl::Status status = Write(batch, block_tokens);
     absl::MutexLock lock(&mu_);
-    progress_.requests = static_cast<int64_t>(writer_->num_requests());
+    progress_.requests = num_requests_;
     progress_.blocks = static_cast<int64_t>(writer_->num_blocks());
     progress_.bytes = writer_->file_bytes();
     if (status.ok()) continue;
@@ -222,6 +222,7 @@ absl::Status RequestRecorder::Write(const Record& record) {
   }
   auto next = static_cast<cachestore::BlockNumber>(writer_->num_blocks());
   RETURN_IF_ERROR(writer_->Append(request));
+  num_requests_ += record.is_request ? 1 : 0;
   for (size_t i = known; i < record.keys.size(); ++i) numbers_.emplace(record.keys[i], next++);
   return absl::OkStatus();
 }

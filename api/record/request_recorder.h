@@ -42,7 +42,7 @@ struct RecordingLimits {
 // What has become of a recording so far.
 struct RecordingProgress {
   std::string path;
-  int64_t requests = 0;  // in the file
+  int64_t requests = 0;  // in the file, those of 0 input tokens left out
   int64_t blocks = 0;
   int64_t dropped_requests = 0;
   int64_t bytes = 0;
@@ -109,6 +109,7 @@ class RequestRecorder : public cachestore::RequestObserver {
   absl::flat_hash_map<cachestore::BlockKey, cachestore::BlockNumber> numbers_;
   absl::flat_hash_map<uint64_t, uint64_t> sessions_;  // as told -> 1, 2, ...
   absl::Time began_;                                  // the first request's time
+  int64_t num_requests_ = 0;                          // written, as progress counts them
 
   mutable absl::Mutex mu_;
   absl::CondVar changed_;

@@ -283,7 +283,7 @@ TEST_F(EngineRecordingTest, AnAnswersLengthEndAndBlocksAreTold) {
   const auto ignore = [](const v1::TokenChunk&) {};
   ASSERT_TRUE(client.Generate(request, kTestTimeout, ignore).ok());
   ASSERT_TRUE(client.Generate(request, kTestTimeout, ignore).ok());
-  Stop();
+  EXPECT_EQ(Stop().requests(), 2);
   const Trace trace = Read("run.ktr.gz");
   ASSERT_EQ(trace.requests.size(), 3u);
   for (const int i : {0, 2}) {
