@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs the peers of `reprise bench engine` and `reprise bench rpc` from PyPI: transformers on
-# PyTorch, Mooncake Store, LMCache, and llama.cpp, which is compiled for this CPU (ten minutes on two
-# cores).
+# PyTorch, Mooncake Store (which needs Debian's libibverbs1), LMCache, and llama.cpp, which is
+# compiled for this CPU (ten minutes on two cores).
 #
 #     bench/peers/setup.sh [FOLDER]      (default: build/peers-venv)
 set -eu
