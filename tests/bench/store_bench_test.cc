@@ -32,8 +32,6 @@ TEST(StoreBenchTest, QuickFormMeasuresEveryRow) {
                              "ram.get_2mib_vs_redis",
                              "store.metadata_bytes_per_block",
                              "store.metadata_bytes_per_block_on_disk",
-                             "policy.bytes_per_block",
-                             "policy.evict_ns",
                              "growth.match",
                              "growth.put",
                              "growth.get",
