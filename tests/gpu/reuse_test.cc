@@ -97,6 +97,8 @@ class ReuseTest : public testing::Test {
         WithDType(KvLayoutOf(*config, kBlockTokens), kDType).BytesPerBlock()));
     const int64_t all = kConversations * MostBlocks();
     cachestore::StoreOptions options;
+    // Whose blocks are on disk alone when they are asked for goes by the order of the asking.
+    options.eviction = cachestore::EvictionOrder::kLru;
     options.gpu.capacity_bytes = all / 4 * slot_bytes;
     options.ram.capacity_bytes = all / 2 * slot_bytes;
     options.disk.directory = disk_.path();
