@@ -27,13 +27,13 @@ class Model;    // see engine/model/model.h
 using ModelLoader = std::function<absl::StatusOr<std::unique_ptr<Model>>(const std::string& folder,
                                                                          Backend* backend)>;
 
-// Counters and gauges of an engine. Counters only grow.
 // Namespaces that requests may open in one engine, and those of one tenant: a namespace stays, and
 // whoever may choose a salt could else fill the memory with them. Requests of one more are computed
 // without the cache.
 inline constexpr int64_t kMaxNamespaces = 65'536;
 inline constexpr int64_t kMaxTenantNamespaces = 16'384;
 
+// Counters and gauges of an engine. Counters only grow.
 struct EngineStats {
   int64_t finished_requests = 0;
   int64_t failed_requests = 0;

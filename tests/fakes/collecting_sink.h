@@ -46,11 +46,10 @@ class CollectingSink : public TokenSink {
     EXPECT_EQ(++endings_, 1);
   }
 
-  // Waits until the request has ended; false after a minute.
-  bool Wait() {
+  // Waits until the request has ended; false after `timeout`.
+  bool Wait(absl::Duration timeout = absl::Minutes(1)) {
     absl::MutexLock lock(&mu_);
-    return mu_.AwaitWithTimeout(absl::Condition(this, &CollectingSink::HasEndedLocked),
-                                absl::Minutes(1));
+    return mu_.AwaitWithTimeout(absl::Condition(this, &CollectingSink::HasEndedLocked), timeout);
   }
   // Waits until there are `n` tokens or the end.
   bool WaitForTokens(size_t n) {
