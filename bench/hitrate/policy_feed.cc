@@ -107,6 +107,13 @@ void PolicyFeed::OnRequestEnd(const TraceRequest& request, absl::Span<const Bloc
       {.block_tokens = trace_.block_tokens, .keys = keys, .last = last, .end = end});
 }
 
+cachestore::PlaceInOrder PolicyFeed::PlacesOf(const cachestore::PrefixIndex* index) {
+  if (!policy_->has_places()) return nullptr;
+  return [policy = policy_.get(), index](const cachestore::BlockKey& key) {
+    return policy->PlaceOf(index->Find(key), key);
+  };
+}
+
 void PolicyFeed::OnInsert(BlockId id, BlockId parent, const BlockKey& key) {
   policy_->OnInsert(id, parent, key);
   policy_->OnUse(id, parent);

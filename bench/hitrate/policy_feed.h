@@ -11,8 +11,10 @@
 #include "absl/types/span.h"
 #include "cachestore/block/block_id.h"
 #include "cachestore/block/block_key.h"
+#include "cachestore/index/prefix_index.h"
 #include "cachestore/index/residency.h"
 #include "cachestore/policy/eviction_policy.h"
+#include "cachestore/policy/miss_ratio_curve.h"
 #include "cachestore/trace/trace.h"
 
 namespace reprise::bench {
@@ -47,6 +49,10 @@ class PolicyFeed : public cachestore::NodeListener {
   // answer leaves behind, the policy is told then, with the end of that.
   void OnRequestEnd(const cachestore::TraceRequest& request,
                     absl::Span<const cachestore::BlockKey> keys, cachestore::BlockId last);
+  // Where the blocks of `index`, and those that have left it, stand in the order; null: by last
+  // use. For as long as both live.
+  cachestore::PlaceInOrder PlacesOf(const cachestore::PrefixIndex* index);
+
   // From the index.
   void OnInsert(cachestore::BlockId id, cachestore::BlockId parent,
                 const cachestore::BlockKey& key) override;

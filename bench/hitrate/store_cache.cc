@@ -35,11 +35,7 @@ void StoreCache::Announce(const cachestore::TraceRequest& request,
   feed_.OnWaiting(request, chain_.keys, chain_.matched());
 }
 
-cachestore::PlaceInOrder StoreCache::Places() {
-  if (!policy_->has_places()) return nullptr;
-  return
-      [this](const cachestore::BlockKey& key) { return policy_->PlaceOf(index_.Find(key), key); };
-}
+cachestore::PlaceInOrder StoreCache::Places() { return feed_.PlacesOf(&index_); }
 
 size_t StoreCache::Serve(const cachestore::TraceRequest& request,
                          absl::Span<const BlockNumber> chain) {

@@ -37,11 +37,7 @@ TierCache::TierCache(const PolicyMaker& eviction, const cachestore::Trace& trace
   root_ = index_.root_node(index_.AddNamespace(kReplayRoot, /*block_words=*/1));
 }
 
-cachestore::PlaceInOrder TierCache::Places() {
-  if (!eviction_->has_places()) return nullptr;
-  return
-      [this](const cachestore::BlockKey& key) { return eviction_->PlaceOf(index_.Find(key), key); };
-}
+cachestore::PlaceInOrder TierCache::Places() { return feed_.PlacesOf(&index_); }
 
 size_t TierCache::Serve(const cachestore::TraceRequest& request,
                         absl::Span<const BlockNumber> chain) {

@@ -27,7 +27,7 @@ struct RequestHints {
   uint64_t session = 0;          // a hash of the tenant and the caller's session id; 0: unknown
   uint64_t request = 0;          // the same in all calls for one request; 0: not said
   int32_t turn = -1;             // of the session, from 1; -1: unknown
-  int32_t waiting_requests = 0;  // queued at the caller that share the prefix
+  int32_t waiting_requests = 0;  // queued at the caller that share the prefix; no order uses it yet
   int32_t priority = 0;          // the blocks of a lower one go first; 0: the usual
   std::optional<double> reuse_probability;  // that the prefix is asked for again, from 0 to 1
   std::optional<absl::Duration> next_use;   // when that is expected, from now on

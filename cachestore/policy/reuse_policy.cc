@@ -414,7 +414,7 @@ bool ReusePolicy::GoesBefore(BlockId a, BlockId b) const {
 
 double ReusePolicy::ReuseProbability(BlockId id) const {
   const Block& block = blocks_[id];
-  return block.awaited > 0 || block.group == kNoGroup ? 1 : groups_.ReuseProbability(block.group);
+  return block.awaited > 0 ? 1 : groups_.ReuseProbability(block.group);
 }
 
 std::optional<uint64_t> ReusePolicy::PlaceOf(BlockId id, const BlockKey& key) {

@@ -44,8 +44,7 @@ struct ShareSizes {
 
 class WhatIfCurves {
  public:
-  // `place_of`: in the order of eviction; null: that is LRU. Called from OnLookup and
-  // OnStore.
+  // `place_of`: in the order of eviction; null: that is LRU. Called from OnLookup and OnStore.
   WhatIfCurves(int64_t ram_bytes, PlaceInOrder place_of);
 
   // `sizes`: of its share. Now and then one of the curves, the one that has waited the longest,

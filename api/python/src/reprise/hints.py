@@ -17,7 +17,7 @@ class Hints:
         finish_reason: how the turn before ended: "tool_use", "end_turn"; with `put`, `seal` and
             `end_request`, this one.
         session_closed: no further turn will come.
-        waiting_requests: that are queued at the caller and share the prefix.
+        waiting_requests: that are queued at the caller and share the prefix; not used yet.
         reuse_probability: that the prefix is asked for again, from 0 to 1.
         reuse_in_seconds: when that is expected.
         priority: -100 to 100; the blocks of a lower one go first.
