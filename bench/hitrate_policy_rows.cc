@@ -55,8 +55,7 @@ class WeighedAfterwards {
 // Tells, when it is destroyed, what it had taken of memory, and for how many blocks.
 class WeighedPolicy : private WeighedAfterwards, public ReusePolicy {
  public:
-  WeighedPolicy(Weight* weight, Clock clock)
-      : WeighedAfterwards(weight), ReusePolicy(std::move(clock)) {}
+  explicit WeighedPolicy(Weight* weight) : WeighedAfterwards(weight) {}
   ~WeighedPolicy() override {
     weight_->bytes = static_cast<int64_t>(sizeof(WeighedPolicy)) + HeapAndMappedBytes();
   }
@@ -76,8 +75,8 @@ class WeighedPolicy : private WeighedAfterwards, public ReusePolicy {
 Weight WeightOfPolicy(const Trace& trace) {
   Weight weight;
   const auto half = static_cast<int64_t>(trace.num_blocks() / 2 + 1);
-  const auto make = [&](std::function<int64_t()> clock) {
-    auto policy = std::make_unique<WeighedPolicy>(&weight, std::move(clock));
+  const auto make = [&] {
+    auto policy = std::make_unique<WeighedPolicy>(&weight);
     policy->Reserve(trace.num_blocks() + 1);  // as the store does; the root has an id too
     return policy;
   };
@@ -94,11 +93,7 @@ Weight WeightOfPolicy(const Trace& trace) {
 Weight WeightOfPolicy(int64_t num_blocks) {
   Weight weight;
   {
-    EvictionBed bed(
-        [&](std::function<int64_t()> clock) {
-          return std::make_unique<WeighedPolicy>(&weight, std::move(clock));
-        },
-        num_blocks);
+    EvictionBed bed([&] { return std::make_unique<WeighedPolicy>(&weight); }, num_blocks);
     bed.Serve(num_blocks / 4);
   }
   return weight;
@@ -115,11 +110,7 @@ Result BytesRow(const std::string& name, const std::string& of, const Weight& we
 }
 
 double NsPerVictim(int64_t num_blocks, int64_t num_victims) {
-  EvictionBed bed(
-      [](std::function<int64_t()> clock) {
-        return std::make_unique<ReusePolicy>(std::move(clock));
-      },
-      num_blocks);
+  EvictionBed bed([] { return std::make_unique<ReusePolicy>(); }, num_blocks);
   bed.Serve(num_blocks / 10);  // until places are as mixed as they get
   return 1e9 * bed.Serve(num_victims);
 }
@@ -130,8 +121,8 @@ std::vector<Result> PolicyCostRows(const std::vector<Trace>& traces, Extent exte
                                    bool with_goals) {
   std::vector<Result> rows;
   const int64_t least = ByExtent<int64_t>(extent, 1000, 100'000);
-  rows.push_back(BytesRow("policy.bytes_per_block", "conversations of 32 blocks",
-                          WeightOfPolicy(10 * least)));
+  rows.push_back(
+      BytesRow("policy.bytes_per_block", "conversations of 32 blocks", WeightOfPolicy(10 * least)));
   if (with_goals) {
     rows.back().goal = {.bound = Goal::Bound::kAtMost, .value = kMostBytesPerBlock};
   }

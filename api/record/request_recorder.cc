@@ -72,7 +72,8 @@ RequestRecorder::~RequestRecorder() { Stop(); }
 
 void RequestRecorder::OnRequest(const cachestore::StoreRequest& request) {
   if (request.hints.use != RequestHints::Use::kRequest) return;
-  Record record = {.time = absl::Now(),
+  Record record = {.taken = absl::Now(),
+                   .time_ms = request.time_ms,
                    .keys = {request.keys.begin(), request.keys.end()},
                    .is_request = true,
                    .awaits_end = request.hints.request != 0 || request.hints.session != 0,
@@ -90,17 +91,16 @@ void RequestRecorder::OnRequest(const cachestore::StoreRequest& request) {
 
 void RequestRecorder::OnEnd(const cachestore::StoreRequestEnd& end) {
   const RequestHints& hints = end.end.hints;
-  Record left = {.time = absl::Now(),
+  Record left = {.taken = absl::Now(),
+                 .time_ms = end.time_ms,
                  .keys = {end.keys.begin(), end.keys.end()},
                  .is_whole = end.first_block == 0,
                  .session = hints.session};
-  const bool tells = hints.ending != RequestHints::Ending::kUnknown || hints.session_closed ||
-                     end.end.output_tokens > 0;
   absl::MutexLock lock(&mu_);
   if (end.block_tokens != block_tokens_) return;
   auto& places = hints.request != 0 ? by_number_ : by_session_;
   const auto place = places.find(hints.request != 0 ? hints.request : hints.session);
-  if (place != places.end() && (tells || hints.request != 0)) {
+  if (place != places.end() && end.end.is_over()) {
     Record& request = waiting_[place->second - first_];
     request.awaits_end = false;
     request.output_tokens = end.end.output_tokens;
@@ -127,7 +127,7 @@ void RequestRecorder::Push(Record record) {
 bool RequestRecorder::MayWriteFirst(absl::Time now) const {
   if (waiting_.empty()) return false;
   const Record& first = waiting_.front();
-  return !first.awaits_end || stopping_ || now - first.time >= limits_.patience ||
+  return !first.awaits_end || stopping_ || now - first.taken >= limits_.patience ||
          waiting_bytes_ > limits_.waiting_bytes / 2;
 }
 
@@ -210,8 +210,8 @@ absl::Status RequestRecorder::Write(const Record& record) {
   const size_t num_new = record.keys.size() - known;
   const bool has_place = known > 0 || record.is_whole;
   if (!record.is_request && (num_new == 0 || !has_place)) return absl::OkStatus();
-  if (writer_->num_requests() == 0) began_ = record.time;
-  cachestore::KtrRequest request = {.time_ms = absl::ToInt64Milliseconds(record.time - began_),
+  if (writer_->num_requests() == 0) began_ms_ = record.time_ms;
+  cachestore::KtrRequest request = {.time_ms = record.time_ms - began_ms_,
                                     .input_tokens = TokenCount(record.input_tokens),
                                     .output_tokens = TokenCount(record.output_tokens),
                                     .finish = record.finish,

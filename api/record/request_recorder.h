@@ -67,7 +67,8 @@ class RequestRecorder : public cachestore::RequestObserver {
  private:
   // A request, or what one leaves behind.
   struct Record {
-    absl::Time time;
+    absl::Time taken;     // when it was, which says how long it has waited
+    int64_t time_ms = 0;  // as the store told
     std::vector<cachestore::BlockKey> keys;
     bool is_request = false;
     bool is_whole = true;  // keys begin at the root
@@ -108,7 +109,7 @@ class RequestRecorder : public cachestore::RequestObserver {
   std::unique_ptr<cachestore::KtrWriter> writer_;
   absl::flat_hash_map<cachestore::BlockKey, cachestore::BlockNumber> numbers_;
   absl::flat_hash_map<uint64_t, uint64_t> sessions_;  // as told -> 1, 2, ...
-  absl::Time began_;                                  // the first request's time
+  int64_t began_ms_ = 0;                              // the first request's time
   int64_t num_requests_ = 0;                          // written, as progress counts them
 
   mutable absl::Mutex mu_;

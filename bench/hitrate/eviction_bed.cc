@@ -23,7 +23,7 @@ constexpr int64_t kHourUs = 3'600'000'000;
 }  // namespace
 
 EvictionBed::EvictionBed(const PolicyMaker& make, int64_t num_blocks)
-    : num_blocks_(num_blocks), policy_(make([this] { return now_us_; })) {
+    : num_blocks_(num_blocks), policy_(make()) {
   CHECK(num_blocks >= kChainBlocks);
   policy_->Reserve(static_cast<size_t>(num_blocks));
   chain_of_.reserve(static_cast<size_t>(num_blocks));
@@ -80,7 +80,8 @@ void EvictionBed::ServeOne() {
   for (size_t depth = 0; depth < kChainBlocks; ++depth) keys_.push_back(KeyOfBlock(number, depth));
   PlaceEnd(chain, false);
   const cachestore::RequestHints hints = {.use = cachestore::RequestHints::Use::kRequest};
-  policy_->OnRequest({.block_tokens = kBlockTokens,
+  policy_->OnRequest({.time_ms = now_us_ / 1000,
+                      .block_tokens = kBlockTokens,
                       .prompt_tokens = kPromptTokens,
                       .keys = keys_,
                       .matched = chain.ids,

@@ -25,16 +25,16 @@ ReplayPolicy OfStore(const std::string& name, const PolicyMaker& make,
           .make_eviction = make};
 }
 
-std::unique_ptr<cachestore::EvictionPolicy> MakeLru(const std::function<int64_t()>&) {
+std::unique_ptr<cachestore::EvictionPolicy> MakeLru() {
   return std::make_unique<cachestore::LruPolicy>();
 }
 
-std::unique_ptr<cachestore::EvictionPolicy> MakeReuse(std::function<int64_t()> clock) {
-  return std::make_unique<cachestore::ReusePolicy>(std::move(clock));
+std::unique_ptr<cachestore::EvictionPolicy> MakeReuse() {
+  return std::make_unique<cachestore::ReusePolicy>();
 }
 
-std::unique_ptr<cachestore::EvictionPolicy> MakeReuseByCost(std::function<int64_t()> clock) {
-  return std::make_unique<cachestore::ReusePolicy>(std::move(clock), kAttentionEqualsProducts);
+std::unique_ptr<cachestore::EvictionPolicy> MakeReuseByCost() {
+  return std::make_unique<cachestore::ReusePolicy>(kAttentionEqualsProducts);
 }
 
 ReplayPolicy Published(const std::string& name,

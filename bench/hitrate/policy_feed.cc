@@ -29,7 +29,7 @@ RequestHints::Ending EndingOf(cachestore::TraceFinish finish) {
 
 PolicyFeed::PolicyFeed(const PolicyMaker& make, const cachestore::Trace& trace,
                        const FeedOptions& options)
-    : trace_(trace), options_(options), policy_(make([this] { return now_us_; })) {
+    : trace_(trace), options_(options), policy_(make()) {
   absl::flat_hash_map<uint64_t, uint64_t> last;
   for (const TraceRequest& request : trace.requests) {
     if (request.session != 0 && request.is_lookup()) last[request.session] = NumberOf(request);
@@ -61,7 +61,9 @@ void PolicyFeed::FindAnswers() {
 void PolicyFeed::Tell(const TraceRequest& request, RequestHints::Use use,
                       absl::Span<const BlockKey> keys, absl::Span<const BlockId> matched) {
   const RequestHints hints = {.use = use, .request = options_.queue_ms > 0 ? NumberOf(request) : 0};
-  policy_->OnRequest({.block_tokens = trace_.block_tokens,
+  const int64_t ahead_ms = use == RequestHints::Use::kAhead ? options_.queue_ms : 0;
+  policy_->OnRequest({.time_ms = request.time_ms - ahead_ms,
+                      .block_tokens = trace_.block_tokens,
                       .prompt_tokens = request.input_tokens,
                       .keys = keys,
                       .matched = matched,
@@ -70,13 +72,11 @@ void PolicyFeed::Tell(const TraceRequest& request, RequestHints::Use use,
 
 void PolicyFeed::OnWaiting(const TraceRequest& request, absl::Span<const BlockKey> keys,
                            absl::Span<const BlockId> matched) {
-  now_us_ = std::max(now_us_, (request.time_ms - options_.queue_ms) * 1000);
   Tell(request, RequestHints::Use::kAhead, keys, matched);
 }
 
 void PolicyFeed::OnRequest(const TraceRequest& request, absl::Span<const BlockKey> keys,
                            absl::Span<const BlockId> matched) {
-  now_us_ = std::max(now_us_, request.time_ms * 1000);
   if (request.is_lookup()) return Tell(request, RequestHints::Use::kRequest, keys, matched);
   // The prompt was in use until its answer was there.
   for (size_t i = matched.size(); i-- > 0;) {

@@ -19,9 +19,7 @@
 
 namespace reprise::bench {
 
-// Makes a policy whose time, in microseconds, is what the clock says.
-using PolicyMaker =
-    std::function<std::unique_ptr<cachestore::EvictionPolicy>(std::function<int64_t()> clock)>;
+using PolicyMaker = std::function<std::unique_ptr<cachestore::EvictionPolicy>()>;
 
 // What a policy is told beyond keys, lengths and times.
 struct FeedOptions {
@@ -71,7 +69,6 @@ class PolicyFeed : public cachestore::NodeListener {
 
   const cachestore::Trace& trace_;
   const FeedOptions options_;
-  int64_t now_us_ = 0;
   absl::flat_hash_set<uint64_t> last_of_session_;  // numbers of lookups
   // By the number of what is left behind, the lookup that is answered; and the numbers of those.
   absl::flat_hash_map<uint64_t, const cachestore::TraceRequest*> answered_;

@@ -87,7 +87,7 @@ class EvictionPolicy {
   }
 
   // A moment between uses, and whether `id` was used after it.
-  virtual uint64_t now() const = 0;
+  virtual uint64_t TakeMoment() = 0;
   virtual bool UsedSince(BlockId id, uint64_t moment) const = 0;
 
   virtual size_t size(CandidateSet set) const = 0;

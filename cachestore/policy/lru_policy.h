@@ -28,7 +28,7 @@ class LruPolicy : public EvictionPolicy {
   void ProposeVictims(CandidateSet set, absl::FunctionRef<bool(BlockId)> consider) const override;
   bool GoesBefore(BlockId a, BlockId b) const override;
   double ReuseProbability(BlockId) const override { return 1; }
-  uint64_t now() const override { return clock_; }
+  uint64_t TakeMoment() override { return clock_; }
   bool UsedSince(BlockId id, uint64_t moment) const override;
   size_t size(CandidateSet set) const override;
   std::string SerializeModel() const override { return {}; }

@@ -129,12 +129,12 @@ RequestId RequestBook::Continue(RequestId before) {
 }
 
 void RequestBook::End(RequestId id, const RequestEnd& end) {
-  requests_[id].is_open = false;
+  if (end.is_over()) requests_[id].is_open = false;
   // Before the end, the hints tell of the ending of another turn.
   if (end.hints.ending != RequestHints::Ending::kUnknown) {
     requests_[id].features[kEnding] = static_cast<uint8_t>(end.hints.ending);
   }
-  SetOutput(requests_[id].features, end.output_tokens);
+  if (end.output_tokens > 0) SetOutput(requests_[id].features, end.output_tokens);
   Remember(requests_[id], end.hints);
 }
 

@@ -32,12 +32,24 @@ struct RequestHints {
   std::optional<double> reuse_probability;  // that the prefix is asked for again, from 0 to 1
   std::optional<absl::Duration> next_use;   // when that is expected, from now on
   std::optional<absl::Duration> ttl;        // unused for so long, the blocks are worth nothing
+
+  // Whether they say what the blocks are worth.
+  bool tell_worth() const {
+    return priority != 0 || reuse_probability.has_value() || next_use.has_value() ||
+           ttl.has_value();
+  }
 };
 
-// What is known only when a request is over.
+// What is known only when a request is over, or when blocks of it were stored.
 struct RequestEnd {
   RequestHints hints;
   int64_t output_tokens = 0;  // 0: not known
+
+  // Whether it is over; else more blocks of it may come.
+  bool is_over() const {
+    return hints.ending != RequestHints::Ending::kUnknown || hints.session_closed ||
+           hints.request != 0 || output_tokens > 0;
+  }
 };
 
 }  // namespace reprise::cachestore

@@ -32,12 +32,8 @@ uint16_t Saturated(int64_t value) {
 
 }  // namespace
 
-ReusePolicy::ReusePolicy(Clock clock, int64_t attention_tokens)
-    : clock_(std::move(clock)),
-      start_us_(clock_()),
-      now_us_(start_us_),
-      groups_(model_, requests_, sets_, attention_tokens),
-      ghosts_(kMinGhosts) {}
+ReusePolicy::ReusePolicy(int64_t attention_tokens)
+    : groups_(model_, requests_, sets_, attention_tokens), ghosts_(kMinGhosts) {}
 
 ReusePolicy::Block& ReusePolicy::At(BlockId id) {
   CHECK(id < blocks_.size() && blocks_[id].group != kNoGroup);
@@ -61,7 +57,6 @@ void ReusePolicy::OnInsert(BlockId id, BlockId parent, const BlockKey& key) {
   block.uses = 1;
   block.since = 1;
   if (parent == kNoBlock) {
-    Advance();
     block.group = NewGroup(UseRole::kNew, block.depth);
   } else {
     block.group = GroupBelow(parent, block);
@@ -97,14 +92,16 @@ void ReusePolicy::OnErase(BlockId id, const BlockKey& key) {
 }
 
 void ReusePolicy::OnRequest(const StoreRequest& request) {
-  Advance();
+  const int64_t time_us = request.time_ms * 1000;
+  if (request.hints.use == RequestHints::Use::kPart && IsPartOfOpen(Look(request), time_us)) {
+    Release(waiting_.Take(request.hints.request));
+    return Refresh(request.matched);
+  }
+  Advance(time_us);
   if (request.hints.use == RequestHints::Use::kAhead) return OnWaiting(request);
   Release(waiting_.Take(request.hints.request));
   if (request.keys.empty()) return;
   const Known known = Look(request);
-  if (request.hints.use == RequestHints::Use::kPart && IsPartOfOpen(known)) {
-    return Refresh(request.matched);
-  }
   ObserveReuse(request, known.blocks);
   const GroupsOfTurn left =
       known.turn_before == kNoRequest ? NoGroups() : GroupsOf(known.turn_before);
@@ -203,7 +200,7 @@ void ReusePolicy::MoveToGroupsOf(RequestId id, const StoreRequest& request, cons
     }
     const BlockId block_id = request.matched[i];
     Block& block = blocks_[block_id];
-    block.used = TickOf(now_us_);
+    block.used = moment_;
     block.uses = Saturated(block.uses + 1);
     Join(block_id, GroupFor(id, role_of(i, block.uses, block.since)));
   }
@@ -247,7 +244,7 @@ GroupId ReusePolicy::GroupFor(RequestId request, UseRole role) {
 }
 
 void ReusePolicy::OnRequestEnd(const StoreRequestEnd& end) {
-  Advance();
+  if (!end.end.is_over() && !end.end.hints.tell_worth()) return;
   GroupId group = kNoGroup;
   if (end.last != kNoBlock) {
     group = blocks_[end.last].group;
@@ -274,16 +271,16 @@ void ReusePolicy::OnRequestEnd(const StoreRequestEnd& end) {
   }
 }
 
-bool ReusePolicy::IsPartOfOpen(const Known& known) const {
+bool ReusePolicy::IsPartOfOpen(const Known& known, int64_t time_us) const {
   if (known.blocks == 0) return true;
   const UseGroups::Group& group = groups_.at(known.last_group);
-  return requests_.at(group.request).is_open && now_us_ - group.used_us < kMaxOpenUs;
+  return requests_.at(group.request).is_open && time_us - group.used_us < kMaxOpenUs;
 }
 
 void ReusePolicy::Refresh(absl::Span<const BlockId> matched) {
   GroupId before = kNoGroup;
   for (const BlockId id : matched) {
-    blocks_[id].used = TickOf(now_us_);
+    blocks_[id].used = moment_;
     const GroupId group = blocks_[id].group;
     if (group != before) groups_.Restart(group, now_us_);
     before = group;
@@ -291,13 +288,11 @@ void ReusePolicy::Refresh(absl::Span<const BlockId> matched) {
 }
 
 void ReusePolicy::OnUse(BlockId id, BlockId) {
-  Advance();
-  At(id).used = TickOf(now_us_);
+  At(id).used = moment_;
   groups_.Restart(blocks_[id].group, now_us_);
 }
 
 void ReusePolicy::OnRecover(BlockId id) {
-  Advance();
   const Block& block = At(id);
   // They come from the youngest end of a chain up to its root.
   GroupId group = kNoGroup;
@@ -346,8 +341,8 @@ void ReusePolicy::ReleaseOverdue() {
   while (waiting_.HasOverdue(now_us_)) Release(waiting_.TakeFirst());
 }
 
-void ReusePolicy::Advance() {
-  now_us_ = std::max(now_us_, clock_());
+void ReusePolicy::Advance(int64_t time_us) {
+  now_us_ = std::max(now_us_, time_us);
   groups_.Advance(now_us_);
   ReleaseOverdue();
 }
@@ -425,8 +420,7 @@ std::optional<uint64_t> ReusePolicy::PlaceOf(BlockId id, const BlockKey& key) {
   const Ghost* const ghost = id == kNoBlock ? ghosts_.Find(key) : nullptr;
   if (id == kNoBlock && ghost == nullptr) return std::nullopt;
   const GroupId group = ghost != nullptr ? ghost->group : blocks_[id].group;
-  groups_.Freshen(group);
-  const RankedSets::Rank rank = groups_.at(group).rank();
+  const RankedSets::Rank rank = groups_.FreshRankOf(group);
   const uint32_t depth = ghost != nullptr ? kMost : std::min(blocks_[id].depth, kMost);
   return (uint64_t{rank.level} << RankedSets::kGroupBits | rank.group) << kBits | (kMost - depth);
 }

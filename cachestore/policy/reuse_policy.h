@@ -15,13 +15,15 @@
 // (ShadowCaches), blocks go in its order until that is over: by the request that used them last, of
 // the same priority, the earliest first.
 //
-// No knobs, no warm-up, and no random number: the same calls at the same times give the same order.
+// Time passes from request to request: what happens between two has the time of the one before, so
+// that a replay of requests and their times decides as the store did.
+//
+// No knobs, no warm-up, no clock, and no random number: the same calls give the same order.
 // Thread-compatible.
 #pragma once
 
 #include <array>
 #include <cstdint>
-#include <functional>
 #include <optional>
 #include <string>
 #include <utility>
@@ -42,12 +44,9 @@ namespace reprise::cachestore {
 
 class ReusePolicy : public EvictionPolicy {
  public:
-  // Microseconds since any moment, never less than before.
-  using Clock = std::function<int64_t()>;
-
   // `attention_tokens`: how far into a prompt a token's attention takes as much to compute as all
   // else of it; 0: all tokens cost the same.
-  explicit ReusePolicy(Clock clock, int64_t attention_tokens = 0);
+  explicit ReusePolicy(int64_t attention_tokens = 0);
   ReusePolicy(const ReusePolicy&) = delete;
   ReusePolicy& operator=(const ReusePolicy&) = delete;
 
@@ -68,8 +67,7 @@ class ReusePolicy : public EvictionPolicy {
   double ReuseProbability(BlockId id) const override;
   bool has_places() const override { return true; }
   std::optional<uint64_t> PlaceOf(BlockId id, const BlockKey& key) override;
-  // Of UsedSince, in ticks of 16 ms: what is used in the tick of a moment was used before it.
-  uint64_t now() const override { return TickOf(clock_()); }
+  uint64_t TakeMoment() override { return moment_++; }
   bool UsedSince(BlockId id, uint64_t moment) const override;
   size_t size(CandidateSet set) const override { return sets_.size(RankedSetOf(set)); }
 
@@ -84,7 +82,7 @@ class ReusePolicy : public EvictionPolicy {
     BlockSets sets;
     uint16_t uses = 0;   // requests that used it
     uint16_t since = 0;  // the turn of its conversation in which it came
-    uint32_t used = 0;   // when its last use ended, in ticks
+    uint32_t used = 0;   // before which moment it was used last
   };
   static_assert(sizeof(Block) == 24);
 
@@ -96,9 +94,6 @@ class ReusePolicy : public EvictionPolicy {
   };
   // A turn's groups that a later one may leave behind, and their numbers.
   using GroupsOfTurn = std::array<std::pair<GroupId, uint64_t>, kNumUseRoles>;
-
-  // Lasts for two years.
-  uint32_t TickOf(int64_t us) const { return static_cast<uint32_t>((us - start_us_) >> 14); }
 
   // The owner's sets come behind the one that is not its.
   static CandidateSet RankedSetOf(CandidateSet set) { return UseGroups::kShadowSet + 1 + set; }
@@ -121,7 +116,7 @@ class ReusePolicy : public EvictionPolicy {
   void AddGhost(const BlockKey& key, const Ghost& ghost);
   // Whether the blocks are those of a request that was told of and has not ended. Whoever looks at
   // others without telling what for is taken for a request.
-  bool IsPartOfOpen(const Known& known) const;
+  bool IsPartOfOpen(const Known& known, int64_t time_us) const;
   // The blocks are used now, and nothing is learned by it.
   void Refresh(absl::Span<const BlockId> matched);
 
@@ -129,7 +124,7 @@ class ReusePolicy : public EvictionPolicy {
   // Those of a request that waits no more.
   void Release(absl::Span<const BlockId> awaited);
   void ReleaseOverdue();
-  void Advance();
+  void Advance(int64_t time_us);
 
   // What a block that comes below those of the request is to it.
   UseRole RoleOfNew(RequestId request, uint32_t depth) const;
@@ -150,9 +145,8 @@ class ReusePolicy : public EvictionPolicy {
   void EnterSet(BlockId id, CandidateSet set);
   void LeaveSet(BlockId id, CandidateSet set);
 
-  const Clock clock_;
-  const int64_t start_us_;
-  int64_t now_us_;  // of the call under way
+  int64_t now_us_ = 0;   // time of the last request
+  uint32_t moment_ = 0;  // the next one to be taken
   ReuseModel model_;
   RequestBook requests_;
   RankedSets sets_;

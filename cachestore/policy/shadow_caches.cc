@@ -116,7 +116,7 @@ void ShadowCaches::Unlink(Index i) {
 
 void ShadowCaches::Enter(Index i) {
   const Sample& sample = samples_[i];
-  groups_.Freshen(sample.group);
+  groups_.FreshenInShadow(sample.group);
   const RankedSets::Rank rank = groups_.RankIn(UseGroups::kShadowSet, sample.group);
   if (sets_.Insert(UseGroups::kShadowSet, rank, sample.depth, i)) {
     groups_.EnterSet(sample.group, UseGroups::kShadowSet);

@@ -13,6 +13,7 @@
 namespace reprise::cachestore {
 
 struct StoreRequest {
+  int64_t time_ms = 0;  // when it came, since any moment; never less than that of the one before
   uint32_t namespace_id = 0;
   int64_t block_tokens = 0;
   int64_t prompt_tokens = 0;          // those behind the last full block included
@@ -22,6 +23,7 @@ struct StoreRequest {
 };
 
 struct StoreRequestEnd {
+  int64_t time_ms = 0;  // when that was told, likewise
   uint32_t namespace_id = 0;
   int64_t block_tokens = 0;
   int64_t first_block = 0;          // of `keys` in their chain

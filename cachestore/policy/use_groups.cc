@@ -15,7 +15,7 @@ constexpr float kLevelsPerOctave = 16;
 constexpr float kLowestOctave = -32;
 
 // What became older in an idle night is not all looked at under the lock that a request waits for.
-constexpr int kMostAtOnce = 64;
+constexpr int kMostAtOnce = 512;
 
 // From 48 minutes on. All that is recovered is of one age, and would go through the short intervals
 // of the first minutes at once.
@@ -56,6 +56,8 @@ GroupId UseGroups::Begin(RequestId request, UseRole role, int64_t now_us) {
   group.number = NumberOf(requests_.at(request), role);
   requests_.AddGroup(request);
   Append(id);
+  // Whenever its first block comes into a set.
+  SetLevel(id);
   return id;
 }
 
@@ -63,7 +65,9 @@ void UseGroups::AddMember(GroupId id, uint32_t depth) {
   Group& group = groups_[id];
   ++group.size;
   ++group.members;
-  group.deepest = std::max(group.deepest, depth);
+  if (depth <= group.deepest) return;
+  group.deepest = depth;
+  if (attention_tokens_ > 0 && group.sets[0] == kNoSet) group.is_stale = true;
 }
 
 void UseGroups::RemoveMember(GroupId id) {
@@ -83,7 +87,7 @@ void UseGroups::Release(GroupId id) {
 void UseGroups::RemoveIfGone(GroupId id) {
   const Group& group = groups_[id];
   if (group.members > 0 || group.holders > 0) return;
-  CHECK(group.sets[0] == kNoSet);
+  CHECK(group.sets[0] == kNoSet && !group.in_shadow);
   Unlink(id);
   requests_.RemoveGroup(group.request);
   free_.push_back(id);
@@ -187,8 +191,19 @@ uint16_t UseGroups::AgeLevelOf(const Group& group) const {
 }
 
 void UseGroups::Rate(GroupId id) {
-  groups_[id].is_stale = true;
-  if (groups_[id].sets[0] != kNoSet) SetLevel(id);
+  Group& group = groups_[id];
+  group.is_stale = true;
+  if (group.sets[0] != kNoSet) {
+    SetLevel(id);
+  } else if (group.in_shadow) {
+    FreshenInShadow(id);
+  }
+}
+
+RankedSets::Rank UseGroups::FreshRankOf(GroupId id) const {
+  const Group& group = groups_[id];
+  if (!group.is_stale) return group.rank();
+  return {LevelBy(order_, group, LevelOf(group)), group.number};
 }
 
 void UseGroups::SetLevel(GroupId id) {
@@ -197,26 +212,33 @@ void UseGroups::SetLevel(GroupId id) {
 }
 
 void UseGroups::PlaceAt(GroupId id, uint16_t learned_level) {
+  PlaceInShadow(id, learned_level);
   Group& group = groups_[id];
-  const uint16_t level = order_ == Order::kAge ? AgeLevelOf(group) : learned_level;
-  if (level == group.level && learned_level == group.learned_level) return;
-  const auto move = [&](CandidateSet set) {
-    const RankedSets::Rank from = RankIn(set, id);
-    const uint16_t to = set == kShadowSet ? learned_level : level;
-    if (to != from.level) sets_.Move(set, from, to);
-  };
+  const uint16_t level = LevelBy(order_, group, learned_level);
+  if (level == group.level) return;
   for (const CandidateSet set : group.sets) {
-    if (set != kNoSet) move(set);
+    if (set != kNoSet) sets_.Move(set, group.rank(), level);
   }
   if (group.in_more_sets) {
-    for (const CandidateSet set : more_sets_.at(id)) move(set);
+    for (const CandidateSet set : more_sets_.at(id)) sets_.Move(set, group.rank(), level);
   }
   group.level = level;
+}
+
+void UseGroups::PlaceInShadow(GroupId id, uint16_t learned_level) {
+  Group& group = groups_[id];
+  if (group.in_shadow && learned_level != group.learned_level) {
+    sets_.Move(kShadowSet, RankIn(kShadowSet, id), learned_level);
+  }
   group.learned_level = learned_level;
 }
 
 void UseGroups::EnterSet(GroupId id, CandidateSet set) {
   Group& group = groups_[id];
+  if (set == kShadowSet) {
+    group.in_shadow = true;
+    return;
+  }
   const auto free = std::find(group.sets.begin(), group.sets.end(), kNoSet);
   if (free != group.sets.end()) {
     *free = set;
@@ -228,6 +250,10 @@ void UseGroups::EnterSet(GroupId id, CandidateSet set) {
 
 void UseGroups::LeaveSet(GroupId id, CandidateSet set) {
   Group& group = groups_[id];
+  if (set == kShadowSet) {
+    group.in_shadow = false;
+    return;
+  }
   std::vector<CandidateSet>* more = group.in_more_sets ? &more_sets_.at(id) : nullptr;
   const auto at = std::find(group.sets.begin(), group.sets.end(), set);
   if (at == group.sets.end()) {

@@ -5,7 +5,8 @@
 //
 // A group grows older through the intervals of AgeScale. At each one the model learns that it was
 // not used again, and the group's level, what its blocks are worth to keep, is taken anew, in all
-// candidate sets in which the group has blocks; where it has none, when it comes into one.
+// candidate sets in which the group has blocks; where it has none, when it comes into one. The
+// shadow set has a level of its own: nothing that is looked at there changes when another is taken.
 // Thread-compatible.
 #pragma once
 
@@ -32,11 +33,13 @@ class UseGroups {
     uint32_t holders = 0;
     GroupId older = kNoGroup;  // its neighbours among the groups of its interval
     GroupId younger = kNoGroup;
-    std::array<CandidateSet, 4> sets = {kNoSet, kNoSet, kNoSet, kNoSet};  // where its blocks are
+    std::array<CandidateSet, 4> sets = {kNoSet, kNoSet, kNoSet, kNoSet};  // the store's, with its
+                                                                          // blocks
     uint32_t deepest = 0;     // place in the chain, from 0, of the deepest member ever
     uint16_t level : 10 = 0;  // in the store's sets
     uint8_t interval : 6 = 0;
     uint16_t learned_level : 10 = 0;  // the model's, in the shadow set
+    bool in_shadow : 1 = false;       // in the shadow set too
     UseRole role : 3 = UseRole::kNew;
     bool in_more_sets : 1 = false;  // in more_sets_ too
     bool is_stale : 1 = true;       // the level is that of a younger age
@@ -107,6 +110,12 @@ class UseGroups {
   void Freshen(GroupId id) {
     if (groups_[id].is_stale) SetLevel(id);
   }
+  // The same for the shadow set alone.
+  void FreshenInShadow(GroupId id) {
+    if (groups_[id].is_stale) PlaceInShadow(id, LevelOf(groups_[id]));
+  }
+  // Its rank if it were fresh.
+  RankedSets::Rank FreshRankOf(GroupId id) const;
 
   // The group's first block comes into the set, or its last one leaves it.
   void EnterSet(GroupId id, CandidateSet set);
@@ -130,9 +139,14 @@ class UseGroups {
   // By what a group is worth, and by age alone.
   uint16_t LevelOf(const Group& group) const;
   uint16_t AgeLevelOf(const Group& group) const;
+  // By the order in force, where that is the worth.
+  uint16_t LevelBy(Order order, const Group& group, uint16_t learned_level) const {
+    return order == Order::kAge ? AgeLevelOf(group) : learned_level;
+  }
   void SetLevel(GroupId id);
   // Moves the group to where this worth puts it, in all of its sets.
   void PlaceAt(GroupId id, uint16_t learned_level);
+  void PlaceInShadow(GroupId id, uint16_t learned_level);
 
   ReuseModel& model_;
   RequestBook& requests_;

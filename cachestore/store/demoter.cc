@@ -72,7 +72,7 @@ Demoter::~Demoter() {
 std::optional<TakenBlocks> Demoter::DemoteAll(absl::Time deadline) {
   const auto request = std::make_shared<Request>();
   absl::MutexLock lock(&core_.mu);
-  request->moment = core_.state.order->now();
+  request->moment = core_.state.order->TakeMoment();
   requests_.push_back(request);
   has_new_request_ = true;
   core_.work_cv.Signal();

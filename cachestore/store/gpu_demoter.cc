@@ -45,7 +45,7 @@ GpuDemoter::~GpuDemoter() {
 bool GpuDemoter::DemoteAll(absl::Time deadline) {
   const auto request = std::make_shared<Request>();
   absl::MutexLock lock(&core_.mu);
-  request->moment = core_.state.order->now();
+  request->moment = core_.state.order->TakeMoment();
   requests_.push_back(request);
   core_.gpu_cv.Signal();
   bool in_time = true;

@@ -1,5 +1,6 @@
 #include "cachestore/store/store_core.h"
 
+#include <chrono>
 #include <limits>
 
 namespace reprise::cachestore {
@@ -73,7 +74,13 @@ ShareSizes StoreCore::SizesOf(uint32_t share) const {
               in_ram == 0 ? 1 : 1 - static_cast<double>(on_disk_too) / static_cast<double>(in_ram)};
 }
 
-void StoreCore::NoteRequest(const StoreRequest& request) {
+int64_t StoreCore::MillisecondsOpen() const {
+  const auto open = std::chrono::steady_clock::now() - opened;
+  return std::chrono::duration_cast<std::chrono::milliseconds>(open).count();
+}
+
+void StoreCore::NoteRequest(StoreRequest request) {
+  request.time_ms = MillisecondsOpen();
   if (request.hints.use == RequestHints::Use::kRequest) {
     ++state.counters.requests;
     const WatchedRun run = Watched(request.namespace_id, request.block_tokens, request.keys);
@@ -83,7 +90,8 @@ void StoreCore::NoteRequest(const StoreRequest& request) {
   if (observer != nullptr) observer->OnRequest(request);
 }
 
-void StoreCore::NoteEnd(const StoreRequestEnd& end) {
+void StoreCore::NoteEnd(StoreRequestEnd end) {
+  end.time_ms = MillisecondsOpen();
   ++state.counters.ended_requests;
   if (!end.keys.empty()) what_if.OnStore(Watched(end.namespace_id, end.block_tokens, end.keys));
   state.order->OnRequestEnd(end);

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <algorithm>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -60,6 +61,7 @@ struct StoreCore {
   const DeviceMemory device_memory;
   const std::unique_ptr<BackingTier> tier;  // null: RAM is the last tier
   const std::unique_ptr<AdmissionPolicy> admission;
+  const std::chrono::steady_clock::time_point opened = std::chrono::steady_clock::now();
   int64_t low_watermark_bytes = 0;      // set once, before the threads start
   int64_t gpu_low_watermark_bytes = 0;  // the same
 
@@ -147,9 +149,13 @@ struct StoreCore {
            gpu.HasLessReadyThan(gpu_low_watermark_bytes);
   }
 
-  // A prompt was looked up to be used, and a request has ended: the one place where that is told.
-  void NoteRequest(const StoreRequest& request) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
-  void NoteEnd(const StoreRequestEnd& end) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
+  // The store's clock: what requests have as their time.
+  int64_t MillisecondsOpen() const;
+
+  // A prompt was looked up to be used, and a request has ended: the one place where that is told,
+  // with the time that it has on the store's clock.
+  void NoteRequest(StoreRequest request) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
+  void NoteEnd(StoreRequestEnd end) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
 
   // To be called after anything that frees RAM or GPU memory, makes a block evictable, or takes
   // memory.

@@ -1,7 +1,6 @@
 #include "cachestore/store/tiered_store_impl.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstring>
 #include <random>
 #include <utility>
@@ -36,15 +35,9 @@ std::unique_ptr<AdmissionPolicy> MakeAdmissionPolicy(DiskAdmission admission) {
   return std::make_unique<AdmitAll>();
 }
 
-int64_t SteadyMicroseconds() {
-  return std::chrono::duration_cast<std::chrono::microseconds>(
-             std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
-
 std::unique_ptr<EvictionPolicy> MakePolicy(const StoreOptions& options) {
   if (options.eviction == EvictionOrder::kLru) return std::make_unique<LruPolicy>();
-  return std::make_unique<ReusePolicy>(SteadyMicroseconds, options.attention_tokens);
+  return std::make_unique<ReusePolicy>(options.attention_tokens);
 }
 
 // Without a disk tier nothing is persisted, so the keys of one process are its own.

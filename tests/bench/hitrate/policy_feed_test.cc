@@ -18,22 +18,19 @@ using cachestore::Trace;
 // Writes down what it is told.
 class Diary : public cachestore::LruPolicy {
  public:
-  Diary(std::vector<std::string>* lines, std::function<int64_t()> clock)
-      : lines_(lines), clock_(std::move(clock)) {}
+  explicit Diary(std::vector<std::string>* lines) : lines_(lines) {}
 
   void OnRequest(const cachestore::StoreRequest& request) override {
-    lines_->push_back(absl::StrCat(clock_() / 1000, " ms: request of ", request.prompt_tokens,
+    lines_->push_back(absl::StrCat(request.time_ms, " ms: request of ", request.prompt_tokens,
                                    " tokens, ", request.matched.size(), " blocks there"));
   }
   void OnRequestEnd(const cachestore::StoreRequestEnd& end) override {
-    lines_->push_back(absl::StrCat(clock_() / 1000, " ms: end with ", end.keys.size(), " blocks, ",
-                                   end.end.output_tokens, " tokens",
-                                   end.end.hints.session_closed ? ", closed" : ""));
+    lines_->push_back(absl::StrCat("end with ", end.keys.size(), " blocks, ", end.end.output_tokens,
+                                   " tokens", end.end.hints.session_closed ? ", closed" : ""));
   }
 
  private:
   std::vector<std::string>* const lines_;
-  const std::function<int64_t()> clock_;
 };
 
 TEST(PolicyFeedTest, ARequestIsOverWithWhatItsAnswerLeavesBehind) {
@@ -48,19 +45,16 @@ TEST(PolicyFeedTest, ARequestIsOverWithWhatItsAnswerLeavesBehind) {
       {.time_ms = 3, .session = 1, .last = answer},
       {.time_ms = 4, .input_tokens = 40, .output_tokens = 1, .session = 2, .last = answer}};
   std::vector<std::string> lines;
-  StoreCache cache(
-      [&lines](std::function<int64_t()> clock) {
-        return std::make_unique<Diary>(&lines, std::move(clock));
-      },
-      trace, 10, MakeRoom::kBefore, {.tells_endings = true});
+  StoreCache cache([&lines] { return std::make_unique<Diary>(&lines); }, trace, 10,
+                   MakeRoom::kBefore, {.tells_endings = true});
   const Tally tally = Replay(trace, cache);
   EXPECT_EQ(lines, (std::vector<std::string>{
                        "1 ms: request of 17 tokens, 0 blocks there",
                        "2 ms: request of 18 tokens, 0 blocks there",
-                       "2 ms: end with 1 blocks, 3 tokens",
-                       "3 ms: end with 2 blocks, 20 tokens, closed",
+                       "end with 1 blocks, 3 tokens",
+                       "end with 2 blocks, 20 tokens, closed",
                        "4 ms: request of 40 tokens, 2 blocks there",
-                       "4 ms: end with 2 blocks, 1 tokens, closed",
+                       "end with 2 blocks, 1 tokens, closed",
                    }));
   EXPECT_EQ(tally.requests, 3);
   EXPECT_EQ(tally.blocks, 4);

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <map>
 #include <vector>
 
@@ -17,7 +18,7 @@ constexpr int64_t kBlockTokens = 512;
 class AdmissionTest : public ::testing::Test {
  protected:
   void Serve(double at, const std::vector<uint64_t>& chain, RequestHints hints = {}) {
-    now_us_ = static_cast<int64_t>(at * 1e6);
+    now_ms_ = std::llround(at * 1000);
     hints.use = RequestHints::Use::kRequest;
     Tell(chain, hints);
     BlockId parent = kNoBlock;
@@ -36,7 +37,8 @@ class AdmissionTest : public ::testing::Test {
       keys_.push_back(KeyOf(name));
       if (matched.size() + 1 == keys_.size() && ids_.contains(name)) matched.push_back(ids_[name]);
     }
-    policy_.OnRequest({.block_tokens = kBlockTokens,
+    policy_.OnRequest({.time_ms = now_ms_,
+                       .block_tokens = kBlockTokens,
                        .prompt_tokens = static_cast<int64_t>(chain.size()) * kBlockTokens,
                        .keys = keys_,
                        .matched = matched,
@@ -60,8 +62,8 @@ class AdmissionTest : public ::testing::Test {
     return {.hi = name, .lo = (name + 1) * 0x9e3779b97f4a7c15};
   }
 
-  int64_t now_us_ = 0;
-  ReusePolicy policy_{[this] { return now_us_; }};
+  int64_t now_ms_ = 0;
+  ReusePolicy policy_;
   std::map<uint64_t, BlockId> ids_;
   std::vector<BlockKey> keys_;
   uint64_t first_ = 1000;

@@ -56,7 +56,7 @@ TEST_P(EvictionPolicyConformanceTest, EverySetHoldsExactlyWhatWasPlacedIntoIt) {
       if (random() % 2 == 0) policy->OnUse(id, id > root && random() % 2 == 0 ? id - 1 : kNoBlock);
       std::vector<BlockId> chain;
       for (BlockId used = root; used <= id; ++used) chain.push_back(used);
-      if (random() % 4 == 0) Use(*policy, chain);
+      if (random() % 4 == 0) Use(*policy, chain, /*time_ms=*/1000 * step);
     }
     for (int m = 0; m < kNumMemberships; ++m) {
       ASSERT_EQ(policy->SetOf(root, static_cast<Membership>(m)), blocks[root].sets[m]);
@@ -100,6 +100,22 @@ TEST_P(EvictionPolicyConformanceTest, BlocksThatCameTogetherGoFromTheEndOfTheirC
   EXPECT_EQ(OrderOf(*policy, kSet), (std::vector<BlockId>{5, 4, 3, 2, 1, 0}));
 }
 
+TEST_P(EvictionPolicyConformanceTest, BlocksUsedAfterAMomentAreKnown) {
+  const std::unique_ptr<EvictionPolicy> policy = GetParam()();
+  for (BlockId id = 0; id < 3; ++id) Insert(*policy, id, kNoBlock);
+  const uint64_t first = policy->TakeMoment();
+  Use(*policy, {1});
+  const uint64_t second = policy->TakeMoment();
+  policy->OnUse(2, kNoBlock);
+  const auto used_since = [&](uint64_t moment) {
+    std::vector<bool> used;
+    for (BlockId id = 0; id < 3; ++id) used.push_back(policy->UsedSince(id, moment));
+    return used;
+  };
+  EXPECT_EQ(used_since(first), (std::vector<bool>{false, true, true}));
+  EXPECT_EQ(used_since(second), (std::vector<bool>{false, false, true}));
+}
+
 TEST_P(EvictionPolicyConformanceTest, ABlockThatComesAgainIsInNoSet) {
   const std::unique_ptr<EvictionPolicy> policy = GetParam()();
   Insert(*policy, 0, kNoBlock);
@@ -111,16 +127,11 @@ TEST_P(EvictionPolicyConformanceTest, ABlockThatComesAgainIsInNoSet) {
   EXPECT_EQ(policy->Best(kSet), kNoBlock);
 }
 
-INSTANTIATE_TEST_SUITE_P(AllPolicies, EvictionPolicyConformanceTest,
-                         ::testing::Values(
-                             []() -> std::unique_ptr<EvictionPolicy> {
-                               return std::make_unique<LruPolicy>();
-                             },
-                             []() -> std::unique_ptr<EvictionPolicy> {
-                               // A second goes by at every look at the clock.
-                               return std::make_unique<ReusePolicy>(
-                                   [now_us = int64_t{0}]() mutable { return now_us += 1'000'000; });
-                             }));
+INSTANTIATE_TEST_SUITE_P(
+    AllPolicies, EvictionPolicyConformanceTest,
+    ::testing::Values(
+        []() -> std::unique_ptr<EvictionPolicy> { return std::make_unique<LruPolicy>(); },
+        []() -> std::unique_ptr<EvictionPolicy> { return std::make_unique<ReusePolicy>(); }));
 
 }  // namespace
 }  // namespace reprise::cachestore

@@ -60,15 +60,6 @@ TEST(LruPolicyTest, ABlockThatIsACandidateAgainKeepsItsPlace) {
   EXPECT_EQ(policy.Best(kSet), 1u);
 }
 
-TEST(LruPolicyTest, BlocksUsedAfterAMomentAreKnown) {
-  LruPolicy policy;
-  InsertAll(policy, {1, 2});
-  const uint64_t moment = policy.now();
-  EXPECT_FALSE(policy.UsedSince(2, moment));
-  policy.OnUse(1, kNoBlock);
-  EXPECT_TRUE(policy.UsedSince(1, moment));
-}
-
 TEST(LruPolicyTest, AParentUsedWithItsChildrenIsNeverProposedBeforeThem) {
   std::mt19937 random(TestSeed());
   LruPolicy policy;

@@ -19,11 +19,12 @@ inline void Insert(EvictionPolicy& policy, BlockId id, BlockId parent) {
 }
 
 // A request that finds all of its blocks, root first.
-inline void Use(EvictionPolicy& policy, absl::Span<const BlockId> chain) {
+inline void Use(EvictionPolicy& policy, absl::Span<const BlockId> chain, int64_t time_ms = 0) {
   std::vector<BlockKey> keys;
   for (const BlockId id : chain) keys.push_back(KeyOf(id));
   const RequestHints hints = {.use = RequestHints::Use::kRequest};
-  policy.OnRequest({.block_tokens = 16,
+  policy.OnRequest({.time_ms = time_ms,
+                    .block_tokens = 16,
                     .prompt_tokens = static_cast<int64_t>(16 * chain.size()),
                     .keys = keys,
                     .matched = chain,

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <map>
 #include <memory>
 #include <optional>
@@ -34,8 +35,7 @@ class Tier {
   static Tier Of(size_t capacity, int64_t attention_tokens = 0) {
     Tier tier(capacity);
     if constexpr (std::is_same_v<Policy, ReusePolicy>) {
-      tier.policy_ =
-          std::make_unique<ReusePolicy>([now = tier.now_us_] { return *now; }, attention_tokens);
+      tier.policy_ = std::make_unique<ReusePolicy>(attention_tokens);
     } else {
       tier.policy_ = std::make_unique<Policy>();
     }
@@ -44,7 +44,6 @@ class Tier {
 
   // Returns how many of the leading blocks were there.
   size_t Serve(const Turn& turn) {
-    *now_us_ = static_cast<int64_t>(turn.at * 1e6);
     const std::vector<BlockId> matched = Look(turn);
     if (!matched.empty()) policy_->Place(matched.back(), Membership::kRam, kNoSet);
     BlockId parent = matched.empty() ? kNoBlock : matched.back();
@@ -67,10 +66,7 @@ class Tier {
   }
 
   // Tells of a request that waits.
-  void Announce(const Turn& turn) {
-    *now_us_ = static_cast<int64_t>(turn.at * 1e6);
-    Look(turn);
-  }
+  void Announce(const Turn& turn) { Look(turn); }
 
   // The name of the block that goes first.
   uint64_t Next() const { return nodes_.at(policy_->Best(kLeaves)).name; }
@@ -87,11 +83,8 @@ class Tier {
     }
   }
   bool Has(uint64_t name) const { return ids_.contains(name); }
-  // The use of a block tells the policy what time it is.
-  void PassTime(double at, uint64_t used) {
-    *now_us_ = static_cast<int64_t>(at * 1e6);
-    policy_->OnUse(ids_.at(used), kNoBlock);
-  }
+  // A request, of no whole block, tells the policy what time it is.
+  void PassTime(double at) { Look({.at = at}); }
   ReusePolicy& reuse() { return static_cast<ReusePolicy&>(*policy_); }
 
  private:
@@ -115,7 +108,8 @@ class Tier {
       matched.push_back(ids_[name]);
     }
     const auto tokens = static_cast<int64_t>(turn.chain.size()) * kBlockTokens;
-    policy_->OnRequest({.block_tokens = kBlockTokens,
+    policy_->OnRequest({.time_ms = std::llround(turn.at * 1000),
+                        .block_tokens = kBlockTokens,
                         .prompt_tokens = tokens - (turn.has_partial_tail ? 100 : 0),
                         .keys = keys_,
                         .matched = matched,
@@ -124,7 +118,6 @@ class Tier {
   }
 
   size_t capacity_;
-  std::shared_ptr<int64_t> now_us_ = std::make_shared<int64_t>(0);
   std::unique_ptr<EvictionPolicy> policy_;
   std::map<uint64_t, BlockId> ids_;
   std::map<BlockId, Node> nodes_;
@@ -268,9 +261,9 @@ TEST(ReusePolicyTest, ARequestThatNeverComesIsAwaitedForAMinute) {
   tier.Serve({.chain = {11, 12}, .at = 10});
   tier.Announce(
       {.chain = {1, 2, 3}, .at = 20, .hints = {.use = RequestHints::Use::kAhead, .request = 7}});
-  tier.PassTime(79, 12);
+  tier.PassTime(79);
   EXPECT_EQ(tier.Next(), 12u);
-  tier.PassTime(81, 12);
+  tier.PassTime(81);
   EXPECT_EQ(tier.Next(), 2u);
 }
 
@@ -292,7 +285,7 @@ TEST(ReusePolicyTest, WhatTheCallerExpectsCounts) {
 
 TEST(ReusePolicyTest, ALongPromptThatIsTouchedRanksByAllOfIt) {
   constexpr BlockId kLong = 50;
-  ReusePolicy policy([] { return int64_t{0}; }, /*attention_tokens=*/kBlockTokens);
+  ReusePolicy policy(/*attention_tokens=*/kBlockTokens);
   // A long prompt and then a short one, all in a candidate set.
   std::vector<BlockId> chains[2];
   std::vector<BlockKey> keys[2];
@@ -399,7 +392,7 @@ TEST(ReusePolicyTest, WhatWasLearnedOutlivesTheProcess) {
 }
 
 TEST(ReusePolicyTest, RecoveredBlocksGoInTheOrderTheyAreToldOf) {
-  ReusePolicy policy([] { return int64_t{1}; });
+  ReusePolicy policy;
   // Two chains, the older one first; of a chain the deepest block comes first.
   for (const BlockId id : {BlockId{0}, BlockId{1}, BlockId{2}}) {
     policy.OnInsert(id, id == 0 ? kNoBlock : id - 1, {.hi = 0, .lo = id});
@@ -423,18 +416,17 @@ TEST(ReusePolicyTest, RecoveredBlocksGoInTheOrderTheyAreToldOf) {
 // A caller that names its blocks itself may name several alike, or give one two parents.
 TEST(ReusePolicyTest, KeysThatRepeatDoNoHarm) {
   std::mt19937 random(TestSeed());
-  int64_t now_us = 0;
-  ReusePolicy policy([&now_us] { return now_us; });
+  ReusePolicy policy;
   const RequestHints hints = {.use = RequestHints::Use::kRequest};
   for (int step = 0; step < 3000; ++step) {
-    now_us += 100'000;
     // Some blocks are there, which is how much the policy compares orders for.
     const BlockId id = static_cast<BlockId>(step % 100);
     if (step >= 100) policy.OnErase(id, {.hi = ~uint64_t{0}, .lo = 1000 + id});
     policy.OnInsert(id, kNoBlock, {.hi = ~uint64_t{0}, .lo = 1000 + id});
     std::vector<BlockKey> keys(random() % 6 + 1);
     for (BlockKey& key : keys) key = {.hi = 0, .lo = random() % 8};
-    policy.OnRequest({.block_tokens = kBlockTokens,
+    policy.OnRequest({.time_ms = 100 * step,
+                      .block_tokens = kBlockTokens,
                       .prompt_tokens = static_cast<int64_t>(keys.size()) * kBlockTokens,
                       .keys = keys,
                       .hints = hints});

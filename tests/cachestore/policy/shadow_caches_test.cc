@@ -16,17 +16,16 @@ constexpr int64_t kBlockTokens = 512;
 TEST(ShadowCachesTest, TheModelLearnsNothingFromWhatTheyHold) {
   const auto model_of = [](uint64_t key_hash) {
     constexpr BlockId kRoom = 100;
-    int64_t now_us = 0;
-    ReusePolicy policy([&now_us] { return now_us; });
+    ReusePolicy policy;
     const auto key_of = [&](uint64_t lo) { return BlockKey{.hi = key_hash, .lo = lo}; };
     std::vector<uint64_t> names(kRoom);
     for (uint64_t step = 0; step < 3000; ++step) {
-      now_us += 100'000;
       // Prompts of one block. A third of them come again half a minute later, when they have left
       // the store.
       const bool is_again = step >= 300 && step % 3 == 0;
       const std::vector<BlockKey> keys = {key_of(is_again ? step - 299 : step)};
-      policy.OnRequest({.block_tokens = kBlockTokens,
+      policy.OnRequest({.time_ms = static_cast<int64_t>(100 * step),
+                        .block_tokens = kBlockTokens,
                         .prompt_tokens = kBlockTokens,
                         .keys = keys,
                         .hints = {.use = RequestHints::Use::kRequest}});

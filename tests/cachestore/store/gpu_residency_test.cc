@@ -92,7 +92,7 @@ TEST_F(GpuResidencyTest, AParentStaysInRamWhileItsChildIsOnTheGpu) {
   state_.victims = Victims::kCleanOrLast;
   EXPECT_FALSE(ram_.MakeRoom(2 * kBytes)) << "the child would stay in the store, on the GPU";
   EXPECT_EQ(state_.ram_copies.size(), 2u);
-  EXPECT_EQ(gpu_.TakeVictims(2, Victims::kClean, state_.order->now()), 2);
+  EXPECT_EQ(gpu_.TakeVictims(2, Victims::kClean, state_.order->TakeMoment()), 2);
   EXPECT_TRUE(ram_.MakeRoom(2 * kBytes));
   EXPECT_EQ(state_.counters.dropped_blocks, 2);
 }
@@ -102,7 +102,7 @@ TEST_F(GpuResidencyTest, OnlyWhatGoesBelowTheGpuTakesLastCopiesFromRamForIt) {
   const std::vector<BlockId> dirty = SealChain(200, kRamSlots);
   CopyToRam(dirty);
   Unpin(dirty);
-  EXPECT_EQ(gpu_.TakeVictims(kRamSlots, Victims::kClean, state_.order->now()), kRamSlots);
+  EXPECT_EQ(gpu_.TakeVictims(kRamSlots, Victims::kClean, state_.order->TakeMoment()), kRamSlots);
   state_.gpu.takes_last_of_ram = true;
   // All others wait for the disk to take what RAM alone has.
   EXPECT_FALSE(ram_.AllocateSlot(namespace_id_).has_value());
@@ -125,7 +125,7 @@ TEST_F(GpuResidencyTest, WhatGoesBelowTheGpuTakesNoLastCopiesForAQuota) {
   const std::vector<BlockId> dirty = SealChain(200, 1);
   CopyToRam(dirty);
   Unpin(dirty);
-  EXPECT_EQ(gpu_.TakeVictims(1, Victims::kClean, state_.order->now()), 1);
+  EXPECT_EQ(gpu_.TakeVictims(1, Victims::kClean, state_.order->TakeMoment()), 1);
   state_.gpu.takes_last_of_ram = true;
   const std::optional<SlotIndex> slot = ram_.AllocateSlotBelowGpu(below[0]);
   ASSERT_TRUE(slot.has_value()) << "the other slot is free";
@@ -158,7 +158,7 @@ TEST_F(GpuResidencyTest, BlocksThatComeAndGoTogetherShareAMark) {
   const auto marks = [this] { return device_.marks(Lane::kCompute); };
   const std::vector<BlockId> chain = SealChain(100, 60);
   Unpin(chain);
-  EXPECT_EQ(gpu_.TakeVictims(58, Victims::kCleanOrLast, state_.order->now()), 58);
+  EXPECT_EQ(gpu_.TakeVictims(58, Victims::kCleanOrLast, state_.order->TakeMoment()), 58);
   EXPECT_EQ(marks(), 0) << "a mark may wait for a step, and the lock is held";
   const Moment freed = gpu_.last_freed();
   EXPECT_EQ(gpu_.last_freed().number, freed.number);
@@ -171,7 +171,7 @@ TEST_F(GpuResidencyTest, BlocksThatComeAndGoTogetherShareAMark) {
   };
   step();
   Unpin(SealChain(200, 1));
-  EXPECT_EQ(gpu_.TakeVictims(3, Victims::kCleanOrLast, state_.order->now()), 3);
+  EXPECT_EQ(gpu_.TakeVictims(3, Victims::kCleanOrLast, state_.order->TakeMoment()), 3);
   EXPECT_GT(gpu_.last_freed().number, freed.number);
   step();
   Unpin(SealChain(300, 1));

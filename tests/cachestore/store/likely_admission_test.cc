@@ -20,12 +20,13 @@ constexpr int64_t kShared = 6;  // blocks from which a conversation goes on
 // What an order has learned in ten minutes in which each conversation left a block behind in its
 // second turn, and came back for the others after a minute.
 std::string LearnedModel() {
-  int64_t now_us = 0;
-  ReusePolicy policy([&] { return now_us; });
+  int64_t now_ms = 0;
+  ReusePolicy policy;
   const auto ask = [&](const std::vector<BlockId>& ids, size_t num_known) {
     std::vector<BlockKey> keys;
     for (const BlockId id : ids) keys.push_back({1, id});
-    policy.OnRequest({.block_tokens = kBlockTokens,
+    policy.OnRequest({.time_ms = now_ms,
+                      .block_tokens = kBlockTokens,
                       .prompt_tokens = kBlockTokens * static_cast<int64_t>(ids.size()),
                       .keys = keys,
                       .matched = absl::MakeConstSpan(ids).first(num_known),
@@ -34,7 +35,7 @@ std::string LearnedModel() {
       policy.OnInsert(ids[i], i == 0 ? kNoBlock : ids[i - 1], keys[i]);
     }
   };
-  for (BlockId first = 0; first < 4 * 600; first += 4, now_us += 1'000'000) {
+  for (BlockId first = 0; first < 4 * 600; first += 4, now_ms += 1000) {
     ask({first, first + 1}, 0);
     ask({first, first + 2}, 1);
     if (first < 4 * 60) continue;

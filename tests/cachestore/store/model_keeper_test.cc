@@ -21,10 +21,10 @@ constexpr int64_t kRamSlots = 80;
 constexpr int64_t kDiskSlots = 4096;
 constexpr int64_t kLong = 32;  // blocks of a long prompt
 
-// Whether an order that goes on from `model` gives up a long prompt before an older short one. Its
-// clock stands still, so that the answer is the model's alone.
+// Whether an order that goes on from `model` gives up a long prompt before an older short one. No
+// time passes, so that the answer is the model's alone.
 bool ShortOnesGoLast(const std::string& model) {
-  ReusePolicy order([] { return int64_t{0}; });
+  ReusePolicy order;
   EXPECT_EQ(order.RestoreModel(model), absl::OkStatus());
   BlockId next = 0;
   const auto request = [&](int64_t num_blocks) {
