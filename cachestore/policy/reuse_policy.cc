@@ -97,8 +97,8 @@ void ReusePolicy::OnRequest(const StoreRequest& request) {
     Release(waiting_.Take(request.hints.request));
     return Refresh(request.matched);
   }
+  if (request.hints.use == RequestHints::Use::kAhead) return OnWaiting(request, time_us);
   Advance(time_us);
-  if (request.hints.use == RequestHints::Use::kAhead) return OnWaiting(request);
   Release(waiting_.Take(request.hints.request));
   if (request.keys.empty()) return;
   const Known known = Look(request);
@@ -315,7 +315,7 @@ GroupId ReusePolicy::NewGroup(UseRole role, uint32_t depth) {
   return group;
 }
 
-void ReusePolicy::OnWaiting(const StoreRequest& request) {
+void ReusePolicy::OnWaiting(const StoreRequest& request, int64_t time_us) {
   // Nobody could say that it has come.
   if (request.hints.request == 0) return;
   Release(waiting_.Take(request.hints.request));
@@ -326,7 +326,7 @@ void ReusePolicy::OnWaiting(const StoreRequest& request) {
     Reenter(id, [](Block& block) { ++block.awaited; });
     blocks.push_back(id);
   }
-  if (!blocks.empty()) waiting_.Add(request.hints.request, now_us_, std::move(blocks));
+  if (!blocks.empty()) waiting_.Add(request.hints.request, time_us, std::move(blocks));
   ReleaseOverdue();
 }
 

@@ -120,7 +120,7 @@ class ReusePolicy : public EvictionPolicy {
   // The blocks are used now, and nothing is learned by it.
   void Refresh(absl::Span<const BlockId> matched);
 
-  void OnWaiting(const StoreRequest& request);
+  void OnWaiting(const StoreRequest& request, int64_t time_us);
   // Those of a request that waits no more.
   void Release(absl::Span<const BlockId> awaited);
   void ReleaseOverdue();

@@ -18,8 +18,8 @@ class WaitingRequests {
  public:
   static constexpr size_t kMaxBlocks = 65536;
 
-  // REQUIRES: the request does not wait yet, there are blocks, at most kMaxBlocks, and no call had
-  // a greater `now_us`.
+  // REQUIRES: the request does not wait yet, there are blocks, at most kMaxBlocks, and none was
+  // added at a greater `now_us`.
   void Add(uint64_t request, int64_t now_us, std::vector<BlockId> blocks);
   // It waits no more. Returns its blocks; none if it did not wait.
   std::vector<BlockId> Take(uint64_t request);

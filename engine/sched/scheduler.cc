@@ -61,6 +61,7 @@ StepPlan Scheduler::Plan(absl::Time now) {
     if (sequence->state() == SequenceState::kLoading) TakeOverLoad(*sequence, now);
   }
   AdmitWaiting(now);
+  for (const Sequence* sequence : waiting_.TakeNewcomers()) sequence->TellAhead(account_);
   int64_t spare_blocks = PreemptUntilAllFit();
   StepPlan plan;
   int64_t left = options_.step_tokens;

@@ -116,6 +116,15 @@ cachestore::RequestHints Sequence::LookupHints(const BlockAccount& account,
   return hints;
 }
 
+void Sequence::TellAhead(const BlockAccount& account) const {
+  const cachestore::BlockRange loadable = LoadableBlocks();
+  if (sample_ > 0 || loadable.count == 0) return;
+  cachestore::RequestHints hints = request_.hints;
+  hints.request = id_ + 1;
+  hints.use = cachestore::RequestHints::Use::kAhead;
+  account.store()->Touch(ns_, tokens_, loadable.count, hints);
+}
+
 void Sequence::TellEnd(const BlockAccount& account, FinishReason reason) const {
   if (!told_ || request_.cache == CacheMode::kOff) return;
   using Ending = cachestore::RequestHints::Ending;

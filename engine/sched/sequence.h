@@ -158,6 +158,9 @@ class Sequence {
   void CopyPrompt(BlockAccount& account, const Sequence& other);
   // Adds a sampled token. REQUIRES: remaining() == 0.
   void Append(uint32_t token, absl::Time now);
+  // Tells the store which blocks the request will look up, of a sequence that waits. The others of
+  // the request need not.
+  void TellAhead(const BlockAccount& account) const;
   // Tells the store that the request has ended, of a sequence that was admitted. Before its blocks
   // are released.
   void TellEnd(const BlockAccount& account, FinishReason reason) const;

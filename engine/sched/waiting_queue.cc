@@ -19,6 +19,7 @@ void WaitingQueue::Push(std::unique_ptr<Sequence> sequence) {
   };
   auto place = line.end();  // where new ones belong
   while (place != line.begin() && goes_before(*sequence, **std::prev(place))) --place;
+  if (!is_preempted) newcomers_.push_back(sequence.get());
   line.insert(place, std::move(sequence));
   ++size_;
 }
@@ -76,6 +77,7 @@ std::unique_ptr<Sequence> WaitingQueue::TakeOut(const Sequence& sequence) {
   const auto it = std::find_if(line.begin(), line.end(),
                                [&](const auto& other) { return other.get() == &sequence; });
   CHECK(it != line.end());
+  std::erase(newcomers_, &sequence);
   std::unique_ptr<Sequence> taken = std::move(*it);
   line.erase(it);
   if (of_tenant != tenants.end() && of_tenant->second.empty()) {

@@ -59,6 +59,51 @@ TEST(SchedulerTest, ASecondTurnComputesOnlyWhatIsNew) {
   ExpectStoreAtRest(*store);
 }
 
+// Writes down the requests that a store sees.
+class SeenRequests final : public cachestore::RequestObserver {
+ public:
+  using Use = cachestore::RequestHints::Use;
+  struct Seen {
+    uint64_t number = 0;
+    Use use = Use::kPart;
+    size_t matched = 0;
+    friend bool operator==(const Seen&, const Seen&) = default;
+  };
+  void OnRequest(const cachestore::StoreRequest& request) override {
+    if (request.hints.use == Use::kPart) return;
+    seen_.push_back({request.hints.request, request.hints.use, request.matched.size()});
+  }
+  void OnEnd(const cachestore::StoreRequestEnd&) override {}
+  const std::vector<Seen>& seen() const { return seen_; }
+
+ private:
+  std::vector<Seen> seen_;
+};
+
+TEST(SchedulerTest, TheStoreIsToldWhatAWaitingRequestWillLookUp) {
+  using Use = SeenRequests::Use;
+  auto store = OpenStore(64, kBlockTokens);
+  SchedulerDriver driver(store.get(), kBlockTokens, {.max_running = 1});
+  const std::vector<uint32_t> cached = PromptOf(41, 1);
+  driver.Submit(cached, 1);
+  driver.RunUntilEnded(1);
+  const auto seen = std::make_shared<SeenRequests>();
+  store->Watch(seen);
+  // The first one is admitted at once, the others wait; of samples only the first looks up.
+  const SequenceId running = driver.Submit(PromptOf(20, 2), 5);
+  GenerateRequest samples;
+  samples.prompt = cached;
+  samples.stop.max_new_tokens = 1;
+  samples.num_samples = 2;
+  const SequenceId waiting = driver.Submit(std::move(samples));
+  driver.Submit(cached, 1, CacheMode::kOff);
+  driver.RunUntilEnded(5);
+  EXPECT_EQ(seen->seen(), (std::vector<SeenRequests::Seen>{{running + 1, Use::kRequest, 0},
+                                                           {waiting + 1, Use::kAhead, 5},
+                                                           {waiting + 1, Use::kRequest, 5}}));
+  store->Watch(nullptr);
+}
+
 TEST(SchedulerTest, OneWrongByteInACachedBlockIsNoticed) {
   auto store = OpenStore(64, kBlockTokens);
   SchedulerDriver driver(store.get(), kBlockTokens);

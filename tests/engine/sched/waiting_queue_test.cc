@@ -55,6 +55,18 @@ TEST_F(WaitingQueueTest, OneTenantsRequestsGoInTheirOrder) {
   EXPECT_EQ(PopAll(), (std::vector<SequenceId>{1, 2, 3}));
 }
 
+TEST_F(WaitingQueueTest, NewcomersAreThoseThatStillWaitEachOnce) {
+  for (SequenceId id : {1, 2, 3}) queue_.Push(SequenceOf(id, "a"));
+  queue_.Push(PreemptedOf(4, "a"));
+  EXPECT_EQ(queue_.PopFront()->id(), 4u);
+  EXPECT_EQ(queue_.PopFront()->id(), 1u);
+  queue_.Remove(3);
+  const std::vector<const Sequence*> newcomers = queue_.TakeNewcomers();
+  ASSERT_EQ(newcomers.size(), 1u);
+  EXPECT_EQ(newcomers[0]->id(), 2u);
+  EXPECT_TRUE(queue_.TakeNewcomers().empty());
+}
+
 TEST_F(WaitingQueueTest, PriorityGoesBeforeAgeAndTenant) {
   queue_.Push(SequenceOf(1, "a", -1));
   queue_.Push(SequenceOf(2, "a", 0));
