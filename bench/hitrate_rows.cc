@@ -74,18 +74,19 @@ class Rows {
     }
   }
 
-  // What a replay of the default policy takes at the capacities that are pooled, index and all.
+  // What the default policy takes of its replays at the capacities that are pooled.
   void AddCosts() {
     for (const Sweep& sweep : sweeps_) {
       const ReplayCost cost = CostOf(sweep, kDefaultPolicy);
       if (cost.blocks == 0 || (!sweep.is_agent && !sweep.is_chat)) continue;
       const auto requests = static_cast<double>(cost.requests);
       const auto blocks = static_cast<double>(cost.blocks);
-      Result& row = sweep.is_agent ? Add("policy.ns_per_block_touch", "ns, with the index",
-                                         1e9 * cost.seconds / blocks, kDefaultPolicy)
-                                   : Add("policy.us_per_request", "us, with the index",
-                                         1e6 * cost.seconds / requests, kDefaultPolicy);
+      const double scale = sweep.is_agent ? 1e9 / blocks : 1e6 / requests;
+      Result& row = Add(sweep.is_agent ? "policy.ns_per_block_touch" : "policy.us_per_request",
+                        sweep.is_agent ? "ns" : "us", scale * (cost.seconds - cost.index_seconds),
+                        kDefaultPolicy);
       row.context["traces"] = sweep.trace;
+      row.context["with_index"] = absl::StrCat(scale * cost.seconds);
       if (!with_goals_) continue;
       row.goal = {.bound = Goal::Bound::kAtMost,
                   .value = sweep.is_agent ? kMostNsPerTouch : kMostUsPerRequest};

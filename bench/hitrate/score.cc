@@ -13,11 +13,6 @@ const Sweep::Line* FindLine(const Sweep& sweep, const std::string& policy) {
   return it == sweep.lines.end() ? nullptr : &*it;
 }
 
-bool IsPooled(double percent) {
-  return std::find(std::begin(kPooledPercents), std::end(kPooledPercents), percent) !=
-         std::end(kPooledPercents);
-}
-
 double AboveLru(const Sweep& sweep, const Tally& tally, size_t capacity) {
   return tally.block_ratio() - sweep.LruRatio(capacity);
 }
@@ -69,6 +64,7 @@ ReplayCost CostOf(const Sweep& sweep, const std::string& policy) {
     cost.requests += line->cells[c].tally.requests;
     cost.blocks += line->cells[c].tally.blocks;
     cost.seconds += line->cells[c].seconds;
+    cost.index_seconds += line->cells[c].index_seconds;
   }
   return cost;
 }

@@ -11,9 +11,6 @@
 
 namespace reprise::bench {
 
-// The capacities that are pooled, in percent of a trace's blocks.
-inline constexpr double kPooledPercents[] = {0.5, 1, 2, 5, 10, 20};
-
 // The share of the gap between LRU and the optimum that the policy closes, pooled: what it has
 // above LRU, in block hit ratio, summed over traces and the pooled capacities, over the same of the
 // optimum. nullopt: there is no gap in these sweeps.
@@ -35,6 +32,7 @@ struct ReplayCost {
   int64_t requests = 0;
   int64_t blocks = 0;
   double seconds = 0;
+  double index_seconds = 0;  // of these, not in the policy
 };
 ReplayCost CostOf(const Sweep& sweep, const std::string& policy);
 

@@ -4,10 +4,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <utility>
 
 #include "absl/strings/str_format.h"
 #include "bench/hitrate/bounds.h"
+#include "bench/hitrate/index_cost.h"
 #include "bench/hitrate/lru_curve.h"
 #include "bench/hitrate/use_runs.h"
 #include "cachestore/base/check.h"
@@ -48,6 +50,11 @@ double CpuSeconds() {
   timespec now = {};
   CHECK(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now) == 0);
   return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+}
+
+bool IsPooled(double percent) {
+  return std::find(std::begin(kPooledPercents), std::end(kPooledPercents), percent) !=
+         std::end(kPooledPercents);
 }
 
 bool IsChat(const cachestore::Trace& trace) {
@@ -96,6 +103,8 @@ Sweep RunSweep(const cachestore::Trace& trace, const std::vector<ReplayPolicy>& 
       step(absl::StrFormat("%s, %s, %g %%", trace.name, policy.name, percents[c]));
       const auto cache = policy.make(trace, sweep.capacities[c], make_room);
       line.cells.push_back(Measure(trace, *cache, sweep.capacities[c], lru));
+      if (policy.name != kDefaultPolicy || !IsPooled(percents[c])) continue;
+      line.cells.back().index_seconds = SecondsOfIndex(trace, sweep.capacities[c], make_room);
     }
     sweep.lines.push_back(std::move(line));
   }

@@ -13,9 +13,14 @@
 
 namespace reprise::bench {
 
+// The capacities that are pooled, in percent of a trace's blocks.
+inline constexpr double kPooledPercents[] = {0.5, 1, 2, 5, 10, 20};
+bool IsPooled(double percent);
+
 struct SweepCell {
   Tally tally;
-  double seconds = 0;  // of CPU time, for the replay
+  double seconds = 0;        // of CPU time, for the replay
+  double index_seconds = 0;  // of these, not in the policy; 0: not measured
   // What LRU needs for as many block hits, over this capacity; nullopt: it never has them.
   std::optional<double> lru_memory;
 };
