@@ -74,20 +74,23 @@ class ReuseModel::Hazards {
  public:
   // Both outlive it.
   Hazards(const ReuseModel& model, UseRole role, const Features& features)
-      : model_(model), role_(role), features_(features) {}
+      : base_(model.state_.base[static_cast<int>(role)]),
+        weights_(model.state_.weights[KindOf(role)]),
+        features_(features) {}
 
   float In(int interval) {
     if (interval / kIntervalsPerBand != band_) {
       band_ = interval / kIntervalsPerBand;
-      band_sum_ = model_.BandSum(role_, features_, band_);
+      band_sum_ = SumOf(weights_[band_], features_);
     }
-    return model_.Hazard(role_, interval, band_sum_);
+    return logistic_(base_[interval].value + band_sum_);
   }
 
  private:
-  const ReuseModel& model_;
-  const UseRole role_;
+  const std::array<Parameter, AgeScale::kNumIntervals>& base_;
+  const std::array<Weights, kNumBands>& weights_;
   const Features& features_;
+  const Logistic& logistic_ = TheLogistic();
   int band_ = -1;
   float band_sum_ = 0;  // of band_
 };
@@ -101,34 +104,26 @@ ReuseModel::ReuseModel() {
   }
 }
 
-float ReuseModel::BandSum(UseRole role, const Features& features, int band) const {
-  const Weights& weights = state_.weights[KindOf(role)][band];
+float ReuseModel::SumOf(const Weights& weights, const Features& features) {
   float sum = 0;
   for (int f = 0; f < kNumFeatures; ++f) sum += weights[f][features[f]].value;
   return sum;
 }
 
-float ReuseModel::Hazard(UseRole role, int interval, float band_sum) const {
-  return TheLogistic()(state_.base[static_cast<int>(role)][interval].value + band_sum);
-}
-
 void ReuseModel::Observe(UseRole role, const Features& features, int interval, bool used_again,
                          float weight) {
-  const int band = interval / kIntervalsPerBand;
-  const float band_sum = BandSum(role, features, band);
   auto& base = state_.base[static_cast<int>(role)];
-  const float logit = base[interval].value + band_sum;
+  Weights& weights = state_.weights[KindOf(role)][interval / kIntervalsPerBand];
+  const float logit = base[interval].value + SumOf(weights, features);
   // It is as sure as it gets, and parameters must not drift further than the way back.
   if (used_again ? logit >= kMaxLogit : logit <= kMinLogit) return;
-  const float hazard = Hazard(role, interval, band_sum);
-  const float gradient = (hazard - (used_again ? 1.0f : 0.0f)) * weight;
+  const float gradient = (TheLogistic()(logit) - (used_again ? 1.0f : 0.0f)) * weight;
   base[interval].Step(gradient, kBaseRate);
   for (const int next : {interval - 1, interval + 1}) {
     if (next < 0 || next >= AgeScale::kNumIntervals) continue;
     base[next].value -= kNeighbourShare * kBaseRate * gradient /
                         std::sqrt(base[next].squares + base[interval].squares);
   }
-  Weights& weights = state_.weights[KindOf(role)][band];
   for (int f = 0; f < kNumFeatures; ++f) weights[f][features[f]].Step(gradient, kFeatureRate);
 }
 
@@ -140,6 +135,8 @@ double ReuseModel::Index(UseRole role, const Features& features, int interval) c
   float best_hits = 0;
   float best_seconds = 1;
   for (int i = interval; i < AgeScale::kNumIntervals && unused > kNegligible; ++i) {
+    // Nothing that comes later has more hits a second than if all came in this interval.
+    if (best_hits * ages_.length(i) >= 2 * best_seconds) break;
     const float hazard = hazards.In(i);
     hits += unused * hazard;
     seconds += unused * ages_.length(i) * (1 - hazard / 2);

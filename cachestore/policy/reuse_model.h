@@ -84,9 +84,8 @@ class ReuseModel {
   // Of one use, in one interval after the other.
   class Hazards;
 
-  // What the features add in each band; the same for all intervals of it.
-  float BandSum(UseRole role, const Features& features, int band) const;
-  float Hazard(UseRole role, int interval, float band_sum) const;
+  // What the features add in a band; the same for all intervals of it.
+  static float SumOf(const Weights& weights, const Features& features);
 
   AgeScale ages_;
   State state_;
