@@ -208,7 +208,7 @@ absl::StatusOr<std::vector<Result>> RunChatBench(const ChatBenchOptions& options
         absl::StrCat(options.conversation_path, ": \"turns\" holds ", conversation.turns.size(),
                      "; from the second on something can be reused, so two are needed"));
   }
-  const TempFolder folder("reprise-bench-chat");
+  ASSIGN_OR_RETURN(const TempFolder folder, TempFolder::Make("reprise-bench-chat"));
   std::vector<std::unique_ptr<Arm>> arms;
   Progress progress("chat turns", static_cast<int64_t>(kArms.size() * conversation.turns.size()));
   for (const ArmKind kind : kArms) {

@@ -185,7 +185,7 @@ absl::Status DecodeBenchOptions::Validate() const {
 absl::StatusOr<std::vector<Result>> RunDecodeBench(const DecodeBenchOptions& options,
                                                    std::ostream& out) {
   std::string folder = options.model_folder;
-  TempFolder temp("reprise-bench-decode");
+  ASSIGN_OR_RETURN(const TempFolder temp, TempFolder::Make("reprise-bench-decode"));
   if (folder.empty()) {
     folder = temp.path() + "/gpt2-small";
     RETURN_IF_ERROR(engine::WriteDemoModel(Gpt2Small(), folder));

@@ -75,7 +75,8 @@ absl::StatusOr<std::vector<Result>> MeasureAmplification(Extent extent,
   constexpr int kTurns = 3;
   const int64_t capacity = ByExtent<int64_t>(extent, 96 * kMiB, 3072 * kMiB);
   const int64_t chains = capacity / (kChainBlocks * kBlockBytes);
-  const TempFolder folder("reprise-bench-amplification", directory);
+  ASSIGN_OR_RETURN(const TempFolder folder,
+                   TempFolder::Make("reprise-bench-amplification", directory));
   ASSIGN_OR_RETURN(const std::unique_ptr<DiskLoad> load,
                    DiskLoad::Open({.directory = folder.path() + "/store",
                                    .block_bytes = kBlockBytes,

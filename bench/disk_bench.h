@@ -16,7 +16,8 @@ struct DiskBenchOptions {
   std::string directory;            // on the disk to measure; empty: the system's temporary folder
 };
 
-// kInvalidArgument: a group that there is not; else the errors of the groups (disk_rows.h).
+// kInvalidArgument: a group that there is not; kNotFound: no such directory; else the errors of the
+// groups (disk_rows.h).
 absl::StatusOr<std::vector<Result>> RunDiskBench(const DiskBenchOptions& options);
 
 }  // namespace reprise::bench

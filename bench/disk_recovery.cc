@@ -122,7 +122,7 @@ int64_t BytesIn(const std::string& directory) {
 
 absl::StatusOr<std::vector<Result>> MeasureRecovery(Extent extent, const std::string& directory) {
   const int64_t num_blocks = ByExtent<int64_t>(extent, 10'000, 2'000'000);
-  const TempFolder folder("reprise-bench-recovery", directory);
+  ASSIGN_OR_RETURN(const TempFolder folder, TempFolder::Make("reprise-bench-recovery", directory));
   const std::string store_directory = folder.path() + "/store";
   const std::string index_directory = store_directory + "/index";
   RETURN_IF_ERROR(StoreRecords(store_directory, num_blocks));

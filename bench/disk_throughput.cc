@@ -182,7 +182,7 @@ class Rows {
 
 absl::StatusOr<std::vector<Result>> MeasureLargeBlocks(const Sizes& sizes,
                                                        const std::string& directory) {
-  const TempFolder folder("reprise-bench-disk", directory);
+  ASSIGN_OR_RETURN(const TempFolder folder, TempFolder::Make("reprise-bench-disk", directory));
   const std::string value(kPutBlockBytes, 'v');
   ASSIGN_OR_RETURN(const std::unique_ptr<DirectDisk> direct,
                    DirectDisk::Create(folder.path(), sizes.data_bytes));
@@ -250,7 +250,7 @@ absl::StatusOr<std::vector<Result>> MeasureSmallBlocks(Sizes sizes, const std::s
   constexpr int64_t kBlockBytes = 128 << 10;
   sizes.data_bytes /= 2;
   sizes.round_bytes /= 2;
-  const TempFolder folder("reprise-bench-disk", directory);
+  ASSIGN_OR_RETURN(const TempFolder folder, TempFolder::Make("reprise-bench-disk", directory));
   ASSIGN_OR_RETURN(const std::unique_ptr<DirectDisk> direct,
                    DirectDisk::Create(folder.path(), sizes.data_bytes));
   ASSIGN_OR_RETURN(const std::unique_ptr<DiskLoad> store,

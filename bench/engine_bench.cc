@@ -94,7 +94,7 @@ void SetPeers(const EngineContest& contest, const std::vector<double>& figures, 
 }
 
 absl::StatusOr<std::vector<Result>> RunEngineBench(const EngineBenchOptions& options) {
-  const TempFolder temp("reprise-bench-engine");
+  ASSIGN_OR_RETURN(const TempFolder temp, TempFolder::Make("reprise-bench-engine"));
   const std::string& models = options.models.empty() ? temp.path() : options.models;
   std::vector<RowGroup> groups;
   for (const BenchModel& model : BenchModels(options.extent)) {

@@ -37,7 +37,7 @@ std::vector<uint32_t> CardPrompt(const GpuEngineSetting& setting, uint64_t numbe
 
 absl::StatusOr<std::vector<Result>> RunGpuEngineBench(const GpuEngineBenchOptions& options,
                                                       const GpuEngineBed& bed) {
-  const TempFolder temp("reprise-bench-gpu-engine");
+  ASSIGN_OR_RETURN(const TempFolder temp, TempFolder::Make("reprise-bench-gpu-engine"));
   const bool is_quick = options.extent == Extent::kQuick;
   const GpuEngineSetting setting = {options, bed, temp.path() + "/model",
                                     is_quick ? Tiny() : LlamaOf8B()};

@@ -184,7 +184,7 @@ absl::StatusOr<std::vector<Result>> MeasureModel(const KvQuantBenchOptions& opti
 
 absl::StatusOr<std::vector<Result>> RunKvQuantBench(const KvQuantBenchOptions& options) {
   const std::unique_ptr<engine::Backend> backend = engine::NewCpuBackend(options.num_threads);
-  const TempFolder temp("reprise-bench-kvquant");
+  ASSIGN_OR_RETURN(const TempFolder temp, TempFolder::Make("reprise-bench-kvquant"));
   std::vector<std::string> folders = options.model_folders;
   if (folders.empty()) {
     for (const std::string family : {"gpt2", "llama", "qwen2"}) {

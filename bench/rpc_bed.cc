@@ -16,7 +16,8 @@ using cachestore::TokenId;
 
 absl::StatusOr<std::unique_ptr<RpcBed>> RpcBed::Start(Extent extent, int64_t ram_bytes,
                                                       int64_t data_bytes, Socket socket) {
-  std::unique_ptr<RpcBed> bed(new RpcBed);
+  ASSIGN_OR_RETURN(TempFolder folder, TempFolder::Make("reprise-bench-rpc"));
+  std::unique_ptr<RpcBed> bed(new RpcBed(std::move(folder)));
   const std::string log = absl::StrCat(bed->folder_.path(), "/log");
   const std::string where = socket == Socket::kTcp
                                 ? "127.0.0.1:0"

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -52,9 +53,9 @@ class RpcBed {
   absl::Status Get(uint32_t namespace_id, uint64_t chain, int64_t count, int64_t block_bytes);
 
  private:
-  RpcBed() = default;
+  explicit RpcBed(TempFolder folder) : folder_(std::move(folder)) {}
 
-  const TempFolder folder_{"reprise-bench-rpc"};
+  const TempFolder folder_;
   std::unique_ptr<ServerProcess> process_;
   std::unique_ptr<cachestore::TieredStore> store_;  // in this process
   std::unique_ptr<api::Server> server_;

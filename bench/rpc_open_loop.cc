@@ -43,7 +43,8 @@ struct Chat {
 class ModelServer {
  public:
   static absl::StatusOr<std::unique_ptr<ModelServer>> Start(Extent extent) {
-    auto server = std::make_unique<ModelServer>();
+    ASSIGN_OR_RETURN(TempFolder made, TempFolder::Make("reprise-bench-open-loop"));
+    std::unique_ptr<ModelServer> server(new ModelServer(std::move(made)));
     const std::string& folder = server->folder_.path();
     const std::vector<BenchModel> models = BenchModels(extent);
     const auto model = std::find_if(models.begin(), models.end(),
@@ -75,7 +76,9 @@ class ModelServer {
   int64_t vocab_size() const { return vocab_size_; }
 
  private:
-  const TempFolder folder_{"reprise-bench-open-loop"};
+  explicit ModelServer(TempFolder folder) : folder_(std::move(folder)) {}
+
+  const TempFolder folder_;
   std::unique_ptr<ServerProcess> process_;
   std::unique_ptr<RunningEngine> running_;
   std::unique_ptr<api::Server> server_;

@@ -109,7 +109,7 @@ absl::StatusOr<std::vector<Result>> MeasureAgainstTcp(Extent extent, const Load&
 
 absl::StatusOr<std::vector<Result>> MeasureAgainstRedis(Extent extent, const Load& load,
                                                         RpcBed* bed) {
-  const TempFolder folder("reprise-bench-redis");
+  ASSIGN_OR_RETURN(const TempFolder folder, TempFolder::Make("reprise-bench-redis"));
   // While a value is replaced there are two of it, and each connection buffers one.
   auto server = RedisServer::Start(folder.path(), 2 * load.batch_bytes() + 256 * kMiB);
   if (!server.ok() && !absl::IsNotFound(server.status())) return server.status();

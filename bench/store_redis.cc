@@ -110,7 +110,7 @@ absl::StatusOr<std::vector<Result>> MeasureRamPeer(Extent extent) {
     std::memset(source->bytes().data() + at, static_cast<int>(at / kBlockBytes + 1), kBlockBytes);
   }
   OurBlocks ours(store.get(), ns, source->bytes());
-  const TempFolder folder("reprise-bench-redis");
+  ASSIGN_OR_RETURN(const TempFolder folder, TempFolder::Make("reprise-bench-redis"));
   ASSIGN_OR_RETURN(const Redis redis, StartRedis(folder.path(), data_bytes));
   const absl::string_view values(reinterpret_cast<const char*>(source->bytes().data()), data_bytes);
 

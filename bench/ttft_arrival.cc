@@ -104,7 +104,7 @@ class SharedPrefix {
 
 absl::StatusOr<Result> MeasureRate(const TtftSetting& setting, const std::string& metric,
                                    double bytes_per_second) {
-  const TempFolder folder("reprise-bench-ttft", setting.disk);
+  ASSIGN_OR_RETURN(const TempFolder folder, TempFolder::Make("reprise-bench-ttft", setting.disk));
   ASSIGN_OR_RETURN(const std::unique_ptr<SharedPrefix> by_layer,
                    SharedPrefix::Open(setting, folder.path() + "/by_layer", bytes_per_second,
                                       engine::PrefixLoading::kWhereFaster));

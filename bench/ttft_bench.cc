@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <filesystem>
 #include <tuple>
 #include <utility>
 
@@ -136,7 +135,7 @@ absl::StatusOr<std::vector<Result>> MeasureRamHit(const TtftSetting& setting) {
 }
 
 absl::StatusOr<std::vector<Result>> MeasureDiskHit(const TtftSetting& setting) {
-  const TempFolder folder("reprise-bench-ttft", setting.disk);
+  ASSIGN_OR_RETURN(const TempFolder folder, TempFolder::Make("reprise-bench-ttft", setting.disk));
   ASSIGN_OR_RETURN(CachedPrompt cached, CachePrompt(setting, folder.path() + "/store"));
   const Arm arms[] = {
       {"hit",
@@ -213,11 +212,10 @@ absl::StatusOr<std::vector<Result>> MeasureZeroReuse(const TtftSetting& setting)
 }
 
 absl::StatusOr<std::vector<Result>> RunTtftBench(const TtftBenchOptions& options) {
-  const TempFolder temp("reprise-bench-ttft");
+  ASSIGN_OR_RETURN(const TempFolder temp, TempFolder::Make("reprise-bench-ttft"));
   TtftSetting setting{.extent = options.extent, .num_threads = options.num_threads};
   setting.models = options.models.empty() ? temp.path() : options.models;
-  setting.disk = options.directory.empty() ? std::filesystem::temp_directory_path().string()
-                                           : options.directory;
+  ASSIGN_OR_RETURN(setting.disk, FolderOrTemp(options.directory));
   return RunGroups({{"hit", [&] { return MeasureRamHit(setting); }},
                     {"disk", [&] { return MeasureDiskHit(setting); }},
                     {"by_layer", [&] { return MeasureByLayer(setting); }},

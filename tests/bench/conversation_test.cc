@@ -18,7 +18,7 @@ class ConversationTest : public testing::Test {
     return path;
   }
 
-  TempFolder folder_{"reprise-conversation-test"};
+  const TempFolder folder_ = *TempFolder::Make("reprise-conversation-test");
 };
 
 TEST_F(ConversationTest, DemoConversationIsLongEnoughToShowReuse) {

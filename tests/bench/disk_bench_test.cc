@@ -15,7 +15,7 @@ namespace {
 // The suite runs to its end, measures every row that its README names and leaves nothing behind;
 // what the figures are is not a test's business.
 TEST(DiskBenchTest, QuickFormMeasuresEveryRow) {
-  const TempFolder folder("reprise-disk-bench-test");
+  const TempFolder folder = *TempFolder::Make("reprise-disk-bench-test");
   const auto rows = RunDiskBench({.extent = Extent::kQuick, .directory = folder.path()});
   ASSERT_TRUE(rows.ok()) << rows.status();
   std::set<std::string> metrics;
@@ -33,6 +33,16 @@ TEST(DiskBenchTest, QuickFormMeasuresEveryRow) {
     EXPECT_TRUE(metrics.contains(metric)) << metric;
   }
   EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
+}
+
+TEST(DiskBenchTest, AFolderThatIsNotThereIsNamed) {
+  const absl::Status missing =
+      RunDiskBench({.extent = Extent::kQuick, .directory = "/no/such/folder"}).status();
+  EXPECT_EQ(missing.code(), absl::StatusCode::kNotFound);
+  EXPECT_THAT(std::string(missing.message()), testing::HasSubstr("/no/such/folder: "));
+  const absl::Status file =
+      RunDiskBench({.extent = Extent::kQuick, .directory = "/dev/null"}).status();
+  EXPECT_THAT(std::string(file.message()), testing::HasSubstr("/dev/null is no folder"));
 }
 
 }  // namespace

@@ -53,7 +53,7 @@ TEST(ReportTest, JsonLineHasEveryFieldAndNullForWhatIsMissing) {
 }
 
 TEST(ReportTest, JsonLinesAreAppended) {
-  const TempFolder folder("reprise-report-test");
+  const TempFolder folder = *TempFolder::Make("reprise-report-test");
   const std::string path = folder.path() + "/results.jsonl";
   ASSERT_TRUE(AppendJsonLines({Sample()}, path).ok());
   ASSERT_TRUE(AppendJsonLines({Sample(), Sample()}, path).ok());

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "api/cli/text_file.h"
@@ -96,6 +97,21 @@ TEST_F(BenchTest, DecodeReportsEveryStepAskedFor) {
   EXPECT_GT(results["decode.cache_speedup"]["ours"], 0);
   EXPECT_EQ(results["decode.time_per_token_growth"]["unit"], "ratio");
   EXPECT_GT(results["decode.cached_time_per_token"]["limit"], 0);
+}
+
+TEST_F(BenchTest, AFolderThatCannotBeUsedIsOneLine) {
+  for (const auto& [args, cause] : {
+           std::pair(std::vector<std::string>{"TMPDIR=/no/such", REPRISE_BINARY, "bench", "decode"},
+                     "no folder for temporary files"),
+           std::pair(std::vector<std::string>{REPRISE_BINARY, "bench", "disk", "--directory",
+                                              folder_ / "none"},
+                     "none: No such file"),
+       }) {
+    const CommandResult result = RunCommand(args, "", "/usr/bin/env");
+    EXPECT_EQ(result.exit_code, 1);
+    EXPECT_THAT(result.errors, HasSubstr(cause));
+    EXPECT_EQ(result.errors.find('\n'), result.errors.size() - 1) << result.errors;
+  }
 }
 
 }  // namespace
