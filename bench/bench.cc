@@ -354,6 +354,9 @@ void AddHitrate(api::FlagSet& bench) {
   command.Add("seed", &options.seed, "N", "of traces that are made up");
   command.Add("requests", &options.num_requests, "N", "of traces that are made up");
   command.AtLeast("requests", 1);
+  command.AddSwitch("goals", &options.goals,
+                    "judge any traces by the goals, which are for the public ones, and measure "
+                    "what the policy itself takes; minutes more");
   suite.AddQuick();
   suite.Finish(
       "One thread, in virtual time; a policy takes seconds at all capacities.\n\n"

@@ -105,10 +105,17 @@ absl::Status Generate(const HitrateBenchOptions& options, std::ostream& out) {
   return absl::OkStatus();
 }
 
-// Goals are for requests of people, at the capacities that are pooled.
-bool HasGoals(const HitrateBenchOptions& options) {
+// The traces that the goals were set for (README.md).
+bool IsPublic(const Trace& trace) {
+  return trace.name == "claude_code_8h" || trace.name == "mooncake_conversation" ||
+         trace.name == "toolmix_semi";
+}
+
+// Goals are for the public traces, at the capacities that are pooled.
+bool HasGoals(const HitrateBenchOptions& options, const std::vector<Trace>& traces) {
   return options.extent == Extent::kFull && !options.traces.empty() && options.capacities.empty() &&
-         options.blocks.empty();
+         options.blocks.empty() &&
+         (options.goals || std::all_of(traces.begin(), traces.end(), IsPublic));
 }
 
 }  // namespace
@@ -164,13 +171,17 @@ absl::StatusOr<std::vector<Result>> RunHitrateBench(const HitrateBenchOptions& o
   if (!options.plot_path.empty()) {
     RETURN_IF_ERROR(WriteText(PlotSvg(sweeps, options.figure), options.plot_path));
   }
-  std::vector<Result> rows = HitrateRows(sweeps, HasGoals(options));
-  for (Result& row : DiskFrontierRows(tier_sweeps, HasGoals(options) && options.tiers.empty())) {
+  const bool has_goals = HasGoals(options, traces);
+  std::vector<Result> rows = HitrateRows(sweeps, has_goals);
+  for (Result& row : DiskFrontierRows(tier_sweeps, has_goals && options.tiers.empty())) {
     rows.push_back(std::move(row));
   }
-  for (Result& row : WhatIfRows(what_if_sweeps, HasGoals(options))) rows.push_back(std::move(row));
-  for (Result& row : PolicyCostRows(traces, options.extent, HasGoals(options))) {
-    rows.push_back(std::move(row));
+  for (Result& row : WhatIfRows(what_if_sweeps, has_goals)) rows.push_back(std::move(row));
+  // Minutes that tell nothing of a trace: not for somebody's own recording.
+  if (has_goals || options.traces.empty()) {
+    for (Result& row : PolicyCostRows(traces, options.extent, has_goals)) {
+      rows.push_back(std::move(row));
+    }
   }
   return rows;
 }

@@ -29,6 +29,7 @@ struct HitrateBenchOptions {
   std::vector<std::string> generate;    // "chat" or "agent", and a file: only makes that trace
   int64_t seed = 1;                     // of generated traces
   int64_t num_requests = 20'000;        // of generated traces
+  bool goals = false;                   // judge other traces than the public ones too
 
   // kInvalidArgument: names the flag and what is wrong with it.
   absl::Status Validate() const;

@@ -16,6 +16,7 @@
 #include "bench/hitrate/sweep.h"
 #include "bench/hitrate/tier_cache.h"
 #include "bench/machine.h"
+#include "bench/progress.h"
 #include "cachestore/policy/admission_policy.h"
 #include "cachestore/policy/reuse_policy.h"
 
@@ -121,6 +122,11 @@ std::vector<Result> PolicyCostRows(const std::vector<Trace>& traces, Extent exte
                                    bool with_goals) {
   std::vector<Result> rows;
   const int64_t least = ByExtent<int64_t>(extent, 1000, 100'000);
+  const std::vector<int64_t> sizes = {least, 10 * least, 100 * least};
+  const auto num_agents = std::count_if(traces.begin(), traces.end(), IsAgent);
+  Progress progress("policy costs", 1 + num_agents + static_cast<int64_t>(sizes.size()));
+  int64_t done = 0;
+  progress.Update(done++, "memory of a policy");
   rows.push_back(
       BytesRow("policy.bytes_per_block", "conversations of 32 blocks", WeightOfPolicy(10 * least)));
   if (with_goals) {
@@ -128,6 +134,7 @@ std::vector<Result> PolicyCostRows(const std::vector<Trace>& traces, Extent exte
   }
   for (const Trace& trace : traces) {
     if (!IsAgent(trace)) continue;
+    progress.Update(done++, absl::StrCat("memory of a policy, ", trace.name));
     rows.push_back(BytesRow(absl::StrCat("policy.bytes_per_block.", trace.name), trace.name,
                             WeightOfPolicy(trace)));
   }
@@ -136,7 +143,8 @@ std::vector<Result> PolicyCostRows(const std::vector<Trace>& traces, Extent exte
       {"figure", "CPU time to ask for the block that goes first and to take it away; no index"},
       {"machine", MachineInWords()}};
   std::vector<double> ns;
-  for (const int64_t num_blocks : {least, 10 * least, 100 * least}) {
+  for (const int64_t num_blocks : sizes) {
+    progress.Update(done++, absl::StrCat("evictions among ", num_blocks, " blocks"));
     ns.push_back(NsPerVictim(num_blocks, num_victims));
     context[absl::StrCat("ns_with_", num_blocks, "_blocks")] = absl::StrCat(ns.back());
   }

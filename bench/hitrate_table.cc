@@ -29,10 +29,11 @@ const char* NameOf(Figure figure) {
 }  // namespace
 
 void PrintSweep(const Sweep& sweep, Figure figure, std::ostream& out) {
-  out << sweep.trace << ": " << api::WithThousands(sweep.infinite.requests) << " requests, "
-      << api::WithThousands(sweep.infinite.blocks) << " blocks, "
-      << api::WithThousands(sweep.num_blocks) << " of them different; " << NameOf(figure)
-      << " in % by capacity in % of those\n";
+  // Answers add blocks that no request may ever look up.
+  out << sweep.trace << ": " << api::WithThousands(sweep.infinite.requests)
+      << " requests look up blocks " << api::WithThousands(sweep.infinite.blocks)
+      << " times; with answers there are " << api::WithThousands(sweep.num_blocks)
+      << " different ones; " << NameOf(figure) << " in % by capacity in % of those\n";
   std::vector<std::string> header = {"policy"};
   for (const double percent : sweep.percents) header.push_back(absl::StrFormat("%g", percent));
   const size_t num_cells = sweep.percents.size();
