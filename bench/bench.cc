@@ -182,7 +182,7 @@ void AddKvQuant(api::FlagSet& bench) {
 void AddStore(api::FlagSet& bench) {
   Suite<StoreBenchOptions> suite(bench, "store",
                                  "the store in process: keys, matching, RAM, growth, contention");
-  suite.AddGroups("keys, match, ram, redis, metadata, policy, growth, contention");
+  suite.AddGroups("keys, match, ram, redis, metadata, growth, contention");
   suite.AddQuick();
   suite.Finish(
       "Takes a minute and 8 GiB of RAM, and a machine with nothing else to do.\n\n"
@@ -378,7 +378,7 @@ void AddTtft(api::FlagSet& bench) {
   suite.command().Add("directory", &options.directory, "DIR",
                       "a folder on the disk to use; without it the system's temporary folder");
   suite.AddThreads();
-  suite.AddGroups("hit, disk, zero, serve");
+  suite.AddGroups("hit, disk, by_layer, zero, serve");
   suite.AddQuick();
   suite.Finish(
       "Takes minutes and 8 GiB of RAM, and a machine with nothing else to do.\n\n"

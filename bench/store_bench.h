@@ -1,4 +1,4 @@
-// Suite "store": keys, matching, RAM, metadata, policy, growth and contention, in process.
+// Suite "store": keys, matching, RAM, redis, metadata, growth and contention, in process.
 #pragma once
 
 #include <string>

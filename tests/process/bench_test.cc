@@ -89,7 +89,7 @@ TEST_F(BenchTest, DecodeReportsEveryStepAskedFor) {
   const CommandResult result =
       RunCommand({"bench", "decode", "--model", folder_ / "tiny", "--steps", "4", "8", "--threads",
                   "1", "--json", folder_ / "results.json"});
-  EXPECT_LE(result.exit_code, 1) << result.errors;  // 1: too few steps to be faster
+  EXPECT_EQ(result.exit_code, 0) << result.errors;  // goals are for the usual steps
   EXPECT_THAT(result.output, AllOf(ContainsRegex("\n +4 +[0-9.]+ +[0-9.]+ +[0-9.]+"),
                                    ContainsRegex("\n +8 +[0-9.]+ +[0-9.]+ +[0-9.]+")));
   std::map<std::string, nlohmann::json> results = Results();
