@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "api/cli/text_file.h"
@@ -15,6 +16,7 @@ namespace {
 using ::testing::AllOf;
 using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 const std::string kRoot = REPRISE_SOURCE_DIR;
 const std::string kClient = kRoot + "/deploy/chat_client.py";
@@ -52,6 +54,22 @@ TEST(ChatClientTest, TheSecondTurnReusesTheFirst) {
   EXPECT_THAT(chat.output,
               AllOf(ContainsRegex("\n\\[0 of [0-9]+ tokens were cached\\]\n> "),
                     ContainsRegex("\n\\[[1-9][0-9]+ of [0-9]+ tokens were cached\\]\n> ")));
+}
+
+TEST(ChatClientTest, WhereNoServerAnswersItSaysSoInOneLine) {
+  const TempFolder folder;
+  const CommandResult installed = RunCommand({folder / "", "install"}, "", kInstall);
+  if (installed.exit_code == kSkipped) GTEST_SKIP() << installed.errors;
+  ASSERT_EQ(installed.exit_code, 0) << installed.errors;
+  const std::string nobody = "unix:" + (folder / "nobody");
+  for (const auto& [address, cause] :
+       {std::pair(nobody, nobody + ": "),
+        std::pair(std::string("127.0.0.1"), std::string("is not HOST:PORT"))}) {
+    const CommandResult chat = RunCommand(
+        {"PYTHONPATH=" + (folder / "python"), kPython, kClient, address}, "Hi\n", "/usr/bin/env");
+    EXPECT_EQ(chat.exit_code, 1);
+    EXPECT_THAT(chat.errors, AllOf(HasSubstr(cause), Not(HasSubstr("Traceback"))));
+  }
 }
 
 }  // namespace

@@ -11,6 +11,7 @@ import grpc.aio
 import pytest
 
 import reprise
+import reprise.aio
 from conftest import Server, StartServer, identity
 from reprise import errors
 
@@ -57,6 +58,16 @@ def test_a_silent_server_ends_in_deadline_exceeded() -> None:
                 client.stats()
             with pytest.raises((TimeoutError, ConnectionError)):
                 client.generate("x").read()
+
+
+def test_what_is_no_address_is_refused_before_anybody_is_asked() -> None:
+    for address in ("", "127.0.0.1", "host:port", "host:65536", ":1", "::1:80", "unix:",
+                    "http://host:1", "/run/socket"):
+        for client in (reprise.Client, reprise.aio.Client):
+            with pytest.raises(reprise.InvalidArgument, match="HOST:PORT or unix:/path"):
+                client(address)
+    for address in ("localhost:1", "[::1]:1", "unix:/run/socket"):
+        reprise.Client(address).close()
 
 
 def test_nobody_listening_ends_in_unavailable(tmp_path: pathlib.Path) -> None:

@@ -7,6 +7,8 @@ import ipaddress
 
 import grpc
 
+from reprise import errors
+
 # The server's own limit; gRPC's default, 4 MiB, is less than a block may take.
 MAX_MESSAGE_BYTES = 24 << 20
 # A server that has gone without a word is noticed, also while a stream is silent.
@@ -50,6 +52,17 @@ def call_metadata(address: str, token: str | None, tls: Tls | None) -> tuple[tup
     if tls is None and not is_local(address):
         raise ValueError(f"a token is not sent to {address} without TLS: pass tls=reprise.Tls(...)")
     return (("authorization", f"Bearer {token}"),)
+
+
+def check_address(address: str) -> None:
+    """InvalidArgument: it is neither HOST:PORT, with an IPv6 address in brackets, nor unix:/path."""
+    kind, _, path = address.partition(":")
+    if kind == "unix" and path:
+        return
+    host, _, port = address.rpartition(":")
+    is_host = bool(host) and "/" not in host and (":" not in host or host[0] + host[-1] == "[]")
+    if not is_host or not (port.isascii() and port.isdecimal()) or int(port) > 65535:
+        raise errors.InvalidArgument(f'address "{address}" is not HOST:PORT or unix:/path')
 
 
 def is_local(address: str) -> bool:

@@ -68,6 +68,7 @@ class Transport:
 
     def __init__(self, address: str, token: str | None, tls: _connection.Tls | None,
                  timeout: float) -> None:
+        _connection.check_address(address)
         self._metadata = _connection.call_metadata(address, token, tls)
         self.timeout = timeout
         if tls is None:

@@ -65,7 +65,8 @@ class Client:
     RepriseError: Unavailable where no server answers, DeadlineExceeded, ...
 
     Args:
-        address: "HOST:PORT" or "unix:/path". No proxy of the environment is asked.
+        address: "HOST:PORT" or "unix:/path"; anything else is an InvalidArgument. No proxy of the
+            environment is asked.
         token: bearer token, for a server that asks for credentials.
         tls: how to encrypt; None: plaintext, which a token is sent over only to this machine.
         timeout: seconds for calls that name none; infinity: no limit.
