@@ -103,7 +103,7 @@ absl::StatusOr<ListenAddress> ParseListenAddress(absl::string_view text) {
   absl::string_view rest = text;
   if (absl::ConsumePrefix(&rest, "unix:")) {
     if (rest.empty()) {
-      return absl::InvalidArgumentError("listen address \"unix:\" lacks the socket's path");
+      return absl::InvalidArgumentError("address \"unix:\" lacks the socket's path");
     }
     if (rest.size() >= sizeof(sockaddr_un::sun_path)) {
       return absl::InvalidArgumentError(
@@ -115,16 +115,17 @@ absl::StatusOr<ListenAddress> ParseListenAddress(absl::string_view text) {
   }
   const size_t colon = text.rfind(':');
   uint32_t port = 0;
-  if (colon == absl::string_view::npos || colon == 0 ||
+  // A slash is that of a URL, "http://host:1", or of a socket's path without "unix:".
+  if (colon == absl::string_view::npos || colon == 0 || absl::StrContains(text, '/') ||
       !absl::SimpleAtoi(text.substr(colon + 1), &port) || port > 65535) {
     return absl::InvalidArgumentError(
-        absl::StrCat("listen address \"", text, "\" is not HOST:PORT or unix:/path"));
+        absl::StrCat("address \"", text, "\" is not HOST:PORT or unix:/path"));
   }
   absl::string_view host = text.substr(0, colon);
   const bool bracketed = absl::ConsumePrefix(&host, "[") && absl::ConsumeSuffix(&host, "]");
   if (host.empty() || (!bracketed && absl::StrContains(host, ':'))) {
     return absl::InvalidArgumentError(
-        absl::StrCat("listen address \"", text, "\": an IPv6 address is written [ADDRESS]:PORT"));
+        absl::StrCat("address \"", text, "\": an IPv6 address is written [ADDRESS]:PORT"));
   }
   address.host = std::string(host);
   address.port = static_cast<uint16_t>(port);

@@ -210,7 +210,7 @@ void AddStat(FlagSet& cache) {
   AddServerFlags(command, &flags->server);
   command.AddSwitch("json", &flags->json, "print one JSON object instead of a table");
   command.SetExamples("Examples:\n  reprise cache stat\n  reprise cache stat --json\n");
-  command.SetAction([flags] { return ExitCode("cache stat", RunStat(*flags)); });
+  command.SetAction([flags] { return ExitCode("cache stat", flags->server, RunStat(*flags)); });
 }
 
 void AddMatch(FlagSet& cache) {
@@ -224,7 +224,7 @@ void AddMatch(FlagSet& cache) {
       "Examples:\n"
       "  reprise cache match --text-file prompt.txt\n"
       "  reprise cache match --namespace-json ns.json --tokens-file ids.txt\n");
-  command.SetAction([flags] { return ExitCode("cache match", RunMatch(*flags)); });
+  command.SetAction([flags] { return ExitCode("cache match", flags->server, RunMatch(*flags)); });
 }
 
 void AddPut(FlagSet& cache) {
@@ -246,7 +246,7 @@ void AddPut(FlagSet& cache) {
       "  reprise cache put --namespace-json ns.json --tokens-file ids.txt --payload 0.kv 1.kv\n"
       "  reprise cache put --namespace-json ns.json --tokens-file ids.txt --skip-blocks 2 \\\n"
       "    --payload 2.kv\n");
-  command.SetAction([flags] { return ExitCode("cache put", RunPut(*flags)); });
+  command.SetAction([flags] { return ExitCode("cache put", flags->server, RunPut(*flags)); });
 }
 
 void AddGet(FlagSet& cache) {
@@ -265,7 +265,7 @@ void AddGet(FlagSet& cache) {
       "  reprise cache get --text-file prompt.txt --out blocks\n"
       "  reprise cache get --namespace-json ns.json --tokens-file ids.txt --first-block 4 --out "
       "b\n");
-  command.SetAction([flags] { return ExitCode("cache get", RunGet(*flags)); });
+  command.SetAction([flags] { return ExitCode("cache get", flags->server, RunGet(*flags)); });
 }
 
 void AddDemote(FlagSet& cache) {
@@ -273,7 +273,7 @@ void AddDemote(FlagSet& cache) {
   const auto flags = std::make_shared<ServerFlags>();
   AddServerFlags(command, flags.get());
   command.SetExamples("Examples:\n  reprise cache demote --server 127.0.0.1:50051\n");
-  command.SetAction([flags] { return ExitCode("cache demote", RunDemote(*flags)); });
+  command.SetAction([flags] { return ExitCode("cache demote", *flags, RunDemote(*flags)); });
 }
 
 void AddInvalidate(FlagSet& cache) {
@@ -294,7 +294,8 @@ void AddInvalidate(FlagSet& cache) {
       "  reprise cache invalidate --scope tenant --tenant alice\n"
       "  reprise cache invalidate --scope namespace --namespace-json ns.json\n"
       "  reprise cache invalidate --scope prefix --text-file prompt.txt\n");
-  command.SetAction([flags] { return ExitCode("cache invalidate", RunInvalidate(*flags)); });
+  command.SetAction(
+      [flags] { return ExitCode("cache invalidate", flags->server, RunInvalidate(*flags)); });
 }
 
 void AddIdentity(FlagSet& cache) {
@@ -310,7 +311,8 @@ void AddIdentity(FlagSet& cache) {
       "Examples:\n"
       "  reprise cache identity > ns.json\n"
       "  reprise cache identity --tenant alice\n");
-  command.SetAction([flags] { return ExitCode("cache identity", RunIdentity(*flags)); });
+  command.SetAction(
+      [flags] { return ExitCode("cache identity", flags->server, RunIdentity(*flags)); });
 }
 
 }  // namespace

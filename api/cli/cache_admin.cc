@@ -119,7 +119,7 @@ void AddRecord(FlagSet& cache) {
       "/var/tmp/requests.ktr.gz\n"
       "  reprise cache record --admin-server unix:/run/reprise/admin.sock --stop\n"
       "  reprise bench hitrate --traces /var/tmp/requests.ktr.gz\n");
-  command.SetAction([flags] { return ExitCode("cache record", RunRecord(*flags)); });
+  command.SetAction([flags] { return ExitCode("cache record", flags->server, RunRecord(*flags)); });
 }
 
 void AddVerify(FlagSet& cache) {
@@ -134,7 +134,7 @@ void AddVerify(FlagSet& cache) {
       "Examples:\n"
       "  reprise cache verify --admin-server unix:/run/reprise/admin.sock\n"
       "  reprise cache verify --admin-server 127.0.0.1:50052 --bytes-per-second 100MiB --json\n");
-  command.SetAction([flags] { return ExitCode("cache verify", RunVerify(*flags)); });
+  command.SetAction([flags] { return ExitCode("cache verify", flags->server, RunVerify(*flags)); });
 }
 
 void AddSessions(FlagSet& cache) {
@@ -146,7 +146,8 @@ void AddSessions(FlagSet& cache) {
       "Examples:\n"
       "  reprise cache sessions --admin-server unix:/run/reprise/admin.sock\n"
       "  reprise cache sessions --admin-server 127.0.0.1:50052 --end 0123456789abcdef\n");
-  command.SetAction([flags] { return ExitCode("cache sessions", RunSessions(*flags)); });
+  command.SetAction(
+      [flags] { return ExitCode("cache sessions", flags->server, RunSessions(*flags)); });
 }
 
 }  // namespace reprise::api

@@ -111,7 +111,7 @@ void AddExport(FlagSet& cache) {
       "Examples:\n"
       "  reprise cache export --text-file system-prompt.txt --out system-prompt.kv\n"
       "  reprise cache export --namespace-json ns.json --out all.kv\n");
-  command.SetAction([flags] { return ExitCode("cache export", RunExport(*flags)); });
+  command.SetAction([flags] { return ExitCode("cache export", flags->server, RunExport(*flags)); });
 }
 
 void AddImport(FlagSet& cache) {
@@ -122,7 +122,7 @@ void AddImport(FlagSet& cache) {
   command.Require("file");
   command.AddSwitch("json", &flags->json, "print one JSON object");
   command.SetExamples("Examples:\n  reprise cache import --file system-prompt.kv\n");
-  command.SetAction([flags] { return ExitCode("cache import", RunImport(*flags)); });
+  command.SetAction([flags] { return ExitCode("cache import", flags->server, RunImport(*flags)); });
 }
 
 }  // namespace reprise::api

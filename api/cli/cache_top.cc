@@ -88,7 +88,7 @@ void AddTop(FlagSet& cache) {
       "  reprise cache top\n"
       "  reprise cache top --interval 10 --token-file ops.token\n"
       "  reprise cache top --once\n");
-  command.SetAction([flags] { return ExitCode("cache top", RunTop(*flags)); });
+  command.SetAction([flags] { return ExitCode("cache top", flags->server, RunTop(*flags)); });
 }
 
 }  // namespace reprise::api

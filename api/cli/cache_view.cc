@@ -154,7 +154,8 @@ void AddExplain(FlagSet& cache) {
       "Examples:\n"
       "  reprise cache explain --text-file prompt.txt\n"
       "  reprise cache explain --namespace-json ns.json --tokens-file ids.txt --json\n");
-  command.SetAction([flags] { return ExitCode("cache explain", RunExplain(*flags)); });
+  command.SetAction(
+      [flags] { return ExitCode("cache explain", flags->server, RunExplain(*flags)); });
 }
 
 void AddList(FlagSet& cache) {
@@ -173,7 +174,7 @@ void AddList(FlagSet& cache) {
       "  reprise cache ls --limit 20\n"
       "  reprise cache ls --one-namespace --tenant alice\n"
       "  reprise cache ls --namespace-json ns.json --with-tokens --json\n");
-  command.SetAction([flags] { return ExitCode("cache ls", RunList(*flags)); });
+  command.SetAction([flags] { return ExitCode("cache ls", flags->server, RunList(*flags)); });
 }
 
 void AddUsage(FlagSet& cache) {
@@ -184,7 +185,7 @@ void AddUsage(FlagSet& cache) {
   command.AddSwitch("json", &flags->json, "print one JSON object instead of a table");
   command.SetExamples(
       "Examples:\n  reprise cache usage\n  reprise cache usage --all-tenants --json\n");
-  command.SetAction([flags] { return ExitCode("cache usage", RunUsage(*flags)); });
+  command.SetAction([flags] { return ExitCode("cache usage", flags->server, RunUsage(*flags)); });
 }
 
 }  // namespace reprise::api

@@ -164,7 +164,7 @@ void AddWarm(FlagSet& cache) {
       "Examples:\n"
       "  reprise cache warm --file system-prompt.txt manual.txt\n"
       "  reprise cache warm --file chats.jsonl --json --tenant alice\n");
-  command.SetAction([flags] { return ExitCode("cache warm", RunWarm(*flags)); });
+  command.SetAction([flags] { return ExitCode("cache warm", flags->server, RunWarm(*flags)); });
 }
 
 }  // namespace reprise::api

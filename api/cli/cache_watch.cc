@@ -49,7 +49,7 @@ void AddWatch(FlagSet& cache) {
       "Examples:\n"
       "  reprise cache watch --timeout 86400\n"
       "  reprise cache watch --from 1 --with-tokens\n");
-  command.SetAction([flags] { return ExitCode("cache watch", RunWatch(*flags)); });
+  command.SetAction([flags] { return ExitCode("cache watch", flags->server, RunWatch(*flags)); });
 }
 
 }  // namespace reprise::api

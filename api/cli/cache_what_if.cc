@@ -78,7 +78,7 @@ void AddWhatIf(FlagSet& cache) {
   command.SetExamples(
       "Hits are predicted from a sample of the blocks, for the requests of the last hours.\n\n"
       "Examples:\n  reprise cache whatif\n  reprise cache whatif --all-tenants --json\n");
-  command.SetAction([flags] { return ExitCode("cache whatif", RunWhatIf(*flags)); });
+  command.SetAction([flags] { return ExitCode("cache whatif", flags->server, RunWhatIf(*flags)); });
 }
 
 }  // namespace reprise::api

@@ -133,7 +133,7 @@ absl::Status RunChat(const ChatFlags& flags) {
     if (status.ok()) continue;
     // At a terminal the user can mend it; a script must hear of it.
     if (!interactive) return status;
-    ExitCode("chat", status);
+    ExitCode("chat", flags.generate.server, status);
   }
 }
 
@@ -162,7 +162,7 @@ void AddChatCommand(FlagSet& program) {
       "  reprise chat --system \"You are brief.\"\n"
       "  reprise chat --server unix:/run/reprise.sock --system-file system.txt --temperature 0.7\n"
       "  printf 'Hello.\\nAnd again.\\n' | reprise chat --max-new-tokens 32\n");
-  command.SetAction([flags] { return ExitCode("chat", RunChat(*flags)); });
+  command.SetAction([flags] { return ExitCode("chat", flags->generate.server, RunChat(*flags)); });
 }
 
 }  // namespace reprise::api

@@ -1,4 +1,5 @@
 #include <iostream>
+#include <string>
 
 #include "absl/strings/str_replace.h"
 #include "api/cli/commands.h"
@@ -7,7 +8,9 @@ namespace reprise::api {
 
 int ExitCode(absl::string_view command, const absl::Status& status) {
   if (status.ok()) return kExitOk;
-  std::cerr << "reprise " << command << ": " << absl::StrReplaceAll(status.message(), {{"\n", " "}})
+  const std::string cause = status.message().empty() ? absl::StatusCodeToString(status.code())
+                                                     : std::string(status.message());
+  std::cerr << "reprise " << command << ": " << absl::StrReplaceAll(cause, {{"\n", " "}})
             << std::endl;
   return kExitFailed;
 }

@@ -100,7 +100,8 @@ void AddGenerateCommand(FlagSet& program) {
       "  reprise generate --prompt-file long.txt --json\n"
       "  echo Hello | reprise generate --server unix:/run/reprise.sock --temperature 0.8 --seed "
       "7\n");
-  command.SetAction([flags] { return ExitCode("generate", RunGenerate(*flags)); });
+  command.SetAction(
+      [flags] { return ExitCode("generate", flags->generate.server, RunGenerate(*flags)); });
 }
 
 }  // namespace reprise::api

@@ -4,7 +4,9 @@
 #include <memory>
 #include <string>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "api/cli/flag_set.h"
 #include "api/client/channel.h"
@@ -17,6 +19,7 @@ inline constexpr char kDefaultServer[] = "127.0.0.1:50051";
 
 struct ServerFlags {
   std::string server;
+  bool is_admin = false;  // its Admin listener
   double timeout_seconds = 600;
   // What the caller shows; files are read when a command connects.
   std::string token;
@@ -26,8 +29,9 @@ struct ServerFlags {
   std::string tls_key;
 
   absl::Duration timeout() const { return absl::Seconds(timeout_seconds); }
-  // The token is that of a flag, else the environment's REPRISE_TOKEN. BLOCKS. kInvalidArgument: a
-  // token would cross a network for all to read; else the errors of reading the files.
+  // The token is that of a flag, else the environment's REPRISE_TOKEN. BLOCKS. kInvalidArgument:
+  // `server` is no address, a file is not the PEM that it should be, or a token would cross a
+  // network for all to read; else the errors of reading the files.
   absl::StatusOr<ClientAccess> Access() const;
 };
 
@@ -36,6 +40,14 @@ struct ServerFlags {
 void AddServerFlags(FlagSet& flags, ServerFlags* values);
 // The same for a command that talks to the Admin service: --admin-server, which must be given.
 void AddAdminServerFlags(FlagSet& flags, ServerFlags* values);
+
+// `status` of a call to the server that the flags name, for the one who gave them: where nothing
+// answers, or something else than was asked for, it says so in terms of flags.
+absl::Status Explained(const ServerFlags& flags, const absl::Status& status);
+
+// The exit code of a command that calls a server and ended with `status`; an error goes to stderr
+// as Explained has it.
+int ExitCode(absl::string_view command, const ServerFlags& flags, const absl::Status& status);
 
 // A client of the server that the flags name. BLOCKS to read files. Errors are those of Access.
 template <typename Client>

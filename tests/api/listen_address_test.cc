@@ -32,7 +32,7 @@ TEST(ListenAddressTest, ReadsWhatItWrites) {
 
 TEST(ListenAddressTest, RefusesWhatIsNoAddress) {
   for (const char* text : {"", "127.0.0.1", ":50051", "host:port", "host:65536", "host:-1",
-                           "::1:80", "unix:", "[]:80"}) {
+                           "::1:80", "unix:", "[]:80", "http://host:1", "/run/socket:1"}) {
     EXPECT_EQ(ParseListenAddress(text).status().code(), absl::StatusCode::kInvalidArgument) << text;
   }
   EXPECT_FALSE(ParseListenAddress("unix:/" + std::string(200, 'x')).ok());

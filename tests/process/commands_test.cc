@@ -51,6 +51,8 @@ class CommandsTest : public ::testing::Test {
     return Path(name);
   }
 
+  static const std::string& Address() { return *address_; }
+
   // Runs a command against the server.
   static CommandResult Call(std::vector<std::string> args, const std::string& input = "") {
     args.push_back("--server");
@@ -140,7 +142,23 @@ TEST_F(CommandsTest, ErrorsOfTheServerAreOneLineAndExitCode1) {
   const CommandResult unreachable =
       RunCommand({"cache", "stat", "--server", "unix:" + Path("nobody")});
   EXPECT_EQ(unreachable.exit_code, 1);
-  EXPECT_THAT(unreachable.errors, HasSubstr("nobody"));
+  EXPECT_THAT(unreachable.errors,
+              AllOf(HasSubstr("no server answers at unix:"), HasSubstr("nobody")));
+}
+
+TEST_F(CommandsTest, AServerThatCannotBeUsedIsExplainedInTermsOfFlags) {
+  for (const std::string address : {"127.0.0.1", "http://127.0.0.1:50051"}) {
+    const CommandResult result = RunCommand({"cache", "stat", "--server", address});
+    EXPECT_EQ(result.exit_code, 1);
+    EXPECT_THAT(result.errors,
+                AllOf(HasSubstr("--server: "), HasSubstr(address), HasSubstr("HOST:PORT")));
+  }
+  EXPECT_THAT(Call({"cache", "stat", "--tls-ca", Write("no.pem", "no PEM")}).errors,
+              HasSubstr("no.pem holds no certificate in PEM"));
+  const CommandResult no_admin = RunCommand({"cache", "verify", "--admin-server", Address()});
+  EXPECT_EQ(no_admin.exit_code, 1);
+  EXPECT_THAT(no_admin.errors, AllOf(HasSubstr(Address() + " offers no Admin service"),
+                                     HasSubstr("--admin-listen")));
 }
 
 TEST_F(CommandsTest, ChatReadsTurnsFromAPipeAndReusesTheTurnsBefore) {

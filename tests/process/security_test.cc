@@ -132,7 +132,8 @@ TEST_F(SecurityProcessTest, CommandsShowATokenWhereNobodyReadsAlong) {
     args.insert(args.end(), more.begin(), more.end());
     return RunCommand(args);
   };
-  EXPECT_THAT(stat(address, {}).errors, HasSubstr("needs a credential"));
+  EXPECT_THAT(stat(address, {}).errors,
+              AllOf(HasSubstr("needs a credential"), HasSubstr("--token-file")));
   EXPECT_EQ(stat(address, {"--token-file", token_file}).exit_code, 0);
   EXPECT_EQ(stat(address, {"--token", token}).exit_code, 0);
   ASSERT_EQ(setenv("REPRISE_TOKEN", token.c_str(), 1), 0);
