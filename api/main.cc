@@ -22,6 +22,7 @@ int main(int argc, char** argv) {
   reprise::api::FlagSet program(
       "reprise",
       "Keeps the KV cache of LLM prompts in RAM and on disk, and serves models with it.");
+  program.AddVersion("reprise " REPRISE_VERSION);
   reprise::api::AddServeCommand(program);
   reprise::api::AddChatCommand(program);
   reprise::api::AddGenerateCommand(program);

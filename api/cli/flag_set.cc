@@ -6,6 +6,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -163,16 +164,17 @@ class FlagSet::Impl {
     } catch (const CLI::CallForHelp&) {
       out << app_->help();
       return 0;
+    } catch (const CLI::CallForVersion& version) {
+      out << version.what() << "\n";
+      return 0;
+    } catch (const CLI::ExtrasError&) {
+      command = Chosen();
+      return command->Complain(command->Unexpected(args, app_->remaining(/*recurse=*/true)), err);
     } catch (const CLI::Error& error) {
       command = Chosen();
-      err << command->path_ << ": " << FirstLine(error.what()) << " (see " << command->path_
-          << " --help)\n";
-      return 2;
+      return command->Complain(FirstLine(error.what()), err);
     }
-    if (command->action_ == nullptr) {
-      err << command->path_ << ": a command is missing (see " << command->path_ << " --help)\n";
-      return 2;
-    }
+    if (command->action_ == nullptr) return command->Complain("a command is missing", err);
     return command->action_();
   }
 
@@ -185,6 +187,25 @@ class FlagSet::Impl {
   };
 
   static std::string FirstLine(const std::string& text) { return text.substr(0, text.find('\n')); }
+
+  // Returns the exit code of wrong usage.
+  int Complain(const std::string& cause, std::ostream& err) const {
+    err << path_ << ": " << cause << " (see " << path_ << " --help)\n";
+    return 2;
+  }
+
+  // What is wrong with `args`, which name this command: the first of those that are `left`, in no
+  // order, when all others were taken.
+  std::string Unexpected(const std::vector<std::string>& args,
+                         const std::vector<std::string>& left) const {
+    const auto found = std::find_first_of(args.begin(), args.end(), left.begin(), left.end());
+    const std::string first = found == args.end() ? absl::StrJoin(left, " ") : *found;
+    if (absl::StartsWith(first, "-")) {
+      return absl::StrCat("unknown flag ", first.substr(0, first.find('=')));
+    }
+    return absl::StrCat(commands_.empty() ? "unexpected argument" : "unknown command", " \"", first,
+                        "\"");
+  }
 
   // The command that the parsed arguments name.
   Impl* Chosen() {
@@ -373,6 +394,9 @@ void FlagSet::AtMost(const std::string& name, double most) {
   });
 }
 
+void FlagSet::AddVersion(const std::string& text) {
+  impl_->app()->set_version_flag("--version", text, "print the version and end");
+}
 void FlagSet::AddConfigFile() { impl_->AddConfigFile(); }
 void FlagSet::SetExamples(const std::string& text) { impl_->app()->footer(text); }
 void FlagSet::SetAction(std::function<int()> action) { impl_->SetAction(std::move(action)); }

@@ -75,6 +75,9 @@ class FlagSet {
   void AtLeast(const std::string& name, double least);
   void AtMost(const std::string& name, double most);
 
+  // Flag --version, which prints `text` and does nothing else.
+  void AddVersion(const std::string& text);
+
   // Flag --config FILE: `name = value` lines for every other flag of this command (config_file.h),
   // optionally under a section [`this command's name`]. Flags on the command line win. An unknown
   // key is an error that names it.
@@ -88,8 +91,8 @@ class FlagSet {
   void SetAction(std::function<int()> action);
 
   // Parses `args` (without the program's name) and runs the action of the command they name. --help
-  // is printed to `out`. What is wrong with `args` goes to `err` in one line; the exit code is 2
-  // then.
+  // and --version are printed to `out`. What is wrong with `args` goes to `err` in one line; the
+  // exit code is 2 then.
   int Run(const std::vector<std::string>& args, std::ostream& out, std::ostream& err);
 
  private:

@@ -50,7 +50,36 @@ TEST(FlagSetTest, AnUnknownCommandIsNamed) {
   program.AddCommand("cache", "cache");
   Output output;
   EXPECT_EQ(program.Run({"cash"}, output.out, output.err), 2);
-  EXPECT_THAT(output.err.str(), HasSubstr("cash"));
+  EXPECT_EQ(output.err.str(), "prog: unknown command \"cash\" (see prog --help)\n");
+}
+
+TEST(FlagSetTest, WhatIsUnexpectedIsNamedAsItWasTyped) {
+  FlagSet program("prog", "test");
+  std::string model;
+  FlagSet& serve = program.AddCommand("serve", "serve");
+  serve.Add("model", &model, "DIR", "model");
+  serve.SetAction([] { return 0; });
+  const auto complaint = [&program](const std::vector<std::string>& args) {
+    Output output;
+    EXPECT_EQ(program.Run(args, output.out, output.err), 2);
+    return output.err.str();
+  };
+  EXPECT_EQ(complaint({"serve", "--modle", "x"}),
+            "prog serve: unknown flag --modle (see prog serve --help)\n");
+  EXPECT_EQ(complaint({"serve", "--modle=x", "y"}),
+            "prog serve: unknown flag --modle (see prog serve --help)\n");
+  EXPECT_EQ(complaint({"serve", "--model", "x", "y"}),
+            "prog serve: unexpected argument \"y\" (see prog serve --help)\n");
+  EXPECT_EQ(complaint({"srve", "--model", "x"}),
+            "prog: unknown command \"srve\" (see prog --help)\n");
+}
+
+TEST(FlagSetTest, TheVersionIsPrinted) {
+  FlagSet program("prog", "test");
+  program.AddVersion("prog 1.2.3");
+  Output output;
+  EXPECT_EQ(program.Run({"--version"}, output.out, output.err), 0);
+  EXPECT_EQ(output.out.str(), "prog 1.2.3\n");
 }
 
 TEST(FlagSetTest, RequiredAndExclusiveFlagsAreHeld) {
