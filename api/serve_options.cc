@@ -7,6 +7,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "cachestore/base/status_macros.h"
 
@@ -17,7 +18,11 @@ namespace {
 // Whether nobody can come in over `address` who ought not to. `flag` is what gave it.
 absl::Status CheckListen(absl::string_view flag, const std::string& text,
                          const ServeOptions& options) {
-  ASSIGN_OR_RETURN(const ListenAddress address, ParseListenAddress(text));
+  const absl::StatusOr<ListenAddress> parsed = ParseListenAddress(text);
+  if (!parsed.ok()) {
+    return absl::InvalidArgumentError(absl::StrCat(flag, ": ", parsed.status().message()));
+  }
+  const ListenAddress& address = *parsed;
   const GuardOptions& guard = options.guard;
   const bool encrypted = !guard.tls.certificate.empty();
   const bool asks = !guard.tls.client_ca.empty() || !guard.credentials_file.empty();
@@ -35,6 +40,19 @@ absl::Status CheckListen(absl::string_view flag, const std::string& text,
       " authentication: anybody on the network could read and write cached conversations; listen "
       "on 127.0.0.1 or a Unix socket, or give --tls-cert and --tls-key with --credentials or "
       "--tls-client-ca, or --allow-insecure-remote if the network is trusted"));
+}
+
+// `status` of options that flags have filled, with the flags' names.
+absl::Status OfFlags(const absl::Status& status) {
+  return {status.code(), absl::StrReplaceAll(status.message(),
+                                             {{"store option ram.capacity_bytes", "--ram-bytes"},
+                                              {"store option gpu.capacity_bytes", "--gpu-bytes"},
+                                              {"store option disk.capacity_bytes", "--disk-bytes"},
+                                              {"block_tokens", "--block-tokens"},
+                                              {"step_tokens", "--step-tokens"},
+                                              {"max_running", "--max-running"},
+                                              {"max_waiting", "--max-waiting"},
+                                              {"num_threads", "--threads"}})};
 }
 
 }  // namespace
@@ -59,9 +77,9 @@ absl::Status ServeOptions::Validate() const {
     return absl::InvalidArgumentError(
         "--gpu-bytes is 0; a model that is computed on a GPU needs its KV blocks there");
   }
-  RETURN_IF_ERROR(store.Validate());
+  RETURN_IF_ERROR(OfFlags(store.Validate()));
   if (engine.model_folder.empty()) return absl::OkStatus();
-  return engine.Validate();
+  return OfFlags(engine.Validate());
 }
 
 ServeOptions ServeOptions::ForDevice() const {

@@ -41,8 +41,8 @@ struct ServeOptions {
   // The names of http_host, in lower case.
   std::vector<std::string> HttpHosts() const;
 
-  // Checks everything that can be checked without opening anything. kInvalidArgument names the flag
-  // or option, its value and what is allowed.
+  // Checks everything that can be checked without opening anything. kInvalidArgument names the
+  // flag, its value and what is allowed.
   absl::Status Validate() const;
 
   // The same, with `store` and `engine` told of the three above. What store and engine are opened

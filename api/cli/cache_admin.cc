@@ -113,6 +113,8 @@ void AddRecord(FlagSet& cache) {
   command.AddBytes("max-bytes", &flags->max_bytes, "of the file, which ends it; 0: 1 GiB");
   command.AddSwitch("stop", &flags->stop, "end the recording instead");
   command.Need("max-bytes", "file");
+  command.RequireOneOf({"file", "stop"});
+  command.Exclude("file", "stop");
   command.SetExamples(
       "Examples:\n"
       "  reprise cache record --admin-server unix:/run/reprise/admin.sock --file "

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "api/auth/credentials.h"
 #include "api/auth/secret_token.h"
 #include "api/cli/commands.h"
@@ -34,7 +35,12 @@ absl::Status RunCredential(const CredentialFlags& flags) {
   const std::string token = MakeToken();
   const std::string table = TableOf(flags, DigestOf(token));
   // What the server would refuse is refused here, before anybody was given the token.
-  RETURN_IF_ERROR(Credentials::Parse(table).status());
+  if (const absl::Status refused = Credentials::Parse(table).status(); !refused.ok()) {
+    // It begins with a place in a file that nobody has written.
+    const std::vector<std::string> parts =
+        absl::StrSplit(refused.message(), absl::MaxSplits(": ", 1));
+    return absl::Status(refused.code(), parts.back());
+  }
   std::cerr << "# The token, shown this once:\n" << token << "\n\n# For the credentials file:\n";
   std::cout << table << std::flush;
   return absl::OkStatus();
@@ -56,10 +62,10 @@ void AddCredentialCommand(FlagSet& program) {
   command.SetExamples(
       "The token goes to stderr, the table for the server's credentials file, which holds only "
       "the\n"
-      "token's SHA-256, to stdout.\n\n"
+      "token's SHA-256, to stdout. A server refuses a file that others may read: hence umask.\n\n"
       "Examples:\n"
-      "  reprise credential --name alice-web --tenant alice >> credentials.toml\n"
-      "  reprise credential --name ops --role admin >> credentials.toml\n");
+      "  (umask 077; reprise credential --name alice-web --tenant alice >> credentials.toml)\n"
+      "  (umask 077; reprise credential --name ops --role admin >> credentials.toml)\n");
   command.SetAction([flags] { return ExitCode("credential", RunCredential(*flags)); });
 }
 

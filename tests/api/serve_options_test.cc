@@ -336,6 +336,14 @@ TEST_F(ServeOptionsTest, AFlagAndWhatItNeedsMayComeFromDifferentPlaces) {
 TEST_F(ServeOptionsTest, EngineOptionsAreCheckedWithAModel) {
   EXPECT_EQ(Run({"--model", "m", "--block-tokens", "7"}), 0) << err_.str();
   EXPECT_EQ(options_.Validate().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(options_.Validate().message()), HasSubstr("--block-tokens is 7;"));
+}
+
+TEST_F(ServeOptionsTest, WhatTheStoreRefusesIsNamedByItsFlag) {
+  EXPECT_EQ(Run({"--ram-bytes", "1"}), 0) << err_.str();
+  EXPECT_THAT(std::string(options_.Validate().message()), HasSubstr("--ram-bytes is 1; it must"));
+  EXPECT_EQ(Run({"--ram-bytes", "1MiB", "--disk-dir", "d", "--disk-bytes", "5"}), 0) << err_.str();
+  EXPECT_THAT(std::string(options_.Validate().message()), HasSubstr("--disk-bytes is 5; it must"));
 }
 
 TEST_F(ServeOptionsTest, ANegativeGraceIsWrongUsage) {

@@ -126,6 +126,13 @@ TEST_F(CacheViewTest, OperatorsVerifyTheDiskAndSeeSessions) {
   EXPECT_EQ(Operate({"cache", "sessions", "--end", "0123456789abcdef"}).exit_code, 1);
 }
 
+TEST_F(CacheViewTest, ARecordingIsBegunOrEnded) {
+  const CommandResult neither = Operate({"cache", "record"});
+  EXPECT_EQ(neither.exit_code, 2);
+  EXPECT_THAT(neither.errors, HasSubstr("--file or --stop is required"));
+  EXPECT_EQ(Operate({"cache", "record", "--stop", "--file", "f"}).exit_code, 2);
+}
+
 TEST_F(CacheViewTest, TopShowsTiersRatesAndNamespaces) {
   const CommandResult once = Call({"cache", "top", "--once"});
   EXPECT_EQ(once.exit_code, 0) << once.errors;

@@ -172,7 +172,7 @@ TEST_F(SecurityProcessTest, WhatWouldLetAnybodyInIsRefused) {
   expect_refused({"serve", "--listen", "0.0.0.0:0", "--tls-cert", "c", "--tls-key", "k"}, 2,
                  "no authentication");
   expect_refused({"serve", "--tls-cert", "c"}, 2, "--tls-key");
-  expect_refused({"credential", "--name", "web"}, 1, "has no tenant");
+  expect_refused({"credential", "--name", "web"}, 1, "credential: credential web has no tenant");
   expect_refused({"credential", "--name", "a b", "--tenant", "c"}, 1, "name must be");
 }
 
