@@ -9,7 +9,9 @@
 
 namespace reprise::api {
 
-// One line, with the field names of the proto file; bytes (keys) are in base64.
+// One line, with the field names of the proto file and every field but messages and alternatives
+// that are not set; bytes (keys) as hex digits, as tables show them, and all numbers as numbers.
+// REQUIRES: no maps in it.
 std::string ToJsonLine(const google::protobuf::Message& message);
 
 // Lower-case hex digits.
