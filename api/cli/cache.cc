@@ -132,7 +132,7 @@ absl::Status RunGet(const GetFlags& flags) {
     written.Update(WriteFile(path, block.payload()));
     table.AddRow({WithThousands(block.block_index()), block.tier(),
                   WithThousands(static_cast<int64_t>(block.payload().size())),
-                  absl::StrFormat("x%016x", block.payload_xxh3()), path});
+                  absl::StrFormat("%016x", block.payload_xxh3()), path});
   };
   ASSIGN_OR_RETURN(const int64_t num_blocks, client->Get(ns.id, prompt.All(), flags.first_block,
                                                          flags.server.timeout(), on_block));

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -13,6 +14,7 @@
 #include "api/cli/message_json.h"
 #include "api/cli/table.h"
 #include "api/client/cache_client.h"
+#include "api/file/block_file_format.h"
 #include "cachestore/base/status_macros.h"
 
 namespace reprise::api {
@@ -50,14 +52,23 @@ absl::Status RunExport(const FileFlags& flags) {
   const std::string part = flags.file + ".part";
   std::ofstream out(part, std::ios::binary | std::ios::trunc);
   int64_t num_bytes = 0;
+  std::string end;  // of the file
   absl::Status status =
       client->Export(request, flags.server.timeout(), [&](absl::string_view bytes) {
         num_bytes += static_cast<int64_t>(bytes.size());
+        absl::StrAppend(&end, bytes.substr(bytes.size() - std::min(bytes.size(), kEndRecordBytes)));
+        end.erase(0, end.size() - std::min(end.size(), kEndRecordBytes));
         return static_cast<bool>(
             out.write(bytes.data(), static_cast<std::streamsize>(bytes.size())));
       });
   out.close();
   if (!out) status = absl::InternalError(absl::StrCat(part, " cannot be written"));
+  const int64_t num_blocks = status.ok() && end.size() == kEndRecordBytes ? NumBlocksIn(end) : 0;
+  if (status.ok() && num_blocks == 0) {
+    status = absl::NotFoundError(absl::StrCat(
+        "nothing is cached of ", flags.has_prompt() ? "this prompt" : "this namespace",
+        ", so there is nothing to write; `reprise cache warm` computes the blocks of prompts"));
+  }
   std::error_code error;
   if (status.ok()) std::filesystem::rename(part, flags.file, error);
   if (error) status = absl::InternalError(absl::StrCat(flags.file, ": ", error.message()));
@@ -66,9 +77,10 @@ absl::Status RunExport(const FileFlags& flags) {
     return status;
   }
   if (flags.json) {
-    std::cout << "{\"bytes\":" << num_bytes << "}" << std::endl;
+    std::cout << "{\"blocks\":" << num_blocks << ",\"bytes\":" << num_bytes << "}" << std::endl;
   } else {
-    std::cout << "wrote " << BytesText(num_bytes) << " to " << flags.file << std::endl;
+    std::cout << "wrote " << WithThousands(num_blocks) << " blocks, " << BytesText(num_bytes)
+              << ", to " << flags.file << std::endl;
   }
   return absl::OkStatus();
 }

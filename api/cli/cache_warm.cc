@@ -133,9 +133,10 @@ absl::Status RunWarm(const WarmFlags& flags) {
     Report(flags, prompt.name, *summary, &totals);
   }
   if (!flags.json) {
-    std::cout << WithThousands(totals.prompts) << " prompts, " << WithThousands(totals.tokens)
-              << " tokens: " << WithThousands(totals.cached) << " were cached, "
-              << WithThousands(totals.tokens - totals.cached) << " computed" << std::endl;
+    std::cout << WithThousands(totals.prompts) << (totals.prompts == 1 ? " prompt, " : " prompts, ")
+              << WithThousands(totals.tokens) << " tokens: " << WithThousands(totals.cached)
+              << " were cached, " << WithThousands(totals.tokens - totals.cached) << " computed"
+              << std::endl;
   }
   return absl::OkStatus();
 }

@@ -27,10 +27,13 @@ absl::Status RunWatch(const WatchFlags& flags) {
   request.set_epoch(flags.epoch);
   request.set_with_token_ids(flags.with_tokens);
   int64_t told = 0;
-  return client->Watch(request, flags.server.timeout(), [&](const v1::CacheEvent& event) {
-    std::cout << ToJsonLine(event) << std::endl;
-    return ++told != flags.count;
-  });
+  const absl::Status end =
+      client->Watch(request, flags.server.timeout(), [&](const v1::CacheEvent& event) {
+        std::cout << ToJsonLine(event) << std::endl;
+        return ++told != flags.count;
+      });
+  // It was watched for as long as was asked for.
+  return absl::IsDeadlineExceeded(end) ? absl::OkStatus() : end;
 }
 
 }  // namespace
@@ -46,6 +49,7 @@ void AddWatch(FlagSet& cache) {
   command.AtLeast("count", 0);
   command.AddSwitch("with-tokens", &flags->with_tokens, "with the token ids of stored blocks");
   command.SetExamples(
+      "Ends behind --timeout, or --count.\n\n"
       "Examples:\n"
       "  reprise cache watch --timeout 86400\n"
       "  reprise cache watch --from 1 --with-tokens\n");

@@ -31,10 +31,21 @@ std::string Bar(double ratio) {
                       std::string(static_cast<size_t>(kBarCells - cells), '.'));
 }
 
-void Print(const v1::TenantWhatIf& tenant) {
+// Fewer than these, a thousand blocks of 16, say nothing of what will come.
+constexpr double kLeastWatchedTokens = 16'000;
+
+void Print(const v1::TenantWhatIf& tenant, double sampling_rate) {
   std::cout << (tenant.tenant().empty() ? "all tenants" : tenant.tenant()) << ": "
             << WithThousands(static_cast<int64_t>(tenant.looked_up_tokens()))
             << " tokens looked up\n";
+  const double watched = tenant.looked_up_tokens() * sampling_rate;
+  if (watched < kLeastWatchedTokens) {
+    std::cout << "too few lookups to predict (some " << WithThousands(static_cast<int64_t>(watched))
+              << " tokens watched, of the "
+              << WithThousands(static_cast<int64_t>(kLeastWatchedTokens))
+              << " that it takes; --json has the curves all the same)\n";
+    return;
+  }
   Table table({"tiers", "size", "bytes", "hits", "0 to 100 %", "tokens saved", "prefill saved"});
   for (const v1::WhatIfCurve& curve : tenant.curves()) {
     for (const v1::WhatIfPoint& point : curve.points()) {
@@ -59,7 +70,7 @@ absl::Status RunWhatIf(const WhatIfFlags& flags) {
   if (report.tenants().empty()) std::cout << "nothing was looked up yet\n";
   for (int i = 0; i < report.tenants_size(); ++i) {
     if (i > 0) std::cout << "\n";
-    Print(report.tenants(i));
+    Print(report.tenants(i), report.sampling_rate());
   }
   std::cout << std::flush;
   return absl::OkStatus();

@@ -21,6 +21,7 @@ inline constexpr absl::string_view kBlockFileMagic("RPRSKV\r\n", 8);
 inline constexpr uint32_t kBlockFileVersion = 1;
 inline constexpr char kBlockRecord = 'B';
 inline constexpr char kEndRecord = 'E';
+inline constexpr size_t kEndRecordBytes = 1 + 8 + 8;
 // Longest text in a header, checked before it is allocated.
 inline constexpr uint32_t kMaxHeaderText = 1 << 16;
 // Most bytes of one FileChunk.
@@ -44,6 +45,11 @@ inline uint32_t ReadU32(const char* from) {
 }
 inline uint64_t ReadU64(const char* from) {
   return ReadU32(from) | uint64_t{ReadU32(from + 4)} << 32;
+}
+
+// The number of blocks that the end of a file tells. REQUIRES: `end_record` is a whole one.
+inline int64_t NumBlocksIn(absl::string_view end_record) {
+  return static_cast<int64_t>(ReadU64(end_record.data() + 1));
 }
 
 }  // namespace reprise::api

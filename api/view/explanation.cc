@@ -48,12 +48,12 @@ v1::BlockVerdict ToProto(BlockVerdict verdict) {
 
 // What became of the first block that is missing.
 std::string Fate(const cachestore::ExplainedBlock& block, absl::Time now) {
-  const std::string when =
-      block.left_at.has_value()
-          ? absl::StrCat(" ",
-                         absl::FormatDuration(absl::Trunc(now - *block.left_at, absl::Seconds(1))),
-                         " ago")
-          : "";
+  std::string when;
+  if (block.left_at.has_value()) {
+    const absl::Duration ago = absl::Trunc(now - *block.left_at, absl::Seconds(1));
+    when = ago < absl::Seconds(1) ? " less than a second ago"
+                                  : absl::StrCat(" ", absl::FormatDuration(ago), " ago");
+  }
   switch (block.verdict) {
     case BlockVerdict::kEvicted:
       return absl::StrCat("was evicted to make room", when);
@@ -101,9 +101,11 @@ v1::ExplainResponse ToProto(const std::vector<cachestore::ExplainedBlock>& block
     response.set_summary(
         absl::StrCat("All ", hits, " blocks are cached, ", hits * block_tokens, " tokens."));
   } else {
-    response.set_summary(absl::StrCat("The first ", hits, " of ", blocks.size(),
-                                      " blocks are cached, ", hits * block_tokens,
-                                      " tokens; block ", hits, " ", Fate(*miss, now), "."));
+    const std::string cached =
+        hits == 0 ? "Nothing is cached"
+                  : absl::StrCat("The first ", hits, " of ", blocks.size(), " blocks are cached, ",
+                                 hits * block_tokens, " tokens");
+    response.set_summary(absl::StrCat(cached, "; block ", hits, " ", Fate(*miss, now), "."));
   }
   return response;
 }

@@ -110,6 +110,8 @@ TEST_F(CacheViewTest, APromptGoesToAnotherServerAsAFile) {
   const std::string file = folder_ / "prompt.kv";
   const CommandResult exported = Call({"cache", "export", "--text-file", prompt_, "--out", file});
   EXPECT_EQ(exported.exit_code, 0) << exported.errors;
+  // A byte a token: the model's begin and 39 of the 40 bytes make five blocks of 8.
+  EXPECT_THAT(exported.output, HasSubstr("wrote 5 blocks, "));
   ChildProcess other(Serve("disk2", "socket2", "admin2"));
   ASSERT_EQ(other.AwaitLine("listening on "), Address("socket2"));
   const CommandResult imported = Call({"cache", "import", "--file", file, "--json"}, "socket2");
@@ -124,6 +126,32 @@ TEST_F(CacheViewTest, APromptGoesToAnotherServerAsAFile) {
   const CommandResult refused = Call({"cache", "import", "--file", file}, "socket2");
   EXPECT_EQ(refused.exit_code, 1);
   EXPECT_THAT(refused.errors, HasSubstr("the file is damaged at byte"));
+}
+
+TEST_F(CacheViewTest, WhatIsNotCachedIsNoFile) {
+  const std::string file = folder_ / "nothing.kv";
+  const std::string other = folder_ / "other.txt";
+  ASSERT_TRUE(WriteFile(other, std::string(40, 'y')).ok());
+  const CommandResult exported = Call({"cache", "export", "--text-file", other, "--out", file});
+  EXPECT_EQ(exported.exit_code, 1);
+  EXPECT_THAT(exported.errors,
+              AllOf(HasSubstr("nothing is cached of this prompt"), HasSubstr("cache warm")));
+  EXPECT_FALSE(ReadFile(file).ok());
+  EXPECT_THAT(Call({"cache", "explain", "--text-file", other}).output,
+              HasSubstr("Nothing is cached; block 0 was not stored"));
+}
+
+TEST_F(CacheViewTest, AWatchEndsWellWhenItsTimeIsOver) {
+  const CommandResult watched = Call({"cache", "watch", "--timeout", "0.2"});
+  EXPECT_EQ(watched.exit_code, 0) << watched.errors;
+  EXPECT_EQ(watched.errors, "");
+}
+
+TEST_F(CacheViewTest, AFewLookupsAreNotCalledAPrediction) {
+  const CommandResult told = Call({"cache", "whatif"});
+  EXPECT_EQ(told.exit_code, 0) << told.errors;
+  EXPECT_THAT(told.output,
+              AllOf(HasSubstr("too few lookups to predict"), ::testing::Not(HasSubstr("%"))));
 }
 
 TEST_F(CacheViewTest, OperatorsVerifyTheDiskAndSeeSessions) {
