@@ -150,9 +150,9 @@ void AddChat(api::FlagSet& bench) {
   command.AddBytes("ram-bytes", &options.ram_bytes, "RAM tier of each of the four servers");
   command.AddBytes("disk-bytes", &options.disk_bytes, "disk tier of each of the four servers");
   suite.Finish(
-      "Four arms: cache off; cache in RAM; cache on disk (RAM is emptied before each turn); cache "
-      "after\n"
-      "kill -9 and restart before each turn.\n\n"
+      "Four arms: cache off; cache in RAM; cache on disk (RAM is moved there before each turn); "
+      "cache\n"
+      "after kill -9 and restart before each turn (RAM is moved to disk before the kill).\n\n"
       "Examples:\n"
       "  reprise bench chat --model models/qwen --conversation deploy/conversation.json\n",
       [](const ChatBenchOptions& o) { return RunChatBench(o, std::cout); });

@@ -177,6 +177,7 @@ absl::Status Serve(const ServeOptions& options, Guard* guard, ShutdownSignal* si
   if (options.engine.model_folder.empty()) {
     std::cout << "model: none, Cache service only\n";
   } else {
+    std::cout << "loading " << options.engine.model_folder << " ..." << std::endl;
     ASSIGN_OR_RETURN(engine,
                      engine::Engine::Open(options.engine, store.get(), std::move(card.backend)));
     parts.engine = engine.get();
