@@ -6,12 +6,11 @@
 namespace reprise::api {
 
 // What its requests belong to. The rest of `hints` says what blocks are worth, which is for those
-// to say who store them.
+// to say who store them; the turn too, which may say that the one before is left behind.
 inline cachestore::RequestHints HintsOfReader(const cachestore::RequestHints& hints) {
   return {.use = hints.use,
           .session = hints.session,
           .request = hints.request,
-          .turn = hints.turn,
           .waiting_requests = hints.waiting_requests};
 }
 

@@ -40,8 +40,8 @@ uint8_t GapBin(float seconds) {
 }
 
 // Two features at a coarser scale, as one of 16 bins.
-uint8_t Cross(int high, int low) {
-  return static_cast<uint8_t>(std::min(high, 3) * 4 + std::min(low, 3));
+uint8_t Cross(int64_t high, int64_t low) {
+  return static_cast<uint8_t>(std::min<int64_t>(high, 3) * 4 + std::min<int64_t>(low, 3));
 }
 
 void SetOutput(Features& features, int64_t output_tokens) {
@@ -68,6 +68,32 @@ RequestId RequestBook::NewRequest() {
   return id;
 }
 
+uint64_t RequestBook::SessionOf(uint32_t namespace_id, const RequestHints& hints) {
+  if (hints.session == 0 || hints.turn <= 0) return 0;
+  // The same session may be served in several namespaces side by side, as by ranks of a model.
+  const uint64_t session = hints.session + namespace_id * 0x9e3779b97f4a7c15;
+  return std::max<uint64_t>(session, 1);
+}
+
+RequestId RequestBook::TurnBefore(uint32_t namespace_id, const RequestHints& hints) const {
+  const auto session = sessions_.find(SessionOf(namespace_id, hints));
+  if (session == sessions_.end() || hints.turn - 1 != session->second.turn) return kNoRequest;
+  return conversations_[session->second.conversation].last;
+}
+
+void RequestBook::RememberSession(uint64_t session, uint32_t id, int32_t turn) {
+  if (session == 0) return;
+  if (conversations_[id].session != session) ForgetSessionOf(id);
+  conversations_[id].session = session;
+  sessions_[session] = {.conversation = id, .turn = turn};
+}
+
+void RequestBook::ForgetSessionOf(uint32_t id) {
+  const auto session = sessions_.find(conversations_[id].session);
+  // Another conversation may have gone on under its name.
+  if (session != sessions_.end() && session->second.conversation == id) sessions_.erase(session);
+}
+
 RequestId RequestBook::Begin(RequestId turn_before, const RequestTraits& traits,
                              const RequestHints& hints) {
   const RequestId id = NewRequest();
@@ -91,6 +117,9 @@ RequestId RequestBook::Begin(RequestId turn_before, const RequestTraits& traits,
     conversation.largest_gap = std::max(conversation.largest_gap, gap);
   }
   ++conversation.turn;
+  // Its beginning was served elsewhere, or by another process, or is forgotten.
+  conversation.unseen_turns = std::max(conversation.unseen_turns, hints.turn - conversation.turn);
+  RememberSession(SessionOf(traits.namespace_id, hints), request.conversation, hints.turn);
   ++conversation.requests;
   conversation.used_us = traits.used_us;
   conversation.last = id;
@@ -106,7 +135,8 @@ RequestId RequestBook::Begin(RequestId turn_before, const RequestTraits& traits,
   features[kLargestGap] = GapBin(conversation.largest_gap);
   features[kPromptTokens] = TokenBin(traits.prompt_tokens);
   features[kKnownTokens] = TokenBin(traits.known_tokens);
-  features[kTurnAndNewTokens] = Cross(conversation.turn - 1, TokenBin(new_tokens / 8) / 2);
+  const int64_t turn = int64_t{conversation.turn} + conversation.unseen_turns;
+  features[kTurnAndNewTokens] = Cross(turn - 1, TokenBin(new_tokens / 8) / 2);
   SetOutput(features, 0);
   request.block_tokens = static_cast<int32_t>(traits.block_tokens);
   request.told_number = hints.request;
@@ -140,7 +170,7 @@ void RequestBook::End(RequestId id, const RequestEnd& end) {
 
 void RequestBook::Remember(Request& request, const RequestHints& hints) {
   if (hints.priority != 0) {
-    request.priority = static_cast<int8_t>(std::clamp(hints.priority, -16, 16));
+    request.priority = static_cast<int8_t>(std::clamp(hints.priority, -kMaxPriority, kMaxPriority));
   }
   if (hints.reuse_probability.has_value() || hints.next_use.has_value()) {
     request.told_probability =
@@ -158,7 +188,10 @@ void RequestBook::RemoveGroup(RequestId id) {
   if (--requests_[id].groups > 0) return;
   Conversation& conversation = conversation_of(id);
   if (conversation.last == id) conversation.last = kNoRequest;
-  if (--conversation.requests == 0) free_conversations_.push_back(requests_[id].conversation);
+  if (--conversation.requests == 0) {
+    ForgetSessionOf(requests_[id].conversation);
+    free_conversations_.push_back(requests_[id].conversation);
+  }
   free_requests_.push_back(id);
 }
 

@@ -101,7 +101,10 @@ void ReusePolicy::OnRequest(const StoreRequest& request) {
   Advance(time_us);
   Release(waiting_.Take(request.hints.request));
   if (request.keys.empty()) return;
-  const Known known = Look(request);
+  Known known = Look(request);
+  if (known.turn_before == kNoRequest) {
+    known.turn_before = requests_.TurnBefore(request.namespace_id, request.hints);
+  }
   ObserveReuse(request, known.blocks);
   const GroupsOfTurn left =
       known.turn_before == kNoRequest ? NoGroups() : GroupsOf(known.turn_before);
@@ -111,6 +114,7 @@ void ReusePolicy::OnRequest(const StoreRequest& request) {
   const RequestId id = requests_.Begin(
       known.turn_before,
       {.used_us = now_us_,
+       .namespace_id = request.namespace_id,
        .block_tokens = request.block_tokens,
        .prompt_tokens = request.prompt_tokens,
        .known_tokens = std::min(known_blocks * request.block_tokens, request.prompt_tokens),

@@ -180,7 +180,7 @@ TEST_F(TenantsTest, WhoOnlyReadsASharedNamespaceCannotHaveItsBlocksGoSooner) {
     EXPECT_FALSE(hints.reuse_probability || hints.next_use || hints.ttl);
     EXPECT_EQ(hints.priority, 0);
     EXPECT_NE(hints.session, 0u);
-    EXPECT_EQ(hints.turn, 2);
+    EXPECT_EQ(hints.turn, -1);
     EXPECT_EQ(hints.waiting_requests, 3);
   }
   for (const cachestore::RequestHints& hints : of_publisher) {

@@ -2,139 +2,22 @@
 
 #include <gtest/gtest.h>
 
-#include <cmath>
 #include <map>
-#include <memory>
-#include <optional>
 #include <random>
 #include <string>
 #include <vector>
 
 #include "cachestore/policy/lru_policy.h"
+#include "tests/cachestore/policy/policy_tier.h"
 #include "tests/fakes/test_seed.h"
 
 namespace reprise::cachestore {
 namespace {
 
-constexpr CandidateSet kLeaves = 0;
-constexpr int64_t kBlockTokens = 512;
-
-struct Turn {
-  std::vector<uint64_t> chain;  // names of blocks, root first
-  double at = 0;                // seconds
-  int64_t output_tokens = 100;
-  bool has_partial_tail = false;
-  RequestHints hints = {.use = RequestHints::Use::kRequest};
-  RequestEnd end = {};
-};
-
-// A tier of so many blocks that gives up leaves in the order of a policy, in virtual time.
-class Tier {
- public:
-  template <typename Policy>
-  static Tier Of(size_t capacity, int64_t attention_tokens = 0) {
-    Tier tier(capacity);
-    if constexpr (std::is_same_v<Policy, ReusePolicy>) {
-      tier.policy_ = std::make_unique<ReusePolicy>(attention_tokens);
-    } else {
-      tier.policy_ = std::make_unique<Policy>();
-    }
-    return tier;
-  }
-
-  // Returns how many of the leading blocks were there.
-  size_t Serve(const Turn& turn) {
-    const std::vector<BlockId> matched = Look(turn);
-    if (!matched.empty()) policy_->Place(matched.back(), Membership::kRam, kNoSet);
-    BlockId parent = matched.empty() ? kNoBlock : matched.back();
-    for (size_t i = matched.size(); i < turn.chain.size(); ++i) {
-      const BlockId id = next_id_++;
-      ids_[turn.chain[i]] = id;
-      nodes_[id] = {turn.chain[i], parent, 0};
-      if (parent != kNoBlock) ++nodes_[parent].children;
-      policy_->OnInsert(id, parent, KeyOf(turn.chain[i]));
-      policy_->OnUse(id, parent);
-      parent = id;
-    }
-    RequestEnd end = turn.end;
-    end.output_tokens = turn.output_tokens;
-    policy_->OnRequestEnd(
-        {.block_tokens = kBlockTokens, .keys = keys_, .last = parent, .end = end});
-    if (nodes_[parent].children == 0) policy_->Place(parent, Membership::kRam, kLeaves);
-    while (nodes_.size() > capacity_) Evict();
-    return matched.size();
-  }
-
-  // Tells of a request that waits.
-  void Announce(const Turn& turn) { Look(turn); }
-
-  // The name of the block that goes first.
-  uint64_t Next() const { return nodes_.at(policy_->Best(kLeaves)).name; }
-  void Evict() {
-    const BlockId id = policy_->Best(kLeaves);
-    ASSERT_NE(id, kNoBlock);
-    policy_->Place(id, Membership::kRam, kNoSet);
-    policy_->OnErase(id, KeyOf(nodes_[id].name));
-    const BlockId parent = nodes_[id].parent;
-    ids_.erase(nodes_[id].name);
-    nodes_.erase(id);
-    if (parent != kNoBlock && --nodes_[parent].children == 0) {
-      policy_->Place(parent, Membership::kRam, kLeaves);
-    }
-  }
-  bool Has(uint64_t name) const { return ids_.contains(name); }
-  // A request, of no whole block, tells the policy what time it is.
-  void PassTime(double at) { Look({.at = at}); }
-  ReusePolicy& reuse() { return static_cast<ReusePolicy&>(*policy_); }
-
- private:
-  struct Node {
-    uint64_t name = 0;
-    BlockId parent = kNoBlock;
-    int children = 0;
-  };
-
-  explicit Tier(size_t capacity) : capacity_(capacity) {}
-  static BlockKey KeyOf(uint64_t name) {
-    const uint64_t lo = (name + 1) * 0x9e3779b97f4a7c15;
-    return {.hi = (lo ^ lo >> 29) * 0xbf58476d1ce4e5b9, .lo = lo};
-  }
-  std::vector<BlockId> Look(const Turn& turn) {
-    keys_.clear();
-    for (const uint64_t name : turn.chain) keys_.push_back(KeyOf(name));
-    std::vector<BlockId> matched;
-    for (const uint64_t name : turn.chain) {
-      if (!ids_.contains(name)) break;
-      matched.push_back(ids_[name]);
-    }
-    const auto tokens = static_cast<int64_t>(turn.chain.size()) * kBlockTokens;
-    policy_->OnRequest({.time_ms = std::llround(turn.at * 1000),
-                        .block_tokens = kBlockTokens,
-                        .prompt_tokens = tokens - (turn.has_partial_tail ? 100 : 0),
-                        .keys = keys_,
-                        .matched = matched,
-                        .hints = turn.hints});
-    return matched;
-  }
-
-  size_t capacity_;
-  std::unique_ptr<EvictionPolicy> policy_;
-  std::map<uint64_t, BlockId> ids_;
-  std::map<BlockId, Node> nodes_;
-  std::vector<BlockKey> keys_;
-  BlockId next_id_ = 0;
-};
-
-std::vector<uint64_t> Chain(uint64_t first, size_t count) {
-  std::vector<uint64_t> chain(count);
-  for (size_t i = 0; i < count; ++i) chain[i] = first + i;
-  return chain;
-}
-
 // Serves what `turns` tells, in the order of time; returns the blocks that were found.
 template <typename Policy>
 size_t HitsOf(const std::multimap<double, Turn>& turns, size_t capacity) {
-  Tier tier = Tier::Of<Policy>(capacity);
+  PolicyTier tier = PolicyTier::Of<Policy>(capacity);
   size_t hits = 0;
   for (const auto& [at, turn] : turns) hits += tier.Serve(turn);
   return hits;
@@ -148,12 +31,12 @@ TEST(ReusePolicyTest, ATailThatTheConversationLeftBehindGoesFirst) {
     tier.Serve({.chain = {11, 12, 14, 15}, .at = 20, .has_partial_tail = true});
     return tier.Next();
   };
-  EXPECT_EQ(next_of(Tier::Of<ReusePolicy>(100)), 13u);
-  EXPECT_EQ(next_of(Tier::Of<LruPolicy>(100)), 2u) << "LRU takes what is older";
+  EXPECT_EQ(next_of(PolicyTier::Of<ReusePolicy>(100)), 13u);
+  EXPECT_EQ(next_of(PolicyTier::Of<LruPolicy>(100)), 2u) << "LRU takes what is older";
 }
 
 TEST(ReusePolicyTest, AnotherConversationLeavesNothingBehind) {
-  Tier tier = Tier::Of<ReusePolicy>(100);
+  PolicyTier tier = PolicyTier::Of<ReusePolicy>(100);
   tier.Serve({.chain = {1, 2}, .at = 0});
   tier.Serve({.chain = Chain(10, 20), .at = 10});
   // It shares the first two blocks, and is no later turn of the first.
@@ -227,62 +110,6 @@ TEST(ReusePolicyTest, WhatWasGivenUpTooEarlyIsLearnedFromItsGhosts) {
   EXPECT_GT(HitsOf<ReusePolicy>(turns, 40), 400u * 4 / 2);
 }
 
-TEST(ReusePolicyTest, ASessionThatIsClosedGoesFirst) {
-  const auto next_of = [](bool closed) {
-    Tier tier = Tier::Of<ReusePolicy>(100);
-    tier.Serve({.chain = {1, 2}, .at = 0});
-    tier.Serve({.chain = {11, 12}, .at = 10, .end = {.hints = {.session_closed = closed}}});
-    return tier.Next();
-  };
-  EXPECT_EQ(next_of(true), 12u);
-  EXPECT_EQ(next_of(false), 2u);
-}
-
-TEST(ReusePolicyTest, WhatAWaitingRequestWillUseGoesLastUntilItHasCome) {
-  Tier tier = Tier::Of<ReusePolicy>(100);
-  tier.Serve({.chain = {1, 2}, .at = 0});
-  tier.Serve({.chain = {11, 12}, .at = 10});
-  ASSERT_EQ(tier.Next(), 2u);
-  const Turn waiting = {
-      .chain = {1, 2, 3}, .at = 20, .hints = {.use = RequestHints::Use::kAhead, .request = 7}};
-  tier.Announce(waiting);
-  EXPECT_EQ(tier.Next(), 12u);
-  Turn served = waiting;
-  served.hints.use = RequestHints::Use::kRequest;
-  served.at = 21;
-  EXPECT_EQ(tier.Serve(served), 2u);
-  tier.Serve({.chain = {21, 22}, .at = 22});
-  EXPECT_EQ(tier.Next(), 12u);
-}
-
-TEST(ReusePolicyTest, ARequestThatNeverComesIsAwaitedForAMinute) {
-  Tier tier = Tier::Of<ReusePolicy>(100);
-  tier.Serve({.chain = {1, 2}, .at = 0});
-  tier.Serve({.chain = {11, 12}, .at = 10});
-  tier.Announce(
-      {.chain = {1, 2, 3}, .at = 20, .hints = {.use = RequestHints::Use::kAhead, .request = 7}});
-  tier.PassTime(79);
-  EXPECT_EQ(tier.Next(), 12u);
-  tier.PassTime(81);
-  EXPECT_EQ(tier.Next(), 2u);
-}
-
-TEST(ReusePolicyTest, WhatTheCallerExpectsCounts) {
-  const auto next_of = [](const RequestHints& hints) {
-    Tier tier = Tier::Of<ReusePolicy>(100);
-    Turn turn = {.chain = {1, 2}, .at = 0, .hints = hints};
-    turn.hints.use = RequestHints::Use::kRequest;
-    tier.Serve(turn);
-    tier.Serve({.chain = {11, 12}, .at = 10});
-    tier.Serve({.chain = {21, 22}, .at = 40});
-    return tier.Next();
-  };
-  EXPECT_EQ(next_of({}), 2u);
-  EXPECT_EQ(next_of({.priority = 8}), 12u);
-  EXPECT_EQ(next_of({.reuse_probability = 1.0, .next_use = absl::Seconds(60)}), 12u);
-  EXPECT_EQ(next_of({.priority = 8, .ttl = absl::Seconds(20)}), 2u);
-}
-
 TEST(ReusePolicyTest, ALongPromptThatIsTouchedRanksByAllOfIt) {
   constexpr BlockId kLong = 50;
   ReusePolicy policy(/*attention_tokens=*/kBlockTokens);
@@ -308,7 +135,7 @@ TEST(ReusePolicyTest, ALongPromptThatIsTouchedRanksByAllOfIt) {
 
 TEST(ReusePolicyTest, WhatCostsMoreToComputeAnewStaysLonger) {
   const auto next_of = [](int64_t attention_tokens) {
-    Tier tier = Tier::Of<ReusePolicy>(200, attention_tokens);
+    PolicyTier tier = PolicyTier::Of<ReusePolicy>(200, attention_tokens);
     // As old as each other, but for a little.
     tier.Serve({.chain = Chain(100, 100), .at = 0});
     tier.Serve({.chain = Chain(1, 2), .at = 0.1});
@@ -350,7 +177,7 @@ TEST(ReusePolicyTest, WhereItDoesBetterThanLruItStaysSo) {
 }
 
 TEST(ReusePolicyTest, PrioritiesHoldWhileItDoesAsLru) {
-  Tier tier = Tier::Of<ReusePolicy>(1500);
+  PolicyTier tier = PolicyTier::Of<ReusePolicy>(1500);
   for (const auto& [at, turn] : DocumentsAmongConversations(kOverTooSoon)) {
     // One conversation has it, long after LRU was found to do better.
     Turn served = turn;
@@ -364,7 +191,7 @@ TEST(ReusePolicyTest, PrioritiesHoldWhileItDoesAsLru) {
 TEST(ReusePolicyTest, TheSameRequestsGiveTheSameOrder) {
   const std::multimap<double, Turn> turns = ConversationsAmongScans();
   const auto order = [&turns] {
-    Tier tier = Tier::Of<ReusePolicy>(60);
+    PolicyTier tier = PolicyTier::Of<ReusePolicy>(60);
     std::vector<uint64_t> names;
     for (const auto& [at, turn] : turns) {
       tier.Serve(turn);
@@ -377,16 +204,16 @@ TEST(ReusePolicyTest, TheSameRequestsGiveTheSameOrder) {
 
 TEST(ReusePolicyTest, WhatWasLearnedOutlivesTheProcess) {
   const std::multimap<double, Turn> turns = ConversationsAmongScans();
-  Tier first = Tier::Of<ReusePolicy>(60);
+  PolicyTier first = PolicyTier::Of<ReusePolicy>(60);
   for (const auto& [at, turn] : turns) first.Serve(turn);
   // One conversation and one scan tell whether it is known which comes back.
-  const auto next_of = [](Tier tier) {
+  const auto next_of = [](PolicyTier tier) {
     tier.Serve({.chain = Chain(100, 4), .at = 1});
     tier.Serve({.chain = Chain(1000, 40), .at = 5});
     return tier.Next();
   };
-  EXPECT_EQ(next_of(Tier::Of<ReusePolicy>(60)), 103u) << "nothing was learned yet";
-  Tier second = Tier::Of<ReusePolicy>(60);
+  EXPECT_EQ(next_of(PolicyTier::Of<ReusePolicy>(60)), 103u) << "nothing was learned yet";
+  PolicyTier second = PolicyTier::Of<ReusePolicy>(60);
   ASSERT_TRUE(second.reuse().RestoreModel(first.reuse().SerializeModel()).ok());
   EXPECT_EQ(next_of(std::move(second)), 1039u);
 }
@@ -439,7 +266,7 @@ TEST(ReusePolicyTest, RandomUseKeepsItsBooks) {
   const uint32_t seed = std::random_device()();
   SCOPED_TRACE(testing::Message() << "seed " << seed);
   std::mt19937 random(seed);
-  Tier tier = Tier::Of<ReusePolicy>(50);
+  PolicyTier tier = PolicyTier::Of<ReusePolicy>(50);
   double at = 0;
   for (int step = 0; step < 3000; ++step) {
     at += random() % 100 == 0 ? 5000 : 0.1 * (random() % 50);
@@ -449,6 +276,8 @@ TEST(ReusePolicyTest, RandomUseKeepsItsBooks) {
     for (size_t i = 0; i < length; ++i) chain.push_back(name = name * 3 + 1 + random() % 3);
     Turn turn = {.chain = chain, .at = at, .has_partial_tail = random() % 2 == 0};
     turn.hints.request = random() % 8;
+    turn.hints.session = random() % 4;
+    turn.hints.turn = static_cast<int32_t>(random() % 5) - 1;
     turn.hints.priority = static_cast<int32_t>(random() % 3) - 1;
     if (random() % 5 == 0) turn.hints.ttl = absl::Seconds(random() % 100);
     turn.end.hints.session_closed = random() % 10 == 0;
