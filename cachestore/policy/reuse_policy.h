@@ -8,6 +8,9 @@
 // blocks. With RequestHints::Use::kAhead and a number, the blocks that a waiting request will use
 // go last until it has come, or for a minute.
 //
+// What callers tell of their requests helps (RequestHints, which says what each is used for): it
+// may make a block's place wrong, and never what is served.
+//
 // A hit counts for what it saves: with `attention_tokens` a token's prefill costs 1 + position /
 // attention_tokens, so what comes late in long prompts stays longer.
 //

@@ -168,6 +168,7 @@ uint16_t UseGroups::LevelOf(const Group& group) const {
     const double wait = std::max(request.told_seconds - age, request.told_seconds / 8 + 0.1f);
     index = request.told_probability / wait;
   }
+  // A step of priority is a factor of two.
   const double octave = std::log2(index * CostOf(group)) + request.priority - kLowestOctave;
   return static_cast<uint16_t>(std::clamp<double>(octave * kLevelsPerOctave, 0, kMaxLevel));
 }
@@ -184,8 +185,9 @@ double UseGroups::ReuseProbability(GroupId id) const {
 }
 
 uint16_t UseGroups::AgeLevelOf(const Group& group) const {
-  // Of equal levels the lower number goes first: that of the earlier request, whatever uses that
-  // are none have had the age begin anew since.
+  // There is no worth to double: of two priorities the lower one goes first, whatever the ages. Of
+  // equal levels the lower number goes first: that of the earlier request, whatever uses that are
+  // none have had the age begin anew since.
   const int priority = requests_.at(group.request).priority;
   return static_cast<uint16_t>(priority - std::numeric_limits<int8_t>::min());
 }

@@ -9,18 +9,21 @@ from reprise.v1 import cache_pb2 as pb
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Hints:
-    """Reaches the eviction policy; all optional.
+    """Reaches the eviction policy; all optional. What is said of the order is of the learned one.
 
     Attributes:
-        session: id of the conversation.
-        turn: of it, from 1.
-        finish_reason: how the turn before ended: "tool_use", "end_turn"; with `put`, `seal` and
-            `end_request`, this one.
-        session_closed: no further turn will come.
+        session: id of the conversation. Requests beside it (sub-agents, titles) have another one,
+            or tell no turn.
+        turn: of it, from 1; for a conversation whose beginning the server has not seen, or whose
+            history was rewritten.
+        finish_reason: with `put`, `seal` and `end_request` how this turn ended: "tool_use",
+            "end_turn"; elsewhere the one before, which is not used yet.
+        session_closed: no further turn will come; used where this turn's end is told.
         waiting_requests: that are queued at the caller and share the prefix; not used yet.
         reuse_probability: that the prefix is asked for again, from 0 to 1.
         reuse_in_seconds: when that is expected.
-        priority: -100 to 100; the blocks of a lower one go first.
+        priority: -100 to 100; each step doubles what the blocks are worth to keep, as far as 16
+            and -16.
         ttl_seconds: unused for so long, the blocks are worth nothing.
     """
 
