@@ -23,7 +23,7 @@ class S3Fifo : public BlockPolicy {
         uses_(num_blocks),
         capacity_(capacity),
         small_capacity_(std::max<int64_t>(1, capacity / 10)),
-        ghost_capacity_(std::max<int64_t>(1, capacity - small_capacity_)) {}
+        main_capacity_(std::max<int64_t>(1, capacity - small_capacity_)) {}
 
   bool Contains(BlockNumber block) const override {
     return queues_.IsIn(block, kSmall) || queues_.IsIn(block, kMain);
@@ -33,41 +33,47 @@ class S3Fifo : public BlockPolicy {
       uses_[use.block] = std::min<uint8_t>(uses_[use.block] + 1, kMostUses);
       return;
     }
-    const bool remembered = queues_.IsIn(use.block, kGhost);
-    queues_.Remove(use.block);
     while (queues_.size(kSmall) + queues_.size(kMain) >= capacity_) Evict();
     uses_[use.block] = 0;
-    queues_.MoveToFront(use.block, remembered ? kMain : kSmall);
+    queues_.MoveToFront(use.block, queues_.IsIn(use.block, kGhost) ? kMain : kSmall);
   }
 
  private:
-  // Takes one block away, or moves blocks so that the next call can.
   void Evict() {
-    if (queues_.size(kSmall) >= small_capacity_ || queues_.size(kMain) == 0) {
+    if (queues_.size(kSmall) >= small_capacity_) {
+      EvictFromSmall();
+    } else {
+      EvictFromMain();
+    }
+  }
+  // Takes a block away; those that were used meanwhile move on, until there is one, or no other.
+  void EvictFromSmall() {
+    while (queues_.size(kSmall) > 0) {
       const BlockNumber oldest = queues_.Back(kSmall);
-      if (uses_[oldest] > 1) {
-        uses_[oldest] = 0;
-        queues_.MoveToFront(oldest, kMain);
+      if (uses_[oldest] <= 1) {
+        queues_.MoveToFront(oldest, kGhost);
+        if (queues_.size(kGhost) > main_capacity_) queues_.Remove(queues_.Back(kGhost));
         return;
       }
-      queues_.MoveToFront(oldest, kGhost);
-      if (queues_.size(kGhost) > ghost_capacity_) queues_.Remove(queues_.Back(kGhost));
-      return;
+      uses_[oldest] = 0;
+      queues_.MoveToFront(oldest, kMain);
+      if (queues_.size(kMain) > main_capacity_) EvictFromMain();
     }
-    const BlockNumber oldest = queues_.Back(kMain);
-    if (uses_[oldest] == 0) {
-      queues_.Remove(oldest);
-      return;
+  }
+  void EvictFromMain() {
+    while (queues_.size(kMain) > 0) {
+      const BlockNumber oldest = queues_.Back(kMain);
+      if (uses_[oldest] == 0) return queues_.Remove(oldest);
+      --uses_[oldest];
+      queues_.MoveToFront(oldest, kMain);
     }
-    --uses_[oldest];
-    queues_.MoveToFront(oldest, kMain);
   }
 
   BlockQueues queues_;
   std::vector<uint8_t> uses_;  // by block, capped
   const int64_t capacity_;
   const int64_t small_capacity_;
-  const int64_t ghost_capacity_;
+  const int64_t main_capacity_;  // and of the memory of what went
 };
 
 }  // namespace

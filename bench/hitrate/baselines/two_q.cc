@@ -31,7 +31,6 @@ class TwoQ : public BlockPolicy {
       case kIn:
         break;
       case kOut:
-        queues_.Remove(use.block);
         MakeRoom();
         queues_.MoveToFront(use.block, kMain);
         break;
