@@ -4,7 +4,10 @@
 # thread safety by the way; and the thread sanitizer on the code that has threads.
 # Python packages for the tests of the Python client come from the network into build/venv.
 #
-# Usage: tests/run.sh [release|asan|tsan]...     without names all three: about 35 minutes on 2 cores
+# Usage: [REPRISE_MAY_SKIP=REGEX] tests/run.sh [release|asan|tsan]...
+# Without names all three: about 35 minutes on 2 cores.
+# A test that lacks something is skipped, and a line says what. With REPRISE_MAY_SKIP the run fails where
+# a test is skipped whose name does not match it ("none": any).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -55,6 +58,16 @@ install_cuda_disassembler() {
     echo "tests/run.sh: pip cannot install NVIDIA's disassembler; the check of machine code is skipped" >&2
 }
 
+# need_no_skips LOG: fails where ctest has skipped a test that may not be.
+need_no_skips() {
+  [ -n "${REPRISE_MAY_SKIP:-}" ] || return 0
+  local skipped
+  skipped=$(sed -nE 's/^.* Test +#[0-9]+: ([^ ]+) .*\*\*\*Skipped .*$/\1/p' "$1" |
+    grep -vE -e "$REPRISE_MAY_SKIP") || return 0
+  echo "tests/run.sh: skipped, and REPRISE_MAY_SKIP is '$REPRISE_MAY_SKIP':" $skipped >&2
+  return 1
+}
+
 presets=("$@")
 [ ${#presets[@]} -gt 0 ] || presets=(release asan tsan)
 case " ${presets[*]} " in
@@ -81,5 +94,7 @@ for preset in "${presets[@]}"; do
   esac
   echo "== $preset: test"
   TSAN_OPTIONS="suppressions=$PWD/tests/tsan.supp" LSAN_OPTIONS="suppressions=$PWD/tests/lsan.supp" \
-    ctest --test-dir "build/$preset" --output-on-failure --parallel 2 --no-tests=error "${selection[@]}"
+    ctest --test-dir "build/$preset" --output-on-failure --parallel 2 --no-tests=error \
+    "${selection[@]}" | tee "build/$preset.ctest.log"
+  need_no_skips "build/$preset.ctest.log"
 done
