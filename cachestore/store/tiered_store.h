@@ -286,8 +286,9 @@ class TieredStore {
 
   // Reads what is on disk, at most so many bytes a second (0: as fast as it comes), and takes out
   // what is not what was stored. Blocks that come meanwhile may be left out. `go_on` is told how
-  // far it is, at least ten times a second while it waits for its turn to read; kCancelled: it said
-  // no. kFailedPrecondition: there is no disk tier. kUnavailable: another run is under way. BLOCKS.
+  // far it is, at least ten times a second while it waits to read or for what it reads; kCancelled:
+  // it said no, and the run is over when its reads are. kFailedPrecondition: there is no disk tier.
+  // kUnavailable: another run is under way. BLOCKS.
   absl::Status Verify(int64_t max_bytes_per_second,
                       absl::FunctionRef<bool(const VerifyProgress&)> go_on);
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <memory>
 #include <utility>
 
 #include "absl/synchronization/notification.h"
@@ -30,6 +31,22 @@ struct Verifier::Reading {
   absl::Status status;
 };
 
+// Shared with the reads.
+struct Verifier::Batch {
+  std::shared_ptr<void> run;  // lasts as long as its batches
+  std::vector<Reading> readings;
+  std::vector<AlignedBytes> payloads;
+  std::atomic<size_t> left = 0;
+  std::atomic<bool> settled = false;  // by the first of the last read and of who gives up
+  absl::Notification all_read;        // unless it was given up
+};
+
+Verifier::~Verifier() {
+  absl::MutexLock lock(&core_.mu);
+  const auto is_over = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.mu) { return !running_; };
+  core_.mu.Await(absl::Condition(&is_over));
+}
+
 absl::Status Verifier::Run(int64_t max_bytes_per_second,
                            absl::FunctionRef<bool(const VerifyProgress&)> go_on) {
   if (core_.tier == nullptr) {
@@ -40,14 +57,17 @@ absl::Status Verifier::Run(int64_t max_bytes_per_second,
     if (running_) return absl::UnavailableError("another verification is under way");
     running_ = true;
   }
-  const absl::Status status = VerifyAll(max_bytes_per_second, go_on);
-  absl::MutexLock lock(&core_.mu);
-  running_ = false;
-  return status;
+  const auto end = [this](void*) {
+    absl::MutexLock lock(&core_.mu);
+    running_ = false;
+  };
+  return VerifyAll(max_bytes_per_second, go_on, std::shared_ptr<void>(this, end));
 }
 
 absl::Status Verifier::VerifyAll(int64_t max_bytes_per_second,
-                                 absl::FunctionRef<bool(const VerifyProgress&)> go_on) {
+                                 absl::FunctionRef<bool(const VerifyProgress&)> go_on,
+                                 const std::shared_ptr<void>& run) {
+  const absl::Status given_up = absl::CancelledError("the verification was given up");
   VerifyProgress progress;
   {
     absl::ReaderMutexLock lock(&core_.mu);
@@ -57,17 +77,26 @@ absl::Status Verifier::VerifyAll(int64_t max_bytes_per_second,
   for (uint64_t cursor = 0; cursor < PrefixIndex::kEndOfKeys;) {
     std::vector<BlockKey> keys = NextKeys(cursor);
     while (!keys.empty()) {
-      std::vector<Reading> readings = Begin(keys);
-      Read(readings);
-      End(readings, progress);
+      const auto batch = std::make_shared<Batch>();
+      batch->run = run;
+      batch->readings = Begin(keys);
+      Read(batch);
+      bool wanted = true;
+      while (wanted && !batch->all_read.WaitForNotificationWithTimeout(kLongestPause)) {
+        wanted = go_on(progress);
+      }
+      if (!wanted && !batch->settled.exchange(true)) return given_up;
+      batch->all_read.WaitForNotification();
+      End(*batch, progress);
+      if (!wanted) return given_up;
       uint64_t bytes = 0;
-      for (const Reading& reading : readings) bytes += reading.block.payload_bytes;
+      for (const Reading& reading : batch->readings) bytes += reading.block.payload_bytes;
       if (max_bytes_per_second > 0) {
         next_read +=
             absl::Seconds(static_cast<double>(bytes) / static_cast<double>(max_bytes_per_second));
       }
       for (bool asked = false; !asked || absl::Now() < next_read; asked = true) {
-        if (!go_on(progress)) return absl::CancelledError("the verification was given up");
+        if (!go_on(progress)) return given_up;
         absl::SleepFor(std::clamp(next_read - absl::Now(), absl::ZeroDuration(), kLongestPause));
       }
       next_read = std::max(next_read, absl::Now() - kLongestPause);
@@ -104,32 +133,33 @@ std::vector<Verifier::Reading> Verifier::Begin(std::vector<BlockKey>& keys) {
   return readings;
 }
 
-void Verifier::Read(std::vector<Reading>& readings) {
-  if (readings.empty()) return;
-  std::atomic<size_t> left = readings.size();
-  absl::Notification all_read;
-  std::vector<AlignedBytes> payloads;
+void Verifier::Read(const std::shared_ptr<Batch>& batch) {
+  if (batch->readings.empty()) return batch->all_read.Notify();
+  batch->left = batch->readings.size();
   std::vector<LoadRequest> requests;
-  for (Reading& reading : readings) {
-    payloads.emplace_back(AlignUp(reading.block.payload_bytes));
-    LoadRequest request = {.block = reading.block,
-                           .payload = payloads.back().span().first(reading.block.payload_bytes),
-                           .done = {}};
+  for (Reading& reading : batch->readings) {
+    const uint64_t bytes = reading.block.payload_bytes;
+    batch->payloads.emplace_back(AlignUp(bytes));
+    LoadRequest request = {
+        .block = reading.block, .payload = batch->payloads.back().span().first(bytes), .done = {}};
     // Releases this status to the last one, which hands all of them over.
-    request.done = [&reading, &left, &all_read](const absl::Status& status) {
+    request.done = [this, batch, &reading](const absl::Status& status) {
       reading.status = status;
-      if (left.fetch_sub(1, std::memory_order_acq_rel) == 1) all_read.Notify();
+      if (batch->left.fetch_sub(1, std::memory_order_acq_rel) > 1) return;
+      if (!batch->settled.exchange(true)) return batch->all_read.Notify();
+      VerifyProgress untold;
+      End(*batch, untold);
     };
     requests.push_back(std::move(request));
   }
   core_.tier->StartLoads(std::move(requests));
-  all_read.WaitForNotification();
 }
 
-void Verifier::End(const std::vector<Reading>& readings, VerifyProgress& progress) {
+void Verifier::End(Batch& batch, VerifyProgress& progress) {
+  const std::shared_ptr<void> run = std::move(batch.run);  // its share may end it, without the lock
   absl::MutexLock lock(&core_.mu);
   StoreState& state = core_.state;
-  for (const Reading& reading : readings) {
+  for (const Reading& reading : batch.readings) {
     const PrefixIndex::Node& node = state.index.node(reading.id);
     state.index.SetVerifying(reading.id, false);
     --state.verifying_blocks;

@@ -76,6 +76,24 @@ TEST_F(VerifyTest, ItNeedsADiskRunsOnceAtATimeAndStopsWhenTold) {
   EXPECT_EQ(asked, 3);
 }
 
+TEST_F(VerifyTest, ItStopsWhenToldWhileTheDiskHangs) {
+  OpenWithDisk(8, 64);
+  SealChain(ns_, PromptTokens(1, 2));
+  ASSERT_TRUE(store_->Demote().ok());
+  faults_->CloseLoadGate();
+  const auto refuse = [](const VerifyProgress&) { return false; };
+  EXPECT_EQ(store_->Verify(0, refuse).code(), absl::StatusCode::kCancelled);
+  EXPECT_EQ(store_->Verify(0, GoOn).code(), absl::StatusCode::kUnavailable) << "still reads";
+  faults_->OpenLoadGate();
+  while (absl::IsUnavailable(store_->Verify(0, GoOn))) std::this_thread::yield();
+  EXPECT_EQ(store_->stats().verified_blocks, 4) << "twice: what was given up counts as well";
+  faults_->CloseLoadGate();
+  EXPECT_EQ(store_->Verify(0, refuse).code(), absl::StatusCode::kCancelled);
+  std::thread disk([this] { faults_->OpenLoadGate(); });
+  store_.reset();  // waits for it
+  disk.join();
+}
+
 TEST_F(VerifyTest, BesideTrafficNothingGoodIsLostAndNothingBadIsLeft) {
   const uint32_t seed = std::random_device()();
   SCOPED_TRACE(testing::Message() << "seed " << seed);
