@@ -117,12 +117,36 @@ void BlockSender::NextBatch() {
 void BlockSender::OnRoom() { Hop(&BlockSender::FindBatch); }
 
 void BlockSender::FindBatch() {
-  told_ = false;
-  // It may be ready before Begin returns: the later of the two goes on.
-  source_->Begin([this] {
-    if (told_.exchange(true)) Hop(&BlockSender::TakeBatch);
+  search_ = Search::kBegun;
+  // Once it waits, others may go on and end the call.
+  const std::shared_ptr<BlockSender> self = shared_from_this();
+  source_->Begin([weak = weak_from_this()] {
+    if (const std::shared_ptr<BlockSender> sender = weak.lock()) sender->OnBatchReady();
   });
-  if (told_.exchange(true)) TakeBatch();
+  Search begun = Search::kBegun;
+  if (!search_.compare_exchange_strong(begun, Search::kWaiting)) {
+    search_ = Search::kOver;
+    return TakeBatch();
+  }
+  if (cancelled_) GiveUpSearch();
+}
+
+void BlockSender::OnBatchReady() {
+  Search at = Search::kBegun;
+  if (search_.compare_exchange_strong(at, Search::kReady)) return;
+  at = Search::kWaiting;
+  if (search_.compare_exchange_strong(at, Search::kOver)) Hop(&BlockSender::TakeBatch);
+}
+
+void BlockSender::GiveUpSearch() {
+  Search waiting = Search::kWaiting;
+  if (search_.compare_exchange_strong(waiting, Search::kOver)) Hop(&BlockSender::DropSource);
+}
+
+void BlockSender::DropSource() {
+  source_.reset();
+  budget_->Give(batch_bytes_);
+  Advance();
 }
 
 void BlockSender::TakeBatch() {
@@ -171,8 +195,9 @@ void BlockSender::OnWriteDone(bool ok) {
 
 void BlockSender::OnCancel() {
   cancelled_ = true;
-  // Whatever else is under way ends soon, and sees it.
-  if (budget_->Leave(this)) Hop(&BlockSender::Advance);
+  // A write that is under way ends soon, and sees it.
+  if (budget_->Leave(this)) return Hop(&BlockSender::Advance);
+  GiveUpSearch();
 }
 
 void BlockSender::End(const grpc::Status& status) {

@@ -8,7 +8,8 @@
 //
 // At any time one of these is under way, and whoever ends it goes on: gRPC's threads after a write,
 // a thread of gRPC's pool after the other two. So a thousand clients that do not read hold no
-// thread, and no more of RAM than the budget. Ends itself.
+// thread, and no more of RAM than the budget. Ends itself, with its client also while it waits for
+// room or loads.
 #pragma once
 
 #include <grpcpp/alarm.h>
@@ -45,6 +46,14 @@ class BlockSender final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   void OnDone() override;
 
  private:
+  // Of finding a batch.
+  enum class Search {
+    kBegun,    // Begin has not returned, nor is the batch ready
+    kReady,    // before Begin has returned, which goes on
+    kWaiting,  // Begin has returned: who makes the batch ready goes on, or who cancels the call
+    kOver,     // somebody goes on
+  };
+
   BlockSender(grpc::CallbackServerContext* context, SendBudget* budget,
               std::unique_ptr<BlockSource> source, int64_t max_message_bytes);
 
@@ -55,14 +64,18 @@ class BlockSender final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   void Advance();
   void NextBatch();
   void FindBatch();
+  void OnBatchReady();
   void TakeBatch();
+  // If nothing but the source is waited for: goes on without it.
+  void GiveUpSearch();
+  void DropSource();
   void WriteNext();
   void End(const grpc::Status& status);
 
   grpc::CallbackServerContext* const context_;
   SendBudget* const budget_;
   const std::string tenant_;
-  const std::unique_ptr<BlockSource> source_;
+  std::unique_ptr<BlockSource> source_;  // gone when it was given up
   const int64_t max_message_bytes_;
   StallLimit stall_limit_;
   std::atomic<bool> cancelled_ = false;
@@ -74,7 +87,7 @@ class BlockSender final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   std::vector<FoundBlock> batch_;
   size_t next_in_batch_ = 0;
   grpc::ByteBuffer in_write_;
-  std::atomic<bool> told_ = false;  // by the first of the batch's end and Begin's
+  std::atomic<Search> search_ = Search::kOver;
   std::unique_ptr<grpc::Alarm> hop_;
 };
 

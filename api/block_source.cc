@@ -128,19 +128,18 @@ LeaseSource::LeaseSource(std::shared_ptr<Session> session, std::string lease_id,
 
 int64_t LeaseSource::batch_bytes() const { return batch() * block_bytes_; }
 
+absl::StatusOr<LeasedBlocks> LeaseSource::Ask() const {
+  return session_->BlocksOf(lease_id_, {.first = next_, .count = batch()});
+}
+
 void LeaseSource::Begin(std::function<void()> on_ready) {
-  const auto ask = [this] {
-    leased_ = session_->BlocksOf(lease_id_, {.first = next_, .count = batch()});
-  };
-  ask();
+  leased_ = Ask();
   if (!absl::IsUnavailable(leased_.status())) return on_ready();
-  session_->WhenSettled(lease_id_, [ask, on_ready = std::move(on_ready)] {
-    ask();
-    on_ready();
-  });
+  session_->WhenSettled(lease_id_, this, std::move(on_ready));
 }
 
 absl::StatusOr<std::vector<FoundBlock>> LeaseSource::Take() {
+  if (absl::IsUnavailable(leased_.status())) leased_ = Ask();
   over_ = !leased_.ok();
   RETURN_IF_ERROR(leased_.status());
   const LeasedBlocks leased = *std::exchange(leased_, LeasedBlocks());

@@ -36,9 +36,9 @@ class BlockSource {
   virtual int64_t batch_bytes() const = 0;
   // Nothing comes behind what was taken.
   virtual bool over() const = 0;
-  // Begins to find the next batch. `on_ready` runs once when that has ended, on any thread and
-  // possibly before this returns; it must call neither the store nor the source. REQUIRES: not
-  // over().
+  // Begins to find the next batch. `on_ready` runs once when that has ended, on any thread,
+  // possibly before this returns or when the source is gone; it must call neither the store nor the
+  // source. REQUIRES: not over(). A source may be destroyed while it finds a batch.
   virtual void Begin(std::function<void()> on_ready) = 0;
   // The batch, in order; it may be empty. Once after each Begin, when it has ended.
   virtual absl::StatusOr<std::vector<FoundBlock>> Take() = 0;
@@ -111,6 +111,7 @@ class LeaseSource final : public BlockSource {
  public:
   // From block `first_block` of the prompt on. A lease that is loading is waited for.
   LeaseSource(std::shared_ptr<Session> session, std::string lease_id, int64_t first_block);
+  ~LeaseSource() override { session_->StopWaiting(lease_id_, this); }
   int64_t batch_bytes() const override;
   bool over() const override { return over_; }
   void Begin(std::function<void()> on_ready) override;
@@ -120,6 +121,8 @@ class LeaseSource final : public BlockSource {
  private:
   // Blocks of the next batch. The first one has none: it finds out what there is.
   int64_t batch() const { return std::min(batch_, end_ - next_); }
+  // kUnavailable: the lease is loading still.
+  absl::StatusOr<LeasedBlocks> Ask() const;
 
   const std::shared_ptr<Session> session_;
   const std::string lease_id_;

@@ -201,18 +201,25 @@ LeasedBlocks Session::SomeOf(const Lease& lease, BlockRange range) {
       .blocks = {all.begin() + (from - lease.first_block), all.begin() + (to - lease.first_block)}};
 }
 
-void Session::WhenSettled(absl::string_view lease_id, std::function<void()> then) {
+void Session::WhenSettled(absl::string_view lease_id, const void* waiter,
+                          std::function<void()> then) {
   absl::MutexLock lock(&mu_);
   const auto lease = leases_.find(lease_id);
   if (lease != leases_.end() && !lease->second.blocks.has_value()) {
-    lease->second.waiting.push_back(std::move(then));
+    lease->second.waiting[waiter] = std::move(then);
   } else {
     parts_.keeper->Post(std::move(then));
   }
 }
 
+void Session::StopWaiting(absl::string_view lease_id, const void* waiter) {
+  absl::MutexLock lock(&mu_);
+  const auto lease = leases_.find(lease_id);
+  if (lease != leases_.end()) lease->second.waiting.erase(waiter);
+}
+
 void Session::Wake(Lease& lease) {
-  for (std::function<void()>& then : lease.waiting) parts_.keeper->Post(std::move(then));
+  for (auto& [waiter, then] : lease.waiting) parts_.keeper->Post(std::move(then));
   lease.waiting.clear();
 }
 

@@ -15,6 +15,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -140,9 +141,11 @@ class Session : public std::enable_shared_from_this<Session> {
   absl::StatusOr<LeasedBlocks> BlocksOf(absl::string_view lease_id,
                                         cachestore::BlockRange range) const;
 
-  // Runs `then` on the keeper's thread once the lease is not loading: soon, if it is not now. So
-  // often as it is asked, also when the session ends.
-  void WhenSettled(absl::string_view lease_id, std::function<void()> then);
+  // Runs `then` on the keeper's thread once the lease is not loading: soon, if it is not now; also
+  // when the session ends. Each `waiter` may wait for a lease once at a time.
+  void WhenSettled(absl::string_view lease_id, const void* waiter, std::function<void()> then);
+  // Forgets what the waiter waits for, unless it is about to run.
+  void StopWaiting(absl::string_view lease_id, const void* waiter);
 
   // Slots of `ns` for the client to write; fewer than asked for when there is no more room. Never
   // blocks. kResourceExhausted: none; kFailedPrecondition: not a session with shared memory.
@@ -184,7 +187,7 @@ class Session : public std::enable_shared_from_this<Session> {
     cachestore::PinTicket ticket;                    // while loading
     std::optional<std::vector<LeasedBlock>> blocks;  // once ready
     PromisedLoad promised;
-    std::vector<std::function<void()>> waiting;  // while loading: for WhenSettled
+    std::map<const void*, std::function<void()>> waiting;  // while loading: for WhenSettled
   };
   struct GrantedBlock {
     uint32_t namespace_id = 0;

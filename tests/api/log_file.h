@@ -1,6 +1,8 @@
 // LogFile: a log of calls, and what it has written. Thread-compatible.
 #pragma once
 
+#include <unistd.h>
+
 #include <cstdio>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -28,15 +30,18 @@ class LogFile {
 
   CallLog& log() { return *log_; }
 
+  // How many times `text` stands in what has been written so far.
+  int Count(const std::string& text) const {
+    int count = 0;
+    const std::string written = SoFar();
+    for (size_t at = written.find(text); at != text.npos; at = written.find(text, at + 1)) ++count;
+    return count;
+  }
+
   // All that was written. Ends the log. Call once.
   std::string Text() {
     log_.reset();
-    std::rewind(file_);
-    std::string text;
-    for (int c = std::fgetc(file_); c != EOF; c = std::fgetc(file_)) {
-      text.push_back(static_cast<char>(c));
-    }
-    return text;
+    return SoFar();
   }
   // The same of a log in JSON.
   std::vector<nlohmann::json> Lines() { return Parse(Text()); }
@@ -49,6 +54,17 @@ class LogFile {
   }
 
  private:
+  // The log flushes each line.
+  std::string SoFar() const {
+    std::string text;
+    char piece[4096];
+    for (ssize_t n = 0;
+         (n = pread(fileno(file_), piece, sizeof(piece), static_cast<off_t>(text.size()))) > 0;) {
+      text.append(piece, static_cast<size_t>(n));
+    }
+    return text;
+  }
+
   std::FILE* const file_;
   std::optional<CallLog> log_;
 };

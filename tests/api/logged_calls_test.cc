@@ -67,10 +67,9 @@ TEST_F(LoggedTest, EveryMethodIsALineAndNoneHoldsWhatClientsSent) {
   const auto admin = ConnectTo(server_->server().admin_address().ToString());
   std::vector<std::string> paths = AllMethods();
   for (const std::string& path : paths) CallBare(channel, path, absl::Milliseconds(200));
-  const auto* operators = v1::ReloadRequest::descriptor()->file()->service(0);
-  for (int i = 0; i < operators->method_count(); ++i) {
-    paths.push_back(absl::StrCat("/", operators->full_name(), "/", operators->method(i)->name()));
-    CallBare(admin, paths.back(), absl::Milliseconds(200));
+  for (const std::string& path : OperatorsMethods()) {
+    CallBare(admin, path, absl::Milliseconds(200));
+    paths.push_back(path);
   }
   // What came with these must not be found.
   CacheClient alice(server_->address(), {.token = file_.alice});
