@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
@@ -12,6 +13,7 @@
 #include <cstddef>
 
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "api/listen_address.h"
 #include "cachestore/base/check.h"
 
@@ -60,6 +62,13 @@ class RawSocket {
       bytes.remove_prefix(static_cast<size_t>(sent));
     }
     return true;
+  }
+  // Nothing more is sent.
+  void EndOutput() { shutdown(fd_, SHUT_WR); }
+  // Whether bytes, or the end of the connection, come within `time`.
+  bool AwaitBytes(absl::Duration time) {
+    pollfd input = {.fd = fd_, .events = POLLIN, .revents = 0};
+    return poll(&input, 1, static_cast<int>(absl::ToInt64Milliseconds(time))) > 0;
   }
   // As recv: how many bytes came, 0 at the end of the connection.
   ssize_t Receive(char* bytes, size_t size, int flags = 0) { return recv(fd_, bytes, size, flags); }

@@ -6,9 +6,9 @@ cd "$(dirname "$0")/../.."
 out=tests/fuzz/corpus/rpc
 mkdir -p "$out"
 
-# make SERVICE METHOD PROTO TEXT: the message in protobuf's text format.
+# make SERVICE METHOD PROTO TEXT [NAME]: the message in protobuf's text format.
 make() {
-  local file="$out/$1_$2"
+  local file="$out/$1_$2${5:+_$5}"
   printf '%s/%s\n' "$1" "$2" >"$file"
   protoc -I api/proto --encode="reprise.v1.$2Request" "reprise/v1/$3.proto" <<<"$4" >>"$file"
 }
@@ -29,18 +29,30 @@ make Cache Renew cache 'session_id: "0123456789abcdef" lease_ids: "0123456789abc
 make Cache Release cache 'session_id: "0123456789abcdef" lease_ids: "0123456789abcdef"'
 make Cache Put cache "namespace_id: 1 token_ids: [1, 2, 3, 4, 5, 6, 7, 8] payload: \"$(printf 'x%.0s' {1..512})\""
 make Cache Get cache "namespace_id: 1 $tokens first_block: 1"
+make Cache Get cache 'session_id: "0123456789abcdef" lease_id: "0123456789abcdef"' lease
 make Cache Grant cache 'session_id: "0123456789abcdef" namespace_id: 1 num_blocks: 2'
-make Cache Seal cache 'session_id: "0123456789abcdef" namespace_id: 1 blocks { grant_id: "0123456789abcdef" }'
+make Cache Seal cache 'session_id: "0123456789abcdef" namespace_id: 1 blocks {
+  grant_id: "0123456789abcdef" token_ids: [1, 2, 3, 4, 5, 6, 7, 8] }'
 make Cache List cache 'namespace_id: 1 page_size: 10 cursor: "abc"'
 make Cache Usage cache 'all_tenants: true'
 make Cache Watch cache 'from_sequence: 1 namespace_id: 1'
 make Cache Invalidate cache "prefix { namespace_id: 1 $tokens }"
 make Cache Export cache 'namespace_id: 1'
+make Cache Stats cache ''
+make Cache WhatIf cache 'all_tenants: true'
+make Cache Demote cache ''
 make Inference Generate inference 'text: "once upon" sampling { temperature: 1 top_k: 3 top_p: 0.5 logit_bias { key: 3 value: 1 } }
   stop { max_new_tokens: 3 strings: "x" } num_samples: 2 priority: -3'
 make Inference Tokenize inference 'conversation { messages { role: "user" content: "hello" } template_variables: "{\"a\": [1]}" }'
+make Inference GetModel inference ''
+make Inference ListModels inference ''
 make Admin Verify admin 'max_bytes_per_second: 1000'
 make Admin EndSession admin 'public_id: "01234567"'
+make Admin ListSessions admin ''
+make Admin Reload admin ''
+make Admin Drain admin ''
+make Admin StartRecording admin 'path: "requests.ktr" max_bytes: 4096'
+make Admin StopRecording admin ''
 
 # A file of two blocks, by a server of its own.
 work=$(mktemp -d)
