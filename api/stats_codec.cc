@@ -117,6 +117,7 @@ constexpr Field<LeaseStats::Values> kLeaseFields[] = {
     {"advised_loads", &LeaseStats::Values::advised_loads},
     {"advised_part_loads", &LeaseStats::Values::advised_part_loads},
     {"advised_recomputes", &LeaseStats::Values::advised_recomputes},
+    {"ignored_advice", &LeaseStats::Values::ignored_advice},
     {"foretold_loads", &LeaseStats::Values::foretold_loads},
     {"foretold_load_us", &LeaseStats::Values::foretold_load_us},
     {"real_load_us", &LeaseStats::Values::real_load_us},

@@ -214,6 +214,8 @@ constexpr Series<L> kSessionSeries[] = {
     {"reprise_advice_total", kCounter, &L::advised_loads, kAdvice, "advice", "load"},
     {"reprise_advice_total", kCounter, &L::advised_part_loads, kAdvice, "advice", "part_load"},
     {"reprise_advice_total", kCounter, &L::advised_recomputes, kAdvice, "advice", "recompute"},
+    {"reprise_ignored_advice_total", kCounter, &L::ignored_advice,
+     "Of this advice, such that the lease holds more than was advised to be loaded."},
     {"reprise_foretold_loads_total", kCounter, &L::foretold_loads,
      "Loads that were foretold and have ended well."},
     {"reprise_foretold_load_seconds_total", kCounter, &L::foretold_load_us,
@@ -223,7 +225,7 @@ constexpr Series<L> kSessionSeries[] = {
     {"reprise_late_loads_total", kCounter, &L::late_loads,
      "Of these, loads that took longer than the 90th percentile foretold."},
     {"reprise_regretted_loads_total", kCounter, &L::regretted_loads,
-     "Of these, loads that took longer than computing their blocks would have."},
+     "Of these, loads that were advised and took longer than computing their blocks would have."},
     {"reprise_advice_regret_seconds_total", kCounter, &L::advice_regret_us, "By how much they did.",
      nullptr, nullptr, 1e-6},
 };

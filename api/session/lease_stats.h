@@ -27,12 +27,14 @@ class LeaseStats {
     int64_t advised_loads = 0;    // of all that is cached
     int64_t advised_part_loads = 0;
     int64_t advised_recomputes = 0;
+    int64_t ignored_advice = 0;  // of these: the lease holds more than was advised to be loaded
     // Loads that were foretold when their lease was acquired and have ended well.
     int64_t foretold_loads = 0;
     int64_t foretold_load_us = 0;  // the sum of the medians
     int64_t real_load_us = 0;      // the sum of what they took
     int64_t late_loads = 0;        // that took longer than the 90th percentile foretold
-    // Of these, those that took longer than computing their blocks would have, and by how much.
+    // Of these, those that were advised and took longer than computing their blocks would have, and
+    // by how much.
     int64_t regretted_loads = 0;
     int64_t advice_regret_us = 0;
   };

@@ -36,8 +36,9 @@ struct PromisedLoad {
   absl::Time begin;
   absl::Duration p50;
   absl::Duration p90;
-  absl::Duration recompute =
-      absl::InfiniteDuration();  // of the same blocks, where advice was asked
+  // Of the same blocks. Infinite, so that nothing is regretted, where no advice was asked for or
+  // more is loaded than was advised: that is the caller's own choice.
+  absl::Duration recompute = absl::InfiniteDuration();
 };
 
 PromisedLoad PromiseOf(const cachestore::LoadForecast& forecast, const v1::LoadTime& predicted,

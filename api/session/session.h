@@ -15,6 +15,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <map>
 #include <memory>
 #include <optional>
@@ -214,6 +215,9 @@ class Session : public std::enable_shared_from_this<Session> {
     cachestore::BlockRange range;  // of the prompt, to pin
     int64_t asked_blocks = 0;      // leading blocks of the prompt that the request is for
     int64_t cached_blocks = 0;     // of the range, when asked
+    // Of the range, so many were advised to be loaded; without advice, all.
+    int64_t advised_blocks = std::numeric_limits<int64_t>::max();
+    absl::Duration recompute_block = absl::InfiniteDuration();  // one, by the caller
     absl::Duration ttl;
     absl::Time load_deadline = absl::InfiniteFuture();
     PromisedLoad promised;

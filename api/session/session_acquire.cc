@@ -44,13 +44,13 @@ absl::StatusOr<Session::Plan> Session::PlanOf(const NamespaceHandle& ns, const B
       parts_.store->ForecastLoad(ns, prompt, first + plan.range.count);
   plan.cached_blocks =
       std::max<int64_t>(static_cast<int64_t>(forecast.needs_load.size()) - first, 0);
-  absl::Duration recompute_block = absl::InfiniteDuration();
   if (request.has_prefill()) {
     ASSIGN_OR_RETURN(const Advice advice,
                      Advise(forecast, first, ns.layout.block_tokens, request.prefill()));
     response.set_advice(advice.advice);
     response.set_advised_blocks(advice.num_blocks == 0 ? 0 : first + advice.num_blocks);
-    recompute_block = advice.per_block;
+    plan.advised_blocks = advice.num_blocks;
+    plan.recompute_block = advice.per_block;
     if (request.follow_advice()) {
       // All that is cached: the misses behind it are looked up too, and counted.
       if (advice.num_blocks < plan.cached_blocks) plan.range.count = advice.num_blocks;
@@ -64,7 +64,6 @@ absl::StatusOr<Session::Plan> Session::PlanOf(const NamespaceHandle& ns, const B
   }
   *response.mutable_load_time() = PredictLoad(forecast, first, plan.cached_blocks);
   plan.promised = PromiseOf(forecast, response.load_time(), now);
-  plan.promised.recompute = recompute_block * plan.cached_blocks;
   return plan;
 }
 
@@ -119,10 +118,13 @@ absl::StatusOr<std::string> Session::Hold(const NamespaceHandle& ns, const Block
   if (lease.num_blocks == 0) return std::string();
   lease.expires = absl::Now() + plan.ttl;
   lease.promised = plan.promised;
+  const bool follows_advice = lease.num_blocks <= plan.advised_blocks;
+  if (follows_advice) lease.promised.recompute = plan.recompute_block * lease.num_blocks;
   if (lease.ticket.done()) {
     TakeBlocks(lease);
     if (lease.num_blocks == 0) return std::string();
   }
+  if (!follows_advice) parts_.stats->Add(&Counts::ignored_advice, 1);
   parts_.keeper->WakeBy(lease.expires);
   parts_.stats->Add(&Counts::acquired_leases, 1);
   parts_.stats->Add(&Counts::leases, 1);

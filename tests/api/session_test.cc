@@ -335,34 +335,63 @@ TEST_F(SessionTest, AdviceThatIsFollowedHoldsOnlyWhatIsLoaded) {
   EXPECT_EQ(Stat("advised_recomputes"), 1);
 }
 
-TEST_F(SessionTest, LoadsAreComparedWithWhatWasForetold) {
-  const auto session = OpenSession();
-  PutOnDisk(4);
-  faults_->OpenLoadGate();
-  // The first load tells how fast the tier is.
-  {
-    const Acquired first = Acquire(*session);
-    first.lease.Wait(absl::InfiniteFuture());
+// Loads of which the first has told how fast the tier is; the next ones hang.
+class ForetoldLoadTest : public SessionTest {
+ protected:
+  ForetoldLoadTest() : session_(OpenSession()) {
+    PutOnDisk(4);
+    faults_->OpenLoadGate();
+    {
+      const Acquired first = Acquire(*session_);
+      first.lease.Wait(absl::InfiniteFuture());
+    }
+    EXPECT_TRUE(session_->Flush(kTestTimeout).ok());
+    EXPECT_TRUE(BecomesFree());
+    EXPECT_EQ(client_.Demote(kTestTimeout).value_or(-1), 4);
+    faults_->CloseLoadGate();
   }
-  ASSERT_TRUE(session->Flush(kTestTimeout).ok());
-  ASSERT_TRUE(BecomesFree());
-  ASSERT_EQ(client_.Demote(kTestTimeout).value_or(-1), 4);
-  // Now loads hang, and computing would have been over at once.
-  faults_->CloseLoadGate();
+
+  const std::unique_ptr<CacheSession> session_;
+};
+
+TEST_F(ForetoldLoadTest, ALoadThatWasAdvisedAndTakesLongerThanComputingIsRegretted) {
   v1::AcquireRequest wanted;
-  wanted.mutable_prefill()->set_tokens_per_second(1e9);
-  const Acquired second = Acquire(*session, wanted);
-  EXPECT_EQ(second.response.advice(), v1::LOAD_ADVICE_RECOMPUTE);
-  EXPECT_EQ(second.response.advised_blocks(), 0);
-  EXPECT_GT(second.response.load_time().p50_seconds(), 0);
-  EXPECT_GE(second.response.load_time().p90_seconds(), second.response.load_time().p50_seconds());
-  ASSERT_TRUE(second.lease);
+  wanted.mutable_prefill()->set_tokens_per_second(4 * kTestBlockTokens / 0.5);
+  wanted.set_follow_advice(true);
+  const Acquired acquired = Acquire(*session_, wanted);
+  EXPECT_EQ(acquired.response.advice(), v1::LOAD_ADVICE_LOAD);
+  EXPECT_GT(acquired.response.load_time().p50_seconds(), 0);
+  EXPECT_GE(acquired.response.load_time().p90_seconds(),
+            acquired.response.load_time().p50_seconds());
+  // Longer than the blocks take to be computed: a lease that nobody renews measures the time.
+  RawSession clock(server_.address());
+  ASSERT_TRUE(clock.Acquire(ns_, tokens_, 0.6).ok());
+  EXPECT_EQ(clock.NextEvent().lease().phase(), v1::LEASE_PHASE_ENDED);
   faults_->OpenLoadGate();
-  EXPECT_EQ(second.lease.Wait(absl::InfiniteFuture()).num_blocks(), 4);
+  EXPECT_EQ(acquired.lease.Wait(absl::InfiniteFuture()).num_blocks(), 4);
   EXPECT_EQ(Stat("foretold_loads"), 1);
+  EXPECT_EQ(Stat("late_loads"), 1);
   EXPECT_EQ(Stat("regretted_loads"), 1);
   EXPECT_GT(Stat("advice_regret_us"), 0);
+  EXPECT_GT(Stat("real_load_us"), 500000);
+  EXPECT_EQ(Stat("ignored_advice"), 0);
+}
+
+TEST_F(ForetoldLoadTest, WhoLoadsAgainstTheAdviceRegretsNothing) {
+  // Computing would have been over at once.
+  v1::AcquireRequest wanted;
+  wanted.mutable_prefill()->set_tokens_per_second(1e9);
+  const Acquired acquired = Acquire(*session_, wanted);
+  EXPECT_EQ(acquired.response.advice(), v1::LOAD_ADVICE_RECOMPUTE);
+  EXPECT_EQ(acquired.response.advised_blocks(), 0);
+  ASSERT_TRUE(acquired.lease);
+  faults_->OpenLoadGate();
+  EXPECT_EQ(acquired.lease.Wait(absl::InfiniteFuture()).num_blocks(), 4);
+  EXPECT_EQ(Stat("foretold_loads"), 1);
   EXPECT_GT(Stat("real_load_us"), 0);
+  EXPECT_EQ(Stat("regretted_loads"), 0);
+  EXPECT_EQ(Stat("advice_regret_us"), 0);
+  EXPECT_EQ(Stat("ignored_advice"), 1);
 }
 
 TEST_F(SessionTest, SessionsDoNotHoldUpTheServersEnd) {
