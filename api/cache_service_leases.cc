@@ -62,6 +62,7 @@ SessionLimits SessionLimitsOf(const cachestore::TieredStore& store) {
           .bytes_per_tenant = Share(ram_bytes, kMaxTenantShare),
           .bytes = Share(ram_bytes, kMaxLeasedShare),
           .unsent_events = kMaxUnsentEvents,
+          .usual_ttl = kLeaseTtl,
           .max_ttl = kMaxLeaseTtl};
 }
 

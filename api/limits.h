@@ -92,7 +92,9 @@ inline constexpr int64_t kMaxHoldingsPerSession = 4096;
 inline constexpr double kMaxSessionShare = 0.25;
 inline constexpr double kMaxTenantShare = 0.25;
 inline constexpr double kMaxLeasedShare = 0.5;
-// How long a lease lives that is not renewed: what a client whose machine is gone holds goes then.
+// How long a lease lives that is not renewed, so that what a client whose machine is gone holds is
+// free within 5 s; and how long it may live in a session that asks for more.
+inline constexpr absl::Duration kLeaseTtl = absl::Seconds(4);
 inline constexpr absl::Duration kMaxLeaseTtl = absl::Seconds(30);
 // Events that wait for a client that does not read them; one more ends its session.
 inline constexpr int64_t kMaxUnsentEvents = 2 * kMaxHoldingsPerSession;

@@ -69,7 +69,7 @@ class CacheSession {
     std::string client_name;
     bool shared_memory = false;        // asks for it; MappedArena maps it
     bool write_shared_memory = false;  // and to write granted slots
-    absl::Duration ttl;                // of leases that are not renewed; zero: the server's most
+    absl::Duration ttl;                // of leases that are not renewed, 30 s at most; zero: 4 s
     absl::Duration open_timeout = absl::Seconds(10);
     // Told, on the session's thread, of each lease that has become ready or has ended without
     // Release, and, once, of the session's end other than by its object's. May be empty; must not

@@ -23,6 +23,7 @@ absl::StatusOr<v1::SessionOpened> SessionCore::Open() {
   request.set_client_name(options_.client_name);
   request.set_shared_memory(options_.shared_memory);
   request.set_write_shared_memory(options_.write_shared_memory);
+  request.set_max_ttl_seconds(absl::ToDoubleSeconds(options_.ttl));
   // The stream has no deadline, so what may not last is ended by hand.
   std::thread watchdog([this, deadline = absl::Now() + options_.open_timeout] {
     absl::MutexLock lock(&mu_);
@@ -41,6 +42,7 @@ absl::StatusOr<v1::SessionOpened> SessionCore::Open() {
     if (opened) {
       id_ = event.opened().session_id();
       ttl_ = absl::Seconds(event.opened().max_ttl_seconds());
+      // A server that does not know what was asked for has told the most.
       if (options_.ttl > absl::ZeroDuration()) ttl_ = std::min(ttl_, options_.ttl);
     } else {
       closing_ = true;

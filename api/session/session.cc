@@ -24,21 +24,26 @@ int64_t SlotBytes(const cachestore::NamespaceHandle& ns) {
   return static_cast<int64_t>(cachestore::SlotPool::SlotBytes(ns.layout.BytesPerBlock()));
 }
 
+absl::StatusOr<absl::Duration> TtlFrom(absl::string_view field, double seconds,
+                                       absl::Duration usual, absl::Duration most) {
+  if (!std::isfinite(seconds) || seconds < 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(field, " is ", seconds, "; it must not be negative"));
+  }
+  return seconds == 0 ? usual : std::min(absl::Seconds(seconds), most);
+}
+
 Session::Session(const Parts& parts, std::string id, SessionOwner owner, bool shared,
                  std::shared_ptr<SessionSink> sink)
     : parts_(parts),
       id_(std::move(id)),
       owner_(std::move(owner)),
       shared_(shared),
+      max_ttl_(parts.limits->usual_ttl),
       sink_(std::move(sink)) {}
 
 absl::StatusOr<absl::Duration> Session::TtlOf(double seconds) const {
-  if (!std::isfinite(seconds) || seconds < 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("ttl_seconds is ", seconds, "; it must not be negative"));
-  }
-  if (seconds == 0) return parts_.limits->max_ttl;
-  return std::min(absl::Seconds(seconds), parts_.limits->max_ttl);
+  return TtlFrom("ttl_seconds", seconds, max_ttl_, max_ttl_);
 }
 
 int64_t Session::TakeBytes(int64_t slot_bytes, int64_t wanted) {

@@ -89,6 +89,10 @@ struct SessionOwner {
 absl::Status SessionEnded();
 // Bytes of RAM that a block of `ns` takes.
 int64_t SlotBytes(const cachestore::NamespaceHandle& ns);
+// A time to live of `most` at most, as `field` of a request asks for in seconds; 0: `usual`.
+// kInvalidArgument: it is negative or not finite.
+absl::StatusOr<absl::Duration> TtlFrom(absl::string_view field, double seconds,
+                                       absl::Duration usual, absl::Duration most);
 
 class Session : public std::enable_shared_from_this<Session> {
  public:
@@ -114,6 +118,10 @@ class Session : public std::enable_shared_from_this<Session> {
   bool may_write() const { return may_write_; }
   // REQUIRES: nobody but the caller knows the session yet.
   void AllowWrites() { may_write_ = true; }
+  // The longest that its leases and grants live without Renew; at first the usual.
+  absl::Duration max_ttl() const { return max_ttl_; }
+  // REQUIRES: nobody but the caller knows the session yet.
+  void SetMaxTtl(absl::Duration ttl) { max_ttl_ = ttl; }
 
   // Matches, pins and starts loading (cache.proto). Never blocks. kInvalidArgument: a field out of
   // range; kResourceExhausted: the session, or all of them, hold as much as they may; kNotFound:
@@ -223,6 +231,7 @@ class Session : public std::enable_shared_from_this<Session> {
     PromisedLoad promised;
   };
 
+  // Of a lease, by its request.
   absl::StatusOr<absl::Duration> TtlOf(double seconds) const;
   // Fills in the response but for its lease.
   absl::StatusOr<Plan> PlanOf(const cachestore::NamespaceHandle& ns,
@@ -263,7 +272,9 @@ class Session : public std::enable_shared_from_this<Session> {
   const std::string id_;
   const SessionOwner owner_;
   const bool shared_;
-  bool may_write_ = false;  // constant once the session is known
+  // Constant once the session is known.
+  bool may_write_ = false;
+  absl::Duration max_ttl_;
   const std::shared_ptr<SessionSink> sink_;
 
   const std::string public_id_ = RandomId().substr(0, 8);  // drawn for itself

@@ -30,7 +30,7 @@ absl::StatusOr<std::vector<v1::GrantedSlot>> Session::Grant(const NamespaceHandl
   const int64_t wanted =
       std::min<int64_t>(num_blocks, parts_.limits->holdings_per_session - holdings);
   const int64_t room = TakeBytes(slot_bytes, wanted);
-  const absl::Time expires = absl::Now() + parts_.limits->max_ttl;
+  const absl::Time expires = absl::Now() + max_ttl_;
   std::string cause;
   while (static_cast<int64_t>(slots.size()) < room) {
     absl::StatusOr<cachestore::WritableBlock> block = parts_.store->Allocate(ns);

@@ -18,7 +18,8 @@ struct SessionLimits {
   int64_t bytes_per_tenant = 0;        // that the sessions of one tenant hold
   int64_t bytes = 0;                   // that all sessions hold
   int64_t unsent_events = 0;           // that wait for a client which does not read them
-  absl::Duration max_ttl;              // of a lease that is not renewed
+  absl::Duration usual_ttl;            // of leases that are not renewed, most of a usual session
+  absl::Duration max_ttl;              // most of a session that asks for more
 };
 
 // The RAM tier as clients on this host may map it.

@@ -25,8 +25,11 @@ grpc::ServerWriteReactor<v1::SessionEvent>* SessionStream::Start(
     SessionTable* table, grpc::CallbackServerContext* context, const SessionOwner& owner,
     const v1::OpenSessionRequest& request, EndCall end_call) {
   std::shared_ptr<SessionStream> stream(new SessionStream(table, context, end_call));
+  const absl::StatusOr<absl::Duration> max_ttl =
+      TtlFrom("max_ttl_seconds", request.max_ttl_seconds(), table->limits().usual_ttl,
+              table->limits().max_ttl);
   const absl::StatusOr<std::shared_ptr<Session>> session =
-      table->Open(owner, request.shared_memory(), stream);
+      max_ttl.ok() ? table->Open(owner, request.shared_memory(), stream) : max_ttl.status();
   {
     absl::MutexLock lock(&stream->mu_);
     stream->self_ = stream;
@@ -35,10 +38,11 @@ grpc::ServerWriteReactor<v1::SessionEvent>* SessionStream::Start(
       (*session)->Describe(
           {.client_name = ShortName(request.client_name()), .peer = context->peer()});
       if (request.write_shared_memory()) (*session)->AllowWrites();
+      (*session)->SetMaxTtl(*max_ttl);
       // Before all that was told meanwhile.
       v1::SessionOpened& opened = *stream->unsent_.emplace_front().mutable_opened();
       opened.set_session_id((*session)->id());
-      opened.set_max_ttl_seconds(absl::ToDoubleSeconds(table->limits().max_ttl));
+      opened.set_max_ttl_seconds(absl::ToDoubleSeconds(*max_ttl));
       opened.set_max_lease_bytes(table->limits().bytes_per_session);
       if (request.shared_memory()) {
         opened.mutable_shared_memory()->set_socket_path(table->arena().socket_path);

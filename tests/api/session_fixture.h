@@ -102,6 +102,7 @@ class SessionTest : public CacheServiceTest {
             .bytes_per_tenant = 64 * 4096,
             .bytes = 128 * 4096,
             .unsent_events = 16,
+            .usual_ttl = absl::Seconds(30),
             .max_ttl = absl::Seconds(60)};
   }
   explicit SessionTest(const SessionLimits& limits = Limits())

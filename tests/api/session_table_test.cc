@@ -106,6 +106,7 @@ class SessionTableTest : public ::testing::Test {
                                  .bytes_per_tenant = 10 * cachestore::kSlotBytes,
                                  .bytes = 32 * cachestore::kSlotBytes,
                                  .unsent_events = 16,
+                                 .usual_ttl = absl::Seconds(30),
                                  .max_ttl = absl::Seconds(60)};
   const std::vector<uint32_t> tokens_ = PromptTokens(1, 4);
   std::unique_ptr<cachestore::TieredStore> store_;
@@ -342,6 +343,24 @@ TEST_F(SessionTableTest, AGrantIsTakenOnceByItsSessionAndInItsNamespace) {
   EXPECT_EQ(session->Release({slots->at(1).grant_id(), id}), 1);
   EXPECT_EQ(store_->stats().writing_blocks, 2);
   table_->Close(session);
+}
+
+TEST_F(SessionTableTest, WhatNobodyRenewsGoesAfterTheTimeOfItsSession) {
+  for (const absl::Duration ttl : {limits_.usual_ttl, absl::Seconds(50)}) {
+    const auto session = Open();
+    if (ttl != limits_.usual_ttl) session->SetMaxTtl(ttl);
+    EXPECT_EQ(session->max_ttl(), ttl);
+    const absl::Time begin = absl::Now();
+    Acquire(*session);
+    Acquire(*session, 60);  // more than it may
+    ASSERT_TRUE(session->Grant(ns_, 1).ok());
+    session->Expire(begin + ttl - absl::Milliseconds(1));
+    EXPECT_EQ(table_->stats().leases + table_->stats().grants, 3);
+    session->Expire(absl::Now() + ttl);
+    EXPECT_EQ(table_->stats().held_bytes, 0);
+    EXPECT_EQ(pinned() + store_->stats().writing_blocks, 0);
+    table_->Close(session);
+  }
 }
 
 TEST_F(SessionTableTest, GrantsAreBoundedAndRefused) {

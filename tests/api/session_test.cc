@@ -218,6 +218,20 @@ TEST_F(SessionTest, AClientsSessionRenewsItsLeases) {
   EXPECT_EQ(GetLeased(session->id(), acquired.lease.id()), 2);
 }
 
+TEST_F(SessionTest, ASessionMayAskForMoreThanTheUsualTime) {
+  const auto granted = [this](absl::Duration ttl) {
+    return OpenSession({.ttl = ttl})->opened().max_ttl_seconds();
+  };
+  EXPECT_EQ(granted(absl::ZeroDuration()), 30);
+  EXPECT_EQ(granted(absl::Seconds(45)), 45);
+  EXPECT_EQ(granted(absl::Minutes(2)), 60);
+  EXPECT_EQ(CacheSession::Open(server_.address(), {.ttl = -absl::Seconds(1)}).status().code(),
+            absl::StatusCode::kInvalidArgument);
+  PutBlocks(1);
+  const auto session = OpenSession({.ttl = absl::Seconds(45)});
+  EXPECT_GT(Acquire(*session).response.lease().expires_in_seconds(), 30);
+}
+
 TEST_F(SessionTest, LeasesEndWithTheirSession) {
   PutBlocks(3);
   auto session = OpenSession();

@@ -80,6 +80,7 @@ class Load {
                                       .client_name = absl::StrCat("load ", client_),
                                       .shared_memory = shared,
                                       .write_shared_memory = shared,
+                                      .ttl = absl::Seconds(30),  // nobody renews the grants
                                       .on_end = [this](const absl::Status&) { ended_.Notify(); }});
     if (!session.ok()) return Fail(session.status());
     session_ = *std::move(session);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import io
 import os
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 
 import reprise
+import reprise.aio
 from conftest import BLOCK_TOKENS, Server, StartServer, eventually, identity
 from reprise.v1 import cache_pb2 as pb
 
@@ -154,7 +156,7 @@ def test_a_lease_holds_blocks_and_reads_them_by_its_id(client: reprise.Client,
     put(namespace, 1, 2, 3)
     client.demote()
     with client.session(name="test") as session:
-        assert len(session.id) == 16
+        assert len(session.id) == 16 and session.max_ttl == 4
         with session.acquire(namespace, tokens_of(1, 2, 3, 4), first_block=1,
                              prefill=reprise.PrefillEstimate(1e-3)) as lease:
             assert lease.match.blocks == 3 and lease.advice == reprise.Advice.LOAD
@@ -169,6 +171,21 @@ def test_a_lease_holds_blocks_and_reads_them_by_its_id(client: reprise.Client,
     eventually(lambda: client.stats().store["pinned_blocks"] == 0)  # ended with its session
     with pytest.raises(reprise.LeaseEnded):
         kept.wait()
+
+
+def test_a_session_may_ask_for_longer_leases(server: Server, client: reprise.Client) -> None:
+    for asked, granted in ((0.5, 0.5), (20, 20), (100, 30)):
+        with client.session(max_ttl=asked) as session:
+            assert session.max_ttl == granted
+    with pytest.raises(reprise.InvalidArgument, match="max_ttl_seconds"):
+        client.session(max_ttl=-1)
+
+    async def open_one() -> float:
+        async with (reprise.aio.Client(server.address) as aio_client,
+                    aio_client.session(max_ttl=20) as session):
+            return session.max_ttl
+
+    assert asyncio.run(open_one()) == 20
 
 
 def test_how_a_request_ended_is_told(client: reprise.Client, namespace: reprise.Namespace) -> None:

@@ -20,6 +20,12 @@ def open_namespace(identity: Identity, shared: bool) -> pb.OpenNamespaceRequest:
                                    shared=shared)
 
 
+def open_session(*, name: str, shared_memory: bool, write: bool,
+                 max_ttl: float) -> pb.OpenSessionRequest:
+    return pb.OpenSessionRequest(client_name=name, shared_memory=shared_memory,
+                                 write_shared_memory=write, max_ttl_seconds=max_ttl)
+
+
 def stats_fields(response: pb.StatsResponse) -> dict[str, dict[str, int]]:
     return {"store": dict(response.store), "engine": dict(response.engine),
             "sessions": dict(response.sessions)}

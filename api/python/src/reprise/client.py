@@ -150,15 +150,22 @@ class Client:
         return Namespace(self._transport, identity, shared=shared, timeout=timeout)
 
     def session(self, *, name: str = "", shared_memory: bool = False, write: bool = False,
-                timeout: float | None = None) -> Session:
+                max_ttl: float = 0.0, timeout: float | None = None) -> Session:
         """What holds leases; use it in a `with`.
 
         Args:
             name: for people who look at the server's sessions.
             shared_memory: read blocks where the server has them; for a client on its machine.
             write: of shared memory, also write new blocks there (Session.grant).
+            max_ttl: seconds that leases outlive the last renewal, such as when this process hangs;
+                0: as long as is usual, 4. The server grants 30 at most.
+
+        Raises:
+            InvalidArgument: max_ttl is negative or not finite.
         """
-        return Session(self._transport, name, shared_memory, write, timeout)
+        request = requests.open_session(name=name, shared_memory=shared_memory, write=write,
+                                        max_ttl=max_ttl)
+        return Session(self._transport, request, timeout)
 
     def stats(self, *, timeout: float | None = None) -> Stats:
         """Every counter and gauge of store and engine."""

@@ -178,7 +178,7 @@ class Session:
         ResourceExhausted: there are too many sessions.
     """
 
-    def __init__(self, transport: Transport, name: str, shared_memory: bool, write: bool,
+    def __init__(self, transport: Transport, request: pb.OpenSessionRequest,
                  timeout: float | None) -> None:
         self._transport = transport
         self._changed = threading.Condition()
@@ -186,10 +186,7 @@ class Session:
         self._released: queue.SimpleQueue[list[bytes] | None] = queue.SimpleQueue()
         self._arena: Arena | None = None
         self._opened: pb.SessionOpened | None = None
-        self._stream = transport.stream(
-            methods.OPEN_SESSION,
-            pb.OpenSessionRequest(client_name=name, shared_memory=shared_memory,
-                                  write_shared_memory=write), float("inf"))
+        self._stream = transport.stream(methods.OPEN_SESSION, request, float("inf"))
         self._failure: errors.RepriseError | None = None
         self._threads = [threading.Thread(target=work, name=f"reprise-session-{what}", daemon=True)
                          for what, work in (("events", self._hear), ("leases", self._keep))]
@@ -199,7 +196,7 @@ class Session:
             self.id = opened.session_id
             self.max_ttl = opened.max_ttl_seconds
             self.max_lease_bytes = opened.max_lease_bytes
-            if shared_memory:
+            if request.shared_memory:
                 from reprise._arena import Arena  # only where there is shared memory
 
                 place = opened.shared_memory
@@ -335,7 +332,8 @@ class Session:
     def _keep(self) -> None:
         """Thread: renews what is held, and releases what nobody refers to any more."""
         unsent: list[bytes] = []
-        renew_at = time.monotonic() + self.max_ttl * RENEW_AFTER
+        interval = self.max_ttl * RENEW_AFTER
+        renew_at = time.monotonic() + interval
         not_before = 0.0  # of the next try
         while True:
             due = not_before if unsent else max(renew_at, not_before)
@@ -349,21 +347,21 @@ class Session:
             try:
                 if unsent:
                     self._send_release(
-                        pb.ReleaseRequest(session_id=self.id, lease_ids=unsent), self.max_ttl)
+                        pb.ReleaseRequest(session_id=self.id, lease_ids=unsent), interval)
                     unsent = []
                 if time.monotonic() >= renew_at:
-                    self._renew()
-                    renew_at = time.monotonic() + self.max_ttl * RENEW_AFTER
+                    self._renew(interval)
+                    renew_at = time.monotonic() + interval
             except errors.RepriseError:
-                not_before = time.monotonic() + RETRY_SECONDS
+                not_before = time.monotonic() + min(RETRY_SECONDS, interval)
 
     def _send_release(self, request: pb.ReleaseRequest, timeout: float | None) -> None:
         self._transport.unary(methods.RELEASE, request, timeout)
         with self._changed:
             self._book.forget(list(request.lease_ids))
 
-    def _renew(self) -> None:
+    def _renew(self, timeout: float) -> None:
         with self._changed:
             if not self._book.holding:
                 return
-        self._transport.unary(methods.RENEW, pb.RenewRequest(session_id=self.id), self.max_ttl)
+        self._transport.unary(methods.RENEW, pb.RenewRequest(session_id=self.id), timeout)

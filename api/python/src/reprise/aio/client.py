@@ -116,9 +116,11 @@ class Client:
         return Namespace(self._transport, identity, shared, opened)
 
     def session(self, *, name: str = "", shared_memory: bool = False, write: bool = False,
-                timeout: float | None = None) -> Session:
+                max_ttl: float = 0.0, timeout: float | None = None) -> Session:
         """As reprise.Client.session; `async with` opens it."""
-        return Session(self._transport, name, shared_memory, write, timeout)
+        request = requests.open_session(name=name, shared_memory=shared_memory, write=write,
+                                        max_ttl=max_ttl)
+        return Session(self._transport, request, timeout)
 
     async def stats(self, *, timeout: float | None = None) -> Stats:
         """As reprise.Client.stats."""

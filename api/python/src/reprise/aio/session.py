@@ -148,11 +148,10 @@ class Session:
     max_ttl: float
     max_lease_bytes: int
 
-    def __init__(self, transport: Transport, name: str, shared_memory: bool, write: bool,
+    def __init__(self, transport: Transport, request: pb.OpenSessionRequest,
                  timeout: float | None) -> None:
         self._transport = transport
-        self._request = pb.OpenSessionRequest(client_name=name, shared_memory=shared_memory,
-                                              write_shared_memory=write)
+        self._request = request
         self._timeout = timeout
         self._book = LeaseBook()
         self._arena: Arena | None = None
@@ -281,7 +280,8 @@ class Session:
         """Task: renews what is held, and releases what nobody refers to any more."""
         clock = asyncio.get_running_loop().time
         unsent: list[bytes] = []
-        renew_at = clock() + self.max_ttl * RENEW_AFTER
+        interval = self.max_ttl * RENEW_AFTER
+        renew_at = clock() + interval
         not_before = 0.0  # of the next try
         while self._book.ended is None:
             due = not_before if unsent else max(renew_at, not_before)
@@ -289,15 +289,15 @@ class Session:
             try:
                 if unsent:
                     await self._send_release(
-                        pb.ReleaseRequest(session_id=self.id, lease_ids=unsent), self.max_ttl)
+                        pb.ReleaseRequest(session_id=self.id, lease_ids=unsent), interval)
                     unsent = []
                 if clock() >= renew_at:
                     if self._book.holding:
                         await self._transport.unary(
-                            methods.RENEW, pb.RenewRequest(session_id=self.id), self.max_ttl)
-                    renew_at = clock() + self.max_ttl * RENEW_AFTER
+                            methods.RENEW, pb.RenewRequest(session_id=self.id), interval)
+                    renew_at = clock() + interval
             except errors.RepriseError:
-                not_before = clock() + RETRY_SECONDS
+                not_before = clock() + min(RETRY_SECONDS, interval)
 
     async def _send_release(self, request: pb.ReleaseRequest, timeout: float | None) -> None:
         await self._transport.unary(methods.RELEASE, request, timeout)
