@@ -230,8 +230,8 @@ void Session::Wake(Lease& lease) {
 
 void Session::Settle(const std::string& lease_id) {
   v1::LeaseState state;
-  Freed freed;
   {
+    Freed freed;  // gone when its end is told
     absl::MutexLock lock(&mu_);
     const auto lease = leases_.find(lease_id);
     // Acquire takes what is there at once; a ticket that made way for another is told of as well.
@@ -254,8 +254,8 @@ void Session::Settle(const std::string& lease_id) {
 absl::Time Session::Expire(absl::Time now) {
   std::vector<v1::LeaseState> ended;
   absl::Time next = absl::InfiniteFuture();
-  Freed freed;
   {
+    Freed freed;  // gone when its end is told
     absl::MutexLock lock(&mu_);
     for (auto it = leases_.begin(); it != leases_.end();) {
       const auto lease = it++;
