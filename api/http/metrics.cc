@@ -7,11 +7,14 @@
 #include <cstdint>
 #include <iterator>
 #include <limits>
+#include <set>
 #include <sstream>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/clock.h"
 
 namespace reprise::api {
@@ -321,29 +324,55 @@ void AppendTenants(const std::vector<TenantBytes>& tenants, std::vector<MetricFa
   families->push_back(std::move(used));
 }
 
-// Of all tenants together: what each would have is WhatIf's to tell.
-void AppendWhatIf(const cachestore::WhatIfReport& report, std::vector<MetricFamily>* families) {
-  MetricFamily ratios = {.name = "reprise_whatif_hit_ratio",
+// What other sizes of the tiers would have made of the lookups of `all`, told as `prefix`. Each of
+// them has its name as a label, but for one without: that is all tenants.
+void AppendWhatIf(const std::string& prefix,
+                  const std::vector<const cachestore::TenantWhatIf*>& all,
+                  int64_t tokens_per_second, std::vector<MetricFamily>* families) {
+  MetricFamily ratios = {.name = absl::StrCat(prefix, "_hit_ratio"),
                          .help =
                              "Predicted share of looked-up tokens that tiers of so many times "
                              "their size would have; of disk: RAM and disk.",
                          .type = kGauge};
-  MetricFamily tokens = {.name = "reprise_whatif_saved_tokens",
+  MetricFamily tokens = {.name = absl::StrCat(prefix, "_saved_tokens"),
                          .help = "Prompt tokens that would not have been computed then.",
                          .type = kGauge};
-  const auto add = [&](const char* tier, const std::vector<cachestore::WhatIfPoint>& points) {
+  MetricFamily seconds = {.name = absl::StrCat(prefix, "_saved_seconds"),
+                          .help = "How long these take at the rate of the last large steps.",
+                          .type = kGauge};
+  const auto add = [&](const cachestore::TenantWhatIf& what_if, const char* tier,
+                       const std::vector<cachestore::WhatIfPoint>& points) {
     for (const cachestore::WhatIfPoint& point : points) {
-      const double looked_up = report.all.looked_up_tokens;
-      const std::vector<ClientMetric::Label> labels = {{"tier", tier},
-                                                       {"factor", absl::StrCat(point.factor)}};
+      std::vector<ClientMetric::Label> labels = {{"tier", tier},
+                                                 {"factor", absl::StrCat(point.factor)}};
+      if (!what_if.tenant.empty()) labels.insert(labels.begin(), {"tenant", what_if.tenant});
+      const double looked_up = what_if.looked_up_tokens;
       AddTo(&ratios, looked_up > 0 ? point.hit_tokens / looked_up : 0, labels);
       AddTo(&tokens, point.hit_tokens, labels);
+      if (tokens_per_second == 0) continue;
+      AddTo(&seconds, point.hit_tokens / static_cast<double>(tokens_per_second), labels);
     }
   };
-  add("ram", report.all.ram);
-  add("disk", report.all.disk);
-  families->push_back(std::move(ratios));
-  families->push_back(std::move(tokens));
+  for (const cachestore::TenantWhatIf* what_if : all) {
+    add(*what_if, "ram", what_if->ram);
+    add(*what_if, "disk", what_if->disk);
+  }
+  for (MetricFamily* family : {&ratios, &tokens, &seconds}) {
+    families->push_back(std::move(*family));
+  }
+}
+
+// Of all tenants together, and of each that has a quota: of the others WhatIf tells.
+void AppendWhatIfs(const MetricsInput& input, std::vector<MetricFamily>* families) {
+  const int64_t rate = input.engine.prefill_tokens_per_second;
+  AppendWhatIf("reprise_whatif", {&input.what_if.all}, rate, families);
+  std::set<absl::string_view> names;
+  for (const TenantBytes& tenant : input.tenants) names.insert(tenant.tenant);
+  std::vector<const cachestore::TenantWhatIf*> tenants;
+  for (const cachestore::TenantWhatIf& tenant : input.what_if.tenants) {
+    if (names.contains(tenant.tenant)) tenants.push_back(&tenant);
+  }
+  AppendWhatIf("reprise_tenant_whatif", tenants, rate, families);
 }
 
 void AppendTransferTimes(const StoreStats& stats, std::vector<MetricFamily>* families) {
@@ -384,7 +413,7 @@ std::string MetricsText(const MetricsInput& input) {
   Append(kSessionSeries, input.sessions, &families);
   Append(kRecordingSeries, input.recordings, &families);
   AppendTenants(input.tenants, &families);
-  AppendWhatIf(input.what_if, &families);
+  AppendWhatIfs(input, &families);
   std::ostringstream out;
   prometheus::TextSerializer().Serialize(out, families);
   return out.str();

@@ -200,5 +200,33 @@ TEST(MetricsTest, TenantsWithAQuotaAreTold) {
   EXPECT_THAT(text, Not(HasSubstr("tier=\"disk\"} 9\n"))) << "it has no quota of that";
 }
 
+TEST(MetricsTest, WhatOtherSizesWouldHaveSavedIsToldOfAllAndOfTenantsWithAQuota) {
+  MetricsInput input;
+  input.tenants = {{.tenant = "alice", .quota = {.ram_bytes = 4096, .disk_bytes = 0}, .used = {}}};
+  input.what_if.all = {.tenant = "",
+                       .looked_up_tokens = 1000,
+                       .ram = {{.factor = 0.5, .bytes = 1, .hit_tokens = 250}},
+                       .disk = {{.factor = 4, .bytes = 8, .hit_tokens = 900}}};
+  input.what_if.tenants = {
+      {.tenant = "alice",
+       .looked_up_tokens = 400,
+       .ram = {{.factor = 2, .bytes = 4, .hit_tokens = 300}},
+       .disk = {}},
+      {.tenant = "bob", .looked_up_tokens = 600, .ram = {{.factor = 2}}, .disk = {}}};
+  EXPECT_THAT(MetricsText(input), Not(HasSubstr("_saved_seconds{"))) << "the rate is not known";
+  input.engine.prefill_tokens_per_second = 100;
+  const std::string text = MetricsText(input);
+  for (const char* line :
+       {"reprise_whatif_hit_ratio{tier=\"ram\",factor=\"0.5\"} 0.25\n",
+        "reprise_whatif_saved_tokens{tier=\"disk\",factor=\"4\"} 900\n",
+        "reprise_whatif_saved_seconds{tier=\"disk\",factor=\"4\"} 9\n",
+        "reprise_tenant_whatif_hit_ratio{tenant=\"alice\",tier=\"ram\",factor=\"2\"} 0.75\n",
+        "reprise_tenant_whatif_saved_tokens{tenant=\"alice\",tier=\"ram\",factor=\"2\"} 300\n",
+        "reprise_tenant_whatif_saved_seconds{tenant=\"alice\",tier=\"ram\",factor=\"2\"} 3\n"}) {
+    EXPECT_THAT(text, HasSubstr(line));
+  }
+  EXPECT_THAT(text, Not(HasSubstr("bob"))) << "it has no quota";
+}
+
 }  // namespace
 }  // namespace reprise::api
