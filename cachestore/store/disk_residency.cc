@@ -72,7 +72,7 @@ std::vector<BlockId> DiskResidency::NextToStore(const StoreGoal& goal) {
 bool DiskResidency::IsAdmitted(BlockId id) const {
   const uint32_t size_class = state_.namespace_of(id).size_class;
   const BlockId victim = candidates_.Best(size_class, {CandidateKind::kErasable});
-  return admission_.Admit(
+  return admission_->Admit(
       {.reused = state_.index.node(id).reused,
        .disk_is_full = size_class < class_is_full_.size() && class_is_full_[size_class],
        .goes_before_victim = victim != kNoBlock && state_.order->GoesBefore(id, victim),

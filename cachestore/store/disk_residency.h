@@ -61,7 +61,10 @@ class DiskResidency {
  public:
   DiskResidency(StoreState& state, RamResidency& ram, GpuResidency& gpu,
                 const AdmissionPolicy& admission)
-      : state_(state), ram_(ram), gpu_(gpu), candidates_(state), admission_(admission) {}
+      : state_(state), ram_(ram), gpu_(gpu), candidates_(state), admission_(&admission) {}
+
+  // Whom it asks from now on; must outlive it, or be replaced before.
+  void SetAdmission(const AdmissionPolicy& admission) { admission_ = &admission; }
 
   // Marks the blocks that only RAM holds and that go next as being stored, with their missing
   // ancestors. Blocks that are not admitted are marked as rejected instead.
@@ -162,7 +165,7 @@ class DiskResidency {
   RamResidency& ram_;
   GpuResidency& gpu_;
   Candidates candidates_;
-  const AdmissionPolicy& admission_;
+  const AdmissionPolicy* admission_;
   // A block to be stored and its ancestors that are missing on disk, the block first. A chain may
   // be longer than a batch, so this is kept between calls, as a hint: each block is looked at
   // again before it is stored.

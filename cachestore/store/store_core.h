@@ -60,7 +60,7 @@ struct StoreCore {
   Device* const device;  // null: there is no GPU tier
   const DeviceMemory device_memory;
   const std::unique_ptr<BackingTier> tier;  // null: RAM is the last tier
-  const std::unique_ptr<AdmissionPolicy> admission;
+  std::unique_ptr<AdmissionPolicy> admission ABSL_GUARDED_BY(mu);
   const std::chrono::steady_clock::time_point opened = std::chrono::steady_clock::now();
   int64_t low_watermark_bytes = 0;      // set once, before the threads start
   int64_t gpu_low_watermark_bytes = 0;  // the same

@@ -91,6 +91,8 @@ void TieredStore::AwaitRoom(const NamespaceHandle& ns, absl::Time deadline, Tier
   impl_->AwaitRoom(ns, deadline, tier, purpose);
 }
 
+void TieredStore::SetDiskAdmission(DiskAdmission admission) { impl_->SetDiskAdmission(admission); }
+
 void TieredStore::SetQuotas(const QuotasByTenant& quotas) { impl_->SetQuotas(quotas); }
 
 QuotasByTenant TieredStore::Quotas() const { return impl_->Quotas(); }

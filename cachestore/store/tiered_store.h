@@ -209,6 +209,9 @@ class TieredStore {
   void AwaitRoom(const NamespaceHandle& ns, absl::Time deadline, Tier tier = Tier::kRam,
                  Purpose purpose = Purpose::kCache);
 
+  // Which blocks are written to disk from now on, in place of what the store was opened with.
+  void SetDiskAdmission(DiskAdmission admission);
+
   // What tenants may take of RAM and disk from now on, those that have a quota; replaces what was
   // set before. A namespace's tenant is that of its identity, so what was recovered counts as its
   // tenant's before anybody has opened it. Quotas are the process's, not kept on disk. What goes

@@ -63,6 +63,13 @@ TieredStore::Impl::Impl(const StoreOptions& options, std::unique_ptr<HostArena> 
       options.gpu_free_low_watermark * static_cast<double>(options.gpu.capacity_bytes));
 }
 
+void TieredStore::Impl::SetDiskAdmission(DiskAdmission admission) {
+  std::unique_ptr<AdmissionPolicy> policy = MakeAdmissionPolicy(admission);
+  absl::MutexLock lock(&core_.mu);
+  core_.disk.SetAdmission(*policy);
+  core_.admission = std::move(policy);
+}
+
 TieredStore::Impl::~Impl() {
   auditor_.reset();
   // Ends the loads of abandoned tickets, and with them their pins.

@@ -44,6 +44,7 @@ class TieredStore::Impl : public BlockRegistry {
   BlockRef Seal(const NamespaceHandle& ns, WritableBlock block, const BlockKey& parent,
                 const BlockContent& content, std::optional<uint64_t> payload_hash);
   void AwaitRoom(const NamespaceHandle& ns, absl::Time deadline, Tier tier, Purpose purpose);
+  void SetDiskAdmission(DiskAdmission admission);
   void SetQuotas(const QuotasByTenant& quotas) ABSL_LOCKS_EXCLUDED(invalidating_);
   QuotasByTenant Quotas() const;
   bool FitsQuota(const NamespaceHandle& ns) const;

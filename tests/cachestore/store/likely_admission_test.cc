@@ -99,6 +99,15 @@ TEST_F(LikelyAdmissionTest, WithoutTheModelItIs) {
   EXPECT_EQ(store_->stats().rejected_blocks, 0);
 }
 
+TEST_F(LikelyAdmissionTest, ItCanBeSetWhileTheStoreIsOpen) {
+  admission_ = DiskAdmission::kAll;
+  OpenWithDisk(32, 32);
+  store_->SetDiskAdmission(DiskAdmission::kLikely);
+  Converse();
+  EXPECT_EQ(OnDisk(first_turn_), kShared);
+  EXPECT_EQ(store_->stats().rejected_blocks, 2);
+}
+
 TEST_F(LikelyAdmissionTest, UnderAnOrderThatLearnsNothingAllIsWritten) {
   eviction_ = EvictionOrder::kLru;
   OpenWithDisk(32, 32);
