@@ -99,7 +99,7 @@ grpc::Status AdminService::Reload(grpc::ServerContext* context, const v1::Reload
                                   v1::ReloadResponse* response) {
   const absl::Status allowed = NeedAdmin(PrincipalOf(*context), "to reload");
   if (!allowed.ok()) return End(*context, "Reload", allowed);
-  const absl::StatusOr<std::vector<std::string>> changed = guard_->Reload();
+  const absl::StatusOr<std::vector<std::string>> changed = reload_();
   if (!changed.ok()) return End(*context, "Reload", changed.status());
   for (const std::string& change : *changed) response->add_changed(change);
   return End(*context, "Reload", absl::OkStatus(), absl::StrJoin(*changed, ", "));

@@ -3,12 +3,14 @@
 #pragma once
 
 #include <functional>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
-#include "api/auth/guard.h"
 #include "api/record/recording.h"
 #include "api/session/session_table.h"
 #include "cachestore/store/tiered_store.h"
@@ -22,12 +24,14 @@ class AdminService final : public v1::Admin::Service {
  public:
   // Begins the end of the server, as SIGTERM does, and returns at once.
   using Drainer = std::function<void()>;
+  // Reads the server's files anew, as SIGHUP does; what changed, for people.
+  using Reloader = std::function<absl::StatusOr<std::vector<std::string>>()>;
 
   // What it is about must outlive the service; `drain` may be empty where nobody can be told to
   // end. A Verify whose client takes more than `max_message_time` for a message ends.
-  AdminService(Guard* guard, cachestore::TieredStore* store, SessionTable* sessions,
+  AdminService(Reloader reload, cachestore::TieredStore* store, SessionTable* sessions,
                Recording* recording, Drainer drain, absl::Duration max_message_time)
-      : guard_(guard),
+      : reload_(std::move(reload)),
         store_(store),
         sessions_(sessions),
         recording_(recording),
@@ -52,7 +56,7 @@ class AdminService final : public v1::Admin::Service {
                              v1::RecordingState* response) override;
 
  private:
-  Guard* const guard_;
+  const Reloader reload_;
   cachestore::TieredStore* const store_;
   SessionTable* const sessions_;
   Recording* const recording_;

@@ -33,8 +33,9 @@ Server::Server(const ServedParts& parts, std::unique_ptr<Guard> open_guard)
                      parts.max_message_time),
       inference_service_(parts.engine, parts.model_name),
       recording_(parts.store),
-      admin_service_(guard_, parts.store, &cache_service_.sessions(), &recording_, parts.drain,
-                     parts.max_message_time) {}
+      admin_service_(
+          parts.reload ? parts.reload : [guard = guard_] { return guard->Reload(); }, parts.store,
+          &cache_service_.sessions(), &recording_, parts.drain, parts.max_message_time) {}
 
 namespace {
 

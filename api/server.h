@@ -41,8 +41,10 @@ struct ServedParts {
   absl::Duration max_silence = kMaxSilence;
   CallLog* log = nullptr;   // of calls; nullptr: none
   std::string record_file;  // where requests are recorded from the start; empty: nowhere
-  // Where the Admin service listens, and what it calls to shut the server down; not set: nowhere.
+  // Where the Admin service listens, what it calls to read files anew (not set: the guard's), and
+  // what to shut the server down; not set: nowhere.
   std::optional<ListenAddress> admin_listen;
+  AdminService::Reloader reload;
   AdminService::Drainer drain;
 };
 

@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <map>
 #include <set>
 #include <type_traits>
 #include <utility>
@@ -155,6 +156,7 @@ class FlagSet::Impl {
 
   int Run(const std::vector<std::string>& args, std::ostream& out, std::ostream& err) {
     Impl* command = this;
+    args_ = args;
     try {
       // CLI11 takes arguments last first.
       app_->parse(std::vector<std::string>(args.rbegin(), args.rend()));
@@ -176,6 +178,18 @@ class FlagSet::Impl {
     }
     if (command->action_ == nullptr) return command->Complain("a command is missing", err);
     return command->action_();
+  }
+
+  const std::vector<std::string>& args() const { return args_; }
+
+  std::map<std::string, std::string> Given() const {
+    std::map<std::string, std::string> given;
+    for (const CLI::Option* option : app_->get_options()) {
+      if (option->count() > 0) {
+        given[option->get_single_name()] = absl::StrJoin(option->results(), " ");
+      }
+    }
+    return given;
   }
 
  private:
@@ -291,6 +305,7 @@ class FlagSet::Impl {
   std::string group_;       // of the commands that are added; empty: CLI11's own
   std::vector<std::unique_ptr<FlagSet>> commands_;
   std::string config_path_;
+  std::vector<std::string> args_;
   std::vector<std::pair<CLI::Option*, CLI::Option*>> needs_;  // the first only with the second
   std::vector<ExcludedValue> excluded_values_;
   std::vector<std::vector<CLI::Option*>> one_of_;  // at least one of each
@@ -404,5 +419,8 @@ void FlagSet::SetAction(std::function<int()> action) { impl_->SetAction(std::mov
 int FlagSet::Run(const std::vector<std::string>& args, std::ostream& out, std::ostream& err) {
   return impl_->Run(args, out, err);
 }
+
+const std::vector<std::string>& FlagSet::args() const { return impl_->args(); }
+std::map<std::string, std::string> FlagSet::Given() const { return impl_->Given(); }
 
 }  // namespace reprise::api

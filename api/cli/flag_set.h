@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <ostream>
 #include <string>
@@ -94,6 +95,12 @@ class FlagSet {
   // and --version are printed to `out`. What is wrong with `args` goes to `err` in one line; the
   // exit code is 2 then.
   int Run(const std::vector<std::string>& args, std::ostream& out, std::ostream& err);
+
+  // What Run was called with.
+  const std::vector<std::string>& args() const;
+  // The flags that it was given, on the command line or in the file, each with its value as it was
+  // written.
+  std::map<std::string, std::string> Given() const;
 
  private:
   class Impl;

@@ -14,6 +14,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "api/cli/commands.h"
+#include "api/cli/serve_settings.h"
 #include "api/cli/shutdown_signal.h"
 #include "api/cli/table.h"
 #include "api/http/http_frontend.h"
@@ -92,25 +93,19 @@ void PrintWarnings(const Guard& guard) {
   }
 }
 
-// Reads credentials and certificates anew, as SIGHUP asks, and says what became of it.
-void Reload(Guard& guard) {
-  const absl::StatusOr<std::vector<std::string>> changed = guard.Reload();
+// Reads all files anew, as SIGHUP asks, and says what became of it.
+void Reload(ServeSettings& settings, Guard& guard) {
+  const absl::StatusOr<std::vector<std::string>> changed = settings.Reload(guard);
   const std::string detail = changed.ok() ? absl::StrJoin(*changed, ", ") : "";
   guard.audit().Write(
       {.what = "Reload", .who = "SIGHUP", .outcome = changed.status(), .detail = detail});
   if (changed.ok()) {
-    std::cout << "reloaded " << detail << std::endl;
+    std::cout << "reloaded " << (detail.empty() ? "nothing new" : detail) << std::endl;
     PrintWarnings(guard);
   } else {
     std::cerr << "warning: not reloaded, the old ones stay: " << changed.status().message()
               << std::endl;
   }
-}
-
-// Whether there is anything that Reload reads.
-bool IsReloadable(const GuardOptions& options) {
-  return !options.credentials_file.empty() || !options.tls.certificate.empty() ||
-         !options.audit_log.empty();
 }
 
 // Where the RAM tier's memory is handed out; empty: nowhere, also where the path would be too long.
@@ -133,9 +128,13 @@ absl::StatusOr<std::unique_ptr<HttpFrontend>> StartHttp(const ServeOptions& opti
 
 // Serves until a signal, and takes down what answers. Nothing here can fail while HTTP has calls in
 // the engine, which it must not outlive.
-void ServeUntilSignal(absl::Duration grace, const ServedParts& parts, Server* server,
+void ServeUntilSignal(ServeSettings* settings, const ServedParts& parts, Server* server,
                       HttpFrontend* http, ShutdownSignal* signal) {
   if (http != nullptr) http->SetReady(parts, *server);
+  settings->Follow([&parts](const ServeOptions& now) {
+    parts.log->SetOptions(now.log);
+    parts.store->SetDiskAdmission(now.store.disk.admission);
+  });
   signal->Expect();
   if (parts.admin_listen) {
     std::cout << "admin listening on " << server->admin_address().ToString() << std::endl;
@@ -143,7 +142,9 @@ void ServeUntilSignal(absl::Duration grace, const ServedParts& parts, Server* se
   std::cout << "listening on " << server->address().ToString() << std::endl;
 
   while (!signal->Wait(kBetweenWarnings)) PrintWarnings(*parts.guard);
-  const absl::Time deadline = absl::Now() + grace;
+  settings->Follow({});
+  const absl::Time deadline =
+      absl::Now() + absl::Seconds(settings->options().shutdown_grace_seconds);
   if (http != nullptr) http->Drain();
   std::cout << "shutting down" << std::endl;
   server->Shutdown(deadline);
@@ -151,7 +152,8 @@ void ServeUntilSignal(absl::Duration grace, const ServedParts& parts, Server* se
 }
 
 // Builds bottom-up (card, store, engine, server), serves until a signal, and takes down in reverse.
-absl::Status Serve(const ServeOptions& options, Guard* guard, ShutdownSignal* signal) {
+absl::Status Serve(ServeSettings* settings, Guard* guard, ShutdownSignal* signal) {
+  const ServeOptions options = settings->options();
   ASSIGN_OR_RETURN(const ListenAddress listen, ParseListenAddress(options.listen));
   // Asked before the slow steps; the server finds out for certain.
   RETURN_IF_ERROR(CheckFree(listen));
@@ -160,6 +162,7 @@ absl::Status Serve(const ServeOptions& options, Guard* guard, ShutdownSignal* si
   parts.guard = guard;
   parts.log = &log;
   parts.record_file = options.record_file;
+  parts.reload = [settings, guard] { return settings->Reload(*guard); };
   parts.drain = [signal] { signal->Request(); };
   parts.arena_socket = ArenaSocketOf(options, listen);
   if (!options.admin_listen.empty()) {
@@ -185,8 +188,7 @@ absl::Status Serve(const ServeOptions& options, Guard* guard, ShutdownSignal* si
     RETURN_IF_ERROR(PrintModel(parts.model_name, *engine, *store));
   }
   ASSIGN_OR_RETURN(std::unique_ptr<Server> server, Server::Start(listen, parts));
-  ServeUntilSignal(absl::Seconds(options.shutdown_grace_seconds), parts, server.get(), http.get(),
-                   signal);
+  ServeUntilSignal(settings, parts, server.get(), http.get(), signal);
   server.reset();
   engine.reset();
   if (options.store.disk.directory.empty()) return absl::OkStatus();
@@ -196,14 +198,14 @@ absl::Status Serve(const ServeOptions& options, Guard* guard, ShutdownSignal* si
 }
 
 // Opens what says who may call, and serves.
-absl::Status GuardAndServe(const ServeOptions& options) {
-  // Neither has threads yet, as ShutdownSignal demands.
-  ASSIGN_OR_RETURN(const std::unique_ptr<Guard> guard, Guard::Open(options.guard));
+absl::Status GuardAndServe(ServeSettings& settings) {
+  // None has threads yet, as ShutdownSignal demands.
+  ASSIGN_OR_RETURN(const std::unique_ptr<Guard> guard, Guard::Open(settings.options().guard));
   PrintWarnings(*guard);
   std::function<void()> reload;
-  if (IsReloadable(options.guard)) reload = [&guard] { Reload(*guard); };
+  if (settings.has_files()) reload = [&settings, &guard] { Reload(settings, *guard); };
   ShutdownSignal shutdown(std::move(reload));
-  return Serve(options, guard.get(), &shutdown);
+  return Serve(&settings, guard.get(), &shutdown);
 }
 
 }  // namespace
@@ -217,7 +219,10 @@ void AddServeCommand(FlagSet& program) {
       "Sizes are plain bytes or take a unit: KB, MB, GB, TB (powers of 1000), KiB, MiB, GiB,\n"
       "TiB (powers of 1024). When ready, `listening on ADDR` is printed. Files and sockets are\n"
       "made for the user who runs the server alone.\n\n"
-      "SIGHUP reads --credentials, --tls-* and --audit-log anew where any of them is given.\n"
+      "SIGHUP reads --config, --credentials, --tls-* and --audit-log anew where any of them is\n"
+      "given, and says what changed. Of --config, log-level, log-format, shutdown-grace and\n"
+      "disk-admission hold at once, the others from the next start on. What is wrong with a file\n"
+      "is said, and all stays as it was.\n"
       "SIGTERM, SIGINT and else SIGHUP (the terminal was closed): no new calls; running ones go\n"
       "on for --shutdown-grace and end with UNAVAILABLE then; then RAM's blocks go to disk;\n"
       "exit code 0. Whoever stops the server should wait for both: the grace and the time to\n"
@@ -229,7 +234,7 @@ void AddServeCommand(FlagSet& program) {
       "  reprise serve --model models/llama --http-listen 127.0.0.1:8080\n"
       "  reprise serve --listen unix:/run/reprise.sock --disk-dir /var/lib/reprise\n"
       "  reprise serve --config serve.toml     # lines such as  ram-bytes = \"8GiB\"\n");
-  flags.SetAction([options] {
+  flags.SetAction([options, &program, &flags] {
     const ServeOptions chosen = options->ForDevice();
     if (const absl::Status status = chosen.Validate(); !status.ok()) {
       ExitCode("serve", status);
@@ -237,7 +242,8 @@ void AddServeCommand(FlagSet& program) {
     }
     umask(0077);               // what is cached, and who may ask for it, is this user's alone
     signal(SIGPIPE, SIG_IGN);  // whoever read our output may go; the server stays
-    return ExitCode("serve", GuardAndServe(chosen));
+    ServeSettings settings(program.args(), chosen, flags.Given());
+    return ExitCode("serve", GuardAndServe(settings));
   });
 }
 

@@ -134,16 +134,17 @@ void CallLog::Write(const CallRecord& record) {
   const bool is_slow = !record.waits_for_client && record.waiting > kSlowCall;
   const bool is_info = record.failed || is_slow;
   if (!record.failed && !record.waits_for_client) times_.Add(record.rpc, record.waiting);
-  if (options_.level == LogLevel::kOff || (options_.level == LogLevel::kInfo && !is_info)) return;
+  const LogOptions options = options_;
+  if (options.level == LogLevel::kOff || (options.level == LogLevel::kInfo && !is_info)) return;
   int64_t left_out = 0;
-  if (options_.level == LogLevel::kInfo) {
+  if (options.level == LogLevel::kInfo) {
     absl::MutexLock lock(&mu_);
     LineLimit& limit = record.is_fault || is_slow ? faults_ : errors_;
     const std::optional<int64_t> taken = limit.Take(absl::Now());
     if (!taken.has_value()) return;
     left_out = *taken;
   }
-  writer_->Write(LineOf(options_, is_info ? "info" : "debug", FieldsOf(record, left_out)));
+  writer_->Write(LineOf(options, is_info ? "info" : "debug", FieldsOf(record, left_out)));
 }
 
 }  // namespace reprise::api

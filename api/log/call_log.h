@@ -6,6 +6,7 @@
 // them.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <cstdio>
 #include <memory>
@@ -70,6 +71,9 @@ class CallLog {
   // BLOCKS until what was written is out.
   ~CallLog();
 
+  // Holds for lines from now on.
+  void SetOptions(const LogOptions& options) { options_ = options; }
+
   // Writes the record's line soon, if it is of the level. Never blocks: when `out` takes nothing,
   // the oldest lines are lost.
   void Write(const CallRecord& record);
@@ -81,7 +85,7 @@ class CallLog {
  private:
   class Writer;  // spdlog's, whose headers are for one file
 
-  const LogOptions options_;
+  std::atomic<LogOptions> options_;  // read once a call; nothing else goes by it
   CallTimes times_;
   absl::Mutex mu_;
   // Apart, so that clients who err cannot hide what the server does.

@@ -124,6 +124,31 @@ TEST_F(ServerProcessTest, ServesOnAUnixSocketWithOptionsFromAConfigFile) {
   EXPECT_EQ(Generate(address).ids.size(), 16u);
 }
 
+TEST_F(ServerProcessTest, SighupTakesUpTheConfigFileAndNeverEndsTheServer) {
+  const std::string socket = folder_ / "socket";
+  const auto write = [&](const std::string& settings) {
+    std::ofstream(folder_ / "serve.toml") << "listen = \"unix:" << socket << "\"\n" << settings;
+  };
+  write("log-level = off\nram-bytes = 16MiB\n");
+  ChildProcess server({"serve", "--config", folder_ / "serve.toml"});
+  CacheClient client(server.AwaitLine(kReady));
+  EXPECT_TRUE(client.Stats(kTimeout).ok());
+  write("log-level = debug\nram-bytes = 32MiB\n");
+  server.Signal(SIGHUP);
+  EXPECT_EQ(server.AwaitLine("reloaded "), "log-level debug, only with a restart: ram-bytes");
+  EXPECT_TRUE(client.Stats(kTimeout).ok());
+  write("log-level = off\nsurprise = 1\n");
+  server.Signal(SIGHUP);
+  // Of the two signals the server takes this one last.
+  server.Signal(SIGTERM);
+  EXPECT_EQ(server.Wait(), 0);
+  const std::string errors = server.ReadErrors();
+  EXPECT_THAT(errors, AllOf(HasSubstr("not reloaded"), HasSubstr("unknown key \"surprise\"")));
+  const size_t first = errors.find("rpc=reprise.v1.Cache/Stats");
+  EXPECT_NE(first, errors.npos) << "the second call was logged";
+  EXPECT_EQ(errors.find("rpc=reprise.v1.Cache/Stats", first + 1), errors.npos) << "not the first";
+}
+
 TEST_F(ServerProcessTest, OnlyItsUserMayReachItsSocketAndFiles) {
   const std::string socket = folder_ / "socket";
   std::vector<std::string> flags = Flags();
