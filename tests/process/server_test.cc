@@ -13,8 +13,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "api/client/cache_client.h"
+#include "api/client/channel.h"
 #include "api/client/inference_client.h"
 #include "engine/backend/cuda/open_card.h"
+#include "reprise/v1/admin.grpc.pb.h"
 #include "tests/api/temp_folder.h"
 #include "tests/process/child_process.h"
 
@@ -130,13 +132,18 @@ TEST_F(ServerProcessTest, SighupTakesUpTheConfigFileAndNeverEndsTheServer) {
     std::ofstream(folder_ / "serve.toml") << "listen = \"unix:" << socket << "\"\n" << settings;
   };
   write("log-level = off\nram-bytes = 16MiB\n");
-  ChildProcess server({"serve", "--config", folder_ / "serve.toml"});
+  const std::string admin = "unix:" + (folder_ / "admin");
+  ChildProcess server({"serve", "--config", folder_ / "serve.toml", "--admin-listen", admin});
   CacheClient client(server.AwaitLine(kReady));
   EXPECT_TRUE(client.Stats(kTimeout).ok());
   write("log-level = debug\nram-bytes = 32MiB\n");
   server.Signal(SIGHUP);
   EXPECT_EQ(server.AwaitLine("reloaded "), "log-level debug, only with a restart: ram-bytes");
   EXPECT_TRUE(client.Stats(kTimeout).ok());
+  grpc::ClientContext context;
+  v1::ReloadResponse reloaded;
+  EXPECT_TRUE(v1::Admin::NewStub(ConnectTo(admin))->Reload(&context, {}, &reloaded).ok());
+  EXPECT_THAT(reloaded.changed(), ::testing::ElementsAre("only with a restart: ram-bytes"));
   write("log-level = off\nsurprise = 1\n");
   server.Signal(SIGHUP);
   // Of the two signals the server takes this one last.
