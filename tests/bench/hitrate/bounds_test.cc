@@ -257,7 +257,7 @@ class SlowLruBefore : public BlockCache {
 };
 
 template <typename Policy>
-std::unique_ptr<cachestore::EvictionPolicy> Make(const std::function<int64_t()>&) {
+std::unique_ptr<cachestore::EvictionPolicy> Make() {
   return std::make_unique<Policy>();
 }
 

@@ -36,7 +36,7 @@ class AdmitReused : public cachestore::AdmissionPolicy {
   bool Admit(const AdmissionRequest& request) const override { return request.reused; }
 };
 
-std::unique_ptr<cachestore::EvictionPolicy> MakeLru(const std::function<int64_t()>&) {
+std::unique_ptr<cachestore::EvictionPolicy> MakeLru() {
   return std::make_unique<LruPolicy>();
 }
 
