@@ -51,7 +51,7 @@ const std::vector<ReplayPolicy>& ReplayPolicies() {
       OfStore("lru", MakeLru),
       OfStore(kDefaultPolicy, MakeReuse),
       OfStore("reuse+queue", MakeReuse, {.queue_ms = kQueueMs}),
-      OfStore(kPolicyWithHints, MakeReuse, {.tells_endings = true}),
+      OfStore(kPolicyWithHints, MakeReuse, {.tells_hints = true}),
       OfStore("reuse+cost", MakeReuseByCost),
       Published("fifo", MakeFifo),
       Published("lfu", MakeLfu),

@@ -31,8 +31,12 @@ PolicyFeed::PolicyFeed(const PolicyMaker& make, const cachestore::Trace& trace,
                        const FeedOptions& options)
     : trace_(trace), options_(options), policy_(make()) {
   absl::flat_hash_map<uint64_t, uint64_t> last;
+  absl::flat_hash_map<uint64_t, int32_t> turns;
   for (const TraceRequest& request : trace.requests) {
-    if (request.session != 0 && request.is_lookup()) last[request.session] = NumberOf(request);
+    if (request.session == 0 || !request.is_lookup()) continue;
+    last[request.session] = NumberOf(request);
+    if (request.type == cachestore::TraceRequestType::kSide) continue;
+    turns_[NumberOf(request)] = ++turns[request.session];
   }
   for (const auto& [session, number] : last) last_of_session_.insert(number);
   FindAnswers();
@@ -60,7 +64,12 @@ void PolicyFeed::FindAnswers() {
 
 void PolicyFeed::Tell(const TraceRequest& request, RequestHints::Use use,
                       absl::Span<const BlockKey> keys, absl::Span<const BlockId> matched) {
-  const RequestHints hints = {.use = use, .request = options_.queue_ms > 0 ? NumberOf(request) : 0};
+  RequestHints hints = {.use = use, .request = options_.queue_ms > 0 ? NumberOf(request) : 0};
+  const auto turn = turns_.find(NumberOf(request));
+  if (options_.tells_hints && turn != turns_.end()) {
+    hints.session = request.session;
+    hints.turn = turn->second;
+  }
   const int64_t ahead_ms = use == RequestHints::Use::kAhead ? options_.queue_ms : 0;
   policy_->OnRequest({.time_ms = request.time_ms - ahead_ms,
                       .block_tokens = trace_.block_tokens,
@@ -94,7 +103,7 @@ void PolicyFeed::OnRequestEnd(const TraceRequest& request, absl::Span<const Bloc
     ended = answered->second;
   }
   cachestore::RequestEnd end = {.output_tokens = ended->output_tokens};
-  if (options_.tells_endings) {
+  if (options_.tells_hints) {
     end.hints.ending = EndingOf(ended->finish);
     end.hints.session_closed = last_of_session_.contains(NumberOf(*ended));
   }

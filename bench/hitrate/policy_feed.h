@@ -23,8 +23,10 @@ using PolicyMaker = std::function<std::unique_ptr<cachestore::EvictionPolicy>()>
 
 // What a policy is told beyond keys, lengths and times.
 struct FeedOptions {
-  bool tells_endings = false;  // how answers ended, and that a session is over with its last one
-  int64_t queue_ms = 0;        // requests are known of so long before they are served
+  // How answers ended, that a session is over with its last one, and sessions and turns of all but
+  // side requests.
+  bool tells_hints = false;
+  int64_t queue_ms = 0;  // requests are known of so long before they are served
 };
 
 class PolicyFeed : public cachestore::NodeListener {
@@ -70,6 +72,7 @@ class PolicyFeed : public cachestore::NodeListener {
   const cachestore::Trace& trace_;
   const FeedOptions options_;
   absl::flat_hash_set<uint64_t> last_of_session_;  // numbers of lookups
+  absl::flat_hash_map<uint64_t, int32_t> turns_;   // in their sessions, by number of the lookup
   // By the number of what is left behind, the lookup that is answered; and the numbers of those.
   absl::flat_hash_map<uint64_t, const cachestore::TraceRequest*> answered_;
   absl::flat_hash_set<uint64_t> ends_with_answer_;

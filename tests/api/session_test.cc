@@ -113,14 +113,14 @@ TEST_F(SessionTest, WhoAsksIsToldWhenALeaseLoadsNoMore) {
   const auto session = table.Find({"", "local"}, raw.id());
   ASSERT_TRUE(session.ok()) << session.status();
   absl::Notification loaded;
-  (*session)->WhenSettled(id, [&] { loaded.Notify(); });
+  (*session)->WhenSettled(id, &loaded, [&] { loaded.Notify(); });
   EXPECT_EQ((*session)->BlocksOf(id, {}).status().code(), absl::StatusCode::kUnavailable);
   EXPECT_FALSE(loaded.HasBeenNotified());
   faults_->OpenLoadGate();
   loaded.WaitForNotification();
   EXPECT_TRUE((*session)->BlocksOf(id, {}).ok());
   absl::Notification at_once;
-  (*session)->WhenSettled("no such lease", [&] { at_once.Notify(); });
+  (*session)->WhenSettled("no such lease", &at_once, [&] { at_once.Notify(); });
   at_once.WaitForNotification();
 }
 
@@ -132,7 +132,7 @@ TEST_F(SessionTest, WhoAsksIsToldWhenTheSessionEnds) {
   const auto session = server_.server().sessions().Find({"", "local"}, raw.id());
   ASSERT_TRUE(session.ok()) << session.status();
   absl::Notification ended;
-  (*session)->WhenSettled(acquired->lease().lease_id(), [&] { ended.Notify(); });
+  (*session)->WhenSettled(acquired->lease().lease_id(), &ended, [&] { ended.Notify(); });
   raw.End();
   ended.WaitForNotification();
   faults_->OpenLoadGate();

@@ -46,7 +46,7 @@ TEST(PolicyFeedTest, ARequestIsOverWithWhatItsAnswerLeavesBehind) {
       {.time_ms = 4, .input_tokens = 40, .output_tokens = 1, .session = 2, .last = answer}};
   std::vector<std::string> lines;
   StoreCache cache([&lines] { return std::make_unique<Diary>(&lines); }, trace, 10,
-                   MakeRoom::kBefore, {.tells_endings = true});
+                   MakeRoom::kBefore, {.tells_hints = true});
   const Tally tally = Replay(trace, cache);
   EXPECT_EQ(lines, (std::vector<std::string>{
                        "1 ms: request of 17 tokens, 0 blocks there",

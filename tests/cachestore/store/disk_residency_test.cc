@@ -88,7 +88,7 @@ class DiskResidencyTest : public ::testing::Test {
     for (uint64_t i = 1; i <= 5; ++i) {
       SealBelow({100, 100}, 1000 * i, 200);
       StoreAll();
-      ram_.TakeVictims(kSlots, Victims::kClean, state_.order->now());
+      ram_.TakeVictims(kSlots, Victims::kClean, state_.order->TakeMoment());
     }
     EXPECT_EQ(state_.index.num_on_disk(), 1001);
     EXPECT_EQ(state_.pool.used_slots(), 0);
@@ -158,7 +158,7 @@ TEST_F(DiskResidencyTest, TheOldestBlockIsStoredFirst) {
 TEST_F(DiskResidencyTest, BlocksUsedAfterTheMomentAreLeftAlone) {
   const std::vector<BlockId> old_chain = SealChain(100, 2);
   StoreGoal goal = Goal(32);
-  goal.moment = state_.order->now();
+  goal.moment = state_.order->TakeMoment();
   SealChain(200, 2);
   const StoreBatch batch = Begin(goal);
   EXPECT_EQ(batch.blocks, old_chain);
@@ -185,7 +185,7 @@ TEST_F(DiskResidencyTest, OnAFullDiskABlockNobodyAskedForAgainIsNotAdmittedBefor
   disk_.EndStore(batch);
   // It stays until its slot is needed, and is the first to go.
   EXPECT_TRUE(state_.index.node(young).in_ram());
-  EXPECT_EQ(ram_.TakeVictims(1, Victims::kClean, state_.order->now()).dropped, 1);
+  EXPECT_EQ(ram_.TakeVictims(1, Victims::kClean, state_.order->TakeMoment()).dropped, 1);
   EXPECT_EQ(state_.index.Find({400, 400}), kNoBlock);
 }
 
@@ -204,7 +204,7 @@ TEST_F(DiskResidencyTest, WhatIsInRamAndOnDiskIsKnownWhetherItMayGoOrNot) {
   EXPECT_EQ(state_.counters.rejected_blocks, 1);
   EXPECT_EQ(state_.clean_bytes, 2 * 4096) << "the one that is rejected may go at once as well";
   EXPECT_EQ(twice_held(), 4096);
-  ram_.TakeVictims(2, Victims::kClean, state_.order->now());
+  ram_.TakeVictims(2, Victims::kClean, state_.order->TakeMoment());
   EXPECT_EQ(twice_held(), 0);
 }
 

@@ -38,7 +38,7 @@ class RamResidencyTest : public ::testing::Test {
   alignas(4096) std::byte memory_[kSlots * 4096];
   // Drops the victim that goes first.
   int64_t DropOne() {
-    return ram_.TakeVictims(1, Victims::kCleanOrLast, state_.order->now()).dropped;
+    return ram_.TakeVictims(1, Victims::kCleanOrLast, state_.order->TakeMoment()).dropped;
   }
 
   StoreState state_{absl::MakeSpan(memory_), {}, std::make_unique<LruPolicy>(),
