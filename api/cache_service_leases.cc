@@ -146,7 +146,8 @@ absl::StatusOr<v1::PrefetchResponse> CacheService::Prefetch(const Principal& pri
   const NamespaceHandle& ns = rights.handle;
   ASSIGN_OR_RETURN(const PromptContent prompt,
                    PromptContent::Of(ns, request.token_ids(), request.external_keys()));
-  ASSIGN_OR_RETURN(const RequestHints hints, HintsFrom(request.hints(), principal, rights));
+  ASSIGN_OR_RETURN(RequestHints hints, HintsFrom(request.hints(), principal, rights));
+  hints.use = RequestHints::Use::kAhead;
   const double seconds = request.deadline_seconds();
   if (request.max_blocks() < 0 || !std::isfinite(seconds) || seconds < 0) {
     return absl::InvalidArgumentError(absl::StrCat("max_blocks is ", request.max_blocks(),

@@ -26,6 +26,8 @@ absl::Status RunWatch(const WatchFlags& flags) {
   request.set_from_sequence(flags.from);
   request.set_epoch(flags.epoch);
   request.set_with_token_ids(flags.with_tokens);
+  // Whether there is a server at all; the end of the watch says nothing of it.
+  RETURN_IF_ERROR(client->Stats(flags.server.timeout()).status());
   int64_t told = 0;
   const absl::Status end =
       client->Watch(request, flags.server.timeout(), [&](const v1::CacheEvent& event) {

@@ -9,19 +9,10 @@ namespace reprise::api {
 
 using cachestore::BlockRange;
 
-namespace {
-
-// Numbers of requests that are expected, out of the way of those that an engine gives.
-constexpr uint64_t kFirstExpected = uint64_t{1} << 63;
-
-}  // namespace
-
 absl::StatusOr<v1::PrefetchResponse> Prefetcher::Start(const cachestore::NamespaceHandle& ns,
                                                        const cachestore::BlockContent& prompt,
                                                        int64_t max_blocks, absl::Time deadline,
-                                                       cachestore::RequestHints hints) {
-  hints.use = cachestore::RequestHints::Use::kAhead;
-  hints.request = kFirstExpected + num_expected_.fetch_add(1, std::memory_order_relaxed);
+                                                       const cachestore::RequestHints& hints) {
   // What is in RAM already needs no loading, and no holding.
   const cachestore::LoadForecast forecast = store_->ForecastLoad(ns, prompt, max_blocks);
   const auto& needs_load = forecast.needs_load;
@@ -30,10 +21,7 @@ absl::StatusOr<v1::PrefetchResponse> Prefetcher::Start(const cachestore::Namespa
                                           needs_load.begin());
   v1::PrefetchResponse response;
   response.set_ready_blocks(ready);
-  if (ready == cached) {
-    store_->Touch(ns, prompt, max_blocks, hints);
-    return response;
-  }
+  if (ready == cached) return response;
 
   absl::MutexLock lock(&tickets_->mu);
   const auto under_way = static_cast<int64_t>(tickets_->under_way.size());

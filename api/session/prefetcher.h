@@ -2,7 +2,6 @@
 // so many and so large at most, until they are done. Thread-safe.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <utility>
@@ -33,13 +32,12 @@ class Prefetcher {
         max_prefetches_(max_prefetches) {}
 
   // Starts loading the first `max_blocks` blocks of the cached prefix of `prompt`, as far as they
-  // may be held, and returns at once; what is not loaded by `deadline` is left. The order of
-  // eviction is told that a request is expected. kResourceExhausted: as much is under way as may
-  // be.
+  // may be held, and returns at once; what is not loaded by `deadline` is left. kResourceExhausted:
+  // as much is under way as may be.
   absl::StatusOr<v1::PrefetchResponse> Start(const cachestore::NamespaceHandle& ns,
                                              const cachestore::BlockContent& prompt,
                                              int64_t max_blocks, absl::Time deadline,
-                                             cachestore::RequestHints hints);
+                                             const cachestore::RequestHints& hints);
 
   int64_t under_way() const;
 
@@ -64,7 +62,6 @@ class Prefetcher {
   cachestore::TieredStore* const store_;
   const std::shared_ptr<KeeperQueue> keeper_;
   const int64_t max_prefetches_;
-  std::atomic<uint64_t> num_expected_ = 0;
 };
 
 }  // namespace reprise::api

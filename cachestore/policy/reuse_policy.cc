@@ -104,6 +104,7 @@ void ReusePolicy::OnRequest(const StoreRequest& request) {
   Known known = Look(request);
   if (known.turn_before == kNoRequest) {
     known.turn_before = requests_.TurnBefore(request.namespace_id, request.hints);
+    known.is_rewritten = known.turn_before != kNoRequest;
   }
   ObserveReuse(request, known.blocks);
   const GroupsOfTurn left =
@@ -184,7 +185,8 @@ ReusePolicy::GroupsOfTurn ReusePolicy::GroupsOf(RequestId request) {
 
 void ReusePolicy::MoveToGroupsOf(RequestId id, const StoreRequest& request, const Known& known) {
   const Conversation& conversation = requests_.conversation_of(id);
-  const bool goes_on = known.turn_before != kNoRequest;
+  // What a rewritten history begins with now was another conversation's, as far as is known.
+  const bool goes_on = known.turn_before != kNoRequest && !known.is_rewritten;
   // Of blocks that only this conversation used there is one use a turn.
   const auto role_of = [&](size_t i, uint16_t uses, uint16_t since) {
     if (conversation.has_partial_tail && i + 1 == request.keys.size()) return UseRole::kPartialTail;
@@ -323,15 +325,15 @@ void ReusePolicy::OnWaiting(const StoreRequest& request, int64_t time_us) {
   // Nobody could say that it has come.
   if (request.hints.request == 0) return;
   Release(waiting_.Take(request.hints.request));
+  ReleaseOverdue(time_us);
   std::vector<BlockId> blocks;
   for (const BlockId id :
-       request.matched.first(std::min(request.matched.size(), WaitingRequests::kMaxBlocks))) {
+       request.matched.first(std::min(request.matched.size(), waiting_.room()))) {
     if (blocks_[id].awaited == kMaxAwaited) continue;
     Reenter(id, [](Block& block) { ++block.awaited; });
     blocks.push_back(id);
   }
   if (!blocks.empty()) waiting_.Add(request.hints.request, time_us, std::move(blocks));
-  ReleaseOverdue();
 }
 
 void ReusePolicy::Release(absl::Span<const BlockId> awaited) {
@@ -341,14 +343,14 @@ void ReusePolicy::Release(absl::Span<const BlockId> awaited) {
   }
 }
 
-void ReusePolicy::ReleaseOverdue() {
-  while (waiting_.HasOverdue(now_us_)) Release(waiting_.TakeFirst());
+void ReusePolicy::ReleaseOverdue(int64_t time_us) {
+  while (waiting_.HasOverdue(time_us)) Release(waiting_.TakeFirst());
 }
 
 void ReusePolicy::Advance(int64_t time_us) {
   now_us_ = std::max(now_us_, time_us);
   groups_.Advance(now_us_);
-  ReleaseOverdue();
+  ReleaseOverdue(now_us_);
 }
 
 void ReusePolicy::Join(BlockId id, GroupId group) {

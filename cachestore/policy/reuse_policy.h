@@ -94,6 +94,7 @@ class ReusePolicy : public EvictionPolicy {
     size_t blocks = 0;
     GroupId last_group = kNoGroup;       // of the last of them
     RequestId turn_before = kNoRequest;  // whose conversation the request goes on with
+    bool is_rewritten = false;           // and not from its blocks
   };
   // A turn's groups that a later one may leave behind, and their numbers.
   using GroupsOfTurn = std::array<std::pair<GroupId, uint64_t>, kNumUseRoles>;
@@ -126,7 +127,7 @@ class ReusePolicy : public EvictionPolicy {
   void OnWaiting(const StoreRequest& request, int64_t time_us);
   // Those of a request that waits no more.
   void Release(absl::Span<const BlockId> awaited);
-  void ReleaseOverdue();
+  void ReleaseOverdue(int64_t time_us);
   void Advance(int64_t time_us);
 
   // What a block that comes below those of the request is to it.

@@ -14,7 +14,7 @@ constexpr int64_t kMaxWaitUs = 60'000'000;
 }  // namespace
 
 void WaitingRequests::Add(uint64_t request, int64_t now_us, std::vector<BlockId> blocks) {
-  CHECK(!blocks.empty() && blocks.size() <= kMaxBlocks);
+  CHECK(!blocks.empty() && blocks.size() <= room());
   num_blocks_ += blocks.size();
   waiting_.push_back({request, now_us, std::move(blocks)});
   CHECK(by_request_.emplace(request, std::prev(waiting_.end())).second);
@@ -31,8 +31,7 @@ std::vector<BlockId> WaitingRequests::Take(uint64_t request) {
 }
 
 bool WaitingRequests::HasOverdue(int64_t now_us) const {
-  return num_blocks_ > kMaxBlocks ||
-         (!waiting_.empty() && waiting_.front().since_us + kMaxWaitUs <= now_us);
+  return !waiting_.empty() && waiting_.front().since_us + kMaxWaitUs <= now_us;
 }
 
 }  // namespace reprise::cachestore

@@ -69,7 +69,10 @@ int64_t TieredStore::Impl::Touch(const NamespaceHandle& ns, const BlockContent& 
   StoreState& state = core_.state;
   ids.resize(
       state.index.Match(state.index.root_node(ns.id), keys, chain.words, absl::MakeSpan(ids), end));
+  // What is expected is no use yet.
+  const bool is_use = hints.use != RequestHints::Use::kAhead;
   for (const BlockId id : ids) {
+    if (!is_use) break;
     state.index.SetReused(id);
     if (!state.index.node(id).rejected) continue;
     state.index.SetRejected(id, false);
@@ -81,7 +84,7 @@ int64_t TieredStore::Impl::Touch(const NamespaceHandle& ns, const BlockContent& 
                      .keys = keys,
                      .matched = ids,
                      .hints = hints});
-  state.counters.touched_blocks += static_cast<int64_t>(ids.size());
+  if (is_use) state.counters.touched_blocks += static_cast<int64_t>(ids.size());
   core_.NoteChange();
   return static_cast<int64_t>(ids.size());
 }

@@ -11,6 +11,13 @@ namespace reprise::engine {
 using cachestore::BlockKey;
 using cachestore::TieredStore;
 
+namespace {
+
+// Of a burst of requests, so many a plan: a step does not wait for the lookups of all.
+constexpr int kToldAtOnce = 4;
+
+}  // namespace
+
 Scheduler::Scheduler(const SchedulerOptions& options, const BlockBudget& budget, TieredStore* store,
                      std::function<void()> on_loaded)
     : options_(options),
@@ -61,7 +68,7 @@ StepPlan Scheduler::Plan(absl::Time now) {
     if (sequence->state() == SequenceState::kLoading) TakeOverLoad(*sequence, now);
   }
   AdmitWaiting(now);
-  for (const Sequence* sequence : waiting_.TakeNewcomers()) sequence->TellAhead(account_);
+  TellOfNewcomers();
   int64_t spare_blocks = PreemptUntilAllFit();
   StepPlan plan;
   int64_t left = options_.step_tokens;
@@ -133,6 +140,14 @@ void Scheduler::AdmitWaiting(absl::Time now) {
     const auto ranks_before = [](const auto& a, const auto& b) { return a->RanksBefore(*b); };
     const auto place = std::upper_bound(admitted_.begin(), admitted_.end(), sequence, ranks_before);
     admitted_.insert(place, std::move(sequence));
+  }
+}
+
+void Scheduler::TellOfNewcomers() {
+  for (int i = 0; i < kToldAtOnce; ++i) {
+    const Sequence* const sequence = waiting_.TakeNewcomer();
+    if (sequence == nullptr) return;
+    sequence->TellAhead(account_);
   }
 }
 

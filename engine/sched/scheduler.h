@@ -165,6 +165,8 @@ class Scheduler {
   // Whether `room` blocks are enough for `next` beside what would still be held and computed.
   bool FitsInto(int64_t room, Sequence& next, const PreemptionForecast& forecast) const;
   void AdmitWaiting(absl::Time now);
+  // Tells the store what some of the new ones that wait will look up.
+  void TellOfNewcomers();
   LoadChoice ChooseLoadFor(const Sequence& sequence);
   // Takes over a load if it has ended or has taken too long. The sequence runs or follows then.
   void TakeOverLoad(Sequence& sequence, absl::Time now);

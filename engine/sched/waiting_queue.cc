@@ -53,6 +53,13 @@ std::unique_ptr<Sequence> WaitingQueue::PopFront() {
   return TakeOut(*first);
 }
 
+const Sequence* WaitingQueue::TakeNewcomer() {
+  if (newcomers_.empty()) return nullptr;
+  const Sequence* const first = newcomers_.front();
+  newcomers_.pop_front();
+  return first;
+}
+
 std::unique_ptr<Sequence> WaitingQueue::Remove(SequenceId id) {
   const auto is_it = [id](const std::unique_ptr<Sequence>& s) { return s->id() == id; };
   const auto find = [&](const Line& line) -> const Sequence* {

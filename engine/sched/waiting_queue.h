@@ -19,8 +19,6 @@
 #include <map>
 #include <memory>
 #include <string>
-#include <utility>
-#include <vector>
 
 #include "engine/sched/sequence.h"
 #include "engine/sched/tenant_shares.h"
@@ -37,8 +35,8 @@ class WaitingQueue {
   std::unique_ptr<Sequence> PopFront();
   // Takes a sequence out of its place; null when it is not here.
   std::unique_ptr<Sequence> Remove(SequenceId id);
-  // The new ones that have come since the last call and are still here.
-  std::vector<const Sequence*> TakeNewcomers() { return std::exchange(newcomers_, {}); }
+  // The next new one that is still here, each once, as they came; null: there is none.
+  const Sequence* TakeNewcomer();
   // An admitted sequence got so many new tokens; negative: so many of its
   // prompt were cached.
   void Charge(const Sequence& sequence, int64_t tokens) {
@@ -57,7 +55,7 @@ class WaitingQueue {
   std::unique_ptr<Sequence> TakeOut(const Sequence& sequence);
 
   std::map<int32_t, PriorityClass, std::greater<>> classes_;  // none is empty
-  std::vector<const Sequence*> newcomers_;
+  std::deque<const Sequence*> newcomers_;
   TenantShares shares_;
   int64_t size_ = 0;
 };

@@ -61,10 +61,10 @@ TEST_F(WaitingQueueTest, NewcomersAreThoseThatStillWaitEachOnce) {
   EXPECT_EQ(queue_.PopFront()->id(), 4u);
   EXPECT_EQ(queue_.PopFront()->id(), 1u);
   queue_.Remove(3);
-  const std::vector<const Sequence*> newcomers = queue_.TakeNewcomers();
-  ASSERT_EQ(newcomers.size(), 1u);
-  EXPECT_EQ(newcomers[0]->id(), 2u);
-  EXPECT_TRUE(queue_.TakeNewcomers().empty());
+  const Sequence* const newcomer = queue_.TakeNewcomer();
+  ASSERT_NE(newcomer, nullptr);
+  EXPECT_EQ(newcomer->id(), 2u);
+  EXPECT_EQ(queue_.TakeNewcomer(), nullptr);
 }
 
 TEST_F(WaitingQueueTest, PriorityGoesBeforeAgeAndTenant) {
