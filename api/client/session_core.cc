@@ -23,8 +23,7 @@ absl::StatusOr<v1::SessionOpened> SessionCore::Open() {
   request.set_client_name(options_.client_name);
   request.set_shared_memory(options_.shared_memory);
   request.set_write_shared_memory(options_.write_shared_memory);
-  request.set_max_ttl_seconds(
-      absl::ToDoubleSeconds(std::clamp(options_.ttl, absl::ZeroDuration(), absl::Hours(1))));
+  request.set_max_ttl_seconds(absl::ToDoubleSeconds(std::min(options_.ttl, absl::Hours(1))));
   // The stream has no deadline, so what may not last is ended by hand.
   std::thread watchdog([this, deadline = absl::Now() + options_.open_timeout] {
     absl::MutexLock lock(&mu_);
