@@ -56,7 +56,8 @@ GroupId UseGroups::Begin(RequestId request, UseRole role, int64_t now_us) {
   group.number = NumberOf(requests_.at(request), role);
   requests_.AddGroup(request);
   Append(id);
-  // Whenever its first block comes into a set.
+  // Now, and not when its first block comes into a set, which is sooner in a store than in a
+  // replay.
   SetLevel(id);
   return id;
 }

@@ -5,9 +5,9 @@
 //
 // A group grows older through the intervals of AgeScale. At each one the model learns that it was
 // not used again, and the group's level, what its blocks are worth to keep, is taken anew, in all
-// candidate sets in which the group has blocks; where it has none, when it comes into one. The
-// shadow set has a level of its own: nothing that is looked at there changes when another is taken.
-// Thread-compatible.
+// candidate sets in which the group has blocks; where it has none, when it comes into one. A new
+// group's is taken when it begins. The shadow set has a level of its own: nothing that is looked at
+// there changes when another is taken. Thread-compatible.
 #pragma once
 
 #include <array>
@@ -33,8 +33,8 @@ class UseGroups {
     uint32_t holders = 0;
     GroupId older = kNoGroup;  // its neighbours among the groups of its interval
     GroupId younger = kNoGroup;
-    std::array<CandidateSet, 4> sets = {kNoSet, kNoSet, kNoSet, kNoSet};  // the store's, with its
-                                                                          // blocks
+    // The store's sets that have blocks of it.
+    std::array<CandidateSet, 4> sets = {kNoSet, kNoSet, kNoSet, kNoSet};
     uint32_t deepest = 0;     // place in the chain, from 0, of the deepest member ever
     uint16_t level : 10 = 0;  // in the store's sets
     uint8_t interval : 6 = 0;

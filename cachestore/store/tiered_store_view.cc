@@ -71,8 +71,9 @@ int64_t TieredStore::Impl::Touch(const NamespaceHandle& ns, const BlockContent& 
       state.index.Match(state.index.root_node(ns.id), keys, chain.words, absl::MakeSpan(ids), end));
   // What is expected is no use yet.
   const bool is_use = hints.use != RequestHints::Use::kAhead;
-  for (const BlockId id : ids) {
-    if (!is_use) break;
+  const absl::Span<const BlockId> used =
+      is_use ? absl::MakeConstSpan(ids) : absl::Span<const BlockId>();
+  for (const BlockId id : used) {
     state.index.SetReused(id);
     if (!state.index.node(id).rejected) continue;
     state.index.SetRejected(id, false);
@@ -84,7 +85,7 @@ int64_t TieredStore::Impl::Touch(const NamespaceHandle& ns, const BlockContent& 
                      .keys = keys,
                      .matched = ids,
                      .hints = hints});
-  if (is_use) state.counters.touched_blocks += static_cast<int64_t>(ids.size());
+  state.counters.touched_blocks += static_cast<int64_t>(used.size());
   core_.NoteChange();
   return static_cast<int64_t>(ids.size());
 }
