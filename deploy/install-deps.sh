@@ -17,7 +17,8 @@ PACKAGES="
   libgmock-dev libgtest-dev
   python3-venv
 "
-CLANG_PACKAGES="clang libclang-rt-dev libomp-dev"
+# llvm: its symbolizer names what reports show and what tests/*.supp leave out.
+CLANG_PACKAGES="clang libclang-rt-dev libomp-dev llvm"
 ATTEMPTS=5
 
 fail() {

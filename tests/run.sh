@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is missing, builds, and runs every test: the release build with kernels, engine, programs and
-# benchmarks; nearly all under address + undefined-behaviour sanitizers, compiled by clang, which analyses
-# thread safety by the way; and the thread sanitizer on the code that has threads.
+# benchmarks; nearly all under address + undefined-behaviour sanitizers, and the code that has threads under
+# the thread sanitizer, both compiled by clang, which analyses thread safety by the way.
 # Python packages for the tests of the Python client come from the network into build/venv.
 #
 # Usage: [REPRISE_MAY_SKIP=REGEX] tests/run.sh [release|asan|tsan]...
@@ -71,8 +71,8 @@ need_no_skips() {
 presets=("$@")
 [ ${#presets[@]} -gt 0 ] || presets=(release asan tsan)
 case " ${presets[*]} " in
-  *" asan "*) deploy/install-deps.sh --with-clang ;;
-  *) deploy/install-deps.sh ;;
+  " release ") deploy/install-deps.sh ;;
+  *) deploy/install-deps.sh --with-clang ;;
 esac
 mkdir -p build
 install_for_python
