@@ -233,7 +233,9 @@ TEST_F(ServerProcessTest, SigtermMovesRamToDiskAndExitsWith0) {
 }
 
 TEST_F(ServerProcessTest, AClosedTerminalEndsItAsSigtermDoes) {
+  const auto before = signal(SIGHUP, SIG_DFL);  // these tests may be run by nohup
   ChildProcess server(Flags());
+  signal(SIGHUP, before);
   Generate(server.AwaitLine(kReady));
   server.Signal(SIGHUP);
   EXPECT_NE(server.AwaitLine("moved "), "");
