@@ -117,6 +117,19 @@ inline uint32_t PackBF16(float low, float high) {
 inline float FloatOfF16(uint32_t bits) {
   return emulation::FloatOfF16(static_cast<uint16_t>(bits));
 }
+inline constexpr bool kConvertsE4M3 = false;  // tests of kv_fragments.cuh try both
+inline uint32_t F16OfE4M3(uint32_t codes) {
+  const auto number = [codes](int i) {
+    const uint32_t code = codes >> (8 * i);
+    const int exponent = static_cast<int>(code >> 3 & 15);
+    const auto mantissa = static_cast<float>(code & 7);
+    const float magnitude = (code & 0x7F) == 0x7F ? NAN
+                            : exponent == 0       ? std::ldexp(mantissa, -9)
+                                                  : std::ldexp(8 + mantissa, exponent - 10);
+    return (code & 0x80) != 0 ? -magnitude : magnitude;
+  };
+  return PackF16(number(0), number(1));
+}
 inline uint32_t AddBF16x2(uint32_t x, uint32_t y) {
   const auto half = [](uint32_t word, int i) {
     return emulation::FloatOfBF16(static_cast<uint16_t>(word >> (16 * i)));

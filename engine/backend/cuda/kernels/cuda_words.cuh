@@ -135,6 +135,18 @@ REPRISE_DEVICE uint32_t PackBF16(float low, float high) {
 REPRISE_DEVICE float FloatOfF16(uint32_t bits) {
   return __half2float(__ushort_as_half(static_cast<unsigned short>(bits)));
 }
+// Whether the card turns e4m3 into f16: cards of compute capability 8.9 and later do.
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 890
+inline constexpr bool kConvertsE4M3 = true;
+#else
+inline constexpr bool kConvertsE4M3 = false;
+#endif
+// The e4m3 numbers in the two lowest bytes. On cards that convert.
+REPRISE_DEVICE uint32_t F16OfE4M3(uint32_t codes) {
+  uint32_t pair;
+  asm("cvt.rn.f16x2.e4m3x2 %0, %1;" : "=r"(pair) : "h"(static_cast<unsigned short>(codes)));
+  return pair;
+}
 // Sums of the low and of the high bf16.
 REPRISE_DEVICE uint32_t AddBF16x2(uint32_t x, uint32_t y) {
   uint32_t sum;

@@ -141,9 +141,9 @@ TEST(KvElementsTest, EveryCodeIsDecodedAsTheCpuDoes) {
 }
 
 // All pairs of byte codes; c and what is made of it as an operand, times the factor, are equal.
-template <KvType kType>
+template <KvType kType, bool kConverts>
 void ExpectFragmentsExact(float (*widen)(uint16_t)) {
-  using Fragment = KvFragment<kType>;
+  using Fragment = KvFragment<kType, kConverts>;
   const uint16_t one = 0x3F80;  // a scale of 1
   const auto* scales = reinterpret_cast<const uint8_t*>(&one);
   const auto expect = [&](uint32_t operand, int half, uint8_t code) {
@@ -167,6 +167,9 @@ void ExpectFragmentsExact(float (*widen)(uint16_t)) {
       expect(across, 0, a[i]);
       expect(across, 1, b[i]);
       if (i >= 4) continue;
+      const uint32_t alternate = Fragment::Alternate(a_words[0], i % 2);
+      expect(alternate, 0, a[i % 2]);
+      expect(alternate, 1, a[i % 2 + 2]);
       const uint32_t adjacent = Fragment::Adjacent(a_words, i);
       expect(adjacent, 0, a[2 * i]);
       expect(adjacent, 1, a[2 * i + 1]);
@@ -175,8 +178,9 @@ void ExpectFragmentsExact(float (*widen)(uint16_t)) {
 }
 
 TEST(KvFragmentsTest, OperandsAreTheElementsExactly) {
-  ExpectFragmentsExact<KvType::kE4M3>(emulation::FloatOfF16);
-  ExpectFragmentsExact<KvType::kInt8>(emulation::FloatOfBF16);
+  ExpectFragmentsExact<KvType::kE4M3, false>(emulation::FloatOfF16);
+  ExpectFragmentsExact<KvType::kE4M3, true>(emulation::FloatOfF16);
+  ExpectFragmentsExact<KvType::kInt8, false>(emulation::FloatOfBF16);
   const uint32_t a[2] = {0x00020001, 0x00040003};
   const uint32_t b[2] = {0x00120011, 0x00140013};
   using Fragment = KvFragment<KvType::kBF16>;
