@@ -2,6 +2,7 @@
 // same meaning, as kernels/cuda_words.cuh, which says what each does.
 #pragma once
 
+#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -108,6 +109,7 @@ inline uint32_t BytePermute(uint32_t low, uint32_t high, uint32_t selector) {
   }
   return result;
 }
+inline int HighestBit(int x) { return std::bit_width(static_cast<uint32_t>(x)) - 1; }
 inline uint32_t PackF16(float low, float high) {
   return emulation::F16OfFloat(low) | uint32_t{emulation::F16OfFloat(high)} << 16;
 }

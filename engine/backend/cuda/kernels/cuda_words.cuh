@@ -120,6 +120,8 @@ REPRISE_DEVICE float FloatOf(uint32_t bits) { return __uint_as_float(bits); }
 REPRISE_DEVICE uint32_t BytePermute(uint32_t low, uint32_t high, uint32_t selector) {
   return __byte_perm(low, high, selector);
 }
+// The place of the highest bit; x > 0.
+REPRISE_DEVICE int HighestBit(int x) { return 31 - __clz(x); }
 // Two numbers rounded to 16 bits, to nearest, ties to even.
 REPRISE_DEVICE uint32_t PackF16(float low, float high) {
   uint32_t pair;

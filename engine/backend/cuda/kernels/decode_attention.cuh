@@ -148,16 +148,19 @@ REPRISE_DEVICE void AttendTiles(const DecodeParams& params, const DecodeWork& wo
   const PagedKv& kv = params.kv;
   const int t = Lane() % 4;
   DecodeTile<kType, kHeadDim> data;
-  TilePlace place = PlaceOf(kv, work, tile);
-  LoadKeys(kv, work, place, tile, &data);
-  LoadValues(kv, work, place, tile, &data);
+  TileBlocks blocks = BlocksOf(kv, work, tile);
+  TileBlocks next_blocks = BlocksOf(kv, work, tile + kDecodeWarps);
+  LoadKeys(kv, work, blocks, tile, &data);
+  LoadValues(kv, work, blocks, tile, &data);
   while (true) {
     const int next = tile + kDecodeWarps;
     const bool more = next < segment.tile_end;
-    if (more) place = PlaceOf(kv, work, next);
+    // Read a tile ahead: no load of keys waits for where they lie.
+    blocks = next_blocks;
+    next_blocks = BlocksOf(kv, work, next + kDecodeWarps);
     float scores[4];
     Scores(query, data, params.scale_log2, scores);
-    if (more) LoadKeys(kv, work, place, next, &data);
+    if (more) LoadKeys(kv, work, blocks, next, &data);
     for (int i = 0; i < 4; ++i) {
       const int position = tile * kDecodeTile + i / 2 * 8 + 2 * t + i % 2;
       if (position < work.begin || position >= work.end) scores[i] = -kInfinity;
@@ -165,7 +168,7 @@ REPRISE_DEVICE void AttendTiles(const DecodeParams& params, const DecodeWork& wo
     Weigh(scores, state);
     AddValues(scores, data, state);
     if (!more) return;
-    LoadValues(kv, work, place, next, &data);
+    LoadValues(kv, work, blocks, next, &data);
     tile = next;
   }
 }

@@ -8,6 +8,7 @@
 #include "engine/backend/cuda/kernels/decode_params.h"
 #include "engine/backend/cuda/kernels/device_code.h"
 #include "engine/backend/cuda/kernels/kv_fragments.cuh"
+#include "engine/backend/cuda/kernels/paged_kv.cuh"
 
 namespace reprise::engine::cuda {
 
@@ -34,9 +35,9 @@ struct DecodeTile {
   float value_scales[4];
 };
 
-// Where the two halves of a tile lie: 8 positions never straddle blocks.
-struct TilePlace {
-  const uint8_t* half[2];
+// The blocks of the two halves of a tile, as the table has them: 8 positions never straddle blocks.
+struct TileBlocks {
+  uint32_t half[2];
 };
 
 REPRISE_DEVICE int Clamped(int position, const DecodeWork& work) {
@@ -44,13 +45,19 @@ REPRISE_DEVICE int Clamped(int position, const DecodeWork& work) {
   return position < work.begin ? work.begin : position > last ? last : position;
 }
 
-REPRISE_DEVICE TilePlace PlaceOf(const PagedKv& kv, const DecodeWork& work, int tile) {
-  TilePlace place;
+// Of any tile, also behind the last.
+REPRISE_DEVICE TileBlocks BlocksOf(const PagedKv& kv, const DecodeWork& work, int tile) {
+  TileBlocks blocks;
   for (int h = 0; h < 2; ++h) {
-    const int position = Clamped(tile * kDecodeTile + 8 * h, work);
-    place.half[h] = kv.arena + work.table[position / kv.block_tokens] * kBlockUnit;
+    blocks.half[h] = work.table[EntryOf(kv, Clamped(tile * kDecodeTile + 8 * h, work))];
   }
-  return place;
+  return blocks;
+}
+
+// Where a part of the block of half h begins; `part` is keys_offset or values_offset.
+REPRISE_DEVICE const uint8_t* PartOf(const PagedKv& kv, const TileBlocks& blocks, int h,
+                                     int64_t part) {
+  return kv.arena + blocks.half[h] * kBlockUnit + part;
 }
 
 // Row number, in a part, of the tile's position 8 h + i.
@@ -60,27 +67,27 @@ REPRISE_DEVICE int RowInPart(const PagedKv& kv, const DecodeWork& work, int tile
 }
 
 template <KvType kType, int kHeadDim>
-REPRISE_DEVICE void LoadScales(const PagedKv& kv, const DecodeWork& work, const TilePlace& place,
+REPRISE_DEVICE void LoadScales(const PagedKv& kv, const DecodeWork& work, const TileBlocks& blocks,
                                int tile, int64_t part, float scales[4]) {
   if constexpr (KvFragment<kType>::kHasScales) {
     for (int i = 0; i < 4; ++i) {
       const int row = RowInPart(kv, work, tile, i / 2, 2 * (Lane() % 4) + i % 2);
       const auto* from =
-          reinterpret_cast<const uint16_t*>(place.half[i / 2] + part + kv.scales_offset);
+          reinterpret_cast<const uint16_t*>(PartOf(kv, blocks, i / 2, part) + kv.scales_offset);
       scales[i] = FloatOf(static_cast<uint32_t>(from[row]) << 16);
     }
   }
 }
 
 template <KvType kType, int kHeadDim>
-REPRISE_DEVICE void LoadKeys(const PagedKv& kv, const DecodeWork& work, const TilePlace& place,
+REPRISE_DEVICE void LoadKeys(const PagedKv& kv, const DecodeWork& work, const TileBlocks& blocks,
                              int tile, DecodeTile<kType, kHeadDim>* to) {
   using Tile = DecodeTile<kType, kHeadDim>;
   const int g = Lane() / 4;
   const int t = Lane() % 4;
   REPRISE_UNROLL
   for (int h = 0; h < 2; ++h) {
-    const uint8_t* row = place.half[h] + kv.keys_offset +
+    const uint8_t* row = PartOf(kv, blocks, h, kv.keys_offset) +
                          static_cast<int64_t>(RowInPart(kv, work, tile, h, g)) * Tile::kRowBytes;
     REPRISE_UNROLL
     for (int i = 0; i < Tile::kKeyWords / 4; ++i) {
@@ -91,11 +98,11 @@ REPRISE_DEVICE void LoadKeys(const PagedKv& kv, const DecodeWork& work, const Ti
       to->keys[h][4 * i + 3] = words.w;
     }
   }
-  LoadScales<kType, kHeadDim>(kv, work, place, tile, kv.keys_offset, to->key_scales);
+  LoadScales<kType, kHeadDim>(kv, work, blocks, tile, kv.keys_offset, to->key_scales);
 }
 
 template <KvType kType, int kHeadDim>
-REPRISE_DEVICE void LoadValues(const PagedKv& kv, const DecodeWork& work, const TilePlace& place,
+REPRISE_DEVICE void LoadValues(const PagedKv& kv, const DecodeWork& work, const TileBlocks& blocks,
                                int tile, DecodeTile<kType, kHeadDim>* to) {
   using Tile = DecodeTile<kType, kHeadDim>;
   const int g = Lane() / 4;
@@ -103,8 +110,8 @@ REPRISE_DEVICE void LoadValues(const PagedKv& kv, const DecodeWork& work, const 
   REPRISE_UNROLL
   for (int i = 0; i < 4; ++i) {
     const int row_in_part = RowInPart(kv, work, tile, i / 2, 2 * t + i % 2);
-    const uint8_t* row =
-        place.half[i / 2] + kv.values_offset + static_cast<int64_t>(row_in_part) * Tile::kRowBytes;
+    const uint8_t* row = PartOf(kv, blocks, i / 2, kv.values_offset) +
+                         static_cast<int64_t>(row_in_part) * Tile::kRowBytes;
     if constexpr (Tile::kValueWords == 2) {
       Load8(row + 8 * g, to->values[i]);
     } else {
@@ -118,7 +125,7 @@ REPRISE_DEVICE void LoadValues(const PagedKv& kv, const DecodeWork& work, const 
       }
     }
   }
-  LoadScales<kType, kHeadDim>(kv, work, place, tile, kv.values_offset, to->value_scales);
+  LoadScales<kType, kHeadDim>(kv, work, blocks, tile, kv.values_offset, to->value_scales);
 }
 
 }  // namespace reprise::engine::cuda

@@ -12,6 +12,11 @@ REPRISE_DEVICE uint8_t* BlockOf(const PagedKv& kv, int sequence, int position) {
   return kv.arena + kv.table[at] * kBlockUnit;
 }
 
+// Where a sequence's table has the block of `position`. REQUIRES: block_tokens is a power of two.
+REPRISE_DEVICE int EntryOf(const PagedKv& kv, int position) {
+  return position >> HighestBit(kv.block_tokens);
+}
+
 // The elements and the scales of one row; `part` is keys_offset or values_offset.
 struct KvRow {
   uint8_t* elements;

@@ -12,6 +12,7 @@
 
 #include "engine/backend/cuda/kernels/device_code.h"
 #include "engine/backend/cuda/kernels/kv_fragments.cuh"
+#include "engine/backend/cuda/kernels/paged_kv.cuh"
 #include "engine/backend/cuda/kernels/prefill_params.h"
 
 namespace reprise::engine::cuda {
@@ -52,7 +53,7 @@ REPRISE_DEVICE void FetchTile(const PagedKv& kv, const PrefillItem& item, int be
   const auto part_of = [&](int row) {
     const int wanted = begin + row;
     const int position = wanted < item.kv_end ? wanted : item.kv_end - 1;
-    const uint8_t* block = kv.arena + table[position / kv.block_tokens] * kBlockUnit;
+    const uint8_t* block = kv.arena + table[EntryOf(kv, position)] * kBlockUnit;
     const int row_in_part = item.kv_head * kv.block_tokens + (position & (kv.block_tokens - 1));
     struct Place {
       const uint8_t* block;
