@@ -22,11 +22,15 @@ ARCHITECTURES = ("sm_80", "sm_90a")
 # What stands in the name of a kernel that only sm_90a has.
 ONLY_SM90 = ("Sm90", "Hopper")
 
+# The softmax of a tile that is computed while products of warpgroups are under way: powers of two
+# behind a wait that leaves a group of them, up to the next wait.
+BESIDE = "EX2 beside"
+
 # What stands in a kernel's name -> instructions that it must have, as (column, least count).
 RULES = {
     "DecodeAttentionKernel": [("HMMA", 12), ("LDG.128", 4)],
     "PrefillAttentionKernel": [("HMMA", 64), ("LDSM", 16), ("LDGSTS.128", 2)],
-    "PrefillSm90Kernel": [("HGMMA", 24), ("UTMALDG", 2), ("USETMAXREG", 2)],
+    "PrefillSm90Kernel": [("HGMMA", 24), ("UTMALDG", 1), ("USETMAXREG", 2), (BESIDE, 64)],
     "NarrowKernel": [("LDG.128", 1)],
     "NormKernel": [("LDG.128", 2)],
     "ActivationKernel": [("LDG.128", 2)],
@@ -90,10 +94,14 @@ def by_kernel(lines, heading):
 def read_object(tools, path):
     """Returns {(kernel, architecture): {column: count}}; REG and STACK come from -res-usage."""
     found = collections.defaultdict(collections.Counter)
+    under_way = {}  # whether the last wait of a kernel left products
     for architecture, kernel, line in by_kernel(dump(tools, "-sass", path), r"\s*Function : (\S+)"):
         counts = found[kernel, architecture]
         for column, pattern in COLUMNS.items():
             counts[column] += 1 if re.search(r"\s" + pattern, line) else 0
+        if match := re.search(r"WARPGROUP\.DEPBAR\.LE gsb0, 0x(\d)", line):
+            under_way[kernel] = match.group(1) != "0"
+        counts[BESIDE] += 1 if under_way.get(kernel) and "MUFU.EX2" in line else 0
     for architecture, kernel, line in by_kernel(dump(tools, "-res-usage", path), r"\s*Function (\S+):$"):
         for column in ("REG", "STACK"):
             if match := re.search(rf"\b{column}:(\d+)", line):
@@ -133,7 +141,7 @@ def main():
     found = {}
     for path in arguments.objects:
         found.update(read_object(tools, path))
-    columns = ["REG", "STACK", *COLUMNS]
+    columns = ["REG", "STACK", *COLUMNS, BESIDE]
     print(f"{'kernel':34}{'arch':8}" + "".join(f"{column:>12}" for column in columns))
     broken = [f"no {name}" for name in RULES if not any(name in kernel for kernel, _ in found)]
     for kernel, architecture in sorted(found, key=lambda key: (readable(key[0]), key[1])):

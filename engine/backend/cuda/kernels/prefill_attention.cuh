@@ -127,57 +127,65 @@ REPRISE_DEVICE void PrefillScores(const uint32_t query[kHeadDim / 16][4], int st
   }
 }
 
-// Scales the scores of the tile at `begin`; those that a pair does not see become minus infinity.
+// Scores of the tile at `begin` that a pair does not see become minus infinity; the others are
+// multiplied by their keys' scales, where there are such. A branch, and no condition of each score:
+// most tiles are seen whole, and the conditions take as many instructions as the softmax.
 template <KvType kType, int kHeadDim, int kTiles>
-REPRISE_DEVICE void ScaleAndMask(const PrefillParams& params, const PrefillItem& item,
-                                 const PrefillPairs& pairs, int begin, int stage,
-                                 float (&scores)[kTiles][4]) {
-  using Fragment = KvFragment<kType>;
-  const float scale = params.scale_log2 * Fragment::kFactor;
+REPRISE_DEVICE void MaskScores(const PrefillParams& params, const PrefillItem& item,
+                               const PrefillPairs& pairs, int begin, int stage,
+                               float (&scores)[kTiles][4]) {
+  if constexpr (KvFragment<kType>::kHasScales) {
+    REPRISE_UNROLL
+    for (int n = 0; n < kTiles; ++n) {
+      REPRISE_UNROLL
+      for (int i = 0; i < 4; ++i) {
+        const int column = 8 * n + 2 * (Lane() % 4) + i % 2;
+        scores[n][i] *= StageScale<kType, kHeadDim>(stage, 0, column);
+      }
+    }
+  }
   const int end = begin + 8 * kTiles;
-  const bool sees_all = end <= item.start + 1 && end <= item.kv_end &&
-                        item.start + item.num_rows - begin <= params.window;
+  if (end <= item.start + 1 && end <= item.kv_end &&
+      item.start + item.num_rows - begin <= params.window) {
+    return;
+  }
   REPRISE_UNROLL
   for (int n = 0; n < kTiles; ++n) {
     REPRISE_UNROLL
     for (int i = 0; i < 4; ++i) {
-      const int column = 8 * n + 2 * (Lane() % 4) + i % 2;
-      scores[n][i] *= scale;
-      if constexpr (Fragment::kHasScales) {
-        scores[n][i] *= StageScale<kType, kHeadDim>(stage, 0, column);
-      }
-      const int seen_from = pairs.position[i / 2] - begin - column;
-      if (!sees_all &&
-          (seen_from < 0 || seen_from >= params.window || begin + column >= item.kv_end)) {
+      const int position = begin + 8 * n + 2 * (Lane() % 4) + i % 2;
+      const int seen_from = pairs.position[i / 2] - position;
+      if (seen_from < 0 || seen_from >= params.window || position >= item.kv_end) {
         scores[n][i] = -kInfinity;
       }
     }
   }
 }
 
-// Adds a tile with `scores` to the softmax: largest, weight; leaves 2^(s - m) in `scores`, and in
-// `factors` what the sums so far must be multiplied by. A pair that has seen nothing yet stays at
-// minus infinity, with weights of 0.
+// Adds a tile with `scores`, in units of 1 / `scale`, to the softmax: largest, weight; leaves
+// 2^(s - m) in `scores`, and in `factors` what the sums so far must be multiplied by. A pair that
+// has seen nothing yet stays at minus infinity, with weights of 0.
 template <int kHeadDim, int kTiles>
-REPRISE_DEVICE void WeighTile(float (&scores)[kTiles][4], PrefillState<kHeadDim>* state,
-                              float factors[2]) {
+REPRISE_DEVICE void WeighTile(float scale, float (&scores)[kTiles][4],
+                              PrefillState<kHeadDim>* state, float factors[2]) {
   REPRISE_UNROLL
   for (int r = 0; r < 2; ++r) {
-    float largest = state->largest[r];
+    float most = -kInfinity;
     REPRISE_UNROLL
     for (int n = 0; n < kTiles; ++n) {
-      largest = Max(largest, Max(scores[n][2 * r], scores[n][2 * r + 1]));
+      most = Max(most, Max(scores[n][2 * r], scores[n][2 * r + 1]));
     }
-    largest = Max(largest, ShuffleXor(largest, 1));
-    largest = Max(largest, ShuffleXor(largest, 2));
+    most = Max(most, ShuffleXor(most, 1));
+    most = Max(most, ShuffleXor(most, 2));
+    const float largest = Max(state->largest[r], MulRn(most, scale));
     const float base = largest == -kInfinity ? 0.0f : largest;
     factors[r] = PowerOf2(state->largest[r] - base);
     state->largest[r] = largest;
     float weight = 0;
     REPRISE_UNROLL
     for (int n = 0; n < kTiles; ++n) {
-      scores[n][2 * r] = PowerOf2(scores[n][2 * r] - base);
-      scores[n][2 * r + 1] = PowerOf2(scores[n][2 * r + 1] - base);
+      scores[n][2 * r] = PowerOf2(FmaRn(scores[n][2 * r], scale, -base));
+      scores[n][2 * r + 1] = PowerOf2(FmaRn(scores[n][2 * r + 1], scale, -base));
       weight += scores[n][2 * r] + scores[n][2 * r + 1];
     }
     state->weight[r] = state->weight[r] * factors[r] + weight;
@@ -337,9 +345,9 @@ REPRISE_DEVICE void PrefillAttentionBlock(const PrefillParams& params) {
     if (next < item.kv_end) FetchTile<kType, kHeadDim>(params.kv, item, next, 1 - stage);
     float scores[8][4] = {};
     PrefillScores<kType, kHeadDim>(query, stage, scores);
-    ScaleAndMask<kType, kHeadDim>(params, item, pairs, begin, stage, scores);
+    MaskScores<kType, kHeadDim>(params, item, pairs, begin, stage, scores);
     float factors[2];
-    WeighTile(scores, &state, factors);
+    WeighTile(params.scale_log2 * KvFragment<kType>::kFactor, scores, &state, factors);
     ScaleSums(factors, &state);
     AddWeightedValues<kType, kHeadDim>(scores, stage, &state);
     stage = 1 - stage;

@@ -129,28 +129,30 @@ REPRISE_DEVICE void ConsumeTiles(const PrefillParams& params, const PrefillItem&
   BeginScores<kType, kHeadDim>(turn.stage, scores);
   WaitForProducts<0>(scores);
   Release(Shared::Empty(KvPart::kKeys, turn.stage));
-  ScaleAndMask<kType, kHeadDim>(params, item, pairs, item.kv_begin, 0, scores);
-  WeighTile(scores, state, factors);  // there are no sums yet
-  PackWeights<kType, kHeadDim>(scores, weights);
+  MaskScores<kType, kHeadDim>(params, item, pairs, item.kv_begin, 0, scores);
+  WeighTile(params.scale_log2, scores, state, factors);  // there are no sums yet
+  // The wait is in the next round: in the same one the compiler would put it before the softmax,
+  // which would then run beside nothing.
   REPRISE_NO_UNROLL
-  for (int begin = item.kv_begin + kSm90Tiling.tile; begin < item.kv_end;
-       begin += kSm90Tiling.tile) {
-    const Sm90Turn before = turn;
+  for (int begin = item.kv_begin;; begin += kSm90Tiling.tile) {
+    WaitForProducts<0>(state->sums);
+    if (begin > item.kv_begin) Release(Shared::Empty(KvPart::kValues, 1 - turn.stage));
+    ScaleSums(factors, state);
+    PackWeights<kType, kHeadDim>(scores, weights);
+    const int next = begin + kSm90Tiling.tile;
+    if (next >= item.kv_end) break;
+    const Sm90Turn now = turn;
     turn.Advance();
     WaitForPhase(Shared::Full(KvPart::kKeys, turn.stage), turn.parity);
     FenceProducts(scores);
     BeginScores<kType, kHeadDim>(turn.stage, scores);
-    WaitForPhase(Shared::Full(KvPart::kValues, before.stage), before.parity);
+    WaitForPhase(Shared::Full(KvPart::kValues, now.stage), now.parity);
     FenceProducts(weights, state->sums);
-    BeginValues<kType, kHeadDim>(before.stage, weights, state->sums);
+    BeginValues<kType, kHeadDim>(now.stage, weights, state->sums);
     WaitForProducts<1>(scores);
     Release(Shared::Empty(KvPart::kKeys, turn.stage));
-    ScaleAndMask<kType, kHeadDim>(params, item, pairs, begin, 0, scores);
-    WeighTile(scores, state, factors);
-    WaitForProducts<0>(state->sums);
-    Release(Shared::Empty(KvPart::kValues, before.stage));
-    ScaleSums(factors, state);
-    PackWeights<kType, kHeadDim>(scores, weights);
+    MaskScores<kType, kHeadDim>(params, item, pairs, next, 0, scores);
+    WeighTile(params.scale_log2, scores, state, factors);
   }
   WaitForPhase(Shared::Full(KvPart::kValues, turn.stage), turn.parity);
   const int positions = (item.kv_end - item.kv_begin - 1) % kSm90Tiling.tile + 1;
