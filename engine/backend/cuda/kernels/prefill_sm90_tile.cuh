@@ -1,4 +1,4 @@
-// Shared memory of the prefill kernel of sm_90a, and the warp that fills it.
+// Shared memory of the prefill kernel of sm_90a, and the warps that fill it.
 //
 //     q       [2 warpgroups][panels][64 pairs][64 dims], 16-bit elements; panels = head_dim / 64
 //     keys    [2 stages][panels][128 positions][64 dims]; values likewise
@@ -13,6 +13,7 @@
 #pragma once
 
 #include "engine/backend/cuda/kernels/hopper_code.h"
+#include "engine/backend/cuda/kernels/paged_kv.cuh"
 #include "engine/backend/cuda/kernels/prefill_sm90_params.h"
 
 namespace reprise::engine::cuda {
@@ -81,42 +82,39 @@ REPRISE_DEVICE void MakeBarriers() {
   FenceBarriers();
 }
 
-// Begins to copy one part of the tile at `begin` into its stage once that is empty. By one warp.
+// All tiles of one part of the item, each as its stage becomes empty. By one warp: a box to a lane.
+// Keys and values have a warp each, so that neither waits for a stage of the other.
 template <int kHeadDim>
-REPRISE_DEVICE void FetchPart(const PrefillSm90Params& params, const PrefillItem& item, KvPart part,
-                              int begin, const Sm90Turn& turn) {
+REPRISE_DEVICE void FetchTiles(const PrefillSm90Params& params, const PrefillItem& item,
+                               KvPart part) {
   using Shared = Sm90Shared<kHeadDim>;
+  static_assert(kSm90Tiling.tile / 8 <= kLanes);
   const PagedKv& kv = params.prefill.kv;
-  const int box_rows = Sm90BoxRows(kv.block_tokens);
-  const int positions =
-      item.kv_end - begin < kSm90Tiling.tile ? item.kv_end - begin : kSm90Tiling.tile;
-  const int boxes = (positions + box_rows - 1) / box_rows;
-  uint64_t* const full = Shared::Full(part, turn.stage);
-  WaitForPhase(Shared::Empty(part, turn.stage), turn.parity ^ 1);
-  if (Lane() == 0) ArriveForBytes(full, boxes * box_rows * kHeadDim * 2);
-  SyncWarp();
   const uint32_t* table = kv.table + static_cast<int64_t>(item.sequence) * kv.table_stride;
   const int64_t offset = part == KvPart::kKeys ? kv.keys_offset : kv.values_offset;
-  REPRISE_NO_UNROLL
-  for (int box = Lane(); box < boxes; box += kLanes) {
-    const int position = begin + box * box_rows;
-    const int64_t block = table[position / kv.block_tokens] * kBlockUnit + offset;
-    const int row = static_cast<int>(block / (kHeadDim * 2)) + item.kv_head * kv.block_tokens +
-                    position % kv.block_tokens;
-    for (int panel = 0; panel < Shared::kPanels; ++panel) {
-      CopyBox(Shared::Panel(part, turn.stage, panel) + box * box_rows * kLineBytes, params.rows,
-              panel * kLineElements, row, full);
-    }
-  }
-}
-
-// All tiles of the item, as stages become empty. By one warp.
-template <int kHeadDim>
-REPRISE_DEVICE void FetchTiles(const PrefillSm90Params& params, const PrefillItem& item) {
+  const int box_rows = Sm90BoxRows(kv.block_tokens);
   Sm90Turn turn;
+  REPRISE_NO_UNROLL
   for (int begin = item.kv_begin; begin < item.kv_end; begin += kSm90Tiling.tile) {
-    FetchPart<kHeadDim>(params, item, KvPart::kKeys, begin, turn);
-    FetchPart<kHeadDim>(params, item, KvPart::kValues, begin, turn);
+    const int positions =
+        item.kv_end - begin < kSm90Tiling.tile ? item.kv_end - begin : kSm90Tiling.tile;
+    const int boxes = (positions + box_rows - 1) >> HighestBit(box_rows);
+    const int position = begin + Lane() * box_rows;
+    // Read before the wait: copies begin as soon as the stage is empty.
+    uint32_t block = 0;
+    if (Lane() < boxes) block = table[EntryOf(kv, position)];
+    uint64_t* const full = Shared::Full(part, turn.stage);
+    WaitForPhase(Shared::Empty(part, turn.stage), turn.parity ^ 1);
+    if (Lane() == 0) ArriveForBytes(full, boxes * box_rows * kHeadDim * 2);
+    SyncWarp();
+    if (Lane() < boxes) {
+      const int row = static_cast<int>((block * kBlockUnit + offset) / (kHeadDim * 2)) +
+                      item.kv_head * kv.block_tokens + (position & (kv.block_tokens - 1));
+      for (int panel = 0; panel < Shared::kPanels; ++panel) {
+        CopyBox(Shared::Panel(part, turn.stage, panel) + Lane() * box_rows * kLineBytes,
+                params.rows, panel * kLineElements, row, full);
+      }
+    }
     turn.Advance();
   }
 }
