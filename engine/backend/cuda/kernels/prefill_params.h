@@ -48,7 +48,7 @@ struct PrefillParams {
   float* row_states = nullptr;
   int32_t heads = 0;
   int32_t window = kNoWindow;
-  float scale_log2 = 0;  // the scale of scores, times log2(e)
+  float scale_log2 = 0;  // the scale of scores, times log2(e); above 0
 
   friend bool operator==(const PrefillParams&, const PrefillParams&) = default;
 };
