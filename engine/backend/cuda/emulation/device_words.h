@@ -109,6 +109,7 @@ inline uint32_t BytePermute(uint32_t low, uint32_t high, uint32_t selector) {
   }
   return result;
 }
+inline uint32_t MaskedOr(uint32_t x, uint32_t mask, uint32_t bits) { return (x & mask) | bits; }
 inline int HighestBit(int x) { return std::bit_width(static_cast<uint32_t>(x)) - 1; }
 inline uint32_t PackF16(float low, float high) {
   return emulation::F16OfFloat(low) | uint32_t{emulation::F16OfFloat(high)} << 16;

@@ -120,6 +120,12 @@ REPRISE_DEVICE float FloatOf(uint32_t bits) { return __uint_as_float(bits); }
 REPRISE_DEVICE uint32_t BytePermute(uint32_t low, uint32_t high, uint32_t selector) {
   return __byte_perm(low, high, selector);
 }
+// (x & mask) | bits. One instruction, where the compiler makes two of constants.
+REPRISE_DEVICE uint32_t MaskedOr(uint32_t x, uint32_t mask, uint32_t bits) {
+  uint32_t word;
+  asm("lop3.b32 %0, %1, %2, %3, 0xEA;" : "=r"(word) : "r"(x), "r"(mask), "r"(bits));
+  return word;
+}
 // The place of the highest bit; x > 0.
 REPRISE_DEVICE int HighestBit(int x) { return 31 - __clz(x); }
 // Two numbers rounded to 16 bits, to nearest, ties to even.

@@ -21,7 +21,8 @@ REPRISE_DEVICE uint32_t PairOfE4M3(uint32_t codes) {
 
 // Two bytes of int8, in the low byte of each half.
 REPRISE_DEVICE uint32_t PairOfInt8(uint32_t codes) {
-  return AddBF16x2((codes & 0x007F007Fu) | 0x43004300u, (codes & 0x00800080u) | 0xC300C300u);
+  return AddBF16x2(MaskedOr(codes, 0x007F007Fu, 0x43004300u),
+                   MaskedOr(codes, 0x00800080u, 0xC300C300u));
 }
 
 template <KvType kType, bool kConverts = kConvertsE4M3>
