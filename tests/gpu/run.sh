@@ -28,12 +28,13 @@ check_small() {
 
 open_bundle "${1:-}"
 report_machine
-checker=$(command -v compute-sanitizer || compgen -G '/usr/local/cuda*/bin/compute-sanitizer' | head -1)
+checker=$(command -v compute-sanitizer ||
+  compgen -G '/usr/local/cuda*/bin/compute-sanitizer' | head -1 || compgen -G '/usr/local/cuda*/compute-sanitizer/compute-sanitizer' | head -1)
 
 while read -r seconds_of_test test; do
   if has_card; then
     in_bundle "$test" --gtest_filter='-*OnHopper*'
-    test_stage "$test" "$seconds_of_test"
+    test_stages "$test" "$seconds_of_test"
   else
     skip_stage "$test" "$test" --gtest_list_tests
   fi
@@ -43,7 +44,7 @@ done <"$bundle/tests.txt"
 while read -r _ test; do
   if has_card && lists "$test" OnHopper; then
     in_bundle "$test" --gtest_filter='*OnHopper*'
-    test_stage "$test:hopper" 60
+    test_stages "$test:hopper" 60
   fi
 done <"$bundle/tests.txt"
 

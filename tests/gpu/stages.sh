@@ -4,6 +4,7 @@
 # print is in $OUT/NAME.log, and a table comes last. The caller sets `name` and `total_seconds`.
 
 readonly kNoCard=77
+readonly kMostRests=3
 readonly kStageFields='%-44s %-9s %6s  %s\n'
 
 # open_bundle [BUNDLE]: unpacks it and sets `bundle` to where; sets `results` and `log`.
@@ -32,6 +33,16 @@ open_bundle() {
   peers=$root/bench/gpu/peers
   choose_loader
   find_cublas
+  look_for_card
+}
+
+# Whether there is a card. One that nobody uses is put to rest by the driver, and woken by whoever comes
+# next, for seconds each time: this keeps it awake while the stages run, and changes no setting.
+look_for_card() {
+  card=
+  nvidia-smi -L 2>/dev/null | grep -q '^GPU' || return 0
+  card=there
+  if [ -c /dev/nvidia0 ]; then { exec {awake}</dev/nvidia0; } 2>/dev/null || true; fi
 }
 
 # Programs of the bundle were linked against the C library in $bundle/libc. An older one cannot run
@@ -74,7 +85,7 @@ in_bundle() {
   fi
 }
 
-has_card() { nvidia-smi -L 2>/dev/null | grep -q '^GPU'; }
+has_card() { [ -n "$card" ]; }
 
 # Everything a reader of the figures must know of the machine: printed, in the log and in the results.
 report_machine() {
@@ -86,6 +97,7 @@ report_machine() {
 
 describe_machine() {
   echo "machine  $(nproc) cores, $(uname -sr), $(sed -n 's/^PRETTY_NAME="\(.*\)"/\1/p' /etc/os-release)"
+  echo "memory   $(sed -n 's/^\(MemTotal\|MemAvailable\): *\([0-9]*\).*/\1 \2 KiB/p' /proc/meminfo | tr '\n' ' ')"
   echo "libc     $loader"
   echo "cuBLASLt ${cublas:-not found}"
   if has_card; then
@@ -155,6 +167,39 @@ test_stage() {
   else
     report "$1" passed "$seconds" "$counts"
   fi
+}
+
+# test_stages STAGE SECONDS: as test_stage. Where a test fails, hangs or dies, those that came behind it run
+# again, in a process of their own: an error of the card's is for all that its process does from then on.
+test_stages() {
+  local stage=$1 limit=$2 command=("${words[@]}") rest names
+  test_stage "$stage" "$limit"
+  for ((rest = 1; rest <= kMostRests; ++rest)); do
+    [ "$code" != 0 ] || return 0
+    names=$(tests_behind_the_first_bad)
+    [ -n "$names" ] || return 0
+    words=("${command[@]}" "--gtest_filter=$names")
+    test_stage "$stage:rest$rest" "$limit"
+  done
+}
+
+# Of the tests that `words` runs, those behind the first that did not pass, but those that did, with colons
+# between them; none where none was begun.
+tests_behind_the_first_bad() {
+  "${words[@]}" --gtest_list_tests 2>/dev/null | awk -v printed="$printed" '
+    BEGIN {
+      while ((getline line <printed) > 0) {
+        if (line ~ /^\[ RUN /) begun[++num_begun] = name_in(line)
+        if (line ~ /^\[       OK \]|^\[  SKIPPED \] .*\./) passed[name_in(line)] = 1
+      }
+      for (i = 1; i <= num_begun && begun[i] in passed; ++i) continue
+      if (i > num_begun) exit
+      bad = begun[i]
+    }
+    function name_in(line) { sub(/^\[[^]]*\] /, "", line); sub(/,? .*/, "", line); return line }
+    /^[^ ]/ { suite = $1 }
+    /^  / { name = suite $1; if (name != bad && !(name in passed)) { printf "%s%s", colon, name; colon = ":" } }
+  '
 }
 
 # skip_stage STAGE PROGRAM ARGUMENT...: without a card: only that the program starts here.

@@ -61,6 +61,10 @@ program half_idle 10 "$not_for; $no_test"
 program bad 10 'echo "[  PASSED  ] 1 test."; echo "[  FAILED  ] A.B (1 ms)"; exit 1'
 program dead 10 'echo "CHECK failed"; kill -SEGV $$'
 program slow 1 'sleep 20'
+# The last one alone shows what it does by itself.
+program fragile 2 'case "$*" in *filter=A.Last/0*) '"$passed"' ;; *filter=A.Next:A.Last/0*) echo "[ RUN      ] A.Next"; sleep 20 ;;
+  *) printf "[ RUN      ] A.Fine\n[       OK ] A.Fine (0 ms)\n[ RUN      ] A.Bad\n"; kill -SEGV $$ ;; esac' \
+  'case "$*" in *A.Next*) ;; *) printf "A.\n  Fine\n  Bad\n" ;; esac; printf "A.\n  Next\n  Last/0  # GetParam() = 1\n"'
 run_sh
 expect '^good +passed'
 expect '^both +passed .*3 tests passed'
@@ -71,6 +75,9 @@ expect '^half_idle +failed .*no test ran'
 expect '^bad +failed .*exit code 1; A.B'
 expect '^dead +failed .*exit code 139'
 expect '^slow +late .*stopped after 1 s'
+expect '^fragile +failed .*exit code 139'
+expect '^fragile:rest1 +late .*A.Next'
+expect '^fragile:rest2 +passed .*3 tests passed'
 expect_code 1
 python3 - "$folder/out/tests.jsonl" <<'END'
 import json, sys
