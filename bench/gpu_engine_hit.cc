@@ -42,7 +42,8 @@ class CardHits {
                                (setting.model.hidden_size / setting.model.num_heads);
     cachestore::StoreOptions store;
     store.gpu.capacity_bytes = hits->blocks_ * 3 / 2 * slot_bytes;
-    store.ram.capacity_bytes = hits->blocks_ * 4 * slot_bytes;
+    // What is more than three is slack; the memory is taken and pinned for real, 2 MiB a block.
+    store.ram.capacity_bytes = hits->blocks_ * 13 / 4 * slot_bytes;
     // So that what comes next pushes the prompt out of the GPU, all of it.
     store.eviction = cachestore::EvictionOrder::kLru;
     store.check_after_idle = absl::InfiniteDuration();

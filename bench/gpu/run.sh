@@ -5,7 +5,7 @@
 # so on a slow card ask for some suites at a time.
 #
 #     bench/gpu/run.sh [BUNDLE [SUITE...]]     (default: bundle.tar.gz above this folder, or
-#                                               build/gpu-bundle's; all of attention, copy, engine)
+#                                               build/gpu-bundle's; copy, attention, engine, peers)
 #
 # Results go to the folder $OUT (default: gpu-results): bench.jsonl with every row, bench.log. Exit
 # code 0: measured, whether goals were met or not (the tables say); 1: something failed; 77: there is
@@ -39,48 +39,84 @@ bench_stage() {
 # find_peer SCRIPT LIBRARY...: the command of a peer, away from the bundle's libraries: in `peer_words`,
 # empty without its libraries, the first of which is PyTorch.
 find_peer() {
-  local script=$1 libraries
+  local script=$1 begin=$SECONDS versions
   shift
   peer_words=()
-  libraries=$(printf ', %s' "$@")
-  if python3 -c "import ${libraries#, }; assert torch.cuda.is_available()" 2>/dev/null; then
+  # Read from a disk for the first time they take a while.
+  if versions=$(timeout 90 python3 - "$@" 2>>"$log" <<'END'
+import importlib, sys
+libraries = [importlib.import_module(name) for name in sys.argv[1:]]
+assert libraries[0].cuda.is_available()
+print(*(f"{library.__name__} {library.__version__}" for library in libraries))
+END
+  ); then
     peer_words=(--peers env "LD_LIBRARY_PATH=${LD_LIBRARY_PATH:-}" python3 "$peers/$script")
-    report "$script" found 0 "$(for library in "$@"; do
-      python3 -c "import $library; print('$library', $library.__version__)" 2>/dev/null
-    done | tr '\n' ' ')"
+    report "$script" found $((SECONDS - begin)) "$versions"
   else
-    report "$script" skipped 0 "python3 here has no $* that see the card"
+    report "$script" skipped $((SECONDS - begin)) "python3 here has no $* that see the card"
   fi
 }
 
-# Each measures one suite. A kernel that fails takes the rest of its process along: a process for each
-# group.
+# want_memory GIB: some virtual machines are given memory as they use it, and a store takes no more than
+# the machine shows. Uses what is shown until it is so much, or no more comes.
+want_memory() {
+  timeout 60 python3 - "$1" 2>>"$log" <<'END' || true
+import sys, time
+
+def shown(name):
+    return next(int(line.split()[1]) << 10 for line in open("/proc/meminfo") if line.startswith(name + ":"))
+
+taken, grew = [], time.monotonic()
+while shown("MemAvailable") + (len(taken) << 28) < int(sys.argv[1]) << 30 and time.monotonic() - grew < 5:
+    before = shown("MemTotal")
+    if shown("MemAvailable") > max(2 << 30, before // 10):
+        taken.append(b"x" * (1 << 28))
+        grew = time.monotonic()
+    else:
+        time.sleep(0.2)
+    if shown("MemTotal") > before:
+        grew = time.monotonic()
+END
+}
+
+# Each measures one suite. A kernel that fails takes the rest of its process along, and a process has its
+# rows when it ends: one for each group.
+measure_copy() {
+  for group in blocks scattered interference crossover; do
+    bench_stage "copy:$group" 60 gpu-copy --groups "$group"
+  done
+}
 measure_attention() {
-  find_peer attention_peers.py torch
-  bench_stage attention:decode 150 gpu-attention --groups decode "${peer_words[@]}"
-  bench_stage attention:prefill 90 gpu-attention --groups prefill "${peer_words[@]}"
+  for group in decode prefill; do bench_stage "attention:$group" 60 gpu-attention --groups "$group"; done
   for group in fp8 skew cascade; do bench_stage "attention:$group" 40 gpu-attention --groups "$group"; done
   bench_stage attention:prefill_hopper 60 gpu-attention --groups prefill_hopper
 }
-measure_copy() { bench_stage copy 120 gpu-copy; }
+# Decode and prefill again beside other libraries, which take most of the time.
+measure_peers() {
+  find_peer attention_peers.py torch
+  [ "${#peer_words[@]}" -gt 0 ] || return 0
+  bench_stage peers:decode 150 gpu-attention --groups decode "${peer_words[@]}"
+  bench_stage peers:prefill 90 gpu-attention --groups prefill "${peer_words[@]}"
+}
 measure_engine() {
   find_peer transformers_decode.py torch transformers
   for batch in 1 8 64; do
     bench_stage "engine:decode_$batch" 80 gpu-engine --groups "decode_$batch" "${peer_words[@]}"
   done
   bench_stage engine:ttft_1k 60 gpu-engine --groups ttft_1k
+  want_memory 48
   bench_stage engine:ttft_100k 170 gpu-engine --groups ttft_100k
   bench_stage engine:ttft_16k 80 gpu-engine --groups ttft_16k
 }
 
 archive=${1:-}
 suites=("${@:2}")
-[ "${#suites[@]}" -gt 0 ] || suites=(copy attention engine)
+[ "${#suites[@]}" -gt 0 ] || suites=(copy attention engine peers)
 for suite in "${suites[@]}"; do
   case $suite in
-  attention | copy | engine) ;;
+  copy | attention | engine | peers) ;;
   *)
-    echo "no suite is called $suite; there are attention, copy, engine" >&2
+    echo "no suite is called $suite; there are copy, attention, engine, peers" >&2
     exit 2
     ;;
   esac
@@ -90,7 +126,7 @@ report_machine
 for suite in "${suites[@]}"; do
   if has_card; then
     "measure_$suite"
-  else
+  elif [ "$suite" != peers ]; then
     skip_stage "gpu-$suite" reprise bench "gpu-$suite" --help
   fi
 done

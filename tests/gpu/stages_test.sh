@@ -86,3 +86,22 @@ assert "libc" in machine["machine"], machine
 status = {row["stage"]: row["status"] for row in stages}
 assert status["bad"] == "failed" and status["slow"] == "late" and status["good:memcheck"] == "passed", status
 END
+
+# The benchmarks: a process for each group, whose rows stay when another group fails.
+printf '%s\n' '#!/bin/sh' 'case "$*" in *scattered*) echo "the card is gone"; exit 1 ;; esac' \
+  'while [ "$1" != --json ]; do shift; done' 'echo "{\"metric\": \"m\",\"pass\":false}" >>"$2"' \
+  'echo "metric  ours"' 'exit 1' >"$folder/bundle/bin/reprise"
+bench_printed() {
+  chmod +x "$folder/bundle/bin/reprise"
+  tar -czf "$folder/bundle.tar.gz" -C "$folder/bundle" .
+  code=0
+  printed=$(OUT=$folder/out "$here/../../bench/gpu/run.sh" "$folder/bundle.tar.gz" "$@" 2>&1) || code=$?
+}
+bench_printed copy
+expect '^copy:blocks +measured .*1 rows, 1 missed'
+expect '^copy:scattered +failed .*the card is gone'
+expect '^copy:crossover +measured'
+expect_code 1
+bench_printed no-such-suite
+expect 'there are copy, attention, engine, peers'
+expect_code 2
