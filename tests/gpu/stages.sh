@@ -135,7 +135,7 @@ timed() {
   if [ "$limit" -gt 0 ]; then
     echo "== $1"
     code=0
-    timeout --kill-after=5 "$limit" "${words[@]}" >"$printed" 2>&1 || code=$?
+    timeout --kill-after=5 "$limit" "${words[@]}" </dev/null >"$printed" 2>&1 || code=$?
     seconds=$((SECONDS - begin))
   else
     echo "no time left" >"$printed"
@@ -186,7 +186,7 @@ test_stages() {
 # Of the tests that `words` runs, those behind the first that did not pass, but those that did, with colons
 # between them; none where none was begun.
 tests_behind_the_first_bad() {
-  "${words[@]}" --gtest_list_tests 2>/dev/null | awk -v printed="$printed" '
+  "${words[@]}" --gtest_list_tests </dev/null 2>/dev/null | awk -v printed="$printed" '
     BEGIN {
       while ((getline line <printed) > 0) {
         if (line ~ /^\[ RUN /) begun[++num_begun] = name_in(line)

@@ -87,6 +87,13 @@ status = {row["stage"]: row["status"] for row in stages}
 assert status["bad"] == "failed" and status["slow"] == "late" and status["good:memcheck"] == "passed", status
 END
 
+# A probe that fails: what it probes is not relied upon.
+program gpu_hopper_probe_test 10 'exit 1'
+run_sh
+expect '^gpu_hopper_probe_test +failed'
+expect '^both:hopper +skipped .*gpu_hopper_probe_test failed'
+expect '^both:memcheck +passed'
+
 # The benchmarks: a process for each group, whose rows stay when another group fails.
 printf '%s\n' '#!/bin/sh' 'case "$*" in *scattered*) echo "the card is gone"; exit 1 ;; esac' \
   'while [ "$1" != --json ]; do shift; done' 'echo "{\"metric\": \"m\",\"pass\":false}" >>"$2"' \
