@@ -76,14 +76,14 @@ absl::StatusOr<DeviceBytes> CudaDevice::Reserve(size_t bytes) {
     error = cudaMalloc(&place, bytes + kAlignment);
   }
   if (error != cudaSuccess) {
-    cudaGetLastError();
+    const absl::Status status = CudaStatus(error, "cudaMalloc");
     size_t free_bytes = 0;
     size_t total_bytes = 0;
     cudaMemGetInfo(&free_bytes, &total_bytes);
-    const absl::Status status = CudaStatus(error, "cudaMalloc");
     return absl::Status(status.code(),
                         absl::StrCat("cannot reserve ", bytes, " bytes of the GPU, ", free_bytes,
-                                     " of ", total_bytes, " are free: ", status.message()));
+                                     " of ", total_bytes, " are free (nvidia-smi lists who has ",
+                                     "the others): ", status.message()));
   }
   auto* const start = static_cast<std::byte*>(place);
   const absl::Span<std::byte> reserved(start + -reinterpret_cast<uintptr_t>(start) % kAlignment,
@@ -105,7 +105,6 @@ absl::StatusOr<DeviceBytes> CudaDevice::Register(absl::Span<std::byte> host) {
     const absl::Span<std::byte> piece = host.subspan(begin, kMaxPinnedPiece);
     const cudaError_t error = cudaHostRegister(piece.data(), piece.size(), cudaHostRegisterDefault);
     if (error != cudaSuccess) {
-      cudaGetLastError();  // CUDA would return it from later calls too
       Unpin(host.first(begin));
       const absl::Status status = CudaStatus(error, "cudaHostRegister");
       return absl::Status(

@@ -8,6 +8,7 @@ namespace reprise::cachestore {
 
 absl::Status CudaStatus(cudaError_t error, absl::string_view call) {
   if (error == cudaSuccess) return absl::OkStatus();
+  cudaGetLastError();  // else the thread's next launch would return it
   const std::string message =
       absl::StrCat(call, ": ", cudaGetErrorString(error), " (", cudaGetErrorName(error), ")");
   return error == cudaErrorMemoryAllocation ? absl::ResourceExhaustedError(message)

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <memory>
 #include <string>
+#include <thread>
 #include <utility>
 
 #include "cachestore/memory/cuda/cuda_device.h"
@@ -61,6 +62,39 @@ TEST(CudaFailureTest, AMomentThatHasNotPassedIsNoErrorOfTheNextLaunch) {
   ASSERT_FALSE(device->HasPassed(copied));
   EXPECT_EQ(cudaGetLastError(), cudaSuccess);
   EXPECT_TRUE(device->Wait(copied).ok());
+}
+
+// A launcher cannot tell it from what became of its own launch.
+TEST(CudaFailureTest, ACopyThatFailedIsNoErrorOfTheNextLaunch) {
+  const auto host = *HostArena::Reserve(kBytes);
+  const auto device = *CudaDevice::Open({.to_device = {.kernel_below_bytes = kBytes}});
+  const DeviceBytes pinned = *device->Register(host->bytes());
+  const DeviceBytes own = *device->Reserve(kBytes);
+  const auto copy = [&](size_t bytes) {
+    return device->Copy(Lane::kToDevice, {{own.bytes().data(), host->bytes().data(), bytes}});
+  };
+  FailLazyCuda(cudaErrorInvalidValue);
+  EXPECT_EQ(copy(7).code(), absl::StatusCode::kInternal) << "no kernel copies it";
+  FailLazyCuda(cudaSuccess);
+  EXPECT_EQ(copy(64), absl::OkStatus()) << "a kernel does";
+  EXPECT_TRUE(device->Wait(device->Mark(Lane::kToDevice)).ok());
+}
+
+// A step that is recorded must not do what waits: the graph is refused, the next one is not.
+TEST(CudaFailureTest, AThreadThatCapturesMayNotReserve) {
+  const auto device = *CudaDevice::Open({});
+  cudaStream_t stream = nullptr;
+  ASSERT_EQ(cudaStreamCreateWithPriority(&stream, cudaStreamNonBlocking, 0), cudaSuccess);
+  cudaGraph_t graph = nullptr;
+  ASSERT_EQ(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), cudaSuccess);
+  EXPECT_FALSE(device->Reserve(kBytes).ok());
+  EXPECT_EQ(cudaStreamEndCapture(stream, &graph), cudaErrorStreamCaptureInvalidated);
+  cudaGetLastError();
+  ASSERT_EQ(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), cudaSuccess);
+  std::thread([&] { EXPECT_TRUE(device->Reserve(kBytes).ok()); }).join();
+  EXPECT_EQ(cudaStreamEndCapture(stream, &graph), cudaSuccess);
+  EXPECT_EQ(cudaGraphDestroy(graph), cudaSuccess);
+  EXPECT_EQ(cudaStreamDestroy(stream), cudaSuccess);
 }
 
 // More than one piece can hold; the pages are not there until they are touched.
