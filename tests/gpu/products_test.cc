@@ -138,7 +138,9 @@ void ProductsTest::ExpectAgrees(const ProductCase& c, int64_t rows) {
         size += sum * sum;
       }
     }
-    EXPECT_LE(std::sqrt(difference / size), 1e-5)
+    // Tensor cores cut their f32 sums off, every 16 terms, where others round them: of 14,336 terms
+    // that is 2e-5. What is rounded to bf16 by mistake is 2e-3 away, TF32 3e-4.
+    EXPECT_LE(std::sqrt(difference / size), is_narrow ? 1e-4 : 1e-5)
         << c.Name() << " rows " << rows << (adds ? " adds" : "");
   }
   kept_.clear();
