@@ -92,6 +92,13 @@ ServeOptions ServeOptions::ForDevice() const {
   return options;
 }
 
+absl::Status OfModelMemory(const absl::Status& status, const ServeOptions& options) {
+  if (options.device != ComputeDevice::kCuda || !absl::IsResourceExhausted(status)) return status;
+  return absl::ResourceExhaustedError(absl::StrCat(
+      status.message(), "; --gpu-bytes ", options.gpu_bytes,
+      " are the blocks' already: give fewer, so that weights and activations fit beside them"));
+}
+
 namespace {
 
 void AddAccessFlags(FlagSet& flags, ServeOptions* options) {

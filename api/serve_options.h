@@ -50,6 +50,10 @@ struct ServeOptions {
   ServeOptions ForDevice() const;
 };
 
+// `status` of loading the model; where the GPU has no memory left for it, with what to change: the
+// blocks' part of it was taken before.
+absl::Status OfModelMemory(const absl::Status& status, const ServeOptions& options);
+
 // Adds the flags that fill `options`, and --config. `options` must outlive `flags`.
 void AddServeFlags(FlagSet& flags, ServeOptions* options);
 

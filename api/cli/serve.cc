@@ -181,8 +181,9 @@ absl::Status Serve(ServeSettings* settings, Guard* guard, ShutdownSignal* signal
     std::cout << "model: none, Cache service only\n";
   } else {
     std::cout << "loading " << options.engine.model_folder << " ..." << std::endl;
-    ASSIGN_OR_RETURN(engine,
-                     engine::Engine::Open(options.engine, store.get(), std::move(card.backend)));
+    auto opened = engine::Engine::Open(options.engine, store.get(), std::move(card.backend));
+    RETURN_IF_ERROR(OfModelMemory(opened.status(), options));
+    engine = *std::move(opened);
     parts.engine = engine.get();
     parts.model_name = LastComponent(options.engine.model_folder);
     RETURN_IF_ERROR(PrintModel(parts.model_name, *engine, *store));

@@ -346,6 +346,16 @@ TEST_F(ServeOptionsTest, WhatTheStoreRefusesIsNamedByItsFlag) {
   EXPECT_THAT(std::string(options_.Validate().message()), HasSubstr("--disk-bytes is 5; it must"));
 }
 
+TEST_F(ServeOptionsTest, AModelThatDoesNotFitBesideTheBlocksIsToldTheFlag) {
+  const absl::Status full = absl::ResourceExhaustedError("cannot reserve 5 bytes of the GPU");
+  EXPECT_EQ(OfModelMemory(full, options_), full) << "of RAM";
+  EXPECT_EQ(Run({"--model", "m", "--device", "cuda", "--gpu-bytes", "70GiB"}), 0) << err_.str();
+  EXPECT_THAT(
+      std::string(OfModelMemory(full, options_).message()),
+      AllOf(HasSubstr("cannot reserve 5 bytes"), HasSubstr("--gpu-bytes 75161927680 are")));
+  EXPECT_EQ(OfModelMemory(absl::OkStatus(), options_), absl::OkStatus());
+}
+
 TEST_F(ServeOptionsTest, ANegativeGraceIsWrongUsage) {
   EXPECT_EQ(Run({"--shutdown-grace", "-1"}), 2);
   EXPECT_THAT(err_.str(), HasSubstr("--shutdown-grace"));
