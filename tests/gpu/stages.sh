@@ -40,7 +40,11 @@ open_bundle() {
 # next, for seconds each time: this keeps it awake while the stages run, and changes no setting.
 look_for_card() {
   card=
-  nvidia-smi -L 2>/dev/null | grep -q '^GPU' || return 0
+  if command -v nvidia-smi >/dev/null; then
+    nvidia-smi -L 2>/dev/null | grep -q '^GPU' || return 0
+  else
+    [ -c /dev/nvidia0 ] || return 0
+  fi
   card=there
   if [ -c /dev/nvidia0 ]; then { exec {awake}</dev/nvidia0; } 2>/dev/null || true; fi
 }
@@ -102,7 +106,7 @@ describe_machine() {
   echo "cuBLASLt ${cublas:-not found}"
   if has_card; then
     nvidia-smi --query-gpu=name,memory.total,driver_version,clocks.sm,clocks.max.sm,clocks.mem,power.limit,temperature.gpu \
-      --format=csv,noheader | sed 's/^/card     /'
+      --format=csv,noheader 2>&1 | sed 's/^/card     /'
   else
     echo "card     none"
   fi
