@@ -91,22 +91,25 @@ measure_attention() {
   for group in fp8 skew cascade; do bench_stage "attention:$group" 40 gpu-attention --groups "$group"; done
   bench_stage attention:prefill_hopper 60 gpu-attention --groups prefill_hopper
 }
-# Decode and prefill again beside other libraries, which take most of the time.
-measure_peers() {
-  find_peer attention_peers.py torch
-  [ "${#peer_words[@]}" -gt 0 ] || return 0
-  bench_stage peers:decode 150 gpu-attention --groups decode "${peer_words[@]}"
-  bench_stage peers:prefill 90 gpu-attention --groups prefill "${peer_words[@]}"
-}
 measure_engine() {
-  find_peer transformers_decode.py torch transformers
-  for batch in 1 8 64; do
-    bench_stage "engine:decode_$batch" 80 gpu-engine --groups "decode_$batch" "${peer_words[@]}"
-  done
+  for batch in 1 8 64; do bench_stage "engine:decode_$batch" 50 gpu-engine --groups "decode_$batch"; done
   bench_stage engine:ttft_1k 60 gpu-engine --groups ttft_1k
   want_memory 48
   bench_stage engine:ttft_100k 170 gpu-engine --groups ttft_100k
   bench_stage engine:ttft_16k 80 gpu-engine --groups ttft_16k
+}
+# What has peers again, beside them: they take most of the time, and one that hangs takes our row along.
+measure_peers() {
+  find_peer attention_peers.py torch
+  if [ "${#peer_words[@]}" -gt 0 ]; then
+    bench_stage peers:attention_decode 150 gpu-attention --groups decode "${peer_words[@]}"
+    bench_stage peers:attention_prefill 90 gpu-attention --groups prefill "${peer_words[@]}"
+  fi
+  find_peer transformers_decode.py torch transformers
+  [ "${#peer_words[@]}" -gt 0 ] || return 0
+  for batch in 1 8 64; do
+    bench_stage "peers:decode_$batch" 80 gpu-engine --groups "decode_$batch" "${peer_words[@]}"
+  done
 }
 
 archive=${1:-}
