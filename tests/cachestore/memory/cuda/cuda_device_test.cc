@@ -70,7 +70,8 @@ TEST_F(CudaDeviceTest, MemoryIsAlignedAndItsEndIsAnError) {
 }
 
 // Host to device, on the device, and back to another place of the host, in pieces of all sizes.
-TEST_F(CudaDeviceTest, BytesComeBackAsTheyWent) {
+// Small is for the checkers of tests/gpu/run.sh.
+TEST_F(CudaDeviceTest, SmallAndLargePiecesComeBackAsTheyWent) {
   std::mt19937_64 random(5);
   std::byte* const source = host_->bytes().data();
   std::byte* const result = source + kBytes;

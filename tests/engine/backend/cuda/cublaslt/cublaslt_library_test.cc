@@ -6,6 +6,8 @@
 
 #include <string>
 
+#include "engine/backend/cuda/cublaslt/cublaslt_plan.h"
+
 namespace reprise::engine::cuda {
 namespace {
 
@@ -70,6 +72,20 @@ TEST_F(LoadedCublasLtTest, DescribesProductsAndPreferences) {
                                sizeof(bytes)),
             CUBLAS_STATUS_SUCCESS);
   EXPECT_EQ(lt_.destroy_preference(preference), CUBLAS_STATUS_SUCCESS);
+}
+
+// Every attribute, its name and its size: only what needs a card, and has no handle, is refused.
+TEST_F(LoadedCublasLtTest, TakesWhatAPlanIsDescribedBy) {
+  for (const auto type : {CUDA_R_32F, CUDA_R_16BF}) {
+    for (const auto order : {WeightOrder::kOutIn, WeightOrder::kInOut}) {
+      for (const bool has_bias : {false, true}) {
+        const auto plan =
+            CublasLtPlan::Create(&lt_, /*handle=*/nullptr, {1000, 333, type, order, has_bias}, 7);
+        EXPECT_THAT(std::string(plan.status().message()),
+                    HasSubstr("cublasLtMatmulAlgoGetHeuristic for 7 rows"));
+      }
+    }
+  }
 }
 
 TEST_F(LoadedCublasLtTest, NamesOfCausesAreItsOwn) {
