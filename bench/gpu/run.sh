@@ -93,10 +93,10 @@ measure_attention() {
 }
 measure_engine() {
   for batch in 1 8 64; do bench_stage "engine:decode_$batch" 50 gpu-engine --groups "decode_$batch"; done
-  bench_stage engine:ttft_1k 60 gpu-engine --groups ttft_1k
+  for tokens in 1k 16k; do bench_stage "engine:ttft_$tokens" 60 gpu-engine --groups "ttft_$tokens"; done
   want_memory 48
-  bench_stage engine:ttft_100k 170 gpu-engine --groups ttft_100k
-  bench_stage engine:ttft_16k 80 gpu-engine --groups ttft_16k
+  # Three prompts of 4.2e15 operations each: 36 seconds at 350 TFLOP/s, two minutes at 100.
+  bench_stage engine:ttft_100k 240 gpu-engine --groups ttft_100k
 }
 # What has peers again, beside them: they take most of the time, and one that hangs takes our row along.
 measure_peers() {

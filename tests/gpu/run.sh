@@ -14,7 +14,7 @@ total_seconds=520
 # lists TEST WORD: whether it has cases whose names say WORD.
 lists() {
   in_bundle "$1" --gtest_list_tests --gtest_filter="*$2*"
-  "${words[@]}" 2>/dev/null | grep -q "$2"
+  "${words[@]}" </dev/null 2>/dev/null | grep -q "$2"
 }
 
 # A checker of NVIDIA's over the small cases of a test, where both are.
