@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Measures attention, copies and an engine with an 8B model on a machine with a card and none of our
 # packages, from the bundle that tests/gpu/make_bundle.sh made, beside PyTorch, Triton and transformers
-# where the machine's python3 has them. Takes less than nine minutes: what comes too late is left out,
-# so on a slow card ask for some suites at a time.
+# where the machine's python3 has them, and FlashInfer where it lies beside the bundle. Takes less than
+# nine minutes: what comes too late is left out, so on a slow card ask for some suites at a time.
 #
 #     bench/gpu/run.sh [BUNDLE [SUITE...]]     (default: bundle.tar.gz above this folder, or
 #                                               build/gpu-bundle's; copy, attention, engine, peers)
@@ -16,7 +16,6 @@ total_seconds=520
 . "$(dirname "$0")/../../tests/gpu/stages.sh"
 
 tables=()
-
 # bench_stage STAGE SECONDS SUITE ARGUMENT...: exit code 1 is a missed goal where there are rows.
 bench_stage() {
   local stage=$1 limit=$2 suite=$3 rows missed before
@@ -36,21 +35,40 @@ bench_stage() {
   fi
 }
 
-# find_peer SCRIPT LIBRARY...: the command of a peer, away from the bundle's libraries: in `peer_words`,
-# empty without its libraries, the first of which is PyTorch.
+# Peers that start after this do not see the bundle's libraries.
+away_from_bundle() { peer_environment=("LD_LIBRARY_PATH=${LD_LIBRARY_PATH:-}"); }
+
+# open_flashinfer: unpacks FlashInfer, if it was carried, for peers that start after this.
+open_flashinfer() {
+  local folder=$bundle/flashinfer detail
+  if [ ! -e "$carried/flashinfer.tar.gz" ]; then
+    report flashinfer skipped 0 "no flashinfer.tar.gz in $carried"
+    return
+  fi
+  mkdir "$folder" && tar -xzf "$carried/flashinfer.tar.gz" -C "$folder"
+  peer_environment+=("PYTHONPATH=$folder${PYTHONPATH:+:$PYTHONPATH}" "FLASHINFER_WORKSPACE_BASE=$folder")
+  if detail=$(env "${peer_environment[@]}" python3 -c 'import flashinfer; print(flashinfer.__version__)' 2>&1); then
+    report flashinfer found 0 "$(tail -1 <<<"$detail")"
+  else
+    report flashinfer skipped 0 "python3 here cannot import it: $(tail -1 <<<"$detail")"
+  fi
+}
+
+# find_peer SCRIPT LIBRARY...: the command of a peer, in `peer_environment`: in `peer_words`, empty
+# without its libraries, the first of which is PyTorch.
 find_peer() {
   local script=$1 begin=$SECONDS versions
   shift
   peer_words=()
   # Read from a disk for the first time they take a while.
-  if versions=$(timeout 90 python3 - "$@" 2>>"$log" <<'END'
+  if versions=$(timeout 90 env "${peer_environment[@]}" python3 - "$@" 2>>"$log" <<'END'
 import importlib, sys
 libraries = [importlib.import_module(name) for name in sys.argv[1:]]
 assert libraries[0].cuda.is_available()
 print(*(f"{library.__name__} {library.__version__}" for library in libraries))
 END
   ); then
-    peer_words=(--peers env "LD_LIBRARY_PATH=${LD_LIBRARY_PATH:-}" python3 "$peers/$script")
+    peer_words=(--peers env "${peer_environment[@]}" python3 "$peers/$script")
     report "$script" found $((SECONDS - begin)) "$versions"
   else
     report "$script" skipped $((SECONDS - begin)) "python3 here has no $* that see the card"
@@ -100,11 +118,14 @@ measure_engine() {
 }
 # What has peers again, beside them: they take most of the time, and one that hangs takes our row along.
 measure_peers() {
+  away_from_bundle
+  open_flashinfer
   find_peer attention_peers.py torch
   if [ "${#peer_words[@]}" -gt 0 ]; then
     bench_stage peers:attention_decode 150 gpu-attention --groups decode "${peer_words[@]}"
     bench_stage peers:attention_prefill 90 gpu-attention --groups prefill "${peer_words[@]}"
   fi
+  away_from_bundle
   find_peer transformers_decode.py torch transformers
   [ "${#peer_words[@]}" -gt 0 ] || return 0
   for batch in 1 8 64; do

@@ -6,8 +6,8 @@
 #
 # bundle.tar.gz holds bin/ (stripped), lib/ (shared libraries of them, without those of the C library,
 # the driver and cuBLASLt), libc/ (the loader and C library of this machine, for machines with an
-# older one) and tests.txt (a line a test: seconds it may take, name). Prints the sizes; fails above
-# kMostBytes.
+# older one) and tests.txt (a line a test: seconds it may take, name). Beside it lies FlashInfer, where
+# bench/gpu/peers/pack_flashinfer.py has packed it. Prints the sizes; fails above kMostBytes.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 preset=${1:-release}
@@ -55,6 +55,7 @@ cp tests/gpu/run.sh tests/gpu/stages.sh "$target/tests/gpu/"
 cp bench/gpu/run.sh "$target/bench/gpu/"
 cp bench/gpu/peers/*.py "$target/bench/gpu/peers/"
 cp bench/peers/peer_protocol.py "$target/bench/peers/"
+if [ -e build/flashinfer/flashinfer.tar.gz ]; then cp build/flashinfer/flashinfer.tar.gz "$target/"; fi
 
 du -sh --apparent-size "$folder/bin" "$folder/lib" "$folder/libc" | sed "s|$folder/||"
 bytes=$(du -sb "$target" | cut -f1)

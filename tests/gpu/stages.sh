@@ -7,7 +7,8 @@ readonly kNoCard=77
 readonly kMostRests=3
 readonly kStageFields='%-44s %-9s %6s  %s\n'
 
-# open_bundle [BUNDLE]: unpacks it and sets `bundle` to where; sets `results` and `log`.
+# open_bundle [BUNDLE]: unpacks it and sets `bundle` to where, `carried` to the folder that it lies in;
+# sets `results` and `log`.
 open_bundle() {
   local archive=${1:-}
   local root
@@ -27,6 +28,7 @@ open_bundle() {
   results=$out/$name.jsonl
   : >"$log"
   : >"$results"
+  carried=$(dirname "$archive")
   bundle=$(mktemp -d)
   trap 'rm -rf "$bundle"' EXIT
   tar -xzf "$archive" -C "$bundle"
