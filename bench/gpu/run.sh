@@ -41,11 +41,11 @@ away_from_bundle() { peer_environment=("LD_LIBRARY_PATH=${LD_LIBRARY_PATH:-}"); 
 # open_flashinfer: unpacks FlashInfer, if it was carried, for peers that start after this.
 open_flashinfer() {
   local folder=$bundle/flashinfer detail
-  if [ ! -e "$carried/flashinfer.tar.gz" ]; then
-    report flashinfer skipped 0 "no flashinfer.tar.gz in $carried"
+  if [ ! -e "$carried/flashinfer.tar.xz" ]; then
+    report flashinfer skipped 0 "no flashinfer.tar.xz in $carried"
     return
   fi
-  mkdir "$folder" && tar -xzf "$carried/flashinfer.tar.gz" -C "$folder"
+  python3 -m tarfile -e "$carried/flashinfer.tar.xz" "$folder"  # a bare machine may have no xz
   peer_environment+=("PYTHONPATH=$folder${PYTHONPATH:+:$PYTHONPATH}" "FLASHINFER_WORKSPACE_BASE=$folder")
   if detail=$(env "${peer_environment[@]}" python3 -c 'import flashinfer; print(flashinfer.__version__)' 2>&1); then
     report flashinfer found 0 "$(tail -1 <<<"$detail")"

@@ -55,7 +55,7 @@ cp tests/gpu/run.sh tests/gpu/stages.sh "$target/tests/gpu/"
 cp bench/gpu/run.sh "$target/bench/gpu/"
 cp bench/gpu/peers/*.py "$target/bench/gpu/peers/"
 cp bench/peers/peer_protocol.py "$target/bench/peers/"
-if [ -e build/flashinfer/flashinfer.tar.gz ]; then cp build/flashinfer/flashinfer.tar.gz "$target/"; fi
+if [ -e build/flashinfer/flashinfer.tar.xz ]; then cp build/flashinfer/flashinfer.tar.xz "$target/"; fi
 
 du -sh --apparent-size "$folder/bin" "$folder/lib" "$folder/libc" | sed "s|$folder/||"
 bytes=$(du -sb "$target" | cut -f1)

@@ -4,7 +4,7 @@
     build/peers-venv/bin/python bench/gpu/peers/pack_flashinfer.py [PYTHON]
 
 PYTHON is the version of the other machine's python3 (default: 3.12), which has PyTorch for CUDA 13.
-Makes build/flashinfer/flashinfer.tar.gz (5 MiB), which tests/gpu/make_bundle.sh puts beside its bundle:
+Makes build/flashinfer/flashinfer.tar.xz (3 MiB), which tests/gpu/make_bundle.sh puts beside its bundle:
 FlashInfer, what it imports, and the modules that flashinfer_attention.py launches, compiled here for
 sm_90a. What only other modules need is left out. Needs nvcc 13, ninja, PyTorch and PyPI; compiling
 takes seven minutes on two cores, once.
@@ -85,8 +85,8 @@ def pack(python):
         shutil.copy(library, folder)
     subprocess.run(["strip", "--strip-unneeded", *glob.glob(os.path.join(theirs, "**", "*.so"), recursive=True)],
                    check=True)
-    archive = os.path.join(WORK, "flashinfer.tar.gz")
-    with tarfile.open(archive, "w:gz") as tar:
+    archive = os.path.join(WORK, "flashinfer.tar.xz")
+    with tarfile.open(archive, "w:xz", preset=9) as tar:
         tar.add(theirs, arcname=".", filter=lambda file: None if "__pycache__" in file.name else file)
     print(f"{os.path.relpath(archive, ROOT)}: {os.path.getsize(archive) >> 10} KiB")
 
