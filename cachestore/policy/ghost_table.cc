@@ -5,31 +5,41 @@
 namespace reprise::cachestore {
 
 Ghost* GhostTable::Find(const BlockKey& key) {
-  const auto it = ghosts_.find(ShortOf(key));
-  return it == ghosts_.end() ? nullptr : &it->second.ghost;
+  const auto it = serials_.find(ShortOf(key));
+  return it == serials_.end() ? nullptr : &At(*it).ghost;
 }
 
-absl::InlinedVector<Ghost, 2> GhostTable::Add(const BlockKey& key, const Ghost& ghost) {
-  absl::InlinedVector<Ghost, 2> forgotten;
-  // Places whose ghosts were taken out go as well, so that there are not more of them.
-  while (order_.size() >= capacity_ && forgotten.size() < 2) {
-    const auto it = ghosts_.find(order_.front().key);
-    const bool is_there = it != ghosts_.end() && it->second.serial == order_.front().serial;
-    order_.pop_front();
-    if (!is_there) continue;
-    forgotten.push_back(it->second.ghost);
-    ghosts_.erase(it);
+GhostTable::Forgotten GhostTable::Add(const BlockKey& key, const Ghost& ghost) {
+  CHECK(ghost.group != kNoGroup);
+  const auto serial = static_cast<uint32_t>(first_serial_ + places_.size());
+  places_.push_back({ShortOf(key), ghost});
+  std::optional<Ghost> before;
+  if (!serials_.insert(serial).second) {
+    before = Take(key);
+    serials_.insert(serial);
   }
-  CHECK(ghosts_.emplace(ShortOf(key), Entry{ghost, next_serial_}).second);
-  order_.push_back({ShortOf(key), next_serial_++});
+  Forgotten forgotten;
+  // Places whose ghosts were taken out go as well, so that there are not more of them.
+  while (places_.size() > capacity_ && forgotten.size() < 2) {
+    const Place& oldest = places_.front();
+    if (oldest.ghost.group != kNoGroup) {
+      forgotten.push_back(oldest.ghost);
+      serials_.erase(serials_.find(oldest.key));
+    }
+    places_.pop_front();
+    ++first_serial_;
+  }
+  if (before.has_value()) forgotten.push_back(*before);
   return forgotten;
 }
 
 std::optional<Ghost> GhostTable::Take(const BlockKey& key) {
-  const auto it = ghosts_.find(ShortOf(key));
-  if (it == ghosts_.end()) return std::nullopt;
-  const Ghost ghost = it->second.ghost;
-  ghosts_.erase(it);
+  const auto it = serials_.find(ShortOf(key));
+  if (it == serials_.end()) return std::nullopt;
+  Ghost& place = At(*it).ghost;
+  const Ghost ghost = place;
+  place.group = kNoGroup;
+  serials_.erase(it);
   return ghost;
 }
 

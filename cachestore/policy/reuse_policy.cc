@@ -85,10 +85,8 @@ void ReusePolicy::OnErase(BlockId id, const BlockKey& key) {
   CHECK(block.sets.empty());
   const Ghost ghost = {block.group, block.uses, block.since};
   block = Block();
-  // A request may have looked for the key while the block could not be read any more.
-  const std::optional<Ghost> twin = ghosts_.Take(key);
+  // The key may have one: a request looked for it while the block could not be read any more.
   AddGhost(key, ghost);
-  if (twin.has_value()) groups_.RemoveMember(twin->group);
 }
 
 void ReusePolicy::OnRequest(const StoreRequest& request) {
@@ -106,11 +104,11 @@ void ReusePolicy::OnRequest(const StoreRequest& request) {
     known.turn_before = requests_.TurnBefore(request.namespace_id, request.hints);
     known.is_rewritten = known.turn_before != kNoRequest;
   }
-  ObserveReuse(request, known.blocks);
+  ObserveReuse(known);
   const GroupsOfTurn left =
       known.turn_before == kNoRequest ? NoGroups() : GroupsOf(known.turn_before);
   const auto prompt_blocks = static_cast<int64_t>(request.keys.size());
-  const auto known_blocks = static_cast<int64_t>(known.blocks);
+  const auto known_blocks = static_cast<int64_t>(known.blocks());
   const bool has_partial_tail = request.prompt_tokens < prompt_blocks * request.block_tokens;
   const RequestId id = requests_.Begin(
       known.turn_before,
@@ -123,7 +121,8 @@ void ReusePolicy::OnRequest(const StoreRequest& request) {
        .has_partial_tail = has_partial_tail},
       request.hints);
   MoveToGroupsOf(id, request, known);
-  if (known.blocks < request.keys.size()) ExpectBlock(id, request.keys[known.blocks], known.blocks);
+  const size_t next = known.blocks();
+  if (next < request.keys.size()) ExpectBlock(id, request.keys[next], next);
   for (const auto& [group, number] : left) {
     if (groups_.Is(group, number)) groups_.ChangeRole(group, UseRole::kSuperseded, now_us_);
   }
@@ -131,35 +130,35 @@ void ReusePolicy::OnRequest(const StoreRequest& request) {
 }
 
 ReusePolicy::Known ReusePolicy::Look(const StoreRequest& request) {
-  Known known = {.blocks = request.matched.size()};
-  GroupId group = known.blocks == 0 ? kNoGroup : blocks_[request.matched.back()].group;
-  for (; known.blocks < request.keys.size(); ++known.blocks) {
-    const Ghost* ghost = ghosts_.Find(request.keys[known.blocks]);
+  Known known = {.matched = request.matched};
+  for (const BlockKey& key : request.keys.subspan(request.matched.size())) {
+    Ghost* const ghost = ghosts_.Find(key);
     if (ghost == nullptr) break;
-    group = ghost->group;
+    known.ghosts.push_back(ghost);
   }
-  known.last_group = group;
-  if (group == kNoGroup) return known;
-  const RequestId before = groups_.at(group).request;
+  if (known.blocks() == 0) return known;
+  known.last_group = GroupOfKnown(known, known.blocks() - 1);
+  const RequestId before = groups_.at(known.last_group).request;
   const int64_t blocks = requests_.conversation_of(before).blocks;
   const int64_t rewritten =
       std::min(std::max(kRewrittenTokens / std::max<int64_t>(1, request.block_tokens),
                         blocks / kRewrittenShare),
                blocks / 2);
-  if (blocks - static_cast<int64_t>(known.blocks) <= rewritten) known.turn_before = before;
+  if (blocks - static_cast<int64_t>(known.blocks()) <= rewritten) known.turn_before = before;
   return known;
 }
 
-GroupId ReusePolicy::GroupOfKnown(const StoreRequest& request, size_t i) {
-  return i < request.matched.size() ? blocks_[request.matched[i]].group
-                                    : ghosts_.Find(request.keys[i])->group;
+GroupId ReusePolicy::GroupOfKnown(const Known& known, size_t i) const {
+  const size_t matched = known.matched.size();
+  return i < matched ? blocks_[known.matched[i]].group : known.ghosts[i - matched]->group;
 }
 
-void ReusePolicy::ObserveReuse(const StoreRequest& request, size_t known) {
-  for (size_t i = 0; i < known;) {
-    const GroupId group = GroupOfKnown(request, i);
+void ReusePolicy::ObserveReuse(const Known& known) {
+  const size_t blocks = known.blocks();
+  for (size_t i = 0; i < blocks;) {
+    const GroupId group = GroupOfKnown(known, i);
     size_t end = i + 1;
-    while (end < known && GroupOfKnown(request, end) == group) ++end;
+    while (end < blocks && GroupOfKnown(known, end) == group) ++end;
     groups_.ObserveReuse(group, static_cast<uint32_t>(end - i));
     i = end;
   }
@@ -194,9 +193,9 @@ void ReusePolicy::MoveToGroupsOf(RequestId id, const StoreRequest& request, cons
   };
   // The deepest first: a group's level is taken when its first block comes into a set, and counts
   // how deep it reaches.
-  for (size_t i = known.blocks; i-- > 0;) {
-    if (i >= request.matched.size()) {
-      Ghost& ghost = *ghosts_.Find(request.keys[i]);
+  for (size_t i = known.blocks(); i-- > 0;) {
+    if (i >= known.matched.size()) {
+      Ghost& ghost = *known.ghosts[i - known.matched.size()];
       ghost.uses = Saturated(ghost.uses + 1);
       const GroupId before = ghost.group;
       ghost.group = GroupFor(id, role_of(i, ghost.uses, ghost.since));
@@ -204,7 +203,7 @@ void ReusePolicy::MoveToGroupsOf(RequestId id, const StoreRequest& request, cons
       groups_.RemoveMember(before);
       continue;
     }
-    const BlockId block_id = request.matched[i];
+    const BlockId block_id = known.matched[i];
     Block& block = blocks_[block_id];
     block.used = moment_;
     block.uses = Saturated(block.uses + 1);
@@ -278,7 +277,7 @@ void ReusePolicy::OnRequestEnd(const StoreRequestEnd& end) {
 }
 
 bool ReusePolicy::IsPartOfOpen(const Known& known, int64_t time_us) const {
-  if (known.blocks == 0) return true;
+  if (known.blocks() == 0) return true;
   const UseGroups::Group& group = groups_.at(known.last_group);
   return requests_.at(group.request).is_open && time_us - group.used_us < kMaxOpenUs;
 }

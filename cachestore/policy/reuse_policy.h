@@ -89,9 +89,13 @@ class ReusePolicy : public EvictionPolicy {
   };
   static_assert(sizeof(Block) == 24);
 
-  // Known are the blocks that some request has used before; leading ones of a request's.
+  // Known are the blocks that some request has used before.
   struct Known {
-    size_t blocks = 0;
+    // Leading ones of the request's.
+    size_t blocks() const { return matched.size() + ghosts.size(); }
+
+    absl::Span<const BlockId> matched;   // the first ones, in the store
+    std::vector<Ghost*> ghosts;          // the others; valid until one is added or taken
     GroupId last_group = kNoGroup;       // of the last of them
     RequestId turn_before = kNoRequest;  // whose conversation the request goes on with
     bool is_rewritten = false;           // and not from its blocks
@@ -108,8 +112,8 @@ class ReusePolicy : public EvictionPolicy {
   // The parts of OnRequest.
   Known Look(const StoreRequest& request);
   // Of the request's block `i`, which is known.
-  GroupId GroupOfKnown(const StoreRequest& request, size_t i);
-  void ObserveReuse(const StoreRequest& request, size_t known);
+  GroupId GroupOfKnown(const Known& known, size_t i) const;
+  void ObserveReuse(const Known& known);
   static GroupsOfTurn NoGroups();
   GroupsOfTurn GroupsOf(RequestId request);
   void MoveToGroupsOf(RequestId id, const StoreRequest& request, const Known& known);
