@@ -26,23 +26,32 @@ RankedSets::Entry RankedSets::EntryOf(uint64_t group, uint32_t depth, BlockId id
 bool RankedSets::Insert(CandidateSet set, const Rank& rank, uint32_t depth, BlockId id) {
   if (set >= sets_.size()) sets_.resize(size_t{set} + 1);
   Set& its = sets_[set];
-  const auto [at, is_new] = its.blocks.insert(EntryOf(rank.group, depth, id));
-  CHECK(is_new);
+  const size_t size = its.blocks.size();
+  const auto at = its.blocks.insert(its.last_change, EntryOf(rank.group, depth, id));
+  CHECK(its.blocks.size() == size + 1);
+  its.last_change = at;
   if (at != its.blocks.begin() && std::prev(at)->group() == rank.group) return false;
   const auto next = std::next(at);
   if (next != its.blocks.end() && next->group() == rank.group) return false;
-  its.ranks.insert(WordOf(rank));
+  // Where a block just went, the one above it often goes next.
+  its.ranks.insert(its.ranks.begin(), WordOf(rank));
   return true;
 }
 
 bool RankedSets::Erase(CandidateSet set, const Rank& rank, uint32_t depth, BlockId id) {
   Set& its = sets_[set];
-  const auto at = its.blocks.find(EntryOf(rank.group, depth, id));
+  const Entry entry = EntryOf(rank.group, depth, id);
+  auto at = its.last_change;
+  if (at == its.blocks.end() || *at != entry) at = its.blocks.find(entry);
   CHECK(at != its.blocks.end());
   const auto next = its.blocks.erase(at);
+  its.last_change = next;
   if (next != its.blocks.end() && next->group() == rank.group) return false;
   if (next != its.blocks.begin() && std::prev(next)->group() == rank.group) return false;
-  CHECK(its.ranks.erase(WordOf(rank)) == 1);
+  const auto first = its.ranks.begin();
+  const auto ranked = *first == WordOf(rank) ? first : its.ranks.find(WordOf(rank));
+  CHECK(ranked != its.ranks.end());
+  its.ranks.erase(ranked);
   return true;
 }
 

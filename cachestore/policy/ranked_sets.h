@@ -10,6 +10,7 @@
 #include <compare>
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 #include <vector>
 
 #include "absl/container/btree_set.h"
@@ -61,7 +62,11 @@ class RankedSets {
   struct Set {
     absl::btree_set<Entry> blocks;
     absl::btree_set<uint64_t> ranks;  // level, then group
+    // Where a block came or went last: the next one to come or go is often there too.
+    absl::btree_set<Entry>::iterator last_change = blocks.end();
   };
+  // Else sets_ would copy trees when it grows, and last_change would stay in the old one.
+  static_assert(std::is_nothrow_move_constructible_v<Set>);
 
   static Entry EntryOf(uint64_t group, uint32_t depth, BlockId id);
   // The end of the group's blocks, of which the last one goes first.

@@ -191,6 +191,12 @@ void ReusePolicy::MoveToGroupsOf(RequestId id, const StoreRequest& request, cons
     if (conversation.has_partial_tail && i + 1 == request.keys.size()) return UseRole::kPartialTail;
     return goes_on && uses <= conversation.turn - since + 1 ? UseRole::kLineage : UseRole::kShared;
   };
+  UseRole last_role = UseRole::kNew;  // which known blocks never have
+  GroupId last_group = kNoGroup;
+  const auto group_for = [&](UseRole role) {
+    if (role != last_role) last_group = GroupFor(id, last_role = role);
+    return last_group;
+  };
   // The deepest first: a group's level is taken when its first block comes into a set, and counts
   // how deep it reaches.
   for (size_t i = known.blocks(); i-- > 0;) {
@@ -198,7 +204,7 @@ void ReusePolicy::MoveToGroupsOf(RequestId id, const StoreRequest& request, cons
       Ghost& ghost = *known.ghosts[i - known.matched.size()];
       ghost.uses = Saturated(ghost.uses + 1);
       const GroupId before = ghost.group;
-      ghost.group = GroupFor(id, role_of(i, ghost.uses, ghost.since));
+      ghost.group = group_for(role_of(i, ghost.uses, ghost.since));
       groups_.AddMember(ghost.group, static_cast<uint32_t>(i));
       groups_.RemoveMember(before);
       continue;
@@ -207,7 +213,7 @@ void ReusePolicy::MoveToGroupsOf(RequestId id, const StoreRequest& request, cons
     Block& block = blocks_[block_id];
     block.used = moment_;
     block.uses = Saturated(block.uses + 1);
-    Join(block_id, GroupFor(id, role_of(i, block.uses, block.since)));
+    Join(block_id, group_for(role_of(i, block.uses, block.since)));
   }
 }
 
