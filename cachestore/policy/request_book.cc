@@ -54,15 +54,7 @@ void SetOutput(Features& features, int64_t output_tokens) {
 }  // namespace
 
 RequestId RequestBook::NewRequest() {
-  RequestId id;
-  if (free_requests_.empty()) {
-    id = static_cast<RequestId>(requests_.size());
-    requests_.emplace_back();
-  } else {
-    id = free_requests_.back();
-    free_requests_.pop_back();
-    requests_[id] = Request();
-  }
+  const RequestId id = requests_.Add();
   requests_[id].first_number = next_number_;
   next_number_ += kNumbersPerRequest;
   return id;
@@ -98,16 +90,8 @@ RequestId RequestBook::Begin(RequestId turn_before, const RequestTraits& traits,
                              const RequestHints& hints) {
   const RequestId id = NewRequest();
   Request& request = requests_[id];
-  if (turn_before != kNoRequest) {
-    request.conversation = requests_[turn_before].conversation;
-  } else if (!free_conversations_.empty()) {
-    request.conversation = free_conversations_.back();
-    free_conversations_.pop_back();
-    conversations_[request.conversation] = Conversation();
-  } else {
-    request.conversation = static_cast<uint32_t>(conversations_.size());
-    conversations_.emplace_back();
-  }
+  request.conversation =
+      turn_before != kNoRequest ? requests_[turn_before].conversation : conversations_.Add();
   Conversation& conversation = conversations_[request.conversation];
   float gap = -1;
   if (conversation.turn > 0) {
@@ -190,9 +174,9 @@ void RequestBook::RemoveGroup(RequestId id) {
   if (conversation.last == id) conversation.last = kNoRequest;
   if (--conversation.requests == 0) {
     ForgetSessionOf(requests_[id].conversation);
-    free_conversations_.push_back(requests_[id].conversation);
+    conversations_.Remove(requests_[id].conversation);
   }
-  free_requests_.push_back(id);
+  requests_.Remove(id);
 }
 
 }  // namespace reprise::cachestore

@@ -7,9 +7,9 @@
 
 #include <array>
 #include <cstdint>
-#include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "cachestore/policy/id_table.h"
 #include "cachestore/policy/request_hints.h"
 #include "cachestore/policy/reuse_model.h"
 
@@ -106,10 +106,8 @@ class RequestBook {
   void RememberSession(uint64_t session, uint32_t conversation, int32_t turn);
   void ForgetSessionOf(uint32_t conversation);
 
-  std::vector<Request> requests_;
-  std::vector<Conversation> conversations_;
-  std::vector<RequestId> free_requests_;
-  std::vector<uint32_t> free_conversations_;
+  IdTable<Request> requests_;
+  IdTable<Conversation> conversations_;
   absl::flat_hash_map<uint64_t, SessionTurn> sessions_;  // of conversations that are there
   uint64_t next_number_ = 0;
 };

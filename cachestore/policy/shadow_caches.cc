@@ -29,13 +29,7 @@ void ShadowCaches::FindPath(absl::Span<const BlockKey> keys) {
     if (keys[i].hi >= limit_) continue;
     const auto [it, is_new] = by_key_.try_emplace(keys[i].lo, 0);
     if (is_new) {
-      if (free_.empty()) {
-        it->second = static_cast<Index>(samples_.size());
-        samples_.emplace_back();
-      } else {
-        it->second = free_.back();
-        free_.pop_back();
-      }
+      it->second = samples_.Add();
       samples_[it->second] = {.key = keys[i].lo, .depth = static_cast<uint32_t>(i)};
     }
     // Another place in the chain: a caller's own key that names more than one block.
@@ -135,7 +129,7 @@ void ShadowCaches::ForgetIfGone(Index i) {
   const Sample& sample = samples_[i];
   if (sample.in_lru || sample.group != kNoGroup) return;
   by_key_.erase(sample.key);
-  free_.push_back(i);
+  samples_.Remove(i);
 }
 
 void ShadowCaches::HalveRate() {

@@ -19,6 +19,7 @@
 #include "absl/functional/function_ref.h"
 #include "absl/types/span.h"
 #include "cachestore/block/block_key.h"
+#include "cachestore/policy/id_table.h"
 #include "cachestore/policy/order_contest.h"
 #include "cachestore/policy/ranked_sets.h"
 #include "cachestore/policy/use_groups.h"
@@ -78,8 +79,7 @@ class ShadowCaches {
   double rate_ = kFirstRate;
   uint64_t limit_;  // of hashes
   absl::flat_hash_map<uint64_t, Index> by_key_;
-  std::vector<Sample> samples_;
-  std::vector<Index> free_;
+  IdTable<Sample> samples_;
   Index newest_ = kNone;  // of LRU's cache
   Index oldest_ = kNone;
   size_t lru_size_ = 0;

@@ -39,15 +39,7 @@ uint64_t UseGroups::NumberOf(const Request& request, UseRole role) {
 }
 
 GroupId UseGroups::Begin(RequestId request, UseRole role, int64_t now_us) {
-  GroupId id;
-  if (free_.empty()) {
-    id = static_cast<GroupId>(groups_.size());
-    groups_.emplace_back();
-  } else {
-    id = free_.back();
-    free_.pop_back();
-    groups_[id] = Group();
-  }
+  const GroupId id = groups_.Add();
   Group& group = groups_[id];
   group.request = request;
   group.role = role;
@@ -91,7 +83,7 @@ void UseGroups::RemoveIfGone(GroupId id) {
   CHECK(group.sets[0] == kNoSet && !group.in_shadow);
   Unlink(id);
   requests_.RemoveGroup(group.request);
-  free_.push_back(id);
+  groups_.Remove(id);
 }
 
 void UseGroups::Observe(const Group& group, uint32_t count, bool used_again) {
@@ -128,7 +120,7 @@ void UseGroups::Advance(int64_t now_us) {
 void UseGroups::SetOrder(Order order) {
   if (order == order_) return;
   order_ = order;
-  num_misplaced_ = static_cast<GroupId>(groups_.size());
+  num_misplaced_ = groups_.num_ids();
 }
 
 void UseGroups::Restart(GroupId id, int64_t now_us) {

@@ -16,6 +16,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "cachestore/policy/eviction_policy.h"
+#include "cachestore/policy/id_table.h"
 #include "cachestore/policy/ranked_sets.h"
 #include "cachestore/policy/request_book.h"
 #include "cachestore/policy/reuse_model.h"
@@ -153,8 +154,7 @@ class UseGroups {
   RankedSets& sets_;
   const double attention_tokens_;
   AgeScale ages_;
-  std::vector<Group> groups_;
-  std::vector<GroupId> free_;
+  IdTable<Group> groups_;
   Order order_ = Order::kWorth;
   GroupId num_misplaced_ = 0;  // groups below this number may stand where another order put them
   std::array<List, AgeScale::kNumIntervals> lists_;
