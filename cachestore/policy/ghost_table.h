@@ -1,7 +1,7 @@
 // GhostTable: blocks that are not in the store, by key, and the groups that they are members of, so
 // that the model learns when what was given up would have been used. Holds at most so many; a new
 // one takes the place of the one that has been there the longest. A key is known by 64 of its bits:
-// a mistake spoils one observation, never data. About 25 bytes a ghost. Thread-compatible.
+// a mistake spoils one observation, never data. About 28 bytes a ghost. Thread-compatible.
 #pragma once
 
 #include <cstddef>

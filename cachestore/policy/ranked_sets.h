@@ -4,7 +4,7 @@
 //
 // A set is two B-trees: its blocks by (group, depth), and the groups that have blocks in it by
 // (level, group). Knows no more of a group than its number and level, which the caller keeps and
-// gives. About 14 bytes a block. Thread-compatible.
+// gives. 14 to 18 bytes a block, as full as the nodes are. Thread-compatible.
 #pragma once
 
 #include <compare>
