@@ -25,31 +25,33 @@ BlockId NodeArena::Allocate(size_t bytes) {
     nodes.free_ids.pop_back();
     return id;
   }
-  if (nodes.open_chunk_bytes == 0 || chunks_[nodes.open_chunk].full()) AddChunk(stride);
-  return first_id(nodes.open_chunk) + chunks_[nodes.open_chunk].num_handed_out++;
+  if (nodes.open_range < nodes.end_range && ranges_[nodes.open_range].full()) ++nodes.open_range;
+  if (nodes.open_range == nodes.end_range) AddChunk(stride, &nodes);
+  return first_id(nodes.open_range) + ranges_[nodes.open_range].num_handed_out++;
 }
 
 void NodeArena::Free(BlockId id) {
-  strides_.at(chunks_[id >> kChunkBits].stride).free_ids.push_back(id);
+  strides_.at(ranges_[range_of(id)].stride).free_ids.push_back(id);
 }
 
-void NodeArena::AddChunk(uint32_t stride) {
-  CHECK(chunks_.size() < (kNoBlock >> kChunkBits));
-  Stride& nodes = strides_[stride];
-  const size_t bytes = std::min(std::max(kFirstChunkBytes, 2 * nodes.open_chunk_bytes), kHugePage);
+void NodeArena::AddChunk(uint32_t stride, Stride* nodes) {
+  const size_t bytes = std::min(std::max(kFirstChunkBytes, 2 * nodes->chunk_bytes), kHugePage);
   CHECK(stride <= bytes);
   auto* memory = static_cast<std::byte*>(std::aligned_alloc(bytes, bytes));
   CHECK(memory != nullptr);
   // Only a wish; without huge pages a match is slower and as right.
   if (bytes == kHugePage) (void)madvise(memory, bytes, MADV_HUGEPAGE);
-  nodes.open_chunk = chunks_.size();
-  nodes.open_chunk_bytes = bytes;
+  chunks_.emplace_back(memory);
   memory_bytes_ += bytes;
-  Chunk chunk;
-  chunk.memory.reset(memory);
-  chunk.stride = stride;
-  chunk.num_places = static_cast<uint32_t>(std::min<size_t>(bytes / stride, kChunkMask + 1));
-  chunks_.push_back(std::move(chunk));
+  nodes->chunk_bytes = bytes;
+  nodes->open_range = ranges_.size();
+  for (size_t place = 0, end = bytes / stride; place < end; place += kRangeIds) {
+    CHECK(ranges_.size() < kNoBlock / kRangeIds);
+    ranges_.push_back({.memory = memory + place * stride,
+                       .stride = stride,
+                       .num_places = static_cast<uint32_t>(std::min<size_t>(end - place, kRangeIds))});
+  }
+  nodes->end_range = ranges_.size();
 }
 
 }  // namespace reprise::cachestore

@@ -3,9 +3,10 @@
 //
 //     chunk (nodes of one stride):  | header, words | header, words | ...
 //
-// A BlockId is the number of a chunk and of a place in it, of which a chunk has at most 16384. A
-// chunk takes at most 2 MiB, a huge page, because a match touches many of them at random; the first
-// ones of a stride are smaller, so that a few nodes take little. Thread-compatible.
+// A BlockId is the number of a range and of one of the 1024 places in it; the places of a chunk are
+// as many ranges as they fill. Ids are therefore dense, whatever the stride, and arrays by BlockId
+// small. A chunk takes at most 2 MiB, a huge page, because a match touches many of them at random;
+// the first ones of a stride are smaller, so that a few nodes take little. Thread-compatible.
 #pragma once
 
 #include <cstddef>
@@ -30,27 +31,28 @@ class NodeArena {
   void Free(BlockId id);
 
   std::byte* at(BlockId id) const {
-    const Chunk& chunk = chunks_[id >> kChunkBits];
-    return chunk.memory.get() + static_cast<size_t>(id & kChunkMask) * chunk.stride;
+    const Range& range = ranges_[range_of(id)];
+    return range.memory + static_cast<size_t>(id % kRangeIds) * range.stride;
   }
 
-  // Every id ever handed out is in [first_id(chunk), end_id(chunk)) of some chunk.
-  size_t num_chunks() const { return chunks_.size(); }
-  size_t chunk_of(BlockId id) const { return id >> kChunkBits; }
-  BlockId first_id(size_t chunk) const { return static_cast<BlockId>(chunk << kChunkBits); }
-  BlockId end_id(size_t chunk) const { return first_id(chunk) + chunks_[chunk].num_handed_out; }
+  // Every id ever handed out is in [first_id(range), end_id(range)) of some range.
+  size_t num_ranges() const { return ranges_.size(); }
+  size_t range_of(BlockId id) const { return id / kRangeIds; }
+  BlockId first_id(size_t range) const { return static_cast<BlockId>(range * kRangeIds); }
+  BlockId end_id(size_t range) const { return first_id(range) + ranges_[range].num_handed_out; }
   // Bytes of all chunks.
   size_t memory_bytes() const { return memory_bytes_; }
 
  private:
-  static constexpr int kChunkBits = 14;
-  static constexpr BlockId kChunkMask = (1u << kChunkBits) - 1;
+  // Of a range. More would leave more ids unused at the end of a chunk, fewer would make the table
+  // of ranges, which each step of a match reads, larger.
+  static constexpr BlockId kRangeIds = 1024;
 
   struct FreeMemory {
     void operator()(std::byte* memory) const;
   };
-  struct Chunk {
-    std::unique_ptr<std::byte[], FreeMemory> memory;
+  struct Range {
+    std::byte* memory = nullptr;  // of its first place, in a chunk
     uint32_t stride = 0;
     uint32_t num_places = 0;
     uint32_t num_handed_out = 0;  // places from here on were never used
@@ -59,13 +61,16 @@ class NodeArena {
   // The nodes of one stride.
   struct Stride {
     std::vector<BlockId> free_ids;
-    size_t open_chunk = 0;        // the chunk with places never used
-    size_t open_chunk_bytes = 0;  // 0: there is no chunk yet
+    size_t open_range = 0;   // the first of the last chunk's that may have places never used
+    size_t end_range = 0;    // of the last chunk
+    size_t chunk_bytes = 0;  // of the last chunk; 0: there is none yet
   };
 
-  void AddChunk(uint32_t stride);
+  // A chunk for more nodes of `stride`, and its ranges.
+  void AddChunk(uint32_t stride, Stride* nodes);
 
-  std::vector<Chunk> chunks_;
+  std::vector<std::unique_ptr<std::byte[], FreeMemory>> chunks_;
+  std::vector<Range> ranges_;
   std::map<uint32_t, Stride> strides_;
   size_t memory_bytes_ = 0;
 };

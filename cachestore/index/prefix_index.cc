@@ -348,8 +348,8 @@ bool PrefixIndex::MayEraseCondemned(BlockId id) const {
 
 BlockId PrefixIndex::VisitSome(BlockId from, size_t count,
                                absl::FunctionRef<void(BlockId)> visit) const {
-  for (size_t chunk = arena_.chunk_of(from); chunk < arena_.num_chunks(); ++chunk) {
-    for (BlockId id = std::max(from, arena_.first_id(chunk)); id < arena_.end_id(chunk); ++id) {
+  for (size_t range = arena_.range_of(from); range < arena_.num_ranges(); ++range) {
+    for (BlockId id = std::max(from, arena_.first_id(range)); id < arena_.end_id(range); ++id) {
       if (count-- == 0) return id;
       if (node(id).in_use) visit(id);
     }

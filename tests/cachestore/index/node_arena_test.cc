@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <map>
 #include <random>
@@ -44,7 +45,7 @@ TEST(NodeArenaTest, NodesOfSeveralSizesNeverOverlapAndNeverMove) {
     ASSERT_EQ(arena.at(id), place.memory);
     ASSERT_TRUE(holds_its_id(id, place));
   }
-  EXPECT_GT(arena.num_chunks(), 3u) << "every size took a second chunk or the test is too small";
+  EXPECT_GT(arena.num_ranges(), 30u) << "the test is too small for ranges in many chunks";
 }
 
 TEST(NodeArenaTest, FreedIdsAreUsedAgainForTheSameSizeOnly) {
@@ -68,14 +69,25 @@ TEST(NodeArenaTest, MemoryFollowsTheBytesOfTheNodes) {
   }
 }
 
+// Arrays by id must not be many times the nodes.
+TEST(NodeArenaTest, IdsAreDenseWhateverTheSize) {
+  // Blocks of 16, 64 and 512 tokens.
+  for (const size_t bytes : {size_t{128}, size_t{64 + 4 * 64}, size_t{64 + 4 * 512}}) {
+    NodeArena arena;
+    BlockId highest = 0;
+    for (int i = 0; i < 50000; ++i) highest = std::max(highest, arena.Allocate(bytes));
+    EXPECT_LT(highest, 50000 * 6 / 5) << bytes;
+  }
+}
+
 TEST(NodeArenaTest, TheRangesCoverEveryIdHandedOut) {
   NodeArena arena;
   for (const size_t bytes : {64u, 128u}) {
     for (int i = 0; i < 20000; ++i) {
       const BlockId id = arena.Allocate(bytes);
       bool covered = false;
-      for (size_t chunk = 0; chunk < arena.num_chunks(); ++chunk) {
-        covered |= arena.first_id(chunk) <= id && id < arena.end_id(chunk);
+      for (size_t range = 0; range < arena.num_ranges(); ++range) {
+        covered |= arena.first_id(range) <= id && id < arena.end_id(range);
       }
       ASSERT_TRUE(covered);
     }
