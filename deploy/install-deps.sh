@@ -4,7 +4,8 @@
 # Usage: deploy/install-deps.sh [--with-clang]    also clang and its sanitizers (tests/run.sh)
 set -eu
 
-# The one list of dependencies. python3-venv is for clients in Python (README).
+# The one list of dependencies. python3-venv is for clients in Python (README), xz-utils for
+# tests/gpu/make_bundle.sh.
 PACKAGES="
   ca-certificates git
   cmake g++ lld ninja-build pkg-config
@@ -15,7 +16,7 @@ PACKAGES="
   libcli11-dev libpcre2-dev libutf8proc-dev nlohmann-json3-dev libspdlog-dev libssl-dev
   libtomlplusplus-dev zlib1g-dev
   libgmock-dev libgtest-dev
-  python3-venv
+  python3-venv xz-utils
 "
 # llvm: its symbolizer names what reports show and what tests/*.supp leave out.
 CLANG_PACKAGES="clang libclang-rt-dev libomp-dev llvm"

@@ -4,7 +4,7 @@
 # where the machine's python3 has them, and FlashInfer where it lies beside the bundle. Takes less than
 # nine minutes: what comes too late is left out, so on a slow card ask for some suites at a time.
 #
-#     bench/gpu/run.sh [BUNDLE [SUITE...]]     (default: bundle.tar.gz above this folder, or
+#     bench/gpu/run.sh [BUNDLE [SUITE...]]     (default: bundle.tar.xz above this folder, or
 #                                               build/gpu-bundle's; copy, attention, engine, peers)
 #
 # Results go to the folder $OUT (default: gpu-results): bench.jsonl with every row, bench.log. Exit
@@ -45,7 +45,10 @@ open_flashinfer() {
     report flashinfer skipped 0 "no flashinfer.tar.xz in $carried"
     return
   fi
-  python3 -m tarfile -e "$carried/flashinfer.tar.xz" "$folder"  # a bare machine may have no xz
+  if ! unpack "$carried/flashinfer.tar.xz" "$folder" 2>>"$log"; then
+    report flashinfer skipped 0 "flashinfer.tar.xz cannot be unpacked"
+    return
+  fi
   peer_environment+=("PYTHONPATH=$folder${PYTHONPATH:+:$PYTHONPATH}" "FLASHINFER_WORKSPACE_BASE=$folder")
   if detail=$(env "${peer_environment[@]}" python3 -c 'import flashinfer; print(flashinfer.__version__)' 2>&1); then
     report flashinfer found 0 "$(tail -1 <<<"$detail")"

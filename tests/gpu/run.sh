@@ -2,7 +2,7 @@
 # Runs the tests that need a card, on a machine that has one and none of our packages, from the
 # bundle that make_bundle.sh made. Takes less than nine minutes.
 #
-#     tests/gpu/run.sh [BUNDLE]     (default: bundle.tar.gz above this folder, or build/gpu-bundle's)
+#     tests/gpu/run.sh [BUNDLE]     (default: bundle.tar.xz above this folder, or build/gpu-bundle's)
 #
 # Results go to the folder $OUT (default: gpu-results): tests.jsonl, tests.log. Exit code 0: all
 # passed; 1: something failed; 77: there is no card.

@@ -7,6 +7,19 @@ readonly kNoCard=77
 readonly kMostRests=3
 readonly kStageFields='%-44s %-9s %6s  %s\n'
 
+# unpack ARCHIVE.tar.xz FOLDER: by python3 on a machine without xz.
+unpack() {
+  mkdir -p "$2"
+  if command -v xz >/dev/null; then
+    tar -xJf "$1" -C "$2"
+  elif command -v python3 >/dev/null; then
+    python3 -m tarfile -e "$1" "$2"
+  else
+    echo "$1 cannot be unpacked: there is neither xz nor python3" >&2
+    return 1
+  fi
+}
+
 # open_bundle [BUNDLE]: unpacks it and sets `bundle` to where, `carried` to the folder that it lies in;
 # sets `results` and `log`.
 open_bundle() {
@@ -14,8 +27,8 @@ open_bundle() {
   local root
   root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
   if [ -z "$archive" ]; then
-    archive=$root/bundle.tar.gz
-    [ -e "$archive" ] || archive=$root/build/gpu-bundle/bundle.tar.gz
+    archive=$root/bundle.tar.xz
+    [ -e "$archive" ] || archive=$root/build/gpu-bundle/bundle.tar.xz
   fi
   if [ ! -e "$archive" ]; then
     echo "no bundle at $archive: make it by tests/gpu/make_bundle.sh, or name it" >&2
@@ -31,7 +44,7 @@ open_bundle() {
   carried=$(dirname "$archive")
   bundle=$(mktemp -d)
   trap 'rm -rf "$bundle"' EXIT
-  tar -xzf "$archive" -C "$bundle"
+  unpack "$archive" "$bundle" || exit 2
   peers=$root/bench/gpu/peers
   choose_loader
   find_cublas

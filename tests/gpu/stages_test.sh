@@ -19,9 +19,9 @@ program() {
 # run_sh: runs it, and keeps what it printed in `printed`, its exit code in `code`.
 run_sh() {
   chmod +x "$folder"/*/bin/* "$folder"/card/*
-  tar -czf "$folder/bundle.tar.gz" -C "$folder/bundle" .
+  tar -cJf "$folder/bundle.tar.xz" -C "$folder/bundle" .
   code=0
-  printed=$(OUT=$folder/out "$here/run.sh" "$folder/bundle.tar.gz" 2>&1) || code=$?
+  printed=$(OUT=$folder/out "$here/run.sh" "$folder/bundle.tar.xz" 2>&1) || code=$?
 }
 
 # expect PATTERN: a line of the table.
@@ -100,9 +100,9 @@ printf '%s\n' '#!/bin/sh' 'case "$*" in *scattered*) echo "the card is gone"; ex
   'echo "metric  ours"' 'exit 1' >"$folder/bundle/bin/reprise"
 bench_printed() {
   chmod +x "$folder/bundle/bin/reprise"
-  tar -czf "$folder/bundle.tar.gz" -C "$folder/bundle" .
+  tar -cJf "$folder/bundle.tar.xz" -C "$folder/bundle" .
   code=0
-  printed=$(OUT=$folder/out "$here/../../bench/gpu/run.sh" "$folder/bundle.tar.gz" "$@" 2>&1) || code=$?
+  printed=$(OUT=$folder/out "$here/../../bench/gpu/run.sh" "$folder/bundle.tar.xz" "$@" 2>&1) || code=$?
 }
 bench_printed copy
 expect '^copy:blocks +measured .*1 rows, 1 missed'
