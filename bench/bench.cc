@@ -285,7 +285,7 @@ void AddGpuAttention(api::FlagSet& bench) {
   suite.AddGroups("decode, skew, fp8, cascade, prefill, prefill_hopper");
   suite.AddQuick();
   suite.Finish(
-      "Takes minutes and 36 GiB of the GPU, twice that with peers.\n\n"
+      "Takes minutes and 36 GiB of the GPU; with peers 72 to 105.\n\n"
       "Examples:\n"
       "  reprise bench gpu-attention --groups decode fp8\n"
       "  reprise bench gpu-attention --peers python3 bench/gpu/peers/attention_peers.py\n",
@@ -304,9 +304,8 @@ void AddGpuEngine(api::FlagSet& bench) {
   suite.AddGroups("decode_1, decode_8, decode_64, ttft_1k, ttft_16k, ttft_100k");
   suite.AddQuick();
   suite.Finish(
-      "Takes minutes, 40 GiB of the GPU (70 with peers), and 60 GiB of RAM. Weights are made up, "
-      "in "
-      "memory.\n\n"
+      "Takes minutes, 40 GiB of the GPU (70 with peers), and 48 GiB of RAM. Weights are made up, "
+      "in memory.\n\n"
       "Examples:\n"
       "  reprise bench gpu-engine --groups ttft_1k\n"
       "  reprise bench gpu-engine --groups decode_8 --peers python3 "

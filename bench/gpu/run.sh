@@ -50,7 +50,8 @@ open_flashinfer() {
     return
   fi
   peer_environment+=("PYTHONPATH=$folder${PYTHONPATH:+:$PYTHONPATH}" "FLASHINFER_WORKSPACE_BASE=$folder")
-  if detail=$(env "${peer_environment[@]}" python3 -c 'import flashinfer; print(flashinfer.__version__)' 2>&1); then
+  if detail=$(timeout "$(at_most 90)" env "${peer_environment[@]}" TVM_FFI_DISABLE_TORCH_C_DLPACK=1 \
+    python3 -c 'import flashinfer; print(flashinfer.__version__)' 2>&1); then
     report flashinfer found 0 "$(tail -1 <<<"$detail")"
   else
     report flashinfer skipped 0 "python3 here cannot import it: $(tail -1 <<<"$detail")"
@@ -64,7 +65,7 @@ find_peer() {
   shift
   peer_words=()
   # Read from a disk for the first time they take a while.
-  if versions=$(timeout 90 env "${peer_environment[@]}" python3 - "$@" 2>>"$log" <<'END'
+  if versions=$(timeout "$(at_most 90)" env "${peer_environment[@]}" python3 - "$@" 2>>"$log" <<'END'
 import importlib, sys
 libraries = [importlib.import_module(name) for name in sys.argv[1:]]
 assert libraries[0].cuda.is_available()
@@ -81,7 +82,7 @@ END
 # want_memory GIB: some virtual machines are given memory as they use it, and a store takes no more than
 # the machine shows. Uses what is shown until it is so much, or no more comes.
 want_memory() {
-  timeout 60 python3 - "$1" 2>>"$log" <<'END' || true
+  timeout "$(at_most 60)" python3 - "$1" 2>>"$log" <<'END' || true
 import sys, time
 
 def shown(name):
@@ -126,7 +127,9 @@ measure_peers() {
   find_peer attention_peers.py torch
   if [ "${#peer_words[@]}" -gt 0 ]; then
     bench_stage peers:attention_decode 150 gpu-attention --groups decode "${peer_words[@]}"
-    bench_stage peers:attention_prefill 90 gpu-attention --groups prefill "${peer_words[@]}"
+    for group in prefill prefill_hopper; do
+      bench_stage "peers:attention_$group" 60 gpu-attention --groups "$group" "${peer_words[@]}"
+    done
   fi
   away_from_bundle
   find_peer transformers_decode.py torch transformers

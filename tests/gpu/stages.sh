@@ -143,6 +143,13 @@ report() {
   case $2 in failed | late) failures=$((failures + 1)) ;; esac
 }
 
+# at_most SECONDS: so many, or what is left of `total_seconds` where that is less; never less than 1.
+at_most() {
+  local left=$((total_seconds - SECONDS))
+  [ "$left" -lt "$1" ] || left=$1
+  echo $((left > 0 ? left : 1))
+}
+
 # timed STAGE SECONDS: runs the command in `words`, at most so long and no longer than what is left of
 # `total_seconds`. Sets `code` (124: too long), `seconds` and `printed`, the file of what it printed.
 timed() {

@@ -70,10 +70,8 @@ class Peers:
         paged = functools.cache(lambda: PagedKv(self.device, batch, tokens, sets))
         # The plain one is a peer nowhere, and what there is on a CPU.
         names = ["sdpa_math"] if self.device == "cpu" else ["sdpa_flash", "sdpa_cudnn"]
-        found = {name: lambda backend=SDPA[name]: Sdpa(backend, self.device, contiguous(), rows)
-                 for name in names}
-        if work[0] == "decode" and triton is not None:
-            found["triton"] = lambda: TritonDecode(self.device, paged())
+        found = {}
+        # Where there is no room for both kinds, what reads pages as we do is the better peer.
         if flashinfer_attention is not None and work[0] == "decode":
             # Engines differ in which they take for four heads over one kv head.
             for name, tensor_cores in (("flashinfer", False), ("flashinfer_tensor_cores", True)):
@@ -81,6 +79,10 @@ class Peers:
                     self.device, paged(), tensor_cores)
         elif flashinfer_attention is not None:
             found["flashinfer"] = lambda: flashinfer_attention.FlashInferPrefill(self.device, contiguous())
+        if work[0] == "decode" and triton is not None:
+            found["triton"] = lambda: TritonDecode(self.device, paged())
+        for name in names:
+            found[name] = lambda backend=SDPA[name]: Sdpa(backend, self.device, contiguous(), rows)
         return found
 
     def open(self, work):
@@ -114,7 +116,7 @@ class Peers:
             return (time.perf_counter() - begin) / launches
         run = self.recorded(name, launches)
         begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        library.launch(0)  # not counted: while it runs, the others are enqueued
+        run()  # not counted: while it runs, the one that counts is enqueued
         begin.record()
         run()
         end.record()
@@ -122,8 +124,8 @@ class Peers:
         return begin.elapsed_time(end) / 1e3 / launches
 
     def recorded(self, name, launches):
-        """What launches `name` so often. Decode as a CUDA graph, as engines run it: Python takes longer
-        to launch a short one than the card to run it. What cannot be recorded is launched."""
+        """What launches `name` so often: a CUDA graph, since Python takes longer to launch a short one
+        than the card to run it. What cannot be recorded is launched."""
         if (name, launches) not in self.runs:
             library = self.libraries[name]
 
@@ -134,8 +136,7 @@ class Peers:
 
             self.runs[name, launches] = launch
             try:
-                if self.work[0] == "decode":
-                    self.runs[name, launches] = self.graph_of(launch)
+                self.runs[name, launches] = self.graph_of(launch)
             except Exception as error:
                 print(f"{name}: no graph: {error!r}", file=sys.stderr)
         return self.runs[name, launches]

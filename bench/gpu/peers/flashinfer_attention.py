@@ -8,6 +8,7 @@ import os
 
 # FlashInfer reads it at each use. One who wants to wait sets it empty.
 os.environ.setdefault("FLASHINFER_DISABLE_JIT", "1")
+os.environ.setdefault("TVM_FFI_DISABLE_TORCH_C_DLPACK", "1")  # it would be compiled as well
 
 import flashinfer
 import torch

@@ -53,7 +53,7 @@ def compiled():
     environment = dict(os.environ, PYTHONPATH=ours, FLASHINFER_WORKSPACE_BASE=WORK,
                        FLASHINFER_CUDA_ARCH_LIST="9.0a")
     return subprocess.run([sys.executable, __file__, "--compile"], env=environment, check=True,
-                          stdout=subprocess.PIPE, text=True).stdout.split()
+                          stdout=subprocess.PIPE, text=True).stdout.splitlines()
 
 
 def remove_but(folder, kept):
