@@ -25,7 +25,8 @@ class IdTable {
     if (num_ids_ % kChunkSize == 0) chunks_.push_back(std::make_unique<T[]>(kChunkSize));
     return num_ids_++;
   }
-  // REQUIRES: there is one. It stays what it was until the id is given again.
+  // REQUIRES: it is there, and was not removed since it was given. It stays what it was until the
+  // id is given again.
   void Remove(uint32_t id) { removed_.push_back(id); }
 
   T& operator[](uint32_t id) { return chunks_[id / kChunkSize][id % kChunkSize]; }

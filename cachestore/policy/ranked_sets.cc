@@ -49,7 +49,8 @@ bool RankedSets::Erase(CandidateSet set, const Rank& rank, uint32_t depth, Block
   if (next != its.blocks.end() && next->group() == rank.group) return false;
   if (next != its.blocks.begin() && std::prev(next)->group() == rank.group) return false;
   const auto first = its.ranks.begin();
-  const auto ranked = *first == WordOf(rank) ? first : its.ranks.find(WordOf(rank));
+  const uint64_t word = WordOf(rank);
+  const auto ranked = first != its.ranks.end() && *first == word ? first : its.ranks.find(word);
   CHECK(ranked != its.ranks.end());
   its.ranks.erase(ranked);
   return true;

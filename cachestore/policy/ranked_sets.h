@@ -22,6 +22,10 @@ namespace reprise::cachestore {
 
 class RankedSets {
  public:
+  RankedSets() = default;
+  RankedSets(const RankedSets&) = delete;
+  RankedSets& operator=(const RankedSets&) = delete;
+
   static constexpr int kGroupBits = 40;
   static constexpr int kDepthBits = 24;
   static constexpr uint64_t kMaxGroup = (uint64_t{1} << kGroupBits) - 2;

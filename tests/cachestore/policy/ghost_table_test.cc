@@ -64,11 +64,17 @@ TEST(GhostTableTest, RemembersForgetsAndGivesBackAsAListDoes) {
     const Ghost* const known = slow.Find(key);
     ASSERT_EQ(found == nullptr ? kNoGroup : found->group,
               known == nullptr ? kNoGroup : known->group);
+    if (found != nullptr) {
+      ASSERT_EQ(found->uses, known->uses);
+      ASSERT_EQ(found->since, known->since);
+    }
     if (random() % 3 == 0) {
       const std::optional<Ghost> taken = table.Take(KeyOf(key));
       ASSERT_EQ(taken.has_value() ? taken->group : kNoGroup, slow.Take(key));
     } else {
-      const Ghost ghost = {.group = i, .uses = 1, .since = 1};
+      const Ghost ghost = {.group = i,
+                           .uses = static_cast<uint16_t>(i),
+                           .since = static_cast<uint16_t>(i / 3)};
       std::vector<GroupId> forgotten;
       for (const Ghost& its : table.Add(KeyOf(key), ghost)) forgotten.push_back(its.group);
       ASSERT_EQ(forgotten, slow.Add(key, ghost));
