@@ -72,14 +72,14 @@ absl::StatusOr<DeviceBytes> CudaDevice::Reserve(size_t bytes) {
   void* place = nullptr;
   cudaError_t error = cudaMalloc(&place, bytes);
   if (error == cudaSuccess && !IsAligned(place)) {  // small ones share a page
-    cudaFree(place);
+    CudaStatus(cudaFree(place), "cudaFree").IgnoreError();
     error = cudaMalloc(&place, bytes + kAlignment);
   }
   if (error != cudaSuccess) {
     const absl::Status status = CudaStatus(error, "cudaMalloc");
     size_t free_bytes = 0;
     size_t total_bytes = 0;
-    cudaMemGetInfo(&free_bytes, &total_bytes);
+    CudaStatus(cudaMemGetInfo(&free_bytes, &total_bytes), "cudaMemGetInfo").IgnoreError();
     return absl::Status(status.code(),
                         absl::StrCat("cannot reserve ", bytes, " bytes of the GPU, ", free_bytes,
                                      " of ", total_bytes, " are free (nvidia-smi lists who has ",
@@ -95,7 +95,7 @@ absl::StatusOr<DeviceBytes> CudaDevice::Reserve(size_t bytes) {
       absl::MutexLock lock(&mu_);
       map_.Remove(reserved.data());
     }
-    cudaFree(place);
+    CudaStatus(cudaFree(place), "cudaFree").IgnoreError();
   });
 }
 
@@ -124,7 +124,7 @@ void CudaDevice::Unpin(absl::Span<std::byte> host) {
       absl::MutexLock lock(&mu_);
       map_.Remove(host.data() + begin);
     }
-    cudaHostUnregister(host.data() + begin);
+    CudaStatus(cudaHostUnregister(host.data() + begin), "cudaHostUnregister").IgnoreError();
   }
 }
 

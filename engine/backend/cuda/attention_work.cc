@@ -146,6 +146,7 @@ absl::Status AttentionWork::Send(size_t num_rows, const DecodePlan& decode,
 absl::Status AttentionWork::LaunchPlanned(const UploadedRows& rows, const PagedKv& kv,
                                           int64_t arena_bytes, const AttentionScheme& scheme,
                                           Activations q, Activations out, StepLaunches& launches) {
+  CHECK(scheme.scale > 0);
   const float scale_log2 = scheme.scale * kLog2E;
   if (num_grouped_ > 0) {
     PrefillParams params = ItemParams(shared_, kv, scale_log2, q, out);
