@@ -47,7 +47,7 @@ void NodeArena::AddChunk(uint32_t stride, Stride* nodes) {
   nodes->open_range = ranges_.size();
   for (size_t place = 0, end = bytes / stride; place < end; place += kRangeIds) {
     CHECK(ranges_.size() < kNoBlock / kRangeIds);
-    const auto num_places = static_cast<uint32_t>(std::min<size_t>(end - place, kRangeIds));
+    const auto num_places = static_cast<uint16_t>(std::min<size_t>(end - place, kRangeIds));
     ranges_.push_back(
         {.memory = memory + place * stride, .stride = stride, .num_places = num_places});
   }
