@@ -76,10 +76,15 @@ absl::Status RunList(const ListFlags& flags) {
   request.set_with_token_ids(flags.with_tokens);
   Table table({"tenant", "model", "depth", "key", "parent", "bytes", "tiers", "pins"});
   int64_t listed = 0;
+  bool has_more = false;
   do {
     request.set_page_size(static_cast<int32_t>(std::min<int64_t>(1000, flags.limit - listed)));
     ASSIGN_OR_RETURN(const v1::ListResponse page, client->List(request, flags.server.timeout()));
     for (const v1::ListedBlock& block : page.blocks()) {
+      if (listed == flags.limit) {  // a page may have a few more than it was asked for
+        has_more = true;
+        break;
+      }
       ++listed;
       if (flags.json) {
         std::cout << ToJsonLine(block) << "\n";
@@ -92,10 +97,11 @@ absl::Status RunList(const ListFlags& flags) {
     }
     request.set_cursor(page.cursor());
   } while (!request.cursor().empty() && listed < flags.limit);
+  has_more |= !request.cursor().empty();
   if (!flags.json) {
     table.Print(std::cout);
     std::cout << WithThousands(listed) << " blocks"
-              << (request.cursor().empty() ? "" : "; there are more (--limit)") << "\n";
+              << (has_more ? "; there are more (--limit)" : "") << "\n";
   }
   std::cout << std::flush;
   return absl::OkStatus();

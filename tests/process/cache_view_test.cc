@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -18,6 +19,7 @@ namespace {
 
 using ::testing::AllOf;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 // A server with the demo model, an Admin listener and 32 cached tokens in blocks of 8.
 class CacheViewTest : public ::testing::Test {
@@ -104,6 +106,29 @@ TEST_F(CacheViewTest, ExplainLsAndUsageShowWhatIsCached) {
   const CommandResult watched = Call({"cache", "watch", "--from", "1", "--count", "1"});
   EXPECT_EQ(watched.exit_code, 0) << watched.errors;
   EXPECT_EQ(nlohmann::json::parse(watched.output)["stored"]["medium"], "ram");
+}
+
+TEST_F(CacheViewTest, AListEndsAtItsLimit) {
+  // Of little memory: its table of keys is small, and blocks lie side by side in it.
+  std::vector<std::string> args = Serve("disk2", "socket2", "admin2");
+  std::replace(args.begin(), args.end(), std::string("16MiB"), std::string("256KiB"));
+  ChildProcess small(args);
+  ASSERT_EQ(small.AwaitLine("listening on "), Address("socket2"));
+  const std::string longer = folder_ / "longer.txt";
+  ASSERT_TRUE(WriteFile(longer, std::string(240, 'y')).ok());
+  const CommandResult generated = Call(
+      {"generate", "--prompt-file", longer, "--max-new-tokens", "1", "--ignore-eos"}, "socket2");
+  ASSERT_EQ(generated.exit_code, 0) << generated.errors;
+  // At one of them a page of the server's ends amid blocks that it gives together.
+  for (int limit = 1; limit <= 12; ++limit) {
+    const CommandResult lines =
+        Call({"cache", "ls", "--json", "--limit", absl::StrCat(limit)}, "socket2");
+    EXPECT_EQ(std::count(lines.output.begin(), lines.output.end(), '\n'), limit);
+  }
+  EXPECT_THAT(Call({"cache", "ls", "--limit", "12"}, "socket2").output,
+              HasSubstr("12 blocks; there are more"));
+  EXPECT_THAT(Call({"cache", "ls", "--limit", "100"}, "socket2").output,
+              Not(HasSubstr("there are more")));
 }
 
 TEST_F(CacheViewTest, APromptGoesToAnotherServerAsAFile) {

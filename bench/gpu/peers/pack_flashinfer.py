@@ -11,6 +11,7 @@ takes seven minutes on two cores, once.
 """
 
 import glob
+import hashlib
 import os
 import shutil
 import subprocess
@@ -19,16 +20,19 @@ import tarfile
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", ".."))
 WORK = os.path.join(ROOT, "build", "flashinfer")
-# After a change here remove `WORK`, in which they are installed once.
 PACKAGES = ["flashinfer-python==0.5.3", "apache-tvm-ffi==0.1.15.post2", "einops==0.8.2",
             "nvidia-ml-py==13.615.71", "tabulate==0.10.0", "typing-extensions==4.15.0"]
 SOURCES = ("batch_decode", "batch_prefill", "single_prefill")  # from which it makes names of modules
 
 
 def install(folder, *options):
-    shutil.rmtree(folder, ignore_errors=True)
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", folder,
+    """The packages in a folder that is there once they all are."""
+    unfinished = folder + ".unfinished"
+    for old in folder, unfinished:
+        shutil.rmtree(old, ignore_errors=True)
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", unfinished,
                     *options, *PACKAGES], check=True)
+    os.rename(unfinished, folder)
 
 
 def compile_modules():
@@ -47,7 +51,8 @@ def compile_modules():
 
 def compiled():
     """The compiled modules' paths, of a process that sees this machine's FlashInfer."""
-    ours = os.path.join(WORK, "here")
+    packages = hashlib.sha256(" ".join(PACKAGES).encode()).hexdigest()[:8]
+    ours = os.path.join(WORK, f"here-{packages}")
     if not os.path.isdir(ours):
         install(ours)
     environment = dict(os.environ, PYTHONPATH=ours, FLASHINFER_WORKSPACE_BASE=WORK,
