@@ -1,4 +1,5 @@
 #include "cachestore/index/key_table.h"
+#include "tests/fakes/test_seed.h"
 
 #include <gtest/gtest.h>
 
@@ -11,9 +12,7 @@ namespace reprise::cachestore {
 namespace {
 
 TEST(KeyTableTest, AgreesWithAMapUnderRandomInsertsAndErases) {
-  const uint32_t seed = std::random_device()();
-  SCOPED_TRACE(testing::Message() << "seed " << seed);
-  std::mt19937_64 random(seed);
+  std::mt19937_64 random(TestSeed());
   KeyTable table;
   std::map<BlockKey, BlockId> expected;
   std::vector<BlockKey> key_of;
@@ -60,9 +59,7 @@ TEST(KeyTableTest, ReserveKeepsTheContents) {
 }
 
 TEST(KeyTableTest, AWalkVisitsWhatStaysOnceAndWhatComesAndGoesAtMostOnce) {
-  const uint32_t seed = std::random_device()();
-  SCOPED_TRACE(testing::Message() << "seed " << seed);
-  std::mt19937_64 random(seed);
+  std::mt19937_64 random(TestSeed());
   // At random, and close together at the upper end, so that the last run goes on at the beginning.
   const auto random_key = [&]() -> BlockKey {
     return {random(), random() % 2 == 0 ? random() : 0xffffffff - random() % 40};

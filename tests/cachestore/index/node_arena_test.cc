@@ -1,4 +1,5 @@
 #include "cachestore/index/node_arena.h"
+#include "tests/fakes/test_seed.h"
 
 #include <gtest/gtest.h>
 
@@ -11,9 +12,7 @@ namespace reprise::cachestore {
 namespace {
 
 TEST(NodeArenaTest, NodesOfSeveralSizesNeverOverlapAndNeverMove) {
-  const uint32_t seed = std::random_device()();
-  SCOPED_TRACE(testing::Message() << "seed " << seed);
-  std::mt19937 random(seed);
+  std::mt19937 random(TestSeed());
   NodeArena arena;
   struct Place {
     size_t bytes;

@@ -263,9 +263,7 @@ TEST(ReusePolicyTest, KeysThatRepeatDoNoHarm) {
 // Random use of every call, with chains that branch: the books agree at any moment, and nothing of
 // what is gone is remembered in the end.
 TEST(ReusePolicyTest, RandomUseKeepsItsBooks) {
-  const uint32_t seed = std::random_device()();
-  SCOPED_TRACE(testing::Message() << "seed " << seed);
-  std::mt19937 random(seed);
+  std::mt19937 random(TestSeed());
   PolicyTier tier = PolicyTier::Of<ReusePolicy>(50);
   double at = 0;
   for (int step = 0; step < 3000; ++step) {

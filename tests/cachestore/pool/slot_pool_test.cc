@@ -1,4 +1,5 @@
 #include "cachestore/pool/slot_pool.h"
+#include "tests/fakes/test_seed.h"
 
 #include <gtest/gtest.h>
 
@@ -115,9 +116,7 @@ TEST_F(SlotPoolTest, ASlabHoldsFewSlotsSoThatItEmptiesSoon) {
 }
 
 TEST_F(SlotPoolTest, RandomSizesNeverOverlapAndNeverExceedTheRegion) {
-  const uint32_t seed = std::random_device()();
-  SCOPED_TRACE(testing::Message() << "seed " << seed);
-  std::mt19937 random(seed);
+  std::mt19937 random(TestSeed());
   const absl::Span<std::byte> region = Region(300);
   SlotPool pool(region);
   std::map<SlotIndex, uint32_t> units_of;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "tests/fakes/store_fixture.h"
+#include "tests/fakes/test_seed.h"
 
 namespace reprise::cachestore {
 namespace {
@@ -147,8 +148,7 @@ TEST_F(BlockListTest, AWalkGoesOnWhereItsPlaceHasBeenTakenAway) {
 // Blocks that stay are told by every list, whatever comes and goes beside them, and none is told
 // twice.
 TEST_F(BlockListTest, ListsBesideTrafficMissNothingThatStaysAndTellNothingTwice) {
-  const uint32_t seed = std::random_device()();
-  SCOPED_TRACE(testing::Message() << "seed " << seed);
+  const uint32_t seed = TestSeed();
   OpenWithDisk(80, 160);
   const std::vector<BlockRef> staying = SealChain(ns_, PromptTokens(1, 40));
   std::atomic<bool> stop = false;

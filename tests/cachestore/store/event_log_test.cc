@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/time/clock.h"
+#include "tests/fakes/test_seed.h"
 
 namespace reprise::cachestore {
 namespace {
@@ -62,9 +63,7 @@ TEST(EventLogTest, WhatIsForgottenIsSkippedAndShows) {
 }
 
 TEST(EventLogTest, TheLastRemovalOfAKeyIsKnownAsLongAsItsEventIsKept) {
-  const uint32_t seed = std::random_device()();
-  SCOPED_TRACE(testing::Message() << "seed " << seed);
-  std::mt19937 random(seed);
+  std::mt19937 random(TestSeed());
   constexpr size_t kCapacity = 32;
   EventLog log(kCapacity);
   std::vector<StoreEvent> all;

@@ -13,6 +13,7 @@
 
 #include "cachestore/base/check.h"
 #include "tests/fakes/gpu_store_fixture.h"
+#include "tests/fakes/test_seed.h"
 
 namespace reprise::cachestore {
 namespace {
@@ -108,9 +109,7 @@ class GpuModelTest : public GpuStoreFixture {
 
 TEST_F(GpuModelTest, WithALargeDiskEverythingIsFoundAgain) {
   eviction_ = StoreOptions().eviction;
-  const uint32_t seed = std::random_device()();
-  SCOPED_TRACE(testing::Message() << "seed " << seed);
-  std::mt19937 random(seed);
+  std::mt19937 random(TestSeed());
   for (seed_ = 0; seed_ < 3; ++seed_) {
     contents_ = std::make_shared<MemoryTierContents>();
     OpenWithGpu(20, 16, 4096);
@@ -156,9 +155,7 @@ TEST_F(GpuModelTest, WithALargeDiskEverythingIsFoundAgain) {
 }
 
 TEST_F(GpuModelTest, WithFaultsAndLittleRoomEveryBlockReadIsRight) {
-  const uint32_t seed = std::random_device()();
-  SCOPED_TRACE(testing::Message() << "seed " << seed);
-  std::mt19937 random(seed);
+  std::mt19937 random(TestSeed());
   for (const int64_t disk_slots : {0, 24}) {
     for (const int64_t ram_slots : {4, 24}) {
       ++seed_;
@@ -199,8 +196,7 @@ TEST_F(GpuModelTest, WithFaultsAndLittleRoomEveryBlockReadIsRight) {
 }
 
 TEST_F(GpuModelTest, ManyThreadsReadTheBytesThatWereSealed) {
-  const uint32_t seed = std::random_device()();
-  SCOPED_TRACE(testing::Message() << "seed " << seed);
+  const uint32_t seed = TestSeed();
   seed_ = 7;
   OpenWithGpu(32, 24, 64);
   const auto client = [&](uint32_t number) {

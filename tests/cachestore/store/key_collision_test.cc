@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "tests/fakes/store_fixture.h"
+#include "tests/fakes/test_seed.h"
 
 namespace reprise::cachestore {
 namespace {
@@ -56,9 +57,7 @@ class KeyCollisionTest : public StoreFixture {
   }
 
   void UseManyPrompts(KeyDeriver derive) {
-    const uint32_t seed = std::random_device()();
-    SCOPED_TRACE(testing::Message() << "seed " << seed);
-    std::mt19937 random(seed);
+    std::mt19937 random(TestSeed());
     derive_ = derive;
     int64_t collisions = 0;
     int64_t disk_hits = 0;

@@ -9,6 +9,7 @@
 
 #include "tests/fakes/event_replay.h"
 #include "tests/fakes/gpu_store_fixture.h"
+#include "tests/fakes/test_seed.h"
 
 namespace reprise::cachestore {
 namespace {
@@ -67,9 +68,7 @@ class StoreEventsTest : public GpuStoreFixture {
 };
 
 TEST_F(StoreEventsTest, WhoFollowsTheEventsKnowsWhatListTells) {
-  const uint32_t seed = std::random_device()();
-  SCOPED_TRACE(testing::Message() << "seed " << seed);
-  std::mt19937 random(seed);
+  std::mt19937 random(TestSeed());
   const auto run = [&](int steps) {
     replay_ = EventReplay();
     const std::vector<NamespaceHandle> namespaces = {ns_, OpenNamespace(TestIdentity("second"))};

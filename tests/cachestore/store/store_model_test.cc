@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "tests/fakes/store_fixture.h"
+#include "tests/fakes/test_seed.h"
 
 namespace reprise::cachestore {
 namespace {
@@ -92,9 +93,7 @@ class RamModel {
 using StoreModelTest = StoreFixture;
 
 TEST_F(StoreModelTest, WithoutDiskTheStoreHoldsExactlyWhatTheModelHolds) {
-  const uint32_t seed = std::random_device()();
-  SCOPED_TRACE(testing::Message() << "seed " << seed);
-  std::mt19937 random(seed);
+  std::mt19937 random(TestSeed());
   constexpr int64_t kSlots = 24;
   OpenRamOnly(kSlots);
   RamModel model(kSlots);
@@ -146,9 +145,7 @@ TEST_F(StoreModelTest, WithoutDiskTheStoreHoldsExactlyWhatTheModelHolds) {
 
 TEST_F(StoreModelTest, WithDiskFaultsAndRestartsEveryBlockReadIsRight) {
   eviction_ = StoreOptions().eviction;
-  const uint32_t seed = std::random_device()();
-  SCOPED_TRACE(testing::Message() << "seed " << seed);
-  std::mt19937 random(seed);
+  std::mt19937 random(TestSeed());
   constexpr int64_t kRamSlots = 24;
   constexpr int64_t kDiskSlots = 40;
   OpenWithDisk(kRamSlots, kDiskSlots);

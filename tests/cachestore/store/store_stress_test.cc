@@ -9,6 +9,7 @@
 
 #include "cachestore/base/check.h"
 #include "tests/fakes/store_fixture.h"
+#include "tests/fakes/test_seed.h"
 
 namespace reprise::cachestore {
 namespace {
@@ -76,8 +77,7 @@ class StoreStressTest : public StoreFixture {
 
 TEST_F(StoreStressTest, EveryByteReadIsTheByteSealed) {
   eviction_ = StoreOptions().eviction;
-  const uint32_t seed = std::random_device()();
-  SCOPED_TRACE(testing::Message() << "seed " << seed);
+  const uint32_t seed = TestSeed();
   OpenWithDisk(40, 48);
   const std::vector<NamespaceHandle> namespaces = {ns_, OpenNamespace(TestIdentity("second")),
                                                    OpenNamespace(TestIdentity("wide", 6))};
@@ -114,8 +114,7 @@ TEST_F(StoreStressTest, EveryByteReadIsTheByteSealed) {
 }
 
 TEST_F(StoreStressTest, LookupsAreConservedWhenAllTicketsAreDone) {
-  const uint32_t seed = std::random_device()();
-  SCOPED_TRACE(testing::Message() << "seed " << seed);
+  const uint32_t seed = TestSeed();
   OpenWithDisk(24, 64);
   std::vector<std::thread> clients;
   for (uint32_t i = 0; i < 4; ++i) {

@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "tests/fakes/store_fixture.h"
+#include "tests/fakes/test_seed.h"
 
 namespace reprise::cachestore {
 namespace {
@@ -72,9 +73,7 @@ class TenantQuotaTest : public StoreFixture {
   // RAM, whatever A does, and A never takes more than its quota. Of B's blocks, `new_of_b` are not
   // there yet.
   void RunTwoTenants(int64_t a_slots, int64_t b_slots, int64_t new_of_b, int steps) {
-    const uint32_t seed = std::random_device()();
-    SCOPED_TRACE(testing::Message() << "seed " << seed);
-    std::mt19937 random(seed);
+    std::mt19937 random(TestSeed());
     uint64_t from = store_->next_event();
     std::vector<std::vector<BlockRef>> held;
     int64_t hits_of_b = 0;
@@ -367,8 +366,7 @@ TEST_F(TenantQuotaTest, AnEraseThatFailsIsTriedAgain) {
 TEST_F(TenantQuotaTest, QuotasChangeWhileTenantsPutAndLoadAndEverythingMovesToDisk) {
   constexpr int kTenants = 4;
   OpenWithDisk(48, 300);
-  const uint32_t seed = std::random_device()();
-  SCOPED_TRACE(testing::Message() << "seed " << seed);
+  const uint32_t seed = TestSeed();
   std::atomic<int> running = kTenants;
   std::vector<std::thread> tenants;
   for (uint32_t t = 0; t < kTenants; ++t) {

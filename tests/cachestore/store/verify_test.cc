@@ -9,6 +9,7 @@
 
 #include "tests/fakes/disk_store_fixture.h"
 #include "tests/fakes/gpu_store_fixture.h"
+#include "tests/fakes/test_seed.h"
 
 namespace reprise::cachestore {
 namespace {
@@ -95,8 +96,7 @@ TEST_F(VerifyTest, ItStopsWhenToldWhileTheDiskHangs) {
 }
 
 TEST_F(VerifyTest, BesideTrafficNothingGoodIsLostAndNothingBadIsLeft) {
-  const uint32_t seed = std::random_device()();
-  SCOPED_TRACE(testing::Message() << "seed " << seed);
+  const uint32_t seed = TestSeed();
   OpenWithDisk(32, 48);
   const BlockKey bad = ChainKeys(ns_.root, PromptTokens(2, 3), kBlockTokens)[1];
   faults_->FailLoadsOf(bad, absl::DataLossError("bad bytes"));
