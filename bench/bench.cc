@@ -357,6 +357,11 @@ void AddHitrate(api::FlagSet& bench) {
                     "judge any traces by the goals, which are for the public ones, and measure "
                     "what the policy itself takes; minutes more");
   suite.AddQuick();
+  // Goals are for whole traces at the capacities and tiers that they were set for.
+  command.Need("goals", "traces");
+  for (const char* other : {"capacities", "blocks", "tiers", "generate", "quick"}) {
+    command.Exclude("goals", other);
+  }
   suite.Finish(
       "One thread, in virtual time; a policy takes seconds at all capacities.\n\n"
       "Examples:\n"
