@@ -40,7 +40,7 @@ const std::map<std::string, Folders> kBelow = {
     {"engine/backend/cuda/emulation", {"cachestore/base"}},
     {"engine/backend/cuda/kernels", {"engine/backend/cuda/emulation"}},
     {"engine/backend/cuda", {"engine/backend", "engine/backend/cuda/kernels"}},
-    {"engine/backend/cuda/cublaslt", {"engine/backend/cuda"}},
+    {"engine/backend/cuda/cublaslt", {"engine/backend/cuda", "cachestore/memory/cuda"}},
     {"engine/backend/cuda/card", {"engine/backend/cuda/cublaslt"}},
     {"engine/backend/cuda/none", {"engine/backend/cuda"}},
     {"engine/json", {"cachestore/base"}},

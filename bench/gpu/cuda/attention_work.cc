@@ -3,6 +3,7 @@
 #include "bench/gpu/cuda/cuda_attention_work.h"
 #include "bench/gpu/cuda/device_contents.h"
 #include "cachestore/base/status_macros.h"
+#include "cachestore/memory/cuda/cuda_status.h"
 #include "engine/backend/cuda/cascade_plan.h"
 #include "engine/backend/cuda/decode_plan.h"
 #include "engine/backend/cuda/kernels/launchers.h"
@@ -11,6 +12,7 @@
 namespace reprise::bench {
 namespace {
 
+using cachestore::CudaStatus;
 using cachestore::Device;
 using cachestore::DeviceBytes;
 using namespace engine::cuda;  // the kernels' words, of which this file is full

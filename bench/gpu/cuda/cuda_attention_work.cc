@@ -7,11 +7,13 @@
 #include "bench/gpu/cuda/device_contents.h"
 #include "bench/gpu/cuda/stream_read.h"
 #include "cachestore/base/status_macros.h"
+#include "cachestore/memory/cuda/cuda_status.h"
 #include "engine/backend/cuda/kernels/launchers.h"
 
 namespace reprise::bench {
 namespace {
 
+using cachestore::CudaStatus;
 using cachestore::Device;
 using cachestore::DeviceBytes;
 using cachestore::Lane;
@@ -61,13 +63,6 @@ double RelativeError(const std::vector<float>& actual, const std::vector<float>&
 }
 
 }  // namespace
-
-absl::Status CudaStatus(cudaError_t error, const char* call) {
-  if (error == cudaSuccess) return absl::OkStatus();
-  const std::string message = absl::StrCat(call, ": ", cudaGetErrorString(error));
-  return error == cudaErrorNoKernelImageForDevice ? absl::UnimplementedError(message)
-                                                  : absl::InternalError(message);
-}
 
 absl::StatusOr<AttentionOperands> AttentionOperands::Create(Device& device,
                                                             const AttentionShape& shape,

@@ -20,9 +20,6 @@
 
 namespace reprise::bench {
 
-// kInternal names the call; kUnimplemented: the kernel is not for this card.
-absl::Status CudaStatus(cudaError_t error, const char* call);
-
 // What lies on the device for every kernel.
 struct AttentionOperands {
   // Random q and poisoned out of `rows`, over KV of `batch`. Errors are PagedKvSets' and the

@@ -9,11 +9,13 @@
 #include "absl/strings/str_cat.h"
 #include "bench/gpu/cuda/device_contents.h"
 #include "cachestore/base/status_macros.h"
+#include "cachestore/memory/cuda/cuda_status.h"
 #include "engine/backend/cuda/kv_description.h"
 
 namespace reprise::bench {
 namespace {
 
+using cachestore::CudaStatus;
 using cachestore::Device;
 using cachestore::DeviceBytes;
 using cachestore::DType;
@@ -31,10 +33,10 @@ absl::StatusOr<std::vector<std::byte>> RandomKv(DType dtype) {
 absl::StatusOr<size_t> CacheBytes() {
   int card = 0;
   int bytes = 0;
-  cudaError_t error = cudaGetDevice(&card);
-  if (error == cudaSuccess) error = cudaDeviceGetAttribute(&bytes, cudaDevAttrL2CacheSize, card);
-  if (error == cudaSuccess) return static_cast<size_t>(bytes);
-  return absl::InternalError(absl::StrCat("cudaDeviceGetAttribute: ", cudaGetErrorString(error)));
+  RETURN_IF_ERROR(CudaStatus(cudaGetDevice(&card), "cudaGetDevice"));
+  RETURN_IF_ERROR(CudaStatus(cudaDeviceGetAttribute(&bytes, cudaDevAttrL2CacheSize, card),
+                             "cudaDeviceGetAttribute"));
+  return static_cast<size_t>(bytes);
 }
 
 int32_t BlocksOf(const AttentionShape& shape, int32_t tokens) {

@@ -11,8 +11,14 @@ absl::Status CudaStatus(cudaError_t error, absl::string_view call) {
   cudaGetLastError();  // else the thread's next launch would return it
   const std::string message =
       absl::StrCat(call, ": ", cudaGetErrorString(error), " (", cudaGetErrorName(error), ")");
-  return error == cudaErrorMemoryAllocation ? absl::ResourceExhaustedError(message)
-                                            : absl::InternalError(message);
+  switch (error) {
+    case cudaErrorMemoryAllocation:
+      return absl::ResourceExhaustedError(message);
+    case cudaErrorNoKernelImageForDevice:
+      return absl::UnimplementedError(message);
+    default:
+      return absl::InternalError(message);
+  }
 }
 
 }  // namespace reprise::cachestore

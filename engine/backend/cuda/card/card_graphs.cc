@@ -5,17 +5,13 @@
 #include <type_traits>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "cachestore/base/status_macros.h"
+#include "cachestore/memory/cuda/cuda_status.h"
 
 namespace reprise::engine::cuda {
 namespace {
 
-absl::Status StatusOf(cudaError_t error, absl::string_view call) {
-  if (error == cudaSuccess) return absl::OkStatus();
-  cudaGetLastError();  // CUDA would return it from later calls too
-  return absl::InternalError(absl::StrCat(call, ": ", cudaGetErrorString(error)));
-}
+using cachestore::CudaStatus;
 
 struct CardGraph : GraphRecorder::Graph {
   explicit CardGraph(cudaGraphExec_t made) : exec(made) {}
@@ -41,25 +37,26 @@ class CardGraphs final : public GraphRecorder {
     }
     cudaGraphExec_t exec = nullptr;
     RETURN_IF_ERROR(
-        StatusOf(cudaGraphInstantiate(&exec, captured.get(), 0), "cudaGraphInstantiate"));
+        CudaStatus(cudaGraphInstantiate(&exec, captured.get(), 0), "cudaGraphInstantiate"));
     return std::make_unique<CardGraph>(exec);
   }
 
   absl::Status Launch(Graph& graph) override {
     const auto lane = static_cast<cudaStream_t>(device_->Stream(cachestore::Lane::kCompute));
-    return StatusOf(cudaGraphLaunch(static_cast<CardGraph&>(graph).exec, lane), "cudaGraphLaunch");
+    return CudaStatus(cudaGraphLaunch(static_cast<CardGraph&>(graph).exec, lane),
+                      "cudaGraphLaunch");
   }
 
  private:
   using Captured = std::unique_ptr<std::remove_pointer_t<cudaGraph_t>, decltype(&cudaGraphDestroy)>;
 
   absl::StatusOr<Captured> Capture(absl::FunctionRef<absl::Status(cudaStream_t)> give) {
-    RETURN_IF_ERROR(StatusOf(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal),
-                             "cudaStreamBeginCapture"));
+    RETURN_IF_ERROR(CudaStatus(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal),
+                               "cudaStreamBeginCapture"));
     const absl::Status given = give(stream_);
     cudaGraph_t graph = nullptr;
     const absl::Status ended =
-        StatusOf(cudaStreamEndCapture(stream_, &graph), "cudaStreamEndCapture");
+        CudaStatus(cudaStreamEndCapture(stream_, &graph), "cudaStreamEndCapture");
     Captured captured(graph, &cudaGraphDestroy);
     RETURN_IF_ERROR(given);
     RETURN_IF_ERROR(ended);
@@ -76,11 +73,11 @@ absl::StatusOr<std::unique_ptr<GraphRecorder>> NewCardGraphs(cachestore::Device*
   // Kernels keep the priority of the stream that they were captured on: the compute lane's.
   int lowest = 0;
   int highest = 0;
-  RETURN_IF_ERROR(StatusOf(cudaDeviceGetStreamPriorityRange(&lowest, &highest),
-                           "cudaDeviceGetStreamPriorityRange"));
+  RETURN_IF_ERROR(CudaStatus(cudaDeviceGetStreamPriorityRange(&lowest, &highest),
+                             "cudaDeviceGetStreamPriorityRange"));
   cudaStream_t stream = nullptr;
-  RETURN_IF_ERROR(StatusOf(cudaStreamCreateWithPriority(&stream, cudaStreamNonBlocking, highest),
-                           "cudaStreamCreateWithPriority"));
+  RETURN_IF_ERROR(CudaStatus(cudaStreamCreateWithPriority(&stream, cudaStreamNonBlocking, highest),
+                             "cudaStreamCreateWithPriority"));
   return std::make_unique<CardGraphs>(device, stream);
 }
 

@@ -1,16 +1,13 @@
 #include <memory>
 
-#include "absl/strings/str_cat.h"
 #include "cachestore/base/status_macros.h"
+#include "cachestore/memory/cuda/cuda_status.h"
 #include "engine/backend/cuda/cublaslt/work_timer.h"
 
 namespace reprise::engine::cuda {
 namespace {
 
-absl::Status StatusOf(cudaError_t error, absl::string_view call) {
-  if (error == cudaSuccess) return absl::OkStatus();
-  return absl::InternalError(absl::StrCat(call, ": ", cudaGetErrorString(error)));
-}
+using cachestore::CudaStatus;
 
 class Event {
  public:
@@ -18,8 +15,8 @@ class Event {
     if (event_ != nullptr) cudaEventDestroy(event_);
   }
   absl::Status Record(cudaStream_t stream) {
-    RETURN_IF_ERROR(StatusOf(cudaEventCreate(&event_), "cudaEventCreate"));
-    return StatusOf(cudaEventRecord(event_, stream), "cudaEventRecord");
+    RETURN_IF_ERROR(CudaStatus(cudaEventCreate(&event_), "cudaEventCreate"));
+    return CudaStatus(cudaEventRecord(event_, stream), "cudaEventRecord");
   }
   cudaEvent_t get() const { return event_; }
 
@@ -44,10 +41,10 @@ class EventTimer final : public WorkTimer {
     RETURN_IF_ERROR(begin.Record(stream));
     RETURN_IF_ERROR(give());
     RETURN_IF_ERROR(end.Record(stream));
-    RETURN_IF_ERROR(StatusOf(cudaEventSynchronize(end.get()), "cudaEventSynchronize"));
+    RETURN_IF_ERROR(CudaStatus(cudaEventSynchronize(end.get()), "cudaEventSynchronize"));
     float milliseconds = 0;
-    RETURN_IF_ERROR(StatusOf(cudaEventElapsedTime(&milliseconds, begin.get(), end.get()),
-                             "cudaEventElapsedTime"));
+    RETURN_IF_ERROR(CudaStatus(cudaEventElapsedTime(&milliseconds, begin.get(), end.get()),
+                               "cudaEventElapsedTime"));
     return milliseconds / 1e3;
   }
 };
