@@ -197,6 +197,9 @@ NamespaceIdentity Engine::IdentityOf(const std::string& tenant, const std::strin
   return impl_->IdentityOf(tenant, salt);
 }
 
+absl::Status Engine::health() const { return impl_->loop().health(); }
+void Engine::OnLost(std::function<void()> callback) { impl_->loop().OnLost(std::move(callback)); }
+
 const Tokenizer& Engine::tokenizer() const { return impl_->tokenizer(); }
 const ChatFormat& Engine::chat_format() const { return impl_->chat_format(); }
 const ModelConfig& Engine::model_config() const { return impl_->model_config(); }

@@ -73,7 +73,7 @@ class Engine {
   // kInvalidArgument: empty prompt, prompt longer than the context (both lengths named), token id,
   // priority or sampling parameter out of range; kResourceExhausted: the queue is full;
   // kFailedPrecondition: the request may need more KV blocks than the tier that is computed on has,
-  // or demands exact KV of an engine that rounds it.
+  // or demands exact KV of an engine that rounds it; kUnavailable: as health() says.
   absl::StatusOr<RequestId> Submit(GenerateRequest request, std::shared_ptr<TokenSink> sink);
 
   // Ends a request early: its sink gets OnFinish(kCancelled), unless it has ended already.
@@ -86,6 +86,14 @@ class Engine {
   // The typed identity of that namespace.
   cachestore::NamespaceIdentity IdentityOf(const std::string& tenant,
                                            const std::string& salt) const;
+
+  // OK, or why the engine has ended by itself: what the model is computed on has failed for good.
+  // Every request that had not ended, and each one from then on, gets this kUnavailable. Only
+  // another engine goes on; where a CUDA card is what failed, in another process.
+  absl::Status health() const;
+  // Calls `callback` once, on any thread, when health() is no longer OK; at once, if it is not. The
+  // last one given counts. It must not end the engine.
+  void OnLost(std::function<void()> callback);
 
   const Tokenizer& tokenizer() const;
   // How conversations are written for the model.

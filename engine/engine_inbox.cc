@@ -4,12 +4,14 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "cachestore/base/check.h"
+#include "cachestore/base/status_macros.h"
 
 namespace reprise::engine {
 
 absl::StatusOr<SequenceId> Inbox::Submit(Submission submission) {
   absl::MutexLock lock(&mu_);
-  if (mail_.closed) return absl::UnavailableError("the engine is shutting down");
+  RETURN_IF_ERROR(mail_.closed);
   const int64_t samples = submission.request.num_samples;
   if (samples > max_waiting_) {
     return absl::InvalidArgumentError(absl::StrCat(
@@ -43,9 +45,10 @@ void Inbox::Wake() {
   woken_ = true;
 }
 
-void Inbox::Close() {
+void Inbox::Close(const absl::Status& why) {
+  CHECK(!why.ok());
   absl::MutexLock lock(&mu_);
-  mail_.closed = true;
+  mail_.closed.Update(why);
 }
 
 Inbox::Mail Inbox::Take(absl::Time deadline) {
@@ -85,7 +88,7 @@ int64_t Inbox::num_waiting() const {
 }
 
 bool Inbox::HasNewsLocked() const {
-  return woken_ || mail_.closed || !mail_.submissions.empty() || !mail_.cancelled.empty();
+  return woken_ || !mail_.closed.ok() || !mail_.submissions.empty() || !mail_.cancelled.empty();
 }
 
 std::string Inbox::RetryHintLocked() const {

@@ -36,21 +36,22 @@ class Inbox {
   struct Mail {
     std::vector<Submission> submissions;  // oldest first
     std::vector<SequenceId> cancelled;
-    bool closed = false;
+    absl::Status closed;  // why the inbox was closed; OK: it is open
   };
 
   explicit Inbox(int64_t max_waiting) : max_waiting_(max_waiting) {}
 
   // Adds a request; returns its id, the first of as many consecutive ones as it has samples.
   // kInvalidArgument: more samples than may ever wait; kResourceExhausted: too many wait, with the
-  // time in which places come free lately, if that is known; kUnavailable: closed.
+  // time in which places come free lately, if that is known; or why the inbox was closed.
   absl::StatusOr<SequenceId> Submit(Submission submission) ABSL_LOCKS_EXCLUDED(mu_);
   // No effect unless `id` is alive.
   void Cancel(SequenceId id) ABSL_LOCKS_EXCLUDED(mu_);
   // Makes Take() return.
   void Wake() ABSL_LOCKS_EXCLUDED(mu_);
-  // Refuses further requests and makes Take() return; what is in the inbox can still be taken.
-  void Close() ABSL_LOCKS_EXCLUDED(mu_);
+  // Refuses further requests with `why` (not OK) and makes Take() return; what is in the inbox can
+  // still be taken. The first call counts.
+  void Close(const absl::Status& why) ABSL_LOCKS_EXCLUDED(mu_);
 
   // The engine thread's side. Waits for mail, Wake(), Close() or `deadline`. BLOCKS.
   Mail Take(absl::Time deadline) ABSL_LOCKS_EXCLUDED(mu_);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "engine/engine_request.h"
@@ -14,6 +15,15 @@ namespace {
 constexpr absl::Duration kRoomWait = absl::Milliseconds(20);
 // Pause between plans that found no slot although the store had room when asked.
 constexpr absl::Duration kStarvedPause = absl::Milliseconds(5);
+
+bool HasFailed(const ChunkOutcome& outcome) { return !outcome.status.ok(); }
+
+// Those that failed did so of `cause`.
+void Fail(const absl::Status& cause, std::vector<ChunkOutcome>* outcomes) {
+  for (ChunkOutcome& outcome : *outcomes) {
+    if (HasFailed(outcome)) outcome.status = cause;
+  }
+}
 
 }  // namespace
 
@@ -29,8 +39,24 @@ EngineLoop::EngineLoop(const EngineParts& parts, const cachestore::KvLayout& lay
       thread_([this] { Run(); }) {}
 
 EngineLoop::~EngineLoop() {
-  inbox_->Close();
+  inbox_->Close(absl::UnavailableError("the engine is shutting down"));
   thread_.join();
+}
+
+absl::Status EngineLoop::health() const {
+  absl::MutexLock lock(&health_mu_);
+  return health_;
+}
+
+void EngineLoop::OnLost(std::function<void()> callback) {
+  {
+    absl::MutexLock lock(&health_mu_);
+    if (health_.ok()) {
+      on_lost_ = std::move(callback);
+      return;
+    }
+  }
+  if (callback) callback();
 }
 
 absl::StatusOr<RequestId> EngineLoop::Submit(const cachestore::NamespaceHandle& ns,
@@ -49,16 +75,16 @@ EngineStats EngineLoop::stats() const {
 }
 
 void EngineLoop::Run() {
-  absl::Time wake_up = absl::InfiniteFuture();
-  while (Receive(wake_up)) {
+  absl::Status end;
+  for (absl::Time wake_up = absl::InfiniteFuture(); (end = Receive(wake_up)).ok();) {
     Step();
     wake_up = starved_steps_ > 1 ? absl::Now() + kStarvedPause : scheduler_.NextPlanTime();
   }
-  scheduler_.EndAll(absl::UnavailableError("the engine is shutting down"), absl::Now());
+  scheduler_.EndAll(end, absl::Now());
   DeliverEnded();
 }
 
-bool EngineLoop::Receive(absl::Time deadline) {
+absl::Status EngineLoop::Receive(absl::Time deadline) {
   Inbox::Mail mail = inbox_->Take(deadline);
   for (Submission& submission : mail.submissions) {
     auto answer = std::make_unique<Answer>(std::move(submission.sink));
@@ -73,7 +99,7 @@ bool EngineLoop::Receive(absl::Time deadline) {
     answers_.emplace(submission.id, std::move(answer));
   }
   for (RequestId id : mail.cancelled) CancelSamples(id);
-  return !mail.closed;
+  return mail.closed;
 }
 
 void EngineLoop::CancelSamples(RequestId id) {
@@ -91,15 +117,37 @@ void EngineLoop::Step() {
     starved_steps_ = 0;
     PublishStats();
     std::vector<ChunkOutcome> outcomes = runner_.Run(plan);
+    if (std::any_of(outcomes.begin(), outcomes.end(), HasFailed)) {
+      if (const absl::Status lost = CheckParts(); !lost.ok()) Fail(lost, &outcomes);
+    }
     Emit(plan, &outcomes);
     scheduler_.Commit(plan, outcomes, absl::Now());
   } else if (plan.starved_sequences > 0) {
     ++starved_steps_;
+    CheckParts().IgnoreError();  // if it is lost, the next mail says so
     scheduler_.AwaitRoom(absl::Now() + kRoomWait);
   } else {
     starved_steps_ = 0;
   }
   DeliverEnded();
+}
+
+absl::Status EngineLoop::CheckParts() {
+  absl::Status cause = parts_.backend->Health();
+  cause.Update(parts_.store->health(parts_.store->compute_tier()));
+  if (cause.ok()) return absl::OkStatus();
+  const absl::Status lost = absl::UnavailableError(
+      absl::StrCat("what the model is computed on has failed for good, and the engine has ended: ",
+                   cause.message()));
+  std::function<void()> callback;
+  {
+    absl::MutexLock lock(&health_mu_);
+    health_ = lost;
+    callback = std::exchange(on_lost_, nullptr);
+  }
+  inbox_->Close(lost);
+  if (callback) callback();
+  return lost;
 }
 
 void EngineLoop::Emit(const StepPlan& plan, std::vector<ChunkOutcome>* outcomes) {

@@ -2,6 +2,8 @@
 //
 //     plan (Scheduler) -> run (ModelRunner) -> emit (OutputStream) -> commit (Scheduler)
 //
+// It is closed too when no step can be run any more: the backend, or the store's tier that it
+// computes on, has failed for good.
 // Owns the thread, the inbox and everything the thread uses; sleeps when there is nothing to do.
 // Thread-safe.
 #pragma once
@@ -48,6 +50,10 @@ class EngineLoop {
   // Ends every request with OnError(kUnavailable) and joins the thread.
   ~EngineLoop();
 
+  // As Engine::health and Engine::OnLost.
+  absl::Status health() const ABSL_LOCKS_EXCLUDED(health_mu_);
+  void OnLost(std::function<void()> callback) ABSL_LOCKS_EXCLUDED(health_mu_);
+
   // As Engine::Submit, for a request that ValidateRequest() accepts.
   absl::StatusOr<RequestId> Submit(const cachestore::NamespaceHandle& ns, GenerateRequest request,
                                    std::shared_ptr<TokenSink> sink);
@@ -57,9 +63,12 @@ class EngineLoop {
  private:
   // Everything below runs on the engine thread.
   void Run();
-  // Takes the mail, waiting for it until `deadline`. False: the loop is to end.
-  bool Receive(absl::Time deadline);
+  // Takes the mail, waiting for it until `deadline`. An error: the loop is to end with it.
+  absl::Status Receive(absl::Time deadline);
   void Step();
+  // A step has failed, or could not begin. Ends the engine, and returns its health, if no other one
+  // can be run; else returns OK.
+  absl::Status CheckParts() ABSL_LOCKS_EXCLUDED(health_mu_);
   // Passes the sampled tokens on; fills in which sequences end with theirs.
   void Emit(const StepPlan& plan, std::vector<ChunkOutcome>* outcomes);
   // Ends every sample of a request that has not ended.
@@ -79,6 +88,10 @@ class EngineLoop {
   int64_t starved_steps_ = 0;  // in a row
   int64_t finished_requests_ = 0;
   int64_t failed_requests_ = 0;
+
+  mutable absl::Mutex health_mu_;
+  absl::Status health_ ABSL_GUARDED_BY(health_mu_);
+  std::function<void()> on_lost_ ABSL_GUARDED_BY(health_mu_);  // empty: it was called, or none
 
   mutable absl::Mutex stats_mu_;
   EngineStats stats_ ABSL_GUARDED_BY(stats_mu_);

@@ -126,16 +126,22 @@ absl::StatusOr<std::unique_ptr<HttpFrontend>> StartHttp(const ServeOptions& opti
   return http;
 }
 
-// Serves until a signal, and takes down what answers. Nothing here can fail while HTTP has calls in
-// the engine, which it must not outlive.
-void ServeUntilSignal(ServeSettings* settings, const ServedParts& parts, Server* server,
-                      HttpFrontend* http, ShutdownSignal* signal) {
+// Serves until a signal, or until the engine has ended by itself, and takes down what answers.
+// Nothing here can fail while HTTP has calls in the engine, which it must not outlive.
+void ServeUntilEnd(ServeSettings* settings, const ServedParts& parts, Server* server,
+                   HttpFrontend* http, ShutdownSignal* signal) {
   if (http != nullptr) http->SetReady(parts, *server);
   settings->Follow([&parts](const ServeOptions& now) {
     parts.log->SetOptions(now.log);
     parts.store->SetDiskAdmission(now.store.disk.admission);
   });
   signal->Expect();
+  if (parts.engine != nullptr) {
+    parts.engine->OnLost([engine = parts.engine, signal] {
+      std::cerr << "warning: " << engine->health().message() << std::endl;
+      signal->Request();
+    });
+  }
   if (parts.admin_listen) {
     std::cout << "admin listening on " << server->admin_address().ToString() << std::endl;
   }
@@ -151,7 +157,8 @@ void ServeUntilSignal(ServeSettings* settings, const ServedParts& parts, Server*
   if (http != nullptr) http->Shutdown(deadline);
 }
 
-// Builds bottom-up (card, store, engine, server), serves until a signal, and takes down in reverse.
+// Builds bottom-up (card, store, engine, server), serves, and takes down in reverse. An error, too,
+// if the engine has ended by itself.
 absl::Status Serve(ServeSettings* settings, Guard* guard, ShutdownSignal* signal) {
   const ServeOptions options = settings->options();
   ASSIGN_OR_RETURN(const ListenAddress listen, ParseListenAddress(options.listen));
@@ -189,13 +196,14 @@ absl::Status Serve(ServeSettings* settings, Guard* guard, ShutdownSignal* signal
     RETURN_IF_ERROR(PrintModel(parts.model_name, *engine, *store));
   }
   ASSIGN_OR_RETURN(std::unique_ptr<Server> server, Server::Start(listen, parts));
-  ServeUntilSignal(settings, parts, server.get(), http.get(), signal);
+  ServeUntilEnd(settings, parts, server.get(), http.get(), signal);
   server.reset();
+  const absl::Status health = engine == nullptr ? absl::OkStatus() : engine->health();
   engine.reset();
-  if (options.store.disk.directory.empty()) return absl::OkStatus();
+  if (options.store.disk.directory.empty()) return health;
   ASSIGN_OR_RETURN(const int64_t demoted, store->Demote());
   std::cout << "moved " << WithThousands(demoted) << " blocks from RAM to disk" << std::endl;
-  return absl::OkStatus();
+  return health;
 }
 
 // Opens what says who may call, and serves.
@@ -227,7 +235,9 @@ void AddServeCommand(FlagSet& program) {
       "SIGTERM, SIGINT and else SIGHUP (the terminal was closed): no new calls; running ones go\n"
       "on for --shutdown-grace and end with UNAVAILABLE then; then RAM's blocks go to disk;\n"
       "exit code 0. Whoever stops the server should wait for both: the grace and the time to\n"
-      "write --ram-bytes to disk. A second signal ends it at once; what is on disk survives.\n\n"
+      "write --ram-bytes to disk. A second signal ends it at once; what is on disk survives.\n"
+      "A card that has failed for good ends it in the same way, with exit code 1: whoever started\n"
+      "it should do so again.\n\n"
       "Examples:\n"
       "  reprise serve --model models/llama --ram-bytes 8GiB --disk-dir /var/lib/reprise \\\n"
       "    --disk-bytes 100GiB\n"

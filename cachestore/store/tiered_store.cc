@@ -166,6 +166,8 @@ absl::Status TieredStore::CopyInto(absl::Span<const BlockCopy> copies) {
 
 Tier TieredStore::compute_tier() const { return impl_->compute_tier(); }
 
+absl::Status TieredStore::health(Tier tier) const { return impl_->health(tier); }
+
 const HostArena& TieredStore::ram_arena() const { return impl_->ram_arena(); }
 
 absl::Status TieredStore::CheckIntegrity() const { return impl_->CheckIntegrity(); }

@@ -50,8 +50,8 @@
 #include "cachestore/store/invalidate_report.h"
 #include "cachestore/store/load_forecast.h"
 #include "cachestore/store/pin_ticket.h"
-#include "cachestore/store/store_options.h"
 #include "cachestore/store/request_observer.h"
+#include "cachestore/store/store_options.h"
 #include "cachestore/store/store_stats.h"
 #include "cachestore/store/tenant_quota.h"
 #include "cachestore/store/tier.h"
@@ -146,6 +146,9 @@ class TieredStore {
   // The tier whose blocks the engine computes on: kGpu where there is one. Everything that takes a
   // Tier REQUIRES that the store has it.
   Tier compute_tier() const;
+  // OK, or why there is no such tier any more, until a restart: its device has failed (kInternal).
+  // The others go on.
+  absl::Status health(Tier tier) const;
 
   // Longest cached prefix of `prompt`, verified by its content. Moves and pins nothing; may be
   // stale by the time it is read. At most `max_blocks` blocks are considered. What is matched

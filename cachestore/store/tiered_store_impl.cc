@@ -40,6 +40,11 @@ std::unique_ptr<EvictionPolicy> MakePolicy(const StoreOptions& options) {
   return std::make_unique<ReusePolicy>(options.attention_tokens);
 }
 
+absl::Status HealthOf(const StoreState& state, Tier tier) {
+  if (tier == Tier::kRam || !state.gpu.closed) return absl::OkStatus();
+  return absl::InternalError("the device has failed: there is no GPU tier until a restart");
+}
+
 // Without a disk tier nothing is persisted, so the keys of one process are its own.
 Hash128 RandomSecret() {
   std::random_device random;
@@ -276,9 +281,7 @@ absl::StatusOr<WritableBlock> TieredStore::Impl::Allocate(const NamespaceHandle&
   const size_t block_bytes = ns.layout.BytesPerBlock();
   absl::MutexLock lock(&core_.mu);
   StoreState& state = core_.state;
-  if (on_gpu && state.gpu.closed) {
-    return absl::InternalError("the device has failed: there is no GPU tier until a restart");
-  }
+  RETURN_IF_ERROR(HealthOf(state, tier));
   const std::optional<SlotIndex> slot =
       on_gpu ? core_.gpu.AllocateSlot(ns.id) : core_.ram.AllocateSlot(ns.id, purpose);
   if (!slot.has_value()) {
@@ -401,6 +404,11 @@ absl::StatusOr<InvalidateReport> TieredStore::Impl::Invalidate(const InvalidateS
 StoreStats TieredStore::Impl::stats() const {
   absl::ReaderMutexLock lock(&core_.mu);
   return core_.Stats();
+}
+
+absl::Status TieredStore::Impl::health(Tier tier) const {
+  absl::ReaderMutexLock lock(&core_.mu);
+  return HealthOf(core_.state, tier);
 }
 
 int64_t TieredStore::Impl::capacity_blocks(const NamespaceHandle& ns, Tier tier) const {

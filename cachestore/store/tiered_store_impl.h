@@ -74,6 +74,7 @@ class TieredStore::Impl : public BlockRegistry {
   std::vector<std::string> losses() const { return losses_; }
   int64_t capacity_blocks(const NamespaceHandle& ns, Tier tier) const;
   Tier compute_tier() const { return core_.device == nullptr ? Tier::kRam : Tier::kGpu; }
+  absl::Status health(Tier tier) const;
   absl::Status CopyInto(absl::Span<const BlockCopy> copies);
   const HostArena& ram_arena() const { return *core_.arena; }
   absl::Status CheckIntegrity() const;

@@ -106,6 +106,9 @@ class Backend {
   virtual absl::Status BeginStep(const StepInput& step) = 0;
   // The first error of the step's operations that is known by now.
   virtual absl::Status EndStep() = 0;
+  // OK, or why no step of any kind can be run any more. To be asked when one has failed. BLOCKS
+  // until what was given is computed.
+  virtual absl::Status Health() = 0;
   // x in host memory, until the next operation. BLOCKS until it is computed. Any error of an
   // operation before; then nothing that this step wrote means anything.
   virtual absl::StatusOr<absl::Span<float>> HostRows(Activations x) = 0;

@@ -81,6 +81,7 @@ class CpuBackend final : public Backend {
     return absl::OkStatus();
   }
   absl::Status EndStep() override { return absl::OkStatus(); }
+  absl::Status Health() override { return absl::OkStatus(); }
   absl::StatusOr<absl::Span<float>> HostRows(Activations x) override {
     return absl::MakeSpan(x.data, x.rows * x.cols);
   }

@@ -109,12 +109,16 @@ TEST(InboxTest, TakeSleepsUntilSomethingHappens) {
 TEST(InboxTest, AClosedInboxRefusesButGivesOutWhatItHas) {
   Inbox inbox(10);
   ASSERT_TRUE(inbox.Submit({}).ok());
-  inbox.Close();
-  EXPECT_EQ(inbox.Submit({}).status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(inbox.Take(absl::InfiniteFuture()).closed, absl::OkStatus());
+  ASSERT_TRUE(inbox.Submit({}).ok());
+  const absl::Status why = absl::UnavailableError("first");
+  inbox.Close(why);
+  inbox.Close(absl::UnavailableError("second"));
+  EXPECT_EQ(inbox.Submit({}).status(), why);
   const Inbox::Mail mail = inbox.Take(absl::InfiniteFuture());
-  EXPECT_TRUE(mail.closed);
+  EXPECT_EQ(mail.closed, why);
   EXPECT_EQ(mail.submissions.size(), 1u);
-  EXPECT_TRUE(inbox.Take(absl::InfiniteFuture()).closed);
+  EXPECT_EQ(inbox.Take(absl::InfiniteFuture()).closed, why);
 }
 
 }  // namespace

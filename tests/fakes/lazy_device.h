@@ -132,11 +132,15 @@ class LazyDevice : public Device {
 
   void* Stream(Lane lane) override { return &queues_[Index(lane)]; }
 
-  // From now on the device has failed with `failure`: what has not run never does.
+  // From now on the device has failed with `failure`: what has not run never does, and no moment
+  // that is marked from now on passes.
   void Fail(absl::Status failure) {
     absl::MutexLock lock(&mu_);
     failure_ = std::move(failure);
-    for (LaneState& lane : lanes_) lane.waiting.clear();
+    for (LaneState& lane : lanes_) {
+      lane.waiting.clear();
+      ++lane.given;
+    }
   }
   // Pieces of work that `lane` was given and that have not ended.
   size_t num_waiting(Lane lane) const {

@@ -103,6 +103,9 @@ class CudaBackend final : public Backend {
     return first_error_;
   }
 
+  // A lane that has failed is never of use again.
+  absl::Status Health() override { return device_->Wait(device_->Mark(Lane::kCompute)); }
+
   absl::StatusOr<absl::Span<float>> HostRows(Activations x) override {
     GiveAll();
     RETURN_IF_ERROR(first_error_);

@@ -152,6 +152,9 @@ TEST(LazyDeviceTest, AFailedDeviceSaysSoEverywhereAndPassesNothingMore) {
   EXPECT_EQ(f.device.Wait(after).code(), absl::StatusCode::kInternal);
   EXPECT_EQ(f.device.Copy(Lane::kToDevice, {{f.on_device(), f.host(), 64}}).code(),
             absl::StatusCode::kInternal);
+  // Of a lane that nothing was given either.
+  EXPECT_FALSE(f.device.HasPassed(f.device.Mark(Lane::kCompute)));
+  EXPECT_EQ(f.device.Wait(f.device.Mark(Lane::kCompute)).code(), absl::StatusCode::kInternal);
 }
 
 TEST(LazyDeviceTest, TheDeviceHoldsWhatItHoldsAndTakesItBack) {
