@@ -5,7 +5,7 @@
 # Python packages for the tests of the Python client come from the network into build/venv.
 #
 # Usage: [REPRISE_MAY_SKIP=REGEX] tests/run.sh [release|asan|tsan]...
-# Without names all three: about 35 minutes on 2 cores.
+# Without names all three: about 40 minutes on 2 cores.
 # A test that lacks something is skipped, and a line says what. With REPRISE_MAY_SKIP the run fails where
 # a test is skipped whose name does not match it ("none": any).
 set -euo pipefail
