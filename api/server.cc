@@ -82,13 +82,14 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ListenAddress& liste
                      ArenaSocket::Listen({.path = parts.arena_socket, .user = geteuid()},
                                          parts.store->ram_arena(), &server->sessions()));
   }
-  ASSIGN_OR_RETURN(
-      server->server_,
-      server->StartOn(&server->address_, {&server->cache_service_, &server->inference_service_}));
+  ASSIGN_OR_RETURN(server->server_,
+                   server->StartOn(&server->address_, &server->running_,
+                                   {&server->cache_service_, &server->inference_service_}));
   if (parts.admin_listen) {
     server->admin_address_ = *parts.admin_listen;
     ASSIGN_OR_RETURN(server->admin_server_,
-                     server->StartOn(&server->admin_address_, {&server->admin_service_}));
+                     server->StartOn(&server->admin_address_, &server->admin_running_,
+                                     {&server->admin_service_}));
   }
   grpc::HealthCheckServiceInterface* health = server->server_->GetHealthCheckService();
   health->SetServingStatus(v1::Cache::service_full_name(), true);
@@ -97,7 +98,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ListenAddress& liste
 }
 
 absl::StatusOr<std::unique_ptr<grpc::Server>> Server::StartOn(
-    ListenAddress* listen, const std::vector<grpc::Service*>& services) {
+    ListenAddress* listen, RunningCalls* running, const std::vector<grpc::Service*>& services) {
   if (guard_->has_credentials() && guard_->tls() == nullptr && !listen->IsLocal()) {
     return absl::InvalidArgumentError(
         absl::StrCat("tokens would cross the network in plaintext on ", listen->ToString()));
@@ -108,11 +109,12 @@ absl::StatusOr<std::unique_ptr<grpc::Server>> Server::StartOn(
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   SetLimits(&builder);
   int port = 0;
-  builder.AddListeningPort(listen->ToString(), MakeListenerCredentials(*listen, guard_, log_),
-                           &port);
+  builder.AddListeningPort(listen->ToString(),
+                           MakeListenerCredentials(*listen, guard_, running, log_), &port);
   for (grpc::Service* service : services) builder.RegisterService(service);
   std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> interceptors;
-  interceptors.push_back(std::make_unique<CallerInterceptorFactory>(*listen, guard_, max_silence_));
+  interceptors.push_back(
+      std::make_unique<CallerInterceptorFactory>(*listen, guard_, running, max_silence_));
   if (log_ != nullptr) {
     interceptors.push_back(std::make_unique<CallLogInterceptorFactory>(log_));
   }
@@ -136,6 +138,7 @@ void Server::Shutdown(absl::Time deadline) {
   if (server_ == nullptr) return;
   server_->GetHealthCheckService()->Shutdown();
   const absl::Status shutting_down = absl::UnavailableError("the server is shutting down");
+  running_.Close(shutting_down);
   // They would go on for as long as there is time.
   cache_service_.EndStreams(shutting_down);
   // What is left then is told why; of gRPC it would hear CANCELLED, as if the client had wanted it.
@@ -144,7 +147,11 @@ void Server::Shutdown(absl::Time deadline) {
                    [guard = guard_, status = ToGrpc(shutting_down)](bool is_time) {
                      if (is_time) EndCalls(guard, status);
                    });
-  server_->Shutdown(absl::ToChronoTime(deadline + kMaxCallEnd));
+  // With calls under way gRPC would close each connection behind its last one. What the client had
+  // not taken by then would be lost as soon as it said anything, and windows are said at any time.
+  // Without any, gRPC first has it answer a ping, which it does behind all that it was sent.
+  running_.AwaitNone(deadline + kMaxCallEnd);
+  server_->Shutdown(absl::ToChronoTime(absl::Now() + kMaxCallEnd));
   server_->Wait();
   server_.reset();
   arena_socket_.reset();

@@ -15,6 +15,7 @@
 #include "absl/time/time.h"
 #include "api/admin_service.h"
 #include "api/auth/guard.h"
+#include "api/auth/running_calls.h"
 #include "api/cache_service.h"
 #include "api/inference_service.h"
 #include "api/limits.h"
@@ -77,13 +78,16 @@ class Server {
  private:
   Server(const ServedParts& parts, std::unique_ptr<Guard> open_guard);
 
-  // Starts `services` on `listen`, whose port it sets to the real one.
+  // Starts `services` on `listen`, whose port it sets to the real one, and whose calls it counts in
+  // `running`.
   absl::StatusOr<std::unique_ptr<grpc::Server>> StartOn(
-      ListenAddress* listen, const std::vector<grpc::Service*>& services);
+      ListenAddress* listen, RunningCalls* running, const std::vector<grpc::Service*>& services);
 
   const std::unique_ptr<Guard> open_guard_;  // where the parts have none
   Guard* const guard_;
   CallLog* const log_;  // may be null
+  RunningCalls running_;
+  RunningCalls admin_running_;
   const absl::Duration max_silence_;
   CacheService cache_service_;
   std::unique_ptr<ArenaSocket> arena_socket_;  // null: not offered

@@ -23,19 +23,23 @@ using grpc::experimental::InterceptorBatchMethods;
 // Lives as long as its call.
 class CallerInterceptor final : public grpc::experimental::Interceptor {
  public:
-  // `listener` and `share` must outlive the call.
-  CallerInterceptor(const ListenAddress& listener, Guard* guard, absl::Duration max_silence,
-                    CallShare* share, grpc::experimental::ServerRpcInfo* info)
+  // `listener`, `running` and `share` must outlive the call.
+  CallerInterceptor(const ListenAddress& listener, Guard* guard, RunningCalls* running,
+                    absl::Duration max_silence, CallShare* share,
+                    grpc::experimental::ServerRpcInfo* info)
       : listener_(listener),
+        running_(running),
         max_silence_(max_silence),
         method_(info->method()),
         context_(info->server_context()) {
     caller_.guard = guard;
     caller_.share = share;
+    running_->Begin();
   }
   ~CallerInterceptor() override {
     CallerTable::Get().Remove(context_, &caller_);
     EndShare();
+    running_->End();
   }
 
   void Intercept(InterceptorBatchMethods* methods) override {
@@ -132,6 +136,7 @@ class CallerInterceptor final : public grpc::experimental::Interceptor {
   }
 
   const ListenAddress& listener_;
+  RunningCalls* const running_;
   const absl::Duration max_silence_;
   const std::string method_;
   grpc::ServerContextBase* const context_;
@@ -146,7 +151,7 @@ class CallerInterceptor final : public grpc::experimental::Interceptor {
 grpc::experimental::Interceptor* CallerInterceptorFactory::CreateServerInterceptor(
     grpc::experimental::ServerRpcInfo* info) {
   if (absl::StartsWith(info->method(), kHealthPath)) return nullptr;
-  return new CallerInterceptor(listener_, guard_, max_silence_, &share_, info);
+  return new CallerInterceptor(listener_, guard_, running_, max_silence_, &share_, info);
 }
 
 Principal PrincipalOf(const grpc::ServerContextBase& context) {

@@ -20,6 +20,7 @@
 #include "absl/time/time.h"
 #include "api/auth/call_share.h"
 #include "api/auth/guard.h"
+#include "api/auth/running_calls.h"
 #include "api/limits.h"
 #include "api/listen_address.h"
 #include "api/log/call_log.h"
@@ -27,15 +28,17 @@
 
 namespace reprise::api {
 
-// Makes the interceptors of a server that listens on `listener`, and counts its tenants' calls.
-// `guard` must outlive the server. A call that holds a thread ends when its client has not taken
-// the last of the answer for `max_silence`.
+// Makes the interceptors of a server that listens on `listener`, and counts its calls, also by
+// tenant. `guard` and `running` must outlive the server. A call that holds a thread ends when its
+// client has not taken the last of the answer for `max_silence`.
 class CallerInterceptorFactory final
     : public grpc::experimental::ServerInterceptorFactoryInterface {
  public:
-  CallerInterceptorFactory(const ListenAddress& listener, Guard* guard, absl::Duration max_silence)
+  CallerInterceptorFactory(const ListenAddress& listener, Guard* guard, RunningCalls* running,
+                           absl::Duration max_silence)
       : listener_(listener),
         guard_(guard),
+        running_(running),
         max_silence_(max_silence),
         share_(kMaxTenantCalls, kMaxTenantAnswers) {}
 
@@ -45,6 +48,7 @@ class CallerInterceptorFactory final
  private:
   const ListenAddress listener_;
   Guard* const guard_;
+  RunningCalls* const running_;
   const absl::Duration max_silence_;
   CallShare share_;
 };

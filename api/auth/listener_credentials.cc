@@ -44,11 +44,12 @@ struct CallHeaders {
 // object that made them.
 class Gate {
  public:
-  Gate(const ListenAddress& address, Guard* guard, CallLog* log)
-      : address_(address), guard_(guard), log_(log) {}
+  Gate(const ListenAddress& address, Guard* guard, const RunningCalls* running, CallLog* log)
+      : address_(address), guard_(guard), running_(running), log_(log) {}
 
   absl::Status Judge(const CallHeaders& call, const grpc_auth_context* connection) const {
     if (absl::StartsWith(call.path, kHealthPath)) return absl::OkStatus();
+    if (absl::Status closed = running_->closed(); !closed.ok()) return closed;
     const absl::StatusOr<Principal> principal =
         guard_->Authenticate(call.token, PeerOf(address_, "", connection));
     const absl::Status status = principal.ok() ? guard_->TakeCall(*principal) : principal.status();
@@ -96,6 +97,7 @@ class Gate {
 
   const ListenAddress address_;
   Guard* const guard_;
+  const RunningCalls* const running_;
   CallLog* const log_;
   absl::Mutex mu_;
   std::shared_ptr<const TlsMaterial> shown_ ABSL_GUARDED_BY(mu_);
@@ -122,8 +124,9 @@ grpc_server_credentials* MakeTls(Gate* gate, bool asks_clients) {
 
 class ListenerCredentials final : public grpc::ServerCredentials {
  public:
-  ListenerCredentials(const ListenAddress& address, Guard* guard, CallLog* log) {
-    Gate* gate = new Gate(address, guard, log);
+  ListenerCredentials(const ListenAddress& address, Guard* guard, const RunningCalls* running,
+                      CallLog* log) {
+    Gate* gate = new Gate(address, guard, running, log);
     const TlsIdentity* tls = address.unix_path.empty() ? guard->tls() : nullptr;
     credentials_ = tls == nullptr ? grpc_insecure_server_credentials_create()
                                   : MakeTls(gate, tls->asks_clients());
@@ -149,8 +152,10 @@ class ListenerCredentials final : public grpc::ServerCredentials {
 }  // namespace
 
 std::shared_ptr<grpc::ServerCredentials> MakeListenerCredentials(const ListenAddress& address,
-                                                                 Guard* guard, CallLog* log) {
-  return std::make_shared<ListenerCredentials>(address, guard, log);
+                                                                 Guard* guard,
+                                                                 const RunningCalls* running,
+                                                                 CallLog* log) {
+  return std::make_shared<ListenerCredentials>(address, guard, running, log);
 }
 
 }  // namespace reprise::api

@@ -11,18 +11,22 @@
 #include <string>
 
 #include "api/auth/guard.h"
+#include "api/auth/running_calls.h"
 #include "api/listen_address.h"
 #include "api/log/call_log.h"
 
 namespace reprise::api {
 
-// For a server that listens on `address`: TLS where `guard` has it, but for Unix sockets. `guard`
-// and `log` must outlive the server.
+// For a server that listens on `address`: TLS where `guard` has it, but for Unix sockets. `guard`,
+// `running` and `log` must outlive the server.
 //
-// Refused calls end with UNAUTHENTICATED, or RESOURCE_EXHAUSTED for a tenant that calls too often,
-// and are written to the audit log and to `log` (nullptr: none). Of those the client's address is
-// not known yet: "from" is the listener and what the client calls itself.
+// Once `running` is closed every call ends with what it was closed with. Refused calls end with
+// UNAUTHENTICATED, or RESOURCE_EXHAUSTED for a tenant that calls too often, and are written to the
+// audit log and to `log` (nullptr: none). Of those the client's address is not known yet: "from" is
+// the listener and what the client calls itself.
 std::shared_ptr<grpc::ServerCredentials> MakeListenerCredentials(const ListenAddress& address,
-                                                                 Guard* guard, CallLog* log);
+                                                                 Guard* guard,
+                                                                 const RunningCalls* running,
+                                                                 CallLog* log);
 
 }  // namespace reprise::api

@@ -114,7 +114,8 @@ class DataPathTest : public ::testing::Test {
     builder.AddListeningPort(listen.ToString(), grpc::InsecureServerCredentials());
     builder.RegisterService(service_.get());
     std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> all;
-    all.push_back(std::make_unique<CallerInterceptorFactory>(listen, guard_.get(), kMaxSilence));
+    all.push_back(
+        std::make_unique<CallerInterceptorFactory>(listen, guard_.get(), &running_, kMaxSilence));
     all.push_back(std::make_unique<Spy>(&in_, &out_));
     builder.experimental().SetInterceptorCreators(std::move(all));
     server_ = builder.BuildAndStart();
@@ -177,6 +178,7 @@ class DataPathTest : public ::testing::Test {
   std::unique_ptr<cachestore::TieredStore> store_;
   Range arena_;
   std::unique_ptr<Guard> guard_;
+  RunningCalls running_;
   std::unique_ptr<CacheService> service_;
   SeenSlices in_;   // of Put
   SeenSlices out_;  // of Get

@@ -15,6 +15,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/algorithm/container.h"
@@ -283,6 +284,30 @@ TEST(ServerTest, CallsThatOutlastAShutdownsGraceEndAsUnavailable) {
     EXPECT_EQ(line["status"], "UNAVAILABLE");
     EXPECT_EQ(line["cause"], "the server is shutting down");
   }
+}
+
+TEST(ServerTest, WhileARunningCallIsAwaitedNewOnesAreRefused) {
+  constexpr int kTokens = 1000;
+  TestServer server({.max_positions = 1 << 12});
+  v1::GenerateRequest request;
+  request.set_text("x");
+  request.mutable_stop()->set_ignore_eos(true);
+  request.mutable_stop()->set_max_new_tokens(kTokens);
+  grpc::ClientContext context;
+  const auto call =
+      v1::Inference::NewStub(ConnectTo(server.address()))->Generate(&context, request);
+  v1::GenerateResponse response;
+  ASSERT_TRUE(call->Read(&response));
+  std::thread shutdown([&] { server.server().Shutdown(absl::Now() + kTestTimeout); });
+  CacheClient client = server.cache();
+  absl::Status refusal;
+  while (refusal.ok()) refusal = client.Stats(kTestTimeout).status();
+  EXPECT_EQ(refusal, absl::UnavailableError("the server is shutting down"));
+  int tokens = 1;
+  while (call->Read(&response)) tokens += response.has_token() ? 1 : 0;
+  EXPECT_TRUE(call->Finish().ok());
+  EXPECT_EQ(tokens, kTokens);
+  shutdown.join();
 }
 
 TEST(ServerTest, AfterShutdownNobodyAnswers) {
