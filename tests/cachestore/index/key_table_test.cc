@@ -1,5 +1,4 @@
 #include "cachestore/index/key_table.h"
-#include "tests/fakes/test_seed.h"
 
 #include <gtest/gtest.h>
 
@@ -7,6 +6,8 @@
 #include <map>
 #include <random>
 #include <vector>
+
+#include "tests/fakes/test_seed.h"
 
 namespace reprise::cachestore {
 namespace {

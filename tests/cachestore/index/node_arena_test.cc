@@ -1,5 +1,4 @@
 #include "cachestore/index/node_arena.h"
-#include "tests/fakes/test_seed.h"
 
 #include <gtest/gtest.h>
 
@@ -7,6 +6,8 @@
 #include <cstring>
 #include <map>
 #include <random>
+
+#include "tests/fakes/test_seed.h"
 
 namespace reprise::cachestore {
 namespace {

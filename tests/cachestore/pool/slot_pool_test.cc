@@ -1,5 +1,4 @@
 #include "cachestore/pool/slot_pool.h"
-#include "tests/fakes/test_seed.h"
 
 #include <gtest/gtest.h>
 
@@ -8,6 +7,8 @@
 #include <random>
 #include <set>
 #include <vector>
+
+#include "tests/fakes/test_seed.h"
 
 namespace reprise::cachestore {
 namespace {
