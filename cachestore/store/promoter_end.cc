@@ -111,7 +111,9 @@ void Promoter::FinishIfDoneLocked(const std::shared_ptr<Pending>& pending, Work&
   }
   const size_t num_entries = pending->entries.size();
   if (pending->end < num_entries) {
-    MissCounterLocked(pending->entries[pending->end].outcome) += pending->block_tokens;
+    const Outcome outcome = pending->entries[pending->end].outcome;
+    prefix.is_late = outcome == Outcome::kDeadline;
+    MissCounterLocked(outcome) += pending->block_tokens;
     counters.missed_after_miss_tokens +=
         static_cast<int64_t>(num_entries - pending->end - 1) * pending->block_tokens;
   }

@@ -173,7 +173,7 @@ void Scheduler::TakeOverLoad(Sequence& sequence, absl::Time now) {
     if (now < sequence.load_started() + options_.load_timeout) return;
     sequence.AbandonLoading();
     ++counters_.abandoned_loads;
-  } else if (sequence.unloaded_blocks() > 0 && now >= sequence.load_deadline()) {
+  } else if (sequence.load_was_late()) {
     ++counters_.abandoned_loads;
   }
   RunOrFollow(sequence, now);

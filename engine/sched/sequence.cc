@@ -87,7 +87,7 @@ void Sequence::StartLoading(const BlockAccount& account, const LoadChoice& choic
   state_ = SequenceState::kLoading;
   load_started_ = now;
   load_deadline_ = now + choice.patience;
-  unloaded_blocks_ = 0;
+  load_was_late_ = false;
   may_arrive_ = choice.order == cachestore::LoadOrder::kByLayer;
   arrival_patience_ = choice.arrival_patience;
   const cachestore::RequestHints hints = LookupHints(account, choice);
@@ -144,9 +144,8 @@ bool Sequence::TryFinishLoading(BlockAccount& account) {
   CHECK(state_ == SequenceState::kLoading);
   if (!ticket_.has_value()) return true;
   if (!ticket_->done()) return false;
-  const int64_t matched = ticket_->matched_blocks();
   PinnedPrefix prefix = ticket_->Take();
-  unloaded_blocks_ = matched - static_cast<int64_t>(prefix.blocks.size());
+  load_was_late_ = prefix.is_late;
   ticket_.reset();
   for (size_t i = 0; i < prefix.blocks.size(); ++i) {
     BlockRef& ref = prefix.blocks[i];
@@ -189,13 +188,16 @@ bool Sequence::AwaitPrefix(uint64_t bytes) const {
 void Sequence::EndArrival(BlockAccount& account, bool prefix_is_safe) {
   CHECK(state_ == SequenceState::kArriving);
   state_ = SequenceState::kLoading;
-  computed_ -= std::exchange(arriving_blocks_, 0) * block_tokens();
+  const int64_t arriving_blocks = std::exchange(arriving_blocks_, 0);
+  computed_ -= arriving_blocks * block_tokens();
   blocks_.resize(sealed_.size());
   if (!prefix_is_safe) {
     for (; !writable_.empty(); writable_.pop_back()) account.GiveBack(std::move(writable_.back()));
     return;
   }
-  CHECK(TryFinishLoading(account) && unloaded_blocks_ == 0);
+  const auto sealed_before = static_cast<int64_t>(sealed_.size());
+  CHECK(TryFinishLoading(account));
+  CHECK(static_cast<int64_t>(sealed_.size()) == sealed_before + arriving_blocks);
   for (const WritableBlock& block : writable_) blocks_.push_back(block.bytes().data());
   Run(arrival_began_);
 }

@@ -125,10 +125,9 @@ class Sequence {
   void Run(absl::Time now);
   // Any state -> waiting, without blocks.
   void Preempt(BlockAccount& account);
-  // When it began to load, until when it has patience, and how many cached blocks it did not get.
+  // When it began to load, and whether cached blocks were not there when its patience ended.
   absl::Time load_started() const { return load_started_; }
-  absl::Time load_deadline() const { return load_deadline_; }
-  int64_t unloaded_blocks() const { return unloaded_blocks_; }
+  bool load_was_late() const { return load_was_late_; }
   // The last block that it waits for; none when it follows nobody, or its request's first sample.
   const std::optional<cachestore::BlockKey>& followed_key() const { return followed_key_; }
   // Whether it has been admitted before: it was preempted if it waits.
@@ -218,7 +217,7 @@ class Sequence {
 
   int64_t turn_ = std::numeric_limits<int64_t>::max();  // of the first admission
   bool told_ = false;                                   // the store knows of the request
-  int64_t unloaded_blocks_ = 0;
+  bool load_was_late_ = false;
   absl::Time load_started_ = absl::InfiniteFuture();
   absl::Time load_deadline_ = absl::InfiniteFuture();
   absl::Time first_admitted_ = absl::InfiniteFuture();

@@ -77,6 +77,7 @@ TEST_F(PinTicketTest, ABadBlockIsSealedAgainRightAfterItsMiss) {
   faults_->FailLoadsOf(keys_[1], absl::DataLossError("bad bytes"));
   PinnedPrefix prefix = PinNow(ns_, PromptTokens(1, 3));
   ASSERT_EQ(prefix.blocks.size(), 1u);
+  EXPECT_FALSE(prefix.is_late);
   // Whether or not the disk has forgotten the bad copy by now.
   SealChain(ns_, PromptTokens(1, 3));
   EXPECT_EQ(store_->Match(ns_, PromptTokens(1, 3), 100).ram_blocks, 3);
@@ -337,6 +338,7 @@ TEST_F(PinTicketTest, AfterItsDeadlineATicketHoldsWhatIsLoaded) {
   const PinnedPrefix prefix = ticket.Take();
   EXPECT_EQ(prefix.ram_blocks, 2);
   EXPECT_EQ(prefix.disk_blocks, 0);
+  EXPECT_TRUE(prefix.is_late);
   EXPECT_EQ(store_->stats().pinned_blocks, 2);
   EXPECT_EQ(store_->stats().missed_deadline_tokens, kBlockTokens);
   EXPECT_EQ(store_->stats().missed_after_miss_tokens, 3 * kBlockTokens);

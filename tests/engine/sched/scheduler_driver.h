@@ -113,13 +113,19 @@ class SchedulerDriver {
     return first;
   }
 
-  // What the scheduler is told that every step takes. Zero: it does not learn from them.
+  // What the scheduler is told that every step takes, but for those that wait for a prefix. Zero:
+  // it does not learn from them.
   void PretendStepsTake(absl::Duration time) { step_time_ = time; }
 
   // One step at `now`. Returns the plan; its sequences may be gone.
   StepPlan Step(absl::Time now) {
     StepPlan plan = scheduler_.Plan(now);
-    if (!plan.chunks.empty()) scheduler_.Commit(plan, Compute(plan), now + step_time_);
+    if (!plan.chunks.empty()) {
+      const std::vector<ChunkOutcome> outcomes = Compute(plan);
+      const bool is_void = std::any_of(outcomes.begin(), outcomes.end(),
+                                       [](const ChunkOutcome& outcome) { return outcome.is_void; });
+      scheduler_.Commit(plan, outcomes, is_void ? absl::Now() : now + step_time_);
+    }
     for (EndedSequence& end : scheduler_.TakeEnded()) {
       const SequenceId id = end.sequence->id();
       EXPECT_TRUE(ended_.emplace(id, std::move(end)).second) << id << " has ended twice";
