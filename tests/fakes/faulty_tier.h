@@ -13,6 +13,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "cachestore/base/check.h"
 #include "cachestore/tier/backing_tier.h"
 
 namespace reprise::cachestore {
@@ -53,10 +54,12 @@ class FaultPlan {
     }
     for (auto& load : held) std::move(load)();
   }
-  // Waits until `count` loads have reached the gate since the plan was made.
+  // Waits until `count` loads have reached the gate since the plan was made. Ends the test where
+  // they do not come.
   void AwaitLoads(int64_t count) {
     absl::MutexLock lock(&mu_);
-    while (loads_ < count) changed_.Wait(&mu_);
+    const absl::Time give_up = absl::Now() + absl::Seconds(60);
+    while (loads_ < count) CHECK(!changed_.WaitWithDeadline(&mu_, give_up));
   }
   // Loads by layer tell of their first `bytes` bytes and then wait for LetLoadsEnd(), with garbage
   // in place of the rest.
@@ -106,10 +109,15 @@ class FaultPlan {
     passing_writes_ += count;
     changed_.SignalAll();
   }
-  // Waits until `count` writes have reached the gate since it was closed.
+  // Waits until `count` writes have reached the gate since it was closed, as AwaitLoads does.
   void AwaitWrites(int64_t count) {
     absl::MutexLock lock(&mu_);
-    while (writes_ < count) changed_.Wait(&mu_);
+    const absl::Time give_up = absl::Now() + absl::Seconds(60);
+    while (writes_ < count) CHECK(!changed_.WaitWithDeadline(&mu_, give_up));
+  }
+  int64_t writes() const {
+    absl::MutexLock lock(&mu_);
+    return writes_;
   }
   int64_t loads() const {
     absl::MutexLock lock(&mu_);

@@ -71,6 +71,19 @@ bool AgreeUpToTies(const Answer& expected, const Text& actual) {
   return top[1].token == *a && top[0].logprob - top[1].logprob <= kTie;
 }
 
+// How far apart the probabilities are that the two tell, up to where their tokens part.
+double Distance(const Answer& expected, const Answer& actual) {
+  double distance = 0;
+  for (size_t i = 0; i < std::min(expected.logprobs.size(), actual.logprobs.size()); ++i) {
+    for (size_t k = 0; k < 2; ++k) {
+      const double apart = expected.logprobs[i].top[k].logprob - actual.logprobs[i].top[k].logprob;
+      distance = std::max(distance, std::abs(apart));
+    }
+    if (expected.tokens[i] != actual.tokens[i]) break;
+  }
+  return distance;
+}
+
 class ReuseTest : public testing::Test {
  protected:
   void SetUp() override {
@@ -130,14 +143,15 @@ class ReuseTest : public testing::Test {
     engine_ = *std::move(engine);
   }
 
-  // Without the cache tokens are drawn on the host, which tells their probabilities.
-  Answer Ask(const Text& prompt, CacheMode cache) {
+  // Where probabilities are wanted tokens are drawn on the host.
+  enum class Tell { kTokens, kProbabilities };
+  Answer Ask(const Text& prompt, CacheMode cache, Tell tell) {
     GenerateRequest request;
     request.prompt = prompt;
     request.stop.max_new_tokens = kAnswerTokens;
     request.stop.ignore_eos = true;
     request.cache = cache;
-    if (cache == CacheMode::kOff) request.sampling.top_logprobs = 2;
+    if (tell == Tell::kProbabilities) request.sampling.top_logprobs = 2;
     const auto sink = std::make_shared<CollectingSink>();
     const auto id = engine_->Submit(std::move(request), sink);
     EXPECT_TRUE(id.ok()) << id.status();
@@ -160,7 +174,7 @@ class ReuseTest : public testing::Test {
     for (int turn = 0; turn < kTurns; ++turn) {
       for (Text& text : texts) {
         for (int i = 0; i < TurnTokens(); ++i) text.push_back(random() % 256);
-        turns.push_back({text, Ask(text, CacheMode::kOff)});
+        turns.push_back({text, Ask(text, CacheMode::kOff, Tell::kProbabilities)});
         const Text& answer = turns.back().answer.tokens;
         text.insert(text.end(), answer.begin(), answer.end());
       }
@@ -208,7 +222,7 @@ TEST_F(ReuseTest, TheCacheChangesNoAnswerAndBlocksComeFromEveryTier) {
   EXPECT_EQ(store_->stats().looked_up_tokens, 0);
   size_t num_equal = 0;
   for (size_t i = 0; i < turns.size(); ++i) {
-    const Text answer = Ask(turns[i].prompt, CacheMode::kUse).tokens;
+    const Text answer = Ask(turns[i].prompt, CacheMode::kUse, Tell::kTokens).tokens;
     EXPECT_EQ(answer.size(), static_cast<size_t>(kAnswerTokens));
     EXPECT_TRUE(AgreeUpToTies(turns[i].answer, answer)) << "turn " << i;
     num_equal += answer == turns[i].answer.tokens ? 1 : 0;
@@ -230,22 +244,32 @@ TEST_F(ReuseTest, TheCacheChangesNoAnswerAndBlocksComeFromEveryTier) {
   EXPECT_GE(engine_->stats().cached_tokens, read_again / 2);
 }
 
-// The comparison sees blocks that are another prompt's.
+// The comparison sees blocks that are another prompt's: one time in some hundred they happen to
+// change little, three times running never.
 TEST_F(ReuseTest, WrongBlocksChangeTheAnswer) {
   std::mt19937 random(TestSeed());
-  Text prompt;
-  Text other;
-  for (int i = 0; i < TurnTokens() + kBlockTokens; ++i) {
-    prompt.push_back(random() % 256);
-    other.push_back(random() % 256);
+  double spoiled = 0;
+  for (int prompts = 0; prompts < 3; ++prompts) {
+    Text prompt;
+    Text other;
+    for (int i = 0; i < TurnTokens() + kBlockTokens; ++i) {
+      prompt.push_back(random() % 256);
+      other.push_back(random() % 256);
+    }
+    const Answer expected = Ask(prompt, CacheMode::kOff, Tell::kProbabilities);
+    Ask(other, CacheMode::kUse, Tell::kTokens);
+    Ask(prompt, CacheMode::kUse, Tell::kTokens);
+    const auto distance_of_cached = [&] {
+      const int64_t before = engine_->stats().cached_tokens;
+      const Answer actual = Ask(prompt, CacheMode::kUse, Tell::kProbabilities);
+      EXPECT_GT(engine_->stats().cached_tokens, before);
+      return Distance(expected, actual);
+    };
+    EXPECT_LT(distance_of_cached(), kTie);
+    ASSERT_NO_FATAL_FAILURE(Spoil(prompt, other));
+    spoiled = std::max(spoiled, distance_of_cached());
   }
-  const Answer expected = Ask(prompt, CacheMode::kOff);
-  Ask(other, CacheMode::kUse);
-  EXPECT_TRUE(AgreeUpToTies(expected, Ask(prompt, CacheMode::kUse).tokens));
-  ASSERT_NO_FATAL_FAILURE(Spoil(prompt, other));
-  const int64_t cached = engine_->stats().cached_tokens;
-  EXPECT_FALSE(AgreeUpToTies(expected, Ask(prompt, CacheMode::kUse).tokens));
-  EXPECT_GT(engine_->stats().cached_tokens, cached);
+  EXPECT_GT(spoiled, kTie);
 }
 
 }  // namespace

@@ -186,9 +186,11 @@ TEST_F(GpuFaultsTest, WhereRamAndGpuWaitForEachOtherNobodySpins) {
     return absl::DurationFromTimespec(time);
   };
   EXPECT_FALSE(EndsWithin(ticket, absl::Milliseconds(100)));
+  const absl::Time begin = absl::Now();
   const absl::Duration before = cpu_time();
   EXPECT_FALSE(EndsWithin(ticket, absl::Milliseconds(500)));
-  EXPECT_LT(cpu_time() - before, absl::Milliseconds(100));
+  const absl::Duration used = cpu_time() - before;
+  EXPECT_LT(used, (absl::Now() - begin) / 5);
   faults_->OpenLoadGate();
   ASSERT_TRUE(EndsWithin(ticket, absl::Seconds(60)));
   ticket.Take();  // its pins go now, whoever else holds its state still

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cstdint>
 #include <fstream>
@@ -9,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "cachestore/trace/gzip_text.h"
 #include "cachestore/trace/ktr_writer.h"
 
@@ -18,7 +20,10 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-std::string TempPath(const std::string& name) { return testing::TempDir() + "/" + name; }
+// Of this process alone.
+std::string TempPath(const std::string& name) {
+  return absl::StrCat(testing::TempDir(), "/reprise-", getpid(), "-", name);
+}
 
 std::string Bytes(const std::vector<int>& bytes) { return std::string(bytes.begin(), bytes.end()); }
 
