@@ -331,7 +331,8 @@ TEST_F(LongContextTest, AClientThatCancelsEndsItsRequest) {
 }
 
 TEST_F(LongContextTest, ADeadlineEndsTheRequest) {
-  const auto summary = client_.Generate(TextRequest("Go on", 1 << 15), absl::Milliseconds(200),
+  ASSERT_TRUE(client_.GetModel(kTestTimeout).ok());  // it is connected
+  const auto summary = client_.Generate(TextRequest("Go on", 1 << 15), absl::Milliseconds(400),
                                         [](const v1::TokenChunk&) {});
   EXPECT_EQ(summary.status().code(), absl::StatusCode::kDeadlineExceeded);
   AwaitEnded(1);

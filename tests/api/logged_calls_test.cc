@@ -65,6 +65,10 @@ class LoggedTest : public ::testing::Test {
 TEST_F(LoggedTest, EveryMethodIsALineAndNoneHoldsWhatClientsSent) {
   const auto channel = ConnectTo(server_->address(), {.token = file_.alice});
   const auto admin = ConnectTo(server_->server().admin_address().ToString());
+  // A call that finds no connection in time is none.
+  for (const auto& connection : {channel, admin}) {
+    ASSERT_TRUE(connection->WaitForConnected(absl::ToChronoTime(absl::Now() + kTestTimeout)));
+  }
   std::vector<std::string> paths = AllMethods();
   for (const std::string& path : paths) CallBare(channel, path, absl::Milliseconds(200));
   for (const std::string& path : OperatorsMethods()) {

@@ -161,7 +161,7 @@ TEST(ServerTest, AConnectionMayCarrySoManyCalls) {
 }
 
 TEST(ServerTest, SilentReflectionEnds) {
-  const TestServer server({.max_positions = 0, .max_silence = absl::Milliseconds(200)});
+  const TestServer server({.max_positions = 0, .max_silence = absl::Seconds(1)});
   const auto channel = ConnectTo(server.address());
   for (const bool asks : {false, true}) {
     grpc::ClientContext context;
@@ -287,8 +287,10 @@ TEST(ServerTest, CallsThatOutlastAShutdownsGraceEndAsUnavailable) {
 }
 
 TEST(ServerTest, WhileARunningCallIsAwaitedNewOnesAreRefused) {
-  constexpr int kTokens = 1000;
+  constexpr int kTokens = 3000;
   TestServer server({.max_positions = 1 << 12});
+  CacheClient client = server.cache();
+  ASSERT_TRUE(client.Stats(kTestTimeout).ok());  // it is connected
   v1::GenerateRequest request;
   request.set_text("x");
   request.mutable_stop()->set_ignore_eos(true);
@@ -299,7 +301,6 @@ TEST(ServerTest, WhileARunningCallIsAwaitedNewOnesAreRefused) {
   v1::GenerateResponse response;
   ASSERT_TRUE(call->Read(&response));
   std::thread shutdown([&] { server.server().Shutdown(absl::Now() + kTestTimeout); });
-  CacheClient client = server.cache();
   absl::Status refusal;
   while (refusal.ok()) refusal = client.Stats(kTestTimeout).status();
   EXPECT_EQ(refusal, absl::UnavailableError("the server is shutting down"));

@@ -205,13 +205,14 @@ TEST_F(SessionTest, ALeaseThatExpiresWhileItLoadsGivesUpItsLoad) {
 
 TEST_F(SessionTest, AClientsSessionRenewsItsLeases) {
   PutBlocks(2);
-  const auto session = OpenSession({.ttl = absl::Milliseconds(300)});
+  // It is renewed each third of that, and a thread may be late by another.
+  const auto session = OpenSession({.ttl = absl::Milliseconds(1500)});
   const Acquired acquired = Acquire(*session);
-  EXPECT_LE(acquired.response.lease().expires_in_seconds(), 0.3);
+  EXPECT_LE(acquired.response.lease().expires_in_seconds(), 1.5);
   // Leases that nobody renews measure the time.
   RawSession clock(server_.address());
-  for (int i = 0; i < 4; ++i) {
-    ASSERT_TRUE(clock.Acquire(ns_, tokens_, 0.3).ok());
+  for (int i = 0; i < 2; ++i) {
+    ASSERT_TRUE(clock.Acquire(ns_, tokens_, 1.5).ok());
     EXPECT_EQ(clock.NextEvent().lease().phase(), v1::LEASE_PHASE_ENDED);
   }
   EXPECT_EQ(acquired.lease.state().phase(), v1::LEASE_PHASE_READY);

@@ -113,7 +113,7 @@ TEST(StalledReadersTest, AnExportThatNobodyReadsEndsAndHoldsNothing) {
   TestServer server({.ram_bytes = kRamBytes,
                      .disk_bytes = 0,
                      .max_positions = 0,
-                     .max_message_time = absl::Milliseconds(200)});
+                     .max_message_time = absl::Seconds(2)});
   CacheClient client(server.address());
   const auto ns = client.OpenNamespace(IdentityOfLargeBlocks(), kTestTimeout);
   ASSERT_TRUE(ns.ok()) << ns.status();

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -18,6 +19,7 @@ namespace reprise::engine::cuda {
 namespace {
 
 constexpr int64_t kPosition = 3;
+constexpr double kRounding = 1e-6;  // of a random number, by sample.cuh
 
 class OpParitySamplingTest : public KernelTest {
  protected:
@@ -48,7 +50,7 @@ class OpParitySamplingTest : public KernelTest {
   }
 
   // How many of `rows` rows have another token than the host's, with `shift` added to their random
-  // numbers.
+  // numbers. The host's sums are rounded: tokens that follow within kRounding of it will do.
   int CountOthers(int rows, int vocab, double shift = 0);
 
   std::mt19937 random_{TestSeed()};
@@ -63,21 +65,27 @@ int OpParitySamplingTest::CountOthers(int rows, int vocab, double shift) {
     if (r % 11 == 10) row[vocab / 2] = std::numeric_limits<float>::quiet_NaN();
     logits.insert(logits.end(), row.begin(), row.end());
     const SamplingParams params = RandomParams(r % 6);
-    const double uniform = DrawUniform(params.seed, kPosition) + shift;
-    asked.push_back({r, params.temperature, params.top_k, params.top_p, params.min_p,
-                     uniform - std::floor(uniform)});
+    for (const double off : {-kRounding, 0.0, kRounding}) {
+      const double uniform = DrawUniform(params.seed, kPosition) + shift + off;
+      asked.push_back({r, params.temperature, params.top_k, params.top_p, params.min_p,
+                       uniform - std::floor(uniform)});
+    }
     expected.push_back(HostToken(params, std::move(row)));
   }
-  const auto tokens = bed().Poisoned<int32_t>(rows);
+  const int draws = 3 * rows;
+  const auto tokens = bed().Poisoned<int32_t>(draws);
   SampleParams params;
   params.logits = bed().Put(logits).data;
   params.rows = bed().Put(asked).data;
   params.tokens = tokens.data;
   params.vocab = vocab;
-  EXPECT_EQ(LaunchSample(params, rows, bed().stream()), cudaSuccess);
+  EXPECT_EQ(LaunchSample(params, draws, bed().stream()), cudaSuccess);
   const std::vector<int32_t> drawn = bed().Get(tokens);
   int others = 0;
-  for (int r = 0; r < rows; ++r) others += drawn[r] == expected[r] ? 0 : 1;
+  for (int r = 0; r < rows; ++r) {
+    const auto its = drawn.begin() + 3 * r;
+    others += std::find(its, its + 3, expected[r]) == its + 3 ? 1 : 0;
+  }
   return others;
 }
 
@@ -91,7 +99,7 @@ TEST_F(OpParitySamplingTest, SmallOtherRandomNumbersAreSeen) {
   EXPECT_GT(CountOthers(24, 500, 0.4), 5);
 }
 
-// The host's sums are rounded: of many draws from many tokens one may fall beside it.
+// Of many tokens, top-p may take one more or less when the host's sums are rounded.
 TEST_F(OpParitySamplingTest, VocabulariesOfModels) {
   if (KernelsAreEmulated()) GTEST_SKIP() << "too large for the emulation";
   EXPECT_LE(CountOthers(60, 32'000), 1);

@@ -89,6 +89,8 @@ class Load {
       if (!arena.ok()) return Fail(arena.status());
       arena_ = *std::move(arena);
     }
+    // Before it can be killed.
+    if (Has('l')) Say(absl::StrCat("acked ", ChainId(client_, 15, 0)));
     Say("ready");
     std::vector<std::thread> threads;
     for (uint64_t t = 0; t < kThreads; ++t) threads.emplace_back([this, t] { Work(t); });
@@ -265,7 +267,6 @@ class Load {
     std::mt19937_64 random(MixBits(client_ * kThreads + thread));
     std::deque<Lease> held;
     uint64_t chains = 0;
-    if (Has('l') && thread == 0) Say(absl::StrCat("acked ", ChainId(client_, 15, 0)));
     while (!stop) {
       const uint64_t old = ChainId(client_, thread, chains == 0 ? 0 : random() % chains);
       const uint64_t draw = random() % 100;

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import pathlib
 import random
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -152,19 +154,22 @@ def test_a_cancelled_task_frees_its_request(server: Server) -> None:
     asyncio.run(cancel())
 
 
-def test_a_namespace_is_opened_again(start_server: StartServer) -> None:
+def test_a_namespace_is_opened_again(start_server: StartServer,
+                                     short_folder: pathlib.Path) -> None:
     async def restart() -> None:
-        first = start_server("--listen", "127.0.0.1:0", "--ram-bytes", "16MiB")
+        first = start_server("--listen", f"unix:{short_folder}/socket", "--ram-bytes", "16MiB")
         async with reprise.aio.Client(first.address) as client:
             namespace = await client.open_namespace(identity())
             stale = namespace.id
             first.close()
             start_server("--listen", first.address, "--ram-bytes", "16MiB")
+            late = time.monotonic() + 60
             while True:
                 try:
                     assert (await namespace.match(tokens_of(1))).blocks == 0
                     break
                 except reprise.Unavailable:  # gRPC waits a moment before it connects again
+                    assert time.monotonic() < late
                     await asyncio.sleep(0.05)
             assert namespace.id != stale
             assert [block async for block in namespace.get(tokens_of(1))] == []

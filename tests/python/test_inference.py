@@ -104,7 +104,7 @@ def test_model_and_models_tell_what_is_served(client: reprise.Client) -> None:
 
 
 def test_leaving_an_answer_early_frees_the_request(client: reprise.Client) -> None:
-    with client.generate("Once", max_new_tokens=4000, ignore_eos=True) as answer:
+    with client.generate("Once", max_new_tokens=8000, ignore_eos=True) as answer:
         next(answer)
         assert client.stats().engine["running_requests"] == 1
     eventually(lambda: client.stats().engine["running_requests"] == 0)

@@ -235,6 +235,7 @@ def test_sigterm_lets_streams_end_and_readiness_falls(
     address = http_address(server)
     assert fetch(address + "/readyz") == (200, "ok\n")
     begun = threading.Barrier(5)
+    looked = threading.Event()
 
     def stream(client: openai.OpenAI) -> str | None:
         chunks = iter(client.completions.create(
@@ -242,6 +243,7 @@ def test_sigterm_lets_streams_end_and_readiness_falls(
             extra_body={"ignore_eos": True}))
         next(chunks)
         begun.wait(timeout=60)
+        looked.wait(timeout=60)  # reading, they would take the interpreter
         return [chunk.choices[0].finish_reason for chunk in chunks][-1]
 
     with connect(server) as client, concurrent.futures.ThreadPoolExecutor(4) as pool:
@@ -253,5 +255,6 @@ def test_sigterm_lets_streams_end_and_readiness_falls(
         assert fetch(address + "/readyz")[0] == 503
         status, body = fetch(address + "/v1/models")
         assert status == 503 and json.loads(body)["error"]["code"] == "unavailable"
+        looked.set()
         assert [end.result() for end in ends] == ["length"] * 4
     assert server.process.wait(timeout=60) == 0
