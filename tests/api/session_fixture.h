@@ -160,6 +160,13 @@ class SessionTest : public CacheServiceTest {
     }
     return false;
   }
+  // Asks until no prefetch is under way; false: one still is, long after.
+  bool PrefetchesEnd() {
+    for (const absl::Time end = absl::Now() + kTestTimeout; absl::Now() < end;) {
+      if (Stat("prefetches") == 0) return true;
+    }
+    return false;
+  }
 
   std::shared_ptr<cachestore::FaultPlan> faults_;
 };

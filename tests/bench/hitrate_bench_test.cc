@@ -11,6 +11,7 @@
 #include "bench/hitrate/policies.h"
 #include "bench/hitrate/score.h"
 #include "bench/hitrate_rows.h"
+#include "tests/api/temp_folder.h"
 
 namespace reprise::bench {
 namespace {
@@ -31,10 +32,11 @@ size_t CountOf(const std::string& text, const std::string& word) {
 // The suite runs to its end on traces that it makes up; what the figures are is not a test's
 // business.
 TEST(HitrateBenchTest, QuickFormReplaysEveryPolicy) {
+  const TempFolder folder;
   HitrateBenchOptions options;
   options.extent = Extent::kQuick;
-  options.cells_path = testing::TempDir() + "/cells.csv";
-  options.plot_path = testing::TempDir() + "/plot.svg";
+  options.cells_path = folder / "cells.csv";
+  options.plot_path = folder / "plot.svg";
   ASSERT_TRUE(options.Validate().ok());
   std::ostringstream out;
   const auto rows = RunHitrateBench(options, out);
@@ -86,7 +88,8 @@ TEST(HitrateBenchTest, WhatIsWrongWithFlagsIsNamed) {
 }
 
 TEST(HitrateBenchTest, AGeneratedFileIsReplayed) {
-  const std::string path = testing::TempDir() + "/agent.ktr.gz";
+  const TempFolder folder;
+  const std::string path = folder / "agent.ktr.gz";
   std::ostringstream out;
   const auto none = RunHitrateBench({.generate = {"agent", path}, .num_requests = 200}, out);
   ASSERT_TRUE(none.ok() && none->empty()) << none.status();
@@ -103,11 +106,12 @@ TEST(HitrateBenchTest, AGeneratedFileIsReplayed) {
 }
 
 TEST(HitrateBenchTest, CapacitiesAreInBlocksToo) {
+  const TempFolder folder;
   HitrateBenchOptions options;
   options.extent = Extent::kQuick;
   options.policies = {"lru"};
   options.blocks = {123, 7, 123};
-  options.cells_path = testing::TempDir() + "/blocks.csv";
+  options.cells_path = folder / "blocks.csv";
   std::ostringstream out;
   ASSERT_TRUE(RunHitrateBench(options, out).ok());
   const std::string cells = ReadFile(options.cells_path);

@@ -11,6 +11,7 @@
 #include "bench/hitrate/generator.h"
 #include "bench/hitrate/trace_file.h"
 #include "cachestore/trace/ktr_writer.h"
+#include "tests/api/temp_folder.h"
 
 namespace reprise::bench {
 namespace {
@@ -121,17 +122,17 @@ TEST(TraceLinesTest, ErrorsNameTheLineAndTheCause) {
 }
 
 TEST(TraceFileTest, ContentsTellTheFormatAndThePathTheName) {
-  const std::string folder = testing::TempDir();
+  const TempFolder folder;
   const Trace chat = GenerateTrace(TraceKind::kChat, 3, 50);
-  ASSERT_TRUE(cachestore::WriteKtrTrace(chat, folder + "/my_chat.ktr.gz").ok());
-  const auto read = ReadTraceFile(folder + "/my_chat.ktr.gz", 16);
+  ASSERT_TRUE(cachestore::WriteKtrTrace(chat, folder / "my_chat.ktr.gz").ok());
+  const auto read = ReadTraceFile(folder / "my_chat.ktr.gz", 16);
   ASSERT_TRUE(read.ok()) << read.status();
   EXPECT_EQ(read->name, "my_chat");
   EXPECT_EQ(read->parents, chat.parents);
-  std::ofstream(folder + "/log.jsonl") << R"({"arrival_time": 1, "input_ids": [1, 2, 3, 4]})";
-  EXPECT_EQ(ReadTraceFile(folder + "/log.jsonl", 2)->num_blocks(), 2u);
+  std::ofstream(folder / "log.jsonl") << R"({"arrival_time": 1, "input_ids": [1, 2, 3, 4]})";
+  EXPECT_EQ(ReadTraceFile(folder / "log.jsonl", 2)->num_blocks(), 2u);
   // A request shorter than a block leaves nothing to replay.
-  EXPECT_THAT(std::string(ReadTraceFile(folder + "/log.jsonl", 16).status().message()),
+  EXPECT_THAT(std::string(ReadTraceFile(folder / "log.jsonl", 16).status().message()),
               HasSubstr("log.jsonl: the trace has no blocks"));
 }
 
