@@ -43,8 +43,8 @@ class StoreCache : public BlockCache {
   size_t InsertFrom(size_t first, absl::Span<const cachestore::BlockNumber> chain);
   // Whether a block could be dropped: the one that goes first.
   bool Evict();
-  // Makes `id` a candidate, or none.
-  void SetCandidate(cachestore::BlockId id, bool candidate);
+  // Puts `id` among those that may go, those that wait for their children, or neither.
+  void PlaceAnew(cachestore::BlockId id);
 
   const int64_t capacity_;
   const MakeRoom make_room_;
