@@ -31,7 +31,7 @@ struct PinnedPrefix {
   int64_t gpu_blocks = 0;        // how many of `blocks` were on the GPU
   int64_t ram_blocks = 0;        // how many were in RAM
   int64_t disk_blocks = 0;       // how many were loaded from disk
-  bool is_late = false;          // more would have come after the deadline
+  bool is_late = false;          // the deadline ended it before all were there
 };
 
 class PinTicket {

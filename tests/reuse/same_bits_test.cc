@@ -244,9 +244,11 @@ TEST_P(SameBitsTest, AroundBlockEndsAtEverySplitPoint) {
 }
 
 // The comparison can fail. Not every bit shows: a window may hide the element from all new rows,
-// and a weight may be too small to count.
+// and a weight may be too small to count: of one model's, half do.
 TEST_P(SameBitsTest, OneWrongBitInCachedKvShows) {
-  for (int i = 0; i < 8; ++i) Compare(RandomText(40 + Below(60)), 1 + Below(4), /*corrupt=*/true);
+  for (int i = 0; i < 8 || (shown_ == 0 && i < 100); ++i) {
+    Compare(RandomText(40 + Below(60)), 1 + Below(4), /*corrupt=*/true);
+  }
   EXPECT_GT(shown_, 0);
 }
 
