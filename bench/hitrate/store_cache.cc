@@ -1,6 +1,5 @@
 #include "bench/hitrate/store_cache.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "bench/hitrate/trace_keys.h"
@@ -10,16 +9,18 @@ namespace reprise::bench {
 
 using cachestore::BlockId;
 using cachestore::BlockNumber;
+using cachestore::CandidateSet;
 using cachestore::kNoBlock;
+using cachestore::kNoSet;
 using cachestore::Membership;
 
 namespace {
 
-constexpr cachestore::CandidateSet kLeaves = 0;
+constexpr CandidateSet kLeaves = 0;
 // What has children is a candidate in the store too, which may not go yet. It makes a difference:
 // the policy rates candidates when they age, and others when they become some. To go through all
 // new blocks doubles the time, so only MakeRoom::kBefore, which is to be exact, has it.
-constexpr cachestore::CandidateSet kParents = 1;
+constexpr CandidateSet kParents = 1;
 constexpr uint32_t kAnySlot = 0;  // there are no bytes
 
 }  // namespace
@@ -56,8 +57,11 @@ size_t StoreCache::Serve(const cachestore::TraceRequest& request,
   if (last_hit != kNoBlock) index_.Unpin(last_hit);
   feed_.OnRequestEnd(request, chain_.keys,
                      there == chain.size() && there > 0 ? chain_.ids.back() : kNoBlock);
-  const size_t first_new = make_room_ == MakeRoom::kBefore ? hits : there;
-  for (size_t i = std::max<size_t>(first_new, 1) - 1; i < there; ++i) PlaceAnew(chain_.ids[i]);
+  if (make_room_ == MakeRoom::kBefore) {
+    for (size_t i = hits > 0 ? hits - 1 : 0; i < there; ++i) PlaceAnew(chain_.ids[i]);
+  } else if (there > 0) {
+    PlaceAnew(chain_.ids[there - 1]);
+  }
   while (size_ > capacity_) CHECK(Evict());
   return hits;
 }
@@ -78,7 +82,7 @@ bool StoreCache::Evict() {
   if (id == kNoBlock) return false;
   CHECK(index_.MayDrop(id));
   const BlockId parent = index_.node(id).parent;
-  policy_->Place(id, Membership::kRam, cachestore::kNoSet);
+  policy_->Place(id, Membership::kRam, kNoSet);
   index_.DetachRam(id);
   index_.RemoveIfGone(id);
   --size_;
@@ -87,12 +91,13 @@ bool StoreCache::Evict() {
 }
 
 void StoreCache::PlaceAnew(BlockId id) {
-  const bool is_pinned = index_.node(id).pins > 0;
-  policy_->Place(id, Membership::kRam,
-                 is_pinned                         ? cachestore::kNoSet
-                 : index_.MayDrop(id)              ? kLeaves
-                 : make_room_ == MakeRoom::kBefore ? kParents
-                                                   : cachestore::kNoSet);
+  CandidateSet set = kNoSet;
+  if (index_.MayDrop(id)) {
+    set = kLeaves;
+  } else if (index_.node(id).pins == 0 && make_room_ == MakeRoom::kBefore) {
+    set = kParents;
+  }
+  policy_->Place(id, Membership::kRam, set);
 }
 
 }  // namespace reprise::bench

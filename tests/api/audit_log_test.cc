@@ -13,7 +13,7 @@
 
 #include "api/log/call_log.h"
 #include "tests/api/log_file.h"
-#include "tests/api/temp_folder.h"
+#include "tests/fakes/temp_folder.h"
 
 namespace reprise::api {
 namespace {

@@ -9,7 +9,7 @@
 
 #include "api/auth/secret_token.h"
 #include "cachestore/base/check.h"
-#include "tests/api/temp_folder.h"
+#include "tests/fakes/temp_folder.h"
 
 namespace reprise::api {
 

@@ -8,7 +8,7 @@
 #include <string>
 
 #include "api/limits.h"
-#include "tests/api/temp_folder.h"
+#include "tests/fakes/temp_folder.h"
 
 namespace reprise::api {
 namespace {

@@ -21,8 +21,8 @@
 #include "tests/api/hints_keeper.h"
 #include "tests/api/log_file.h"
 #include "tests/api/raw_http.h"
-#include "tests/api/temp_folder.h"
 #include "tests/api/test_server.h"
+#include "tests/fakes/temp_folder.h"
 
 namespace reprise::api {
 namespace {

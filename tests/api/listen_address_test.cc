@@ -14,7 +14,7 @@
 #include <string>
 #include <vector>
 
-#include "tests/api/temp_folder.h"
+#include "tests/fakes/temp_folder.h"
 
 namespace reprise::api {
 namespace {

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "tests/api/temp_folder.h"
+#include "tests/fakes/temp_folder.h"
 
 namespace reprise::api {
 namespace {
@@ -350,9 +350,8 @@ TEST_F(ServeOptionsTest, AModelThatDoesNotFitBesideTheBlocksIsToldTheFlag) {
   const absl::Status full = absl::ResourceExhaustedError("cannot reserve 5 bytes of the GPU");
   EXPECT_EQ(OfModelMemory(full, options_), full) << "of RAM";
   EXPECT_EQ(Run({"--model", "m", "--device", "cuda", "--gpu-bytes", "70GiB"}), 0) << err_.str();
-  EXPECT_THAT(
-      std::string(OfModelMemory(full, options_).message()),
-      AllOf(HasSubstr("cannot reserve 5 bytes"), HasSubstr("--gpu-bytes 75161927680 are")));
+  EXPECT_THAT(std::string(OfModelMemory(full, options_).message()),
+              AllOf(HasSubstr("cannot reserve 5 bytes"), HasSubstr("--gpu-bytes 75161927680 are")));
   EXPECT_EQ(OfModelMemory(absl::OkStatus(), options_), absl::OkStatus());
 }
 

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "api/cli/flag_set.h"
-#include "tests/api/temp_folder.h"
+#include "tests/fakes/temp_folder.h"
 
 namespace reprise::api {
 namespace {

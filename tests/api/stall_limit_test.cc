@@ -11,7 +11,7 @@
 #include "absl/time/time.h"
 #include "api/client/cache_client.h"
 #include "reprise/v1/cache.grpc.pb.h"
-#include "tests/api/temp_folder.h"
+#include "tests/fakes/temp_folder.h"
 
 namespace reprise::api {
 namespace {

@@ -21,9 +21,9 @@
 #include "cachestore/store/tiered_store.h"
 #include "engine/engine.h"
 #include "engine/model/demo_model.h"
-#include "tests/api/temp_folder.h"
 #include "tests/fakes/faulty_tier.h"
 #include "tests/fakes/memory_backing_tier.h"
+#include "tests/fakes/temp_folder.h"
 
 namespace reprise::api {
 
@@ -37,7 +37,7 @@ class TestServer {
     int64_t ram_bytes = 16 << 20;
     int64_t disk_bytes = 16 << 20;  // 0: no disk tier
     cachestore::EvictionOrder eviction = cachestore::StoreOptions().eviction;
-    int64_t max_positions = 512;    // 0: no model
+    int64_t max_positions = 512;  // 0: no model
     int32_t max_running = 8;
     int32_t max_waiting = 8;
     std::optional<SessionLimits> session_limits;

@@ -5,7 +5,7 @@
 
 #include <string>
 
-#include "tests/api/temp_folder.h"
+#include "tests/fakes/temp_folder.h"
 
 namespace reprise::api {
 namespace {

@@ -145,7 +145,8 @@ TEST(ExplainTest, ABlockThatCouldNotBeReadIsLost) {
 
 TEST_F(CacheServiceTest, WhatIfTellsWhatOtherSizesWouldHave) {
   EXPECT_TRUE(client_.WhatIf(false, kTestTimeout)->tenants().empty());
-  constexpr int64_t kBlocks = 1000;
+  // One in eight is watched, by a random secret: the ratio's standard deviation is 0.011.
+  constexpr int64_t kBlocks = 1500;
   tokens_ = TestTokens(kBlocks);
   ASSERT_EQ(*client_.Touch(ns_, tokens_, kTestTimeout), 0);
   PutBlocks(kBlocks);
@@ -162,9 +163,8 @@ TEST_F(CacheServiceTest, WhatIfTellsWhatOtherSizesWouldHave) {
     for (const v1::WhatIfCurve& curve : tenant.curves()) {
       ASSERT_EQ(curve.points_size(), 4);
       for (const v1::WhatIfPoint& point : curve.points()) {
-        // Missed once, hit once: all sizes have room for so much. One block in eight is watched, by
-        // a random secret: the standard deviation is 0.014.
-        EXPECT_NEAR(point.hit_ratio(), 0.5, 0.08) << curve.tier() << " " << point.factor();
+        // Missed once, hit once: all sizes have room for so much.
+        EXPECT_NEAR(point.hit_ratio(), 0.5, 0.06) << curve.tier() << " " << point.factor();
         EXPECT_NEAR(point.saved_tokens(), point.hit_ratio() * tenant.looked_up_tokens(), 1);
         EXPECT_EQ(point.saved_seconds(), 0) << "there is no model";
         const int64_t whole = curve.tier() == "ram" ? 16 << 20 : 32 << 20;

@@ -11,7 +11,7 @@
 #include "bench/hitrate/policies.h"
 #include "bench/hitrate/score.h"
 #include "bench/hitrate_rows.h"
-#include "tests/api/temp_folder.h"
+#include "tests/fakes/temp_folder.h"
 
 namespace reprise::bench {
 namespace {

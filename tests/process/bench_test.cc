@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "api/cli/text_file.h"
-#include "tests/api/temp_folder.h"
+#include "tests/fakes/temp_folder.h"
 #include "tests/process/child_process.h"
 
 namespace reprise::api {

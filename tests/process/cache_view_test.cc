@@ -11,7 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "api/cli/text_file.h"
-#include "tests/api/temp_folder.h"
+#include "tests/fakes/temp_folder.h"
 #include "tests/process/child_process.h"
 
 namespace reprise::api {

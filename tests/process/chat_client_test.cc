@@ -7,7 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "api/cli/text_file.h"
-#include "tests/api/temp_folder.h"
+#include "tests/fakes/temp_folder.h"
 #include "tests/process/child_process.h"
 
 namespace reprise::api {
@@ -45,10 +45,10 @@ TEST(ChatClientTest, TheSecondTurnReusesTheFirst) {
   const std::string address = server.AwaitLine("listening on ");
   ASSERT_NE(address, "");
   // A proxy that nobody listens on: the client must not ask it.
-  const CommandResult chat = RunCommand(
-      {"PYTHONPATH=" + (folder / "python"), "http_proxy=http://127.0.0.1:9", kPython, kClient,
-       address},
-      "What is a block?\nAnd a slot?\n", "/usr/bin/env");
+  const CommandResult chat =
+      RunCommand({"PYTHONPATH=" + (folder / "python"), "http_proxy=http://127.0.0.1:9", kPython,
+                  kClient, address},
+                 "What is a block?\nAnd a slot?\n", "/usr/bin/env");
   EXPECT_EQ(chat.exit_code, 0) << chat.errors;
   EXPECT_EQ(chat.errors, "");
   EXPECT_THAT(chat.output,

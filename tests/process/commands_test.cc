@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "api/cli/text_file.h"
-#include "tests/api/temp_folder.h"
+#include "tests/fakes/temp_folder.h"
 #include "tests/process/child_process.h"
 
 namespace reprise::api {
@@ -179,9 +179,9 @@ TEST_F(CommandsTest, ChatReadsTurnsFromAPipeAndReusesTheTurnsBefore) {
 
 TEST_F(CommandsTest, ChatSendsToolsAndThinking) {
   const auto chat = [](const std::string& tools) {
-    return Call({"chat", "--no-thinking", "--tools", Write("tools.json", tools),
-                 "--max-new-tokens", "2"},
-                "Hi\n");
+    return Call(
+        {"chat", "--no-thinking", "--tools", Write("tools.json", tools), "--max-new-tokens", "2"},
+        "Hi\n");
   };
   const CommandResult result = chat("[{\"name\": \"f\"}]\n");
   EXPECT_EQ(result.exit_code, 0) << result.errors;

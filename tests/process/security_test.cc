@@ -16,7 +16,7 @@
 #include "absl/strings/str_split.h"
 #include "api/client/cache_client.h"
 #include "reprise/v1/admin.grpc.pb.h"
-#include "tests/api/temp_folder.h"
+#include "tests/fakes/temp_folder.h"
 #include "tests/process/child_process.h"
 
 namespace reprise::api {

@@ -17,7 +17,7 @@
 #include "api/client/inference_client.h"
 #include "engine/backend/cuda/open_card.h"
 #include "reprise/v1/admin.grpc.pb.h"
-#include "tests/api/temp_folder.h"
+#include "tests/fakes/temp_folder.h"
 #include "tests/process/child_process.h"
 
 namespace reprise::api {

@@ -20,7 +20,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "api/client/cache_client.h"
-#include "tests/api/temp_folder.h"
+#include "tests/fakes/temp_folder.h"
 #include "tests/process/child_process.h"
 #include "tests/process/service_chains.h"
 

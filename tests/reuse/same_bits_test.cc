@@ -11,9 +11,9 @@
 #include "engine/model/demo_model.h"
 #include "engine/model/model.h"
 #include "gtest/gtest.h"
-#include "tests/api/temp_folder.h"
 #include "tests/engine/model/kv_sequence.h"
 #include "tests/engine/model/parity_fixture.h"
+#include "tests/fakes/temp_folder.h"
 #include "tests/fakes/test_seed.h"
 
 namespace reprise::engine {
@@ -246,7 +246,7 @@ TEST_P(SameBitsTest, AroundBlockEndsAtEverySplitPoint) {
 // The comparison can fail. Not every bit shows: a window may hide the element from all new rows,
 // and a weight may be too small to count: of one model's, half do.
 TEST_P(SameBitsTest, OneWrongBitInCachedKvShows) {
-  for (int i = 0; i < 8 || (shown_ == 0 && i < 100); ++i) {
+  for (int i = 0; i < 8 || (shown_ == 0 && i < 32); ++i) {
     Compare(RandomText(40 + Below(60)), 1 + Below(4), /*corrupt=*/true);
   }
   EXPECT_GT(shown_, 0);

@@ -11,7 +11,7 @@
 #include "bench/hitrate/generator.h"
 #include "bench/hitrate/trace_file.h"
 #include "cachestore/trace/ktr_writer.h"
-#include "tests/api/temp_folder.h"
+#include "tests/fakes/temp_folder.h"
 
 namespace reprise::bench {
 namespace {

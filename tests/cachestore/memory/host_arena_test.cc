@@ -55,14 +55,18 @@ int64_t MappedHugeBytes(const void* data) {
 bool MakesAHugePage() {
   constexpr size_t kHugePage = size_t{2} << 20;
   constexpr int kCollapse = 25;  // MADV_COLLAPSE, since Linux 6.1
-  void* const mapping =
-      mmap(nullptr, 2 * kHugePage, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-  if (mapping == MAP_FAILED) return false;
-  void* page = mapping;
-  size_t room = 2 * kHugePage;
-  *static_cast<char*>(std::align(kHugePage, kHugePage, page, room)) = 1;
+  void* const room = mmap(nullptr, 2 * kHugePage, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (room == MAP_FAILED) return false;
+  void* page = room;
+  size_t room_bytes = 2 * kHugePage;
+  std::align(kHugePage, kHugePage, page, room_bytes);
+  // Mapped from there on, so that the memory's own offset is a multiple as well.
+  page =
+      mmap(page, kHugePage, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+  if (page == MAP_FAILED) return false;
+  *static_cast<char*>(page) = 1;
   const bool made = madvise(page, kHugePage, kCollapse) == 0;
-  munmap(mapping, 2 * kHugePage);
+  munmap(room, 2 * kHugePage);
   return made;
 }
 

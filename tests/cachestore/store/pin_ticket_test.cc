@@ -332,7 +332,8 @@ TEST_F(PinTicketTest, AfterItsDeadlineATicketHoldsWhatIsLoaded) {
   { const PinnedPrefix prefix = PinNow(ns_, PromptTokens(1, 2)); }  // the first two are in RAM
   faults_->CloseLoadGate();
   PinTicket ticket =
-      store_->Pin(ns_, PromptTokens(1, 6), 100, nullptr, absl::Now() + absl::Milliseconds(50));
+      store_->Pin(ns_, PromptTokens(1, 6), 100, nullptr, absl::Now() + absl::Seconds(1));
+  EXPECT_FALSE(ticket.done());
   ASSERT_TRUE(ticket.Wait(Soon())) << "although no load has ended";
   const PinnedPrefix prefix = ticket.Take();
   EXPECT_EQ(prefix.ram_blocks, 2);

@@ -2,7 +2,6 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <cstdint>
 #include <fstream>
@@ -10,9 +9,9 @@
 #include <string>
 #include <vector>
 
-#include "absl/strings/str_cat.h"
 #include "cachestore/trace/gzip_text.h"
 #include "cachestore/trace/ktr_writer.h"
+#include "tests/fakes/temp_folder.h"
 
 namespace reprise::cachestore {
 namespace {
@@ -20,9 +19,9 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-// Of this process alone.
 std::string TempPath(const std::string& name) {
-  return absl::StrCat(testing::TempDir(), "/reprise-", getpid(), "-", name);
+  static const TempFolder folder;
+  return folder / name;
 }
 
 std::string Bytes(const std::vector<int>& bytes) { return std::string(bytes.begin(), bytes.end()); }

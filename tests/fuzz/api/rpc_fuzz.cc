@@ -26,8 +26,8 @@
 #include "api/client/session.h"
 #include "cachestore/base/check.h"
 #include "reprise/v1/admin.pb.h"
-#include "tests/api/temp_folder.h"
 #include "tests/api/test_server.h"
+#include "tests/fakes/temp_folder.h"
 
 namespace reprise::api {
 namespace {
