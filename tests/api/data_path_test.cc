@@ -157,7 +157,10 @@ class DataPathTest : public ::testing::Test {
                           [&](const v1::GetResponse& block) { got.push_back(block.payload()); })
                     .ok());
     EXPECT_EQ(got, payloads());
-    return BlocksOf(out_.Take());
+    std::vector<const void*> blocks = BlocksOf(out_.Take());
+    // The client has its answer before the server's transport lets go of the last blocks.
+    EXPECT_TRUE(service_->send_budget().AwaitIdle(absl::Now() + kTestTimeout));
+    return blocks;
   }
   // Those of the slices that are as long as a block.
   std::vector<const void*> BlocksOf(const std::vector<grpc::Slice>& slices) const {
