@@ -78,9 +78,12 @@ TEST_F(StoreEventsTest, WhoFollowsTheEventsKnowsWhatListTells) {
       const std::vector<TokenId> prompt = RandomPrompt(random, 5);
       const Tier tier = device_ == nullptr || random() % 2 == 0 ? Tier::kRam : Tier::kGpu;
       Disturb(random, ChainKeys(ns.root, prompt, kBlockTokens));
-      // Whatever the seed, once; with a disk that writes, because erases that fail are waited for.
+      // Whatever the seed, once, and with something in RAM; with a disk that writes, because erases
+      // that fail are waited for.
       if (step == steps / 2) {
         faults_->FailWrites(absl::OkStatus());
+        held.clear();
+        held.push_back(SealChain(ns_, PromptTokens(1, 1)));
         EXPECT_TRUE(store_->Invalidate(AllBlocks{}, absl::InfiniteFuture()).ok());
       }
       held.push_back(Request(tier, ns, prompt));

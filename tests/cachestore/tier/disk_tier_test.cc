@@ -299,11 +299,12 @@ TEST(DiskTierTest, AFailedIndexWriteMakesNothingVisibleAndLosesNothing) {
   {
     std::unique_ptr<BackingTier> tier = OpenTier(directory.path(), kMiB);
     {
-      FileSizeLimit limit(2 * kMiB);
-      // Payload files stay far below the limit; many tokens make the index's log reach it.
+      FileSizeLimit limit(kMiB / 2);
+      // Payload files stay far below the limit; many tokens make the index's log reach it, long
+      // before it is full and another begins.
       for (uint64_t seed = 1; refused.size() < 2 && seed < 40; ++seed) {
         SampleBlock block(seed, 8192, BlockKey{1, 1});
-        block.block().tokens.assign(60000, static_cast<TokenId>(seed));
+        block.block().tokens.assign(20000, static_cast<TokenId>(seed));
         const absl::Status stored = tier->Store({block.to_store()});
         (stored.ok() ? acknowledged : refused).push_back(std::move(block));
       }
