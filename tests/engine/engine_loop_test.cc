@@ -50,9 +50,17 @@ class EngineLoopTest : public testing::Test {
     return id.value_or(0);
   }
 
+  // A sink that takes so long for a token that a request of hundreds does not end by itself
+  // meanwhile.
+  std::shared_ptr<CollectingSink> SlowSink() {
+    return std::make_shared<CollectingSink>(
+        [this] { never_.WaitForNotificationWithTimeout(absl::Milliseconds(10)); });
+  }
+
   CheckingModel model_;
   const std::unique_ptr<Backend> backend_ = NewCpuBackend(1);
   PieceTokenizer tokenizer_;
+  absl::Notification never_;
   std::unique_ptr<cachestore::TieredStore> store_;
   cachestore::NamespaceHandle ns_;
   std::unique_ptr<EngineLoop> loop_;
@@ -191,7 +199,7 @@ TEST_F(EngineLoopTest, ARequestIsCancelledWithAllOfItsSamples) {
   Start({.step_tokens = 16, .max_running = 8});
   GenerateRequest request = RequestOf(PromptOf(8, 1), 400);
   request.num_samples = 4;
-  auto sink = std::make_shared<CollectingSink>();
+  auto sink = SlowSink();
   const RequestId id = Submit(request, sink);
   ASSERT_TRUE(sink->WaitForTokens(9));
   loop_->Cancel(id);
@@ -269,7 +277,7 @@ TEST_F(EngineLoopTest, ARequestThatCanNeverFitIsRefusedAtOnce) {
 
 TEST_F(EngineLoopTest, CancelEndsARunningRequestAndAWaitingOne) {
   Start({.step_tokens = 8, .max_running = 1});
-  auto running = std::make_shared<CollectingSink>();
+  auto running = SlowSink();
   auto waiting = std::make_shared<CollectingSink>();
   const RequestId running_id = Submit(RequestOf(PromptOf(8, 1), 500), running);
   ASSERT_TRUE(running->WaitForTokens(3));
@@ -307,7 +315,7 @@ TEST_F(EngineLoopTest, ASinkMayCancelItsOwnRequestAndQueueAnother) {
 
 TEST_F(EngineLoopTest, AFullQueueRefusesUntilARequestIsAdmitted) {
   Start({.step_tokens = 8, .max_running = 1}, /*max_waiting=*/2);
-  auto running = std::make_shared<CollectingSink>();
+  auto running = SlowSink();
   const RequestId running_id = Submit(RequestOf(PromptOf(8, 1), 500), running);
   ASSERT_TRUE(running->WaitForTokens(1));
   auto second = std::make_shared<CollectingSink>();
@@ -355,7 +363,7 @@ TEST_F(EngineLoopTest, DestructionEndsEveryRequestWithUnavailable) {
   Start({.step_tokens = 8, .max_running = 2});
   std::vector<std::shared_ptr<CollectingSink>> sinks;
   for (uint32_t i = 0; i < 6; ++i) {
-    sinks.push_back(std::make_shared<CollectingSink>());
+    sinks.push_back(SlowSink());
     Submit(RequestOf(PromptOf(8, i), 500), sinks.back());
   }
   ASSERT_TRUE(sinks[0]->WaitForTokens(1));

@@ -37,7 +37,7 @@ class PrefixArrivalTest : public testing::Test {
         [] {});
     runner_.emplace(&model_, backend_.get(), ns_->layout);
     RunToEnd(PromptOf(100, 9));
-    plan().SlowLoadsDown(absl::Milliseconds(10));
+    plan().SlowLoadsDown(absl::Milliseconds(50));
     RunToEnd(PromptOf(kPromptTokens, 2));
     plan().SlowLoadsDown(absl::ZeroDuration());
     plan().HoldLoadsBehind(ns_->layout.PartOffset(1, 0));

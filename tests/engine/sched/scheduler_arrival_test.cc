@@ -33,7 +33,7 @@ class SchedulerArrivalTest : public testing::Test {
     driver_ = std::make_unique<SchedulerDriver>(store_.get(), kBlockTokens);
     driver_->PretendStepsTake(absl::Seconds(100));
     Run(PromptOf(100, 9));
-    plan().SlowLoadsDown(absl::Milliseconds(10));  // so that the patience for loads is long
+    plan().SlowLoadsDown(absl::Milliseconds(50));  // so that the patience for loads is long
     EXPECT_EQ(Run(Prompt(2)).cached_disk_tokens, kCachedTokens);
     plan().SlowLoadsDown(absl::ZeroDuration());
     ASSERT_EQ(counters().arrived_prefixes, 0) << "nothing was known of the tier";
