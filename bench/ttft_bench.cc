@@ -57,6 +57,9 @@ absl::StatusOr<CachedPrompt> CachePrompt(const TtftSetting& setting, const std::
   engine::EngineOptions options;
   options.model_folder = folder;
   options.num_threads = setting.num_threads;
+  // So little to compute is sooner done than a thread that loads is late.
+  options.prefix_loading =
+      ByExtent(setting.extent, engine::PrefixLoading::kAlways, engine::PrefixLoading::kWhereFaster);
   cachestore::StoreOptions store;
   store.ram.capacity_bytes = ByExtent(setting.extent, 64 * kMiB, 512 * kMiB);
   store.disk.directory = disk;

@@ -167,7 +167,7 @@ TEST_F(CacheViewTest, WhatIsNotCachedIsNoFile) {
 }
 
 TEST_F(CacheViewTest, AWatchEndsWellWhenItsTimeIsOver) {
-  const CommandResult watched = Call({"cache", "watch", "--timeout", "0.2"});
+  const CommandResult watched = Call({"cache", "watch", "--timeout", "2"});
   EXPECT_EQ(watched.exit_code, 0) << watched.errors;
   EXPECT_EQ(watched.errors, "");
 }

@@ -42,12 +42,16 @@ int AtLeast(int of_full) { return IsFull() ? of_full : 1; }
 
 class ServiceKillTest : public ::testing::Test {
  protected:
-  // Runs a client, lets it work for a random time and calls `crash`, which ends it; what it said.
+  // Runs a client, lets it work until it says `achieved` (empty: not so long), then for a random
+  // time, and calls `crash`, which ends it; what it said.
   template <typename Crash>
   Said RunClient(ServiceProcess& service, const std::string& flags, int exit_code,
-                 const Crash& crash) {
+                 const std::string& achieved, const Crash& crash) {
     const auto client = service.StartClient(++num_clients_, flags);
     EXPECT_EQ(client->AwaitLine("ready"), "");
+    if (!achieved.empty()) {
+      EXPECT_NE(client->AwaitLine(achieved), "");
+    }
     const int milliseconds = std::uniform_int_distribution<int>(5, 150)(random_);
     EXPECT_TRUE(client->ReadUntil(absl::Now() + absl::Milliseconds(milliseconds)))
         << "the client ended by itself: " << client->ReadErrors();
@@ -94,7 +98,7 @@ TEST_F(ServiceKillTest, KilledClientsLoseNothingAcknowledgedAndLeaveNothingHeld)
     SCOPED_TRACE(absl::StrCat("round ", round));
     if (round % kRoundsPerFolder == 0) service = std::make_unique<ServiceProcess>(kAmpleDisk);
     const std::string flags = round % 4 == 0 ? "d" : "md";
-    const Said said = RunClient(*service, flags, 128 + SIGKILL,
+    const Said said = RunClient(*service, flags, 128 + SIGKILL, round == 0 ? "acked " : "",
                                 [](ChildProcess& client) { client.Signal(SIGKILL); });
     const absl::Time killed = absl::Now();
     ASSERT_EQ(HeldAfter(service->client(), kFreeWithin), "");
@@ -117,10 +121,11 @@ TEST_F(ServiceKillTest, KilledServersLoseNothingThatWasOnDisk) {
       service = std::make_unique<ServiceProcess>(kAmpleDisk);
       all = Said("\n");
     }
-    const Said said = RunClient(*service, round % 4 == 0 ? "d" : "md", 0, [&](ChildProcess&) {
-      service->process().Signal(SIGKILL);
-      EXPECT_EQ(service->process().Wait(), 128 + SIGKILL);
-    });
+    const Said said = RunClient(*service, round % 4 == 0 ? "d" : "md", 0,
+                                round == 0 ? "durable " : "", [&](ChildProcess&) {
+                                  service->process().Signal(SIGKILL);
+                                  EXPECT_EQ(service->process().Wait(), 128 + SIGKILL);
+                                });
     ASSERT_THAT(said.wrong, IsEmpty());
     all.putting.insert(said.putting.begin(), said.putting.end());
     all.durable.insert(said.durable.begin(), said.durable.end());
@@ -138,7 +143,7 @@ TEST_F(ServiceKillTest, KilledServersLoseNothingThatWasOnDisk) {
 TEST_F(ServiceKillTest, WhatIsLostSpoiltOrHeldIsSeen) {
   ServiceProcess service(kAmpleDisk);
   const auto kill = [](ChildProcess& client) { client.Signal(SIGKILL); };
-  Said said = RunClient(service, "ml", 128 + SIGKILL, kill);
+  Said said = RunClient(service, "ml", 128 + SIGKILL, "", kill);
   const std::vector<std::string> lost = service.Verify(said, said.acked, &verified_);
   EXPECT_THAT(lost, ElementsAre(HasSubstr("is lost: 0 of")));
   // The client that spoils what it puts may itself read it before it is killed.
@@ -162,7 +167,7 @@ TEST_F(ServiceKillTest, SigtermUnderLoadLosesNothingAcknowledged) {
   grpc::ClientContext put_context;
   v1::PutResponse response;
   const auto put = stub->Put(&put_context, &response);
-  const Said said = RunClient(service, "m", 0, [&](ChildProcess& client) {
+  const Said said = RunClient(service, "m", 0, "acked ", [&](ChildProcess& client) {
     const absl::Time asked = absl::Now();
     service.process().Signal(SIGTERM);
     EXPECT_FALSE(client.ReadUntil(asked + kProcessTimeout));
