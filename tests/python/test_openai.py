@@ -14,7 +14,8 @@ import openai
 import pytest
 from prometheus_client import parser
 
-from conftest import BLOCK_TOKENS, Server
+import reprise
+from conftest import BLOCK_TOKENS, Server, eventually, identity
 
 
 def http_address(server: Server) -> str:
@@ -246,7 +247,19 @@ def test_sigterm_lets_streams_end_and_readiness_falls(
         looked.wait(timeout=60)  # reading, they would take the interpreter
         return [chunk.choices[0].finish_reason for chunk in chunks][-1]
 
-    with connect(server) as client, concurrent.futures.ThreadPoolExecutor(4) as pool:
+    with (connect(server) as client, reprise.Client(server.address) as cache,
+          concurrent.futures.ThreadPoolExecutor(5) as pool):
+        namespace = cache.open_namespace(identity())
+        tokens = [0] * BLOCK_TOKENS
+        blocks = 5000  # more than a message holds
+
+        def slow_blocks() -> Iterator[reprise.NewBlock]:
+            yield from [(tokens, bytes(namespace.block_bytes))] * blocks
+            looked.wait(timeout=60)
+
+        # The server could be done with the streams before anything is looked at; not with this.
+        put = pool.submit(namespace.put, slow_blocks())
+        eventually(lambda: namespace.match(tokens).blocks == 1)
         ends = [pool.submit(stream, client) for _ in range(4)]
         begun.wait(timeout=60)
         server.process.send_signal(signal.SIGTERM)
@@ -257,4 +270,5 @@ def test_sigterm_lets_streams_end_and_readiness_falls(
         assert status == 503 and json.loads(body)["error"]["code"] == "unavailable"
         looked.set()
         assert [end.result() for end in ends] == ["length"] * 4
+        assert put.result().stored_blocks == blocks
     assert server.process.wait(timeout=60) == 0
