@@ -28,7 +28,7 @@ namespace {
 using ::testing::UnorderedElementsAreArray;
 
 // Of calls that wait, and within which their handlers must have returned.
-constexpr absl::Duration kShort = absl::Milliseconds(500);
+constexpr absl::Duration kShort = absl::Seconds(1);
 constexpr absl::Duration kSoon = absl::Seconds(20);
 constexpr char kPrompt[] = "a prompt that is long enough for some blocks of the model's own";
 
@@ -46,6 +46,10 @@ class DeadlinesTest : public ::testing::Test {
       : client_(server_->address()),
         channel_(ConnectTo(server_->address())),
         admin_(ConnectTo(server_->server().admin_address().ToString())) {
+    // A call that finds no connection in time is none.
+    for (const auto& connection : {channel_, admin_}) {
+      CHECK(connection->WaitForConnected(absl::ToChronoTime(absl::Now() + kTestTimeout)));
+    }
     const auto opened = client_.OpenNamespace(TestIdentity(), kTestTimeout);
     CHECK(opened.ok());
     ns_ = opened->namespace_id();
@@ -66,7 +70,8 @@ class DeadlinesTest : public ::testing::Test {
     CHECK(client_.Put(ns_, {}, {{other_tokens_, payloads[1]}}, kTestTimeout).ok());
     faults_->CloseLoadGate();
     faults_->CloseWriteGate();
-    session_ = *CacheSession::Open(server_->address(), {.shared_memory = true});
+    session_ =
+        *CacheSession::Open(server_->address(), {.shared_memory = true, .ttl = absl::Seconds(30)});
     auto acquired = session_->Acquire(ns_, tokens_, {}, kTestTimeout);
     CHECK(acquired.ok());
     CHECK(acquired->lease.state().phase() == v1::LEASE_PHASE_LOADING);

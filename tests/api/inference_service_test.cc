@@ -1,7 +1,6 @@
 #include "api/inference_service.h"
 
 #include <gmock/gmock.h>
-#include <grpcpp/create_channel.h>
 #include <gtest/gtest.h>
 
 #include <memory>
@@ -12,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "api/cli/text_file.h"
 #include "api/limits.h"
+#include "tests/api/small_window.h"
 #include "tests/api/test_server.h"
 #include "tests/fakes/seen_requests.h"
 
@@ -332,7 +332,7 @@ TEST_F(LongContextTest, AClientThatCancelsEndsItsRequest) {
 
 TEST_F(LongContextTest, ADeadlineEndsTheRequest) {
   ASSERT_TRUE(client_.GetModel(kTestTimeout).ok());  // it is connected
-  const auto summary = client_.Generate(TextRequest("Go on", 1 << 15), absl::Milliseconds(400),
+  const auto summary = client_.Generate(TextRequest("Go on", 1 << 15), absl::Seconds(2),
                                         [](const v1::TokenChunk&) {});
   EXPECT_EQ(summary.status().code(), absl::StatusCode::kDeadlineExceeded);
   AwaitEnded(1);
@@ -371,11 +371,7 @@ TEST_F(LongContextTest, AFullQueueIsResourceExhausted) {
 
 TEST_F(LongContextTest, AClientThatDoesNotReadLosesItsCallAndHoldsUpNobody) {
   // A small flow control window, so that few tokens are under way.
-  grpc::ChannelArguments arguments;
-  arguments.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 1024);
-  arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
-  const auto stub = v1::Inference::NewStub(
-      grpc::CreateCustomChannel(server_.address(), grpc::InsecureChannelCredentials(), arguments));
+  const auto stub = v1::Inference::NewStub(ConnectWithWindow(server_.address(), 1024));
   grpc::ClientContext context;
   SetTimeout(2 * kTestTimeout, &context);
   const auto reader = stub->Generate(&context, TextRequest("Go on", 1 << 15));

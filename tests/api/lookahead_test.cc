@@ -40,13 +40,13 @@ TEST_F(SessionTest, APrefetchLoadsAndThenHoldsNothing) {
   EXPECT_EQ(started->loading_blocks(), 3);
   EXPECT_EQ(Stat("prefetches"), 1);
   faults_->OpenLoadGate();
-  EXPECT_TRUE(PrefetchesEnd());
-  EXPECT_EQ(pinned(), 0);
+  EXPECT_TRUE(Becomes("prefetches", 0));
+  EXPECT_TRUE(BecomesFree());
   EXPECT_EQ(client_.Match(ns_, tokens_, kTestTimeout)->ram_blocks(), 3);
   const auto again = client_.Prefetch(ns_, tokens_, 0, kTestTimeout);
   EXPECT_EQ(again->ready_blocks(), 3);
   EXPECT_EQ(again->loading_blocks(), 1);
-  EXPECT_TRUE(PrefetchesEnd());
+  EXPECT_TRUE(Becomes("prefetches", 0));
   EXPECT_EQ(client_.Prefetch(ns_, tokens_, 0, kTestTimeout)->ready_blocks(), 4);
   EXPECT_EQ(client_.Prefetch(ns_, std::vector<uint32_t>(8, 3), 0, kTestTimeout)->loading_blocks(),
             0);
@@ -60,7 +60,7 @@ TEST_F(SessionTest, PrefetchesAreBounded) {
   EXPECT_EQ(client_.Prefetch(ns_, tokens_, 0, kTestTimeout).status().code(),
             absl::StatusCode::kResourceExhausted);
   faults_->OpenLoadGate();
-  EXPECT_TRUE(PrefetchesEnd());
+  EXPECT_TRUE(Becomes("prefetches", 0));
   EXPECT_TRUE(client_.Prefetch(ns_, tokens_, 0, kTestTimeout).ok());
 }
 
@@ -268,7 +268,7 @@ TEST_F(HintsTest, TouchAndGetWithHintsAreRequestsAndAPrefetchIsAhead) {
   ASSERT_TRUE(client_.Prefetch(ns_, tokens_, 0, kTestTimeout, hints_).ok());
   faults_->OpenLoadGate();
   EXPECT_EQ(seen_->TakeRequests(RequestHints::Use::kAhead).size(), 1u);
-  EXPECT_TRUE(PrefetchesEnd());
+  EXPECT_TRUE(Becomes("prefetches", 0));
 }
 
 TEST_F(HintsTest, PutAndReleaseTellTheEnd) {

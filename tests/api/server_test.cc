@@ -161,7 +161,7 @@ TEST(ServerTest, AConnectionMayCarrySoManyCalls) {
 }
 
 TEST(ServerTest, SilentReflectionEnds) {
-  const TestServer server({.max_positions = 0, .max_silence = absl::Seconds(1)});
+  const TestServer server({.max_positions = 0, .max_silence = absl::Seconds(3)});
   const auto channel = ConnectTo(server.address());
   for (const bool asks : {false, true}) {
     grpc::ClientContext context;

@@ -19,8 +19,9 @@ namespace reprise::api {
 // A session spoken by hand: it reads events when it is told to, and renews nothing.
 class RawSession {
  public:
-  explicit RawSession(const std::string& address)
-      : stub_(v1::Cache::NewStub(ConnectTo(address))),
+  explicit RawSession(const std::string& address) : RawSession(ConnectTo(address)) {}
+  explicit RawSession(const std::shared_ptr<grpc::Channel>& channel)
+      : stub_(v1::Cache::NewStub(channel)),
         stream_(stub_->OpenSession(&context_, v1::OpenSessionRequest())) {
     id_ = NextEvent().opened().session_id();
   }
@@ -132,6 +133,8 @@ class SessionTest : public CacheServiceTest {
   // Puts blocks and moves them to disk, where loads are held back.
   void PutOnDisk(int64_t num_blocks) {
     PutBlocks(num_blocks);
+    // What was sent before may be pinned still.
+    ASSERT_TRUE(server_.server().send_budget().AwaitIdle(absl::Now() + kTestTimeout));
     ASSERT_EQ(client_.Demote(kTestTimeout).value_or(-1), num_blocks);
     faults_->CloseLoadGate();
   }
@@ -160,10 +163,10 @@ class SessionTest : public CacheServiceTest {
     }
     return false;
   }
-  // Asks until no prefetch is under way; false: one still is, long after.
-  bool PrefetchesEnd() {
-    for (const absl::Time end = absl::Now() + kTestTimeout; absl::Now() < end;) {
-      if (Stat("prefetches") == 0) return true;
+  // Asks until the figure is `value`, or for so long; false: it still is another.
+  bool Becomes(const std::string& name, int64_t value, absl::Duration within = kTestTimeout) {
+    for (const absl::Time end = absl::Now() + within; absl::Now() < end;) {
+      if (Stat(name) == value) return true;
     }
     return false;
   }

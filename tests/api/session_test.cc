@@ -10,6 +10,7 @@
 #include "api/identity_codec.h"
 #include "cachestore/block/block_key.h"
 #include "tests/api/session_fixture.h"
+#include "tests/api/small_window.h"
 
 namespace reprise::api {
 namespace {
@@ -205,16 +206,14 @@ TEST_F(SessionTest, ALeaseThatExpiresWhileItLoadsGivesUpItsLoad) {
 
 TEST_F(SessionTest, AClientsSessionRenewsItsLeases) {
   PutBlocks(2);
-  // It is renewed each third of that, and a thread may be late by another.
-  const auto session = OpenSession({.ttl = absl::Milliseconds(1500)});
+  // It is renewed each third of that, and a thread may be late by the rest.
+  const auto session = OpenSession({.ttl = absl::Seconds(6)});
   const Acquired acquired = Acquire(*session);
-  EXPECT_LE(acquired.response.lease().expires_in_seconds(), 1.5);
-  // Leases that nobody renews measure the time.
+  EXPECT_LE(acquired.response.lease().expires_in_seconds(), 6);
+  // A lease that nobody renews measures the time.
   RawSession clock(server_.address());
-  for (int i = 0; i < 4; ++i) {
-    ASSERT_TRUE(clock.Acquire(ns_, tokens_, 1.5).ok());
-    EXPECT_EQ(clock.NextEvent().lease().phase(), v1::LEASE_PHASE_ENDED);
-  }
+  ASSERT_TRUE(clock.Acquire(ns_, tokens_, 7).ok());
+  EXPECT_EQ(clock.NextEvent().lease().phase(), v1::LEASE_PHASE_ENDED);
   EXPECT_EQ(acquired.lease.state().phase(), v1::LEASE_PHASE_READY);
   EXPECT_EQ(GetLeased(session->id(), acquired.lease.id()), 2);
 }
@@ -243,21 +242,21 @@ TEST_F(SessionTest, LeasesEndWithTheirSession) {
   EXPECT_TRUE(BecomesFree());
   EXPECT_EQ(acquired.lease.state().phase(), v1::LEASE_PHASE_ENDED);
   EXPECT_EQ(GetLeased(id, acquired.lease.id()), -static_cast<int64_t>(absl::StatusCode::kNotFound));
-  EXPECT_EQ(Stat("sessions"), 0);
+  EXPECT_TRUE(Becomes("sessions", 0));
   EXPECT_EQ(Stat("orphaned_leases"), 1);
 }
 
 TEST_F(SessionTest, AClientThatReadsNoEventsLosesItsSession) {
   PutBlocks(1);
-  RawSession session(server_.address());
+  RawSession session(ConnectWithWindow(server_.address(), 1 << 16));
   absl::Status status;
-  // The connection takes some thousands before events come to wait.
+  // The window takes some thousands before events come to wait.
   for (int i = 0; i < 200000 && !absl::IsNotFound(status); ++i) {
     status = session.Acquire(ns_, tokens_, 1e-6).status();
   }
   EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
   EXPECT_TRUE(BecomesFree());
-  EXPECT_EQ(Stat("sessions"), 0);
+  EXPECT_TRUE(Becomes("sessions", 0));
   EXPECT_EQ(session.AwaitEnd().error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
 }
 
@@ -371,7 +370,7 @@ class ForetoldLoadTest : public SessionTest {
 
 TEST_F(ForetoldLoadTest, ALoadThatWasAdvisedAndTakesLongerThanComputingIsRegretted) {
   v1::AcquireRequest wanted;
-  wanted.mutable_prefill()->set_tokens_per_second(4 * kTestBlockTokens / 0.5);
+  wanted.mutable_prefill()->set_tokens_per_second(4 * kTestBlockTokens / 5.0);
   wanted.set_follow_advice(true);
   const Acquired acquired = Acquire(*session_, wanted);
   EXPECT_EQ(acquired.response.advice(), v1::LOAD_ADVICE_LOAD);
@@ -380,7 +379,7 @@ TEST_F(ForetoldLoadTest, ALoadThatWasAdvisedAndTakesLongerThanComputingIsRegrett
             acquired.response.load_time().p50_seconds());
   // Longer than the blocks take to be computed: a lease that nobody renews measures the time.
   RawSession clock(server_.address());
-  ASSERT_TRUE(clock.Acquire(ns_, tokens_, 0.6).ok());
+  ASSERT_TRUE(clock.Acquire(ns_, tokens_, 5.1).ok());
   EXPECT_EQ(clock.NextEvent().lease().phase(), v1::LEASE_PHASE_ENDED);
   faults_->OpenLoadGate();
   EXPECT_EQ(acquired.lease.Wait(absl::InfiniteFuture()).num_blocks(), 4);
@@ -388,7 +387,7 @@ TEST_F(ForetoldLoadTest, ALoadThatWasAdvisedAndTakesLongerThanComputingIsRegrett
   EXPECT_EQ(Stat("late_loads"), 1);
   EXPECT_EQ(Stat("regretted_loads"), 1);
   EXPECT_GT(Stat("advice_regret_us"), 0);
-  EXPECT_GT(Stat("real_load_us"), 500000);
+  EXPECT_GT(Stat("real_load_us"), 5000000);
   EXPECT_EQ(Stat("ignored_advice"), 0);
 }
 
@@ -451,10 +450,17 @@ TEST_F(SessionTest, AThousandAcquiresByManyThreadsLeaveNothingHeld) {
   for (std::thread& client : clients) client.join();
   EXPECT_TRUE(BecomesFree());
   EXPECT_EQ(Stat("leases"), 0);
-  EXPECT_EQ(Stat("sessions"), 0);
+  EXPECT_TRUE(Becomes("sessions", 0));
   EXPECT_GT(Stat("acquired_leases"), 300);
-  EXPECT_EQ(Stat("acquired_leases"), Stat("released_leases") + Stat("expired_leases") +
-                                         Stat("orphaned_leases") + Stat("failed_leases"));
+  // A lease is counted a moment after its pins have gone.
+  const auto ended = [this] {
+    return Stat("released_leases") + Stat("expired_leases") + Stat("orphaned_leases") +
+           Stat("failed_leases");
+  };
+  const absl::Time deadline = absl::Now() + kTestTimeout;
+  while (ended() < Stat("acquired_leases") && absl::Now() < deadline) {
+  }
+  EXPECT_EQ(ended(), Stat("acquired_leases"));
 }
 
 }  // namespace

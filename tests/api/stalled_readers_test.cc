@@ -1,7 +1,6 @@
 // Clients of streams that do not read: what they hold of the server's RAM is bounded, others are
 // served, and who comes to read again learns what it has lost.
 #include <gmock/gmock.h>
-#include <grpcpp/create_channel.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -11,6 +10,7 @@
 #include <vector>
 
 #include "api/limits.h"
+#include "tests/api/small_window.h"
 #include "tests/api/test_server.h"
 
 namespace reprise::api {
@@ -85,10 +85,12 @@ TEST(StalledReadersTest, HoldNoMoreThanTheBudgetAndOthersAreServed) {
   }
   // They want more than there may be, and get to the limit of it.
   const absl::Time deadline = absl::Now() + kTestTimeout;
-  while (!server.server().send_budget().scarce() && absl::Now() < deadline) {
+  bool scarce = false;
+  while (!scarce && absl::Now() < deadline) {
+    scarce = server.server().send_budget().scarce();
     EXPECT_TRUE(client.Match(ns->namespace_id(), tokens, kTestTimeout).ok());
   }
-  EXPECT_TRUE(server.server().send_budget().scarce());
+  EXPECT_TRUE(scarce);
   // No thread is held: others are answered. And when these clients have gone, all is as before.
   EXPECT_TRUE(client.Match(ns->namespace_id(), tokens, kTestTimeout).ok());
   EXPECT_LE(server.server().send_budget().peak_bytes(), limit);
@@ -157,14 +159,8 @@ TEST(StalledReadersTest, AnExportThatNobodyReadsEndsAndHoldsNothing) {
 // A Watch whose client has a small window and reads nothing until it is asked to.
 class StalledWatch {
  public:
-  explicit StalledWatch(const std::string& address) {
-    grpc::ChannelArguments arguments;
-    arguments.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 1 << 16);
-    arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
-    arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-    stub_ = v1::Cache::NewStub(
-        grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments));
-    SetTimeout(kTestTimeout, &context_);
+  explicit StalledWatch(const std::string& address)
+      : stub_(v1::Cache::NewStub(ConnectWithWindow(address, 1 << 16))) {
     v1::WatchRequest request;
     request.set_from_sequence(1);
     request.set_with_token_ids(true);
@@ -186,7 +182,7 @@ class StalledWatch {
 
  private:
   grpc::ClientContext context_;
-  std::unique_ptr<v1::Cache::Stub> stub_;
+  const std::unique_ptr<v1::Cache::Stub> stub_;
   std::unique_ptr<grpc::ClientReader<v1::CacheEvent>> reader_;
 };
 

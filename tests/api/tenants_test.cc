@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "api/auth/rate_limiter.h"
 #include "api/client/session.h"
 #include "api/limits.h"
@@ -267,7 +268,7 @@ TEST_F(TenantsTest, ATenantWhoseCallsDoNotEndLeavesThreadsToOthers) {
   }
   absl::Status status;
   const absl::Time deadline = absl::Now() + kTestTimeout;
-  while (status.ok() && absl::Now() < deadline) {
+  while (!absl::StrContains(status.message(), "calls under way") && absl::Now() < deadline) {
     status = alice.Exists(of_alice, tokens_, false, kTestTimeout).status();
   }
   EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
@@ -281,8 +282,12 @@ TEST_F(TenantsTest, ATenantWhoseCallsDoNotEndLeavesThreadsToOthers) {
               HasSubstr("tenant alice has 32 calls under way"));
   EXPECT_TRUE(bob.Match(of_bob, very_long, kTestTimeout).ok());
   for (int i = 0; i < 100; ++i) {
-    const auto exists = bob.Exists(of_bob, tokens_, false, kTestTimeout);
-    ASSERT_TRUE(exists.ok()) << exists.status();
+    absl::Status exists = bob.Exists(of_bob, tokens_, false, kTestTimeout).status();
+    // Threads that refuse the rest of alice's calls may not be back yet, for a moment.
+    while (absl::StrContains(exists.message(), "Threadpool Exhausted") && absl::Now() < deadline) {
+      exists = bob.Exists(of_bob, tokens_, false, kTestTimeout).status();
+    }
+    ASSERT_TRUE(exists.ok()) << exists;
   }
   for (size_t i = 0; i < silent.size(); ++i) {
     contexts[i]->TryCancel();
@@ -309,8 +314,12 @@ TEST_F(TenantsTest, AnswersThatAreNotTakenLeaveThreadsToOthers) {
   CacheClient bob = ClientOf(file_.bob);
   // Threads that have refused may not be back yet, for a moment.
   const absl::Time deadline = absl::Now() + kTestTimeout;
-  while (!bob.OpenNamespace(OwnIdentity(), kTestTimeout).ok()) ASSERT_LT(absl::Now(), deadline);
-  const uint32_t ns = OpenOwn(bob).namespace_id();
+  auto opened = bob.OpenNamespace(OwnIdentity(), kTestTimeout);
+  while (!opened.ok()) {
+    ASSERT_LT(absl::Now(), deadline);
+    opened = bob.OpenNamespace(OwnIdentity(), kTestTimeout);
+  }
+  const uint32_t ns = opened->namespace_id();
   for (int i = 0; i < 100; ++i) EXPECT_EQ(Matched(bob, ns), 0);
 }
 
