@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "api/limits.h"
 #include "tests/api/cache_service_fixture.h"
 
 namespace reprise::api {
@@ -127,35 +128,45 @@ class ScarceRamTest : public CacheServiceTest {
   ScarceRamTest()
       : CacheServiceTest({.ram_bytes = 16 * 4096, .disk_bytes = 64 << 20, .max_positions = 0}) {}
 
-  // The server waits for room for two seconds at most. What a slow disk leaves, these put, and get,
-  // from there on.
-
-  // Puts those from `done` on; how many there are then.
+  // Puts the blocks from `done` on, again behind those that a slow disk left room for; how many
+  // there are then.
   static int64_t PutAll(CacheClient& client, uint32_t ns, const std::vector<uint32_t>& tokens,
                         const std::vector<std::string>& payloads, int64_t done) {
     const auto blocks = static_cast<int64_t>(payloads.size());
     const absl::Time deadline = absl::Now() + kTestTimeout;
-    while (done < blocks && absl::Now() < deadline) {
+    while (done < blocks && absl::Now() < deadline && !HasFailure()) {
+      const absl::Time asked = absl::Now();
       const auto put = client.Put(
           ns, absl::MakeConstSpan(tokens).first(static_cast<size_t>(done * kTestBlockTokens)),
           TestBlocks(tokens, payloads, done), kTestTimeout);
-      EXPECT_TRUE(put.ok() || absl::IsResourceExhausted(put.status())) << put.status();
-      if (put.ok()) done += put->stored_blocks();
+      if (put.ok()) {
+        done += put->stored_blocks();
+        EXPECT_TRUE(done == blocks || absl::Now() - asked >= kMaxRoomWait) << put->reject_reason();
+      } else {  // the prefix found no room
+        EXPECT_TRUE(absl::IsResourceExhausted(put.status())) << put.status();
+        EXPECT_GE(absl::Now() - asked, kRoomPatience);
+      }
     }
     return done;
   }
-  // GetAndCompare, up to the last.
+  // GetAndCompare, up to the last, again from where a slow disk left no room.
   std::map<std::string, int> GetAll(int64_t next) {
-    std::map<std::string, int> all;
+    const auto blocks = static_cast<int64_t>(payloads_.size());
     const absl::Time deadline = absl::Now() + kTestTimeout;
-    while (next < static_cast<int64_t>(payloads_.size()) && absl::Now() < deadline) {
-      for (const auto& [tier, blocks] : GetAndCompare(next)) {
-        all[tier] += blocks;
-        next += blocks;
+    std::map<std::string, int> all;
+    while (next < blocks && absl::Now() < deadline && !HasFailure()) {
+      const absl::Time asked = absl::Now();
+      for (const auto& [tier, got] : GetAndCompare(next)) {
+        all[tier] += got;
+        next += got;
       }
+      EXPECT_TRUE(next == blocks || absl::Now() - asked >= kRoomPatience) << next;
     }
     return all;
   }
+
+  // How long the store lets a load wait for room.
+  static constexpr absl::Duration kRoomPatience = absl::Milliseconds(500);
 };
 
 // A client that waits for room may find that another one was faster, time and again.

@@ -207,12 +207,12 @@ TEST_F(SessionTest, ALeaseThatExpiresWhileItLoadsGivesUpItsLoad) {
 TEST_F(SessionTest, AClientsSessionRenewsItsLeases) {
   PutBlocks(2);
   // It is renewed each third of that, and a thread may be late by the rest.
-  const auto session = OpenSession({.ttl = absl::Seconds(6)});
+  const auto session = OpenSession({.ttl = absl::Seconds(4)});
   const Acquired acquired = Acquire(*session);
-  EXPECT_LE(acquired.response.lease().expires_in_seconds(), 6);
+  EXPECT_LE(acquired.response.lease().expires_in_seconds(), 4);
   // A lease that nobody renews measures the time.
   RawSession clock(server_.address());
-  ASSERT_TRUE(clock.Acquire(ns_, tokens_, 7).ok());
+  ASSERT_TRUE(clock.Acquire(ns_, tokens_, 10).ok());
   EXPECT_EQ(clock.NextEvent().lease().phase(), v1::LEASE_PHASE_ENDED);
   EXPECT_EQ(acquired.lease.state().phase(), v1::LEASE_PHASE_READY);
   EXPECT_EQ(GetLeased(session->id(), acquired.lease.id()), 2);

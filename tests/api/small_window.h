@@ -1,7 +1,6 @@
 // A client that takes little before it reads.
 #pragma once
 
-#include <grpcpp/create_channel.h>
 #include <grpcpp/grpcpp.h>
 
 #include <memory>
@@ -14,6 +13,7 @@ namespace reprise::api {
 inline std::shared_ptr<grpc::Channel> ConnectWithWindow(const std::string& address,
                                                         int window_bytes) {
   grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   arguments.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, window_bytes);
   arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);

@@ -161,6 +161,7 @@ class StalledWatch {
  public:
   explicit StalledWatch(const std::string& address)
       : stub_(v1::Cache::NewStub(ConnectWithWindow(address, 1 << 16))) {
+    SetTimeout(5 * kTestTimeout, &context_);  // a test makes thousands of calls meanwhile
     v1::WatchRequest request;
     request.set_from_sequence(1);
     request.set_with_token_ids(true);

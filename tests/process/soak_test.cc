@@ -3,7 +3,6 @@
 // anew all the time. At the end nothing is held, and its memory has not grown. For some seconds in
 // the suite; for REPRISE_SOAK_SECONDS by tests/soak.sh.
 #include <gmock/gmock.h>
-#include <grpcpp/create_channel.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 
@@ -28,6 +27,7 @@
 #include "api/client/inference_client.h"
 #include "tests/api/credentials_fixture.h"
 #include "tests/api/raw_http.h"
+#include "tests/api/small_window.h"
 #include "tests/fakes/test_seed.h"
 #include "tests/process/service_process.h"
 
@@ -341,13 +341,8 @@ TEST_F(SoakTest, EverythingAtOnceEndsWithNothingHeldAndFlatMemory) {
 class StalledGets {
  public:
   StalledGets(const std::string& address, int connections) {
-    grpc::ChannelArguments arguments;
-    arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-    arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-    arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);  // 64 KiB are on their way, and no more
     for (int i = 0; i < connections; ++i) {
-      stubs_.push_back(v1::Cache::NewStub(
-          grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments)));
+      stubs_.push_back(v1::Cache::NewStub(ConnectWithWindow(address, 1 << 16)));
     }
   }
   ~StalledGets() {

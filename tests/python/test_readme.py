@@ -6,6 +6,7 @@ import contextlib
 import io
 import pathlib
 import re
+import typing
 
 import pytest
 
@@ -29,7 +30,7 @@ def test_every_example_does_what_the_page_says(
                           "--arena-socket", f"{short_folder}/arena", "--ram-bytes", "16MiB",
                           "--disk-dir", str(tmp_path / "disk"), "--disk-bytes", "64MiB")
     monkeypatch.chdir(tmp_path)
-    names: dict[str, object] = {}
+    names: dict[str, typing.Any] = {}
     for block in blocks:
         if "client" in names:  # the transport holds what Get sent a moment longer than the call
             eventually(lambda: names["client"].stats().store["pinned_blocks"] == 0)

@@ -199,7 +199,7 @@ TEST_F(GpuFaultsTest, WhereRamAndGpuWaitForEachOtherNobodySpins) {
 TEST_F(GpuFaultsTest, PatienceWithTheDiskCountsFromWhenItLastMoved) {
   absl::Duration patience;
   // The last move is the last that the thread saw, which may have slept before.
-  for (int i = 0; i < 5 && patience < absl::Milliseconds(300); ++i) {
+  for (int i = 0; i < 3 && patience < absl::Milliseconds(300); ++i) {
     contents_ = std::make_shared<MemoryTierContents>();
     PinTicket ticket = FillRamAboveTheGpu();
     EXPECT_FALSE(EndsWithin(ticket, absl::Milliseconds(800)));

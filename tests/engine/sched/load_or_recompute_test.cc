@@ -58,6 +58,12 @@ class LoadOrRecomputeTest : public testing::Test {
     EXPECT_EQ(driver.model().wrong_positions(), 0);
     return driver.result(id);
   }
+  // What loading prompt 2 is expected to take.
+  absl::Duration Forecast(SchedulerDriver& driver) {
+    return store_.get()
+        ->ForecastLoad(driver.ns(), Prompt(2), 100)
+        .median.For(kCachedTokens / kBlockTokens);
+  }
   // Loads that were under way when the request ended have told the store its speed.
   void AwaitMeasured(SchedulerDriver& driver) {
     const absl::Time give_up = absl::Now() + absl::Seconds(60);
@@ -104,9 +110,7 @@ TEST_F(LoadOrRecomputeTest, WhatIsThereBeforeAPromptAheadIsComputedIsLoaded) {
     AwaitMeasured(driver);
   }
   SchedulerDriver driver(store_.get(), kBlockTokens);
-  const absl::Duration load = store_.get()
-                                  ->ForecastLoad(driver.ns(), Prompt(2), 100)
-                                  .median.For(kCachedTokens / kBlockTokens);
+  const absl::Duration load = Forecast(driver);
   ASSERT_GE(load, absl::Milliseconds(100));
   // Alone, it would be computed in 3/4 of the time; the prompt ahead takes 15/16 of it.
   Calibrate(driver, 0.75 * kPromptTokens / kCachedTokens * load);
@@ -142,13 +146,11 @@ TEST_F(LoadOrRecomputeTest, ATierThatHangsCostsOneRequestABoundedWaitAndTheNextN
   EXPECT_EQ(counters.abandoned_loads, 1);
   const int64_t loads = plan().loads();
   // A load counts from a moment after the request that waits for it.
-  const auto load = [&] {
-    return store_.get()
-        ->ForecastLoad(driver.ns(), Prompt(2), 100)
-        .median.For(kCachedTokens / kBlockTokens);
-  };
   const absl::Time give_up = absl::Now() + absl::Seconds(60);
-  while (load() < absl::Milliseconds(250)) ASSERT_LT(absl::Now(), give_up);
+  while (Forecast(driver) < absl::Milliseconds(250)) {
+    ASSERT_LT(absl::Now(), give_up);
+    std::this_thread::yield();
+  }
   EXPECT_EQ(Run(driver, 2).cached_disk_tokens, 0);
   EXPECT_EQ(driver.result(3).load_time, absl::ZeroDuration());
   EXPECT_EQ(counters.passed_over_tokens, kCachedTokens);
