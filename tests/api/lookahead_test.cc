@@ -69,10 +69,13 @@ TEST_F(SessionTest, PrefetchFieldsOutOfRangeAreRefused) {
             absl::StatusCode::kInvalidArgument);
 }
 
-// RAM is the last tier: what leaves it is gone.
+// RAM is the last tier: what leaves it is gone. The order is the one that follows from the uses
+// alone; the learned one follows from how long they take, too.
 class RamOnlyTest : public CacheServiceTest {
  protected:
-  RamOnlyTest() : CacheServiceTest(TestServer::Options{.disk_bytes = 0, .max_positions = 0}) {}
+  RamOnlyTest()
+      : CacheServiceTest(TestServer::Options{
+            .disk_bytes = 0, .eviction = cachestore::EvictionOrder::kLru, .max_positions = 0}) {}
 };
 
 // Of two prompts that fill RAM, the one that was not touched makes room.
